@@ -1,0 +1,43 @@
+# `make up` runs Darkroom here; `make test` proves it. Both build the environment when it is missing.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PACKAGES := contracts runtime simulator services/gateway services/generator services/storage services/ledger darkroom
+STAMP  := $(VENV)/.ready
+
+.PHONY: env up test check format lock schemas bench
+
+env: $(STAMP)  ## the Python environment, from the lock
+
+$(STAMP): requirements.lock $(PACKAGES:%=%/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e %)
+	touch $@
+
+up: env  ## the whole stack on this machine; Ctrl-C stops it
+	$(BIN)/darkroom up $(ARGS)
+
+test: env  ## every tier, with real servers
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+check: env  ## style, types and walls
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: env  ## exports the JSON Schemas, AsyncAPI and OpenAPI documents
+	$(BIN)/darkroom schemas
+
+bench: env  ## latency, CPU and memory of the main job, in one run
+	$(BIN)/python -m bench $(ARGS)
+
+lock:  ## resolves the dependencies again (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  $(foreach p,contracts runtime gateway generator storage ledger simulator cli,--no-emit-package darkroom-$(p)) \
+	  requirements.in --output-file requirements.lock
