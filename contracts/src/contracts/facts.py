@@ -1,0 +1,257 @@
+"""The facts: CloudEvents 1.0 in JSON, past tense, immutable.
+
+A fact is published on the subject that `contracts.topology` gives it. `id` is deterministic, so that whoever says
+the same thing twice is heard once. `traceparent` is the W3C header of the request that began it all.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field, JsonValue, field_validator
+
+from contracts.ids import event_id
+from contracts.model import Frozen
+from contracts.money import Quote
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+
+class Kind(StrEnum):
+    """What is made."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    SPEECH = "speech"
+    TEXT = "text"
+
+
+class Lane(StrEnum):
+    """Who waits: a person, or a batch that must never delay one."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+class Verdict(StrEnum):
+    """How a generation ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+
+
+class Request(Frozen):
+    """What was asked for, as accepted."""
+
+    generation_id: UUID
+    user_id: UUID
+    kind: Kind
+    lane: Lane = Lane.INTERACTIVE
+    model: str
+    prompt: str
+    count: int = Field(ge=1)
+    size: str | None = None
+    """Width and height in pixels, as in `1024x1024`."""
+    options: dict[str, JsonValue] = {}
+    """What only some models understand, by the model's own names."""
+    quote: Quote
+    deadline_at: AwareDatetime
+
+
+class Output(Frozen):
+    """One thing that a provider returned, or why it is missing. Exactly one of `url`, `claim`, `failure` is set."""
+
+    index: int
+    url: str | None = None
+    """The provider's address; it expires."""
+    claim: str | None = None
+    """The name of an object in the claims bucket, where the provider returned bytes."""
+    failure: "Failure | None" = None
+    mime_type: str | None = None
+    """As the provider says; storage believes only the content."""
+
+
+class Failure(Frozen):
+    """Why something was not delivered. `code` is for programs, `message` for people; neither holds a secret."""
+
+    code: str
+    message: str
+
+    @field_validator("message")
+    @classmethod
+    def _printable(cls, message: str) -> str:
+        """A provider may say anything; neither NUL nor half a surrogate pair can be stored."""
+        return message.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
+class Rendering(Frozen):
+    """What the provider returned for a request."""
+
+    request: Request
+    provider: str
+    outputs: tuple[Output, ...]
+
+
+class Asset(Frozen):
+    """A stored media object."""
+
+    id: UUID
+    index: int
+    key: str
+    """Where it is served below `/media/`."""
+    mime_type: str
+    size_bytes: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    variants: dict[str, str] = {}
+    """Variant name → key; made at the latest when first asked for."""
+    source_url: str | None = None
+    """The provider's own address, for records only."""
+
+
+class Ending(Frozen):
+    """The final word on a generation."""
+
+    generation_id: UUID
+    verdict: Verdict
+    assets: tuple[Asset, ...] = ()
+    provider: str | None = None
+    failure: Failure | None = None
+
+    @property
+    def delivered(self) -> int:
+        """How many outputs are paid for."""
+        return len(self.assets)
+
+
+class Event(Frozen):
+    """The CloudEvents envelope."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: UUID
+    source: str
+    """The service that says it."""
+    type: str
+    subject: str
+    """The generation's id."""
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    traceparent: str | None = None
+
+    def encode(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Raises pydantic.ValidationError for anything that is not this fact."""
+        return cls.model_validate_json(payload)
+
+
+class Requested(Event):
+    """A generation was accepted; its row is committed."""
+
+    type: Literal["darkroom.generation.requested"] = "darkroom.generation.requested"
+    data: Request
+
+    @classmethod
+    def of(cls, request: Request, source: str, traceparent: str | None) -> Self:
+        return cls(**_envelope("requested", source, request.generation_id, traceparent), data=request)
+
+
+class Funded(Event):
+    """The quote is held."""
+
+    type: Literal["darkroom.generation.funded"] = "darkroom.generation.funded"
+    data: Request
+
+    @classmethod
+    def of(cls, request: Request, source: str, traceparent: str | None) -> Self:
+        return cls(**_envelope("funded", source, request.generation_id, traceparent), data=request)
+
+
+class Rendered(Event):
+    """The provider delivered, wholly or in part."""
+
+    type: Literal["darkroom.generation.rendered"] = "darkroom.generation.rendered"
+    data: Rendering
+
+    @classmethod
+    def of(cls, rendering: Rendering, source: str, traceparent: str | None) -> Self:
+        return cls(**_envelope("rendered", source, rendering.request.generation_id, traceparent), data=rendering)
+
+
+class Outcome(Event):
+    """The one final fact of a generation."""
+
+    type: Literal["darkroom.generation.outcome"] = "darkroom.generation.outcome"
+    data: Ending
+
+    @classmethod
+    def of(cls, ending: Ending, source: str, traceparent: str | None) -> Self:
+        envelope = _envelope("outcome", source, ending.generation_id, traceparent, what=ending.verdict)
+        return cls(**envelope, data=ending)
+
+
+class Grant(Frozen):
+    """Credits given to a user, in units."""
+
+    user_id: UUID
+    amount: int
+    reason: str
+
+
+class Granted(Event):
+    """A user's credits grew without a payment."""
+
+    type: Literal["darkroom.credits.granted"] = "darkroom.credits.granted"
+    data: Grant
+
+
+class Notice(Frozen):
+    """What a client may be told: its record is final and committed."""
+
+    generation_id: UUID
+    user_id: UUID
+    status: Verdict
+    dialect: str
+
+
+class Notified(Event):
+    """A client-visible change, in the order in which clients see it."""
+
+    type: Literal["darkroom.notification"] = "darkroom.notification"
+    data: Notice
+
+    @classmethod
+    def of(cls, notice: Notice, source: str, traceparent: str | None) -> Self:
+        envelope = _envelope("notified", source, notice.generation_id, traceparent, what=notice.status)
+        return cls(**envelope, data=notice)
+
+
+class Progress(Frozen):
+    """How far a generation is. Sent without a stream: lossy on purpose, numbered so that order can be restored."""
+
+    generation_id: UUID
+    number: int
+    stage: str
+    """`waiting`, `rendering` or `storing`."""
+    percent: int = Field(ge=0, le=100)
+
+
+FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, Notified)
+
+
+def _envelope(
+    fact: str, source: str, generation_id: UUID, traceparent: str | None, what: str = ""
+) -> dict[str, object]:
+    return {
+        "id": event_id(fact, source, generation_id, what),
+        "source": source,
+        "subject": str(generation_id),
+        "time": datetime.now(UTC),
+        "traceparent": traceparent,
+    }

@@ -1,0 +1,28 @@
+"""Addresses of stored media: permanent and unguessable by default, short-lived and signed where so configured.
+
+A key is `<token>/<variant>.<extension>`; the token is 128 random bits that storage keeps with the asset.
+"""
+
+import hmac
+import time
+from hashlib import sha256
+
+PATH = "/media/"
+
+
+def address(base_url: str, key: str, signing_key: str | None = None, lifetime_seconds: int = 3600) -> str:
+    """The URL of a key; with a signing key it stops working after its lifetime."""
+    path = PATH + key
+    if signing_key is None:
+        return base_url + path
+    expires = int(time.time()) + lifetime_seconds
+    return f"{base_url}{path}?expires={expires}&signature={signature(path, expires, signing_key)}"
+
+
+def signature(path: str, expires: int, signing_key: str) -> str:
+    return hmac.new(signing_key.encode(), f"{path}\n{expires}".encode(), sha256).hexdigest()
+
+
+def signed(path: str, expires: int, given: str, signing_key: str) -> bool:
+    """Whether the signature is ours and the address still alive."""
+    return hmac.compare_digest(signature(path, expires, signing_key), given) and expires >= time.time()

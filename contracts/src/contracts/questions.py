@@ -1,0 +1,104 @@
+"""Questions with an immediate answer: NATS request/reply to the service that owns it."""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.facts import Kind, Outcome
+from contracts.model import Frozen
+from contracts.money import PriceList, Units
+
+LEDGER_AFFORDABLE = "ledger.affordable"
+LEDGER_BALANCE = "ledger.balance"
+LEDGER_PRICES = "ledger.prices"
+LEDGER_GRANT = "ledger.grant"
+GENERATOR_CATALOG = "generator.catalog"
+GATEWAY_OUTCOMES = "gateway.outcomes"
+
+MAX_IDS_PER_QUESTION = 500
+
+
+class Affordable(Frozen):
+    """Has this user `amount` units to spend?"""
+
+    user_id: UUID
+    amount: Units = Field(ge=0)
+
+
+class Affordability(Frozen):
+    affordable: bool
+    available: Units
+
+
+class BalanceOf(Frozen):
+    user_id: UUID
+
+
+class Balance(Frozen):
+    """A user's money in units: `used` is what was captured so far."""
+
+    available: Units
+    held: Units
+    used: Units
+
+
+class GrantCredits(Frozen):
+    """Give a user `amount` units; the same `grant_id` is given once."""
+
+    grant_id: UUID
+    user_id: UUID
+    amount: Units = Field(gt=0)
+    reason: str = "granted"
+
+
+class Nothing(Frozen):
+    """A question that needs no words."""
+
+
+class CatalogModel(Frozen):
+    """What can be asked of one model."""
+
+    id: str
+    kind: Kind
+    provider: str
+    state: Literal["active", "legacy", "off"] = "active"
+    sizes: tuple[str, ...] = ()
+    default_size: str | None = None
+    max_count: int = 1
+    max_prompt_characters: int = 4000
+    deadline_seconds: int = 300
+    p99_seconds: int = 60
+
+
+class Catalog(Frozen):
+    version: int
+    models: tuple[CatalogModel, ...]
+
+
+class RecordedOutcomes(Frozen):
+    """What did the clients of these generations hear?"""
+
+    generation_ids: tuple[UUID, ...] = Field(max_length=MAX_IDS_PER_QUESTION)
+
+
+class RecordedOutcome(Frozen):
+    """`unknown`: no such generation; `unfinished`: no outcome yet; `recorded`: what was applied, verbatim."""
+
+    generation_id: UUID
+    state: Literal["unknown", "unfinished", "recorded"]
+    outcome: Outcome | None = None
+
+
+class Recorded(Frozen):
+    outcomes: tuple[RecordedOutcome, ...]
+
+
+QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
+    LEDGER_AFFORDABLE: (Affordable, Affordability),
+    LEDGER_BALANCE: (BalanceOf, Balance),
+    LEDGER_PRICES: (Nothing, PriceList),
+    LEDGER_GRANT: (GrantCredits, Balance),
+    GENERATOR_CATALOG: (Nothing, Catalog),
+    GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
+}

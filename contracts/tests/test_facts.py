@@ -1,0 +1,44 @@
+"""Facts survive the wire, the future and whatever a provider says."""
+
+import json
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from contracts.facts import Ending, Failure, Outcome, Verdict
+
+
+def outcome(message: str = "no") -> Outcome:
+    failure = Failure(code="content_policy", message=message)
+    return Outcome.of(Ending(generation_id=uuid4(), verdict=Verdict.FAILED, failure=failure), "generator", None)
+
+
+def test_a_fact_survives_the_wire() -> None:
+    said = outcome()
+    assert Outcome.decode(said.encode()) == said
+
+
+def test_fields_of_a_newer_version_are_tolerated() -> None:
+    newer = json.loads(outcome().encode()) | {"mood": "good"}
+    newer["data"]["weather"] = "fine"
+    assert Outcome.decode(json.dumps(newer).encode()).data.verdict is Verdict.FAILED
+
+
+def test_another_fact_is_not_taken_for_this_one() -> None:
+    other = json.loads(outcome().encode()) | {"type": "darkroom.generation.funded"}
+    with pytest.raises(ValidationError):
+        Outcome.decode(json.dumps(other).encode())
+
+
+def test_a_fact_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        outcome().subject = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("message", ["a\x00b", "half \ud83d pair"])
+def test_what_a_provider_says_can_be_stored(message: str) -> None:
+    """Postgres refuses NUL in jsonb, and UTF-8 has no half pairs."""
+    said = outcome(message)
+    assert b"\\u0000" not in said.encode()
+    assert Outcome.decode(said.encode()).data.failure == said.data.failure

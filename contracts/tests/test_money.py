@@ -1,0 +1,55 @@
+"""Amounts are integers; a capture never exceeds its quote."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from contracts.money import PriceList, Quote, cost, in_credits, to_units
+
+amounts = st.integers(min_value=0, max_value=10**12)
+
+
+@given(amounts, amounts, st.integers(min_value=0, max_value=1000))
+def test_a_capture_never_exceeds_the_quote(amount: int, unit_price: int, delivered: int) -> None:
+    """Design §3.6, P6."""
+    quote = Quote(amount=amount, unit_price=unit_price, price_version=1)
+    assert 0 <= cost(quote, delivered) <= amount
+    assert cost(quote, 0) == 0
+
+
+@given(st.integers(min_value=0, max_value=10**6), st.integers(min_value=1, max_value=4))
+def test_everything_delivered_costs_the_quote(price: int, count: int) -> None:
+    quote = PriceList(version=1, prices={"model": price}).quote("model", count)
+    assert quote is not None
+    assert cost(quote, count) == quote.amount == price * count
+
+
+def test_a_model_without_a_price_is_refused_and_never_free() -> None:
+    assert PriceList(version=1, prices={}).quote("model", 1) is None
+
+
+@given(st.integers(min_value=-(10**15), max_value=10**15))
+def test_credits_as_json_are_exact(units: int) -> None:
+    assert to_units(str(in_credits(units))) == units
+
+
+@pytest.mark.parametrize(("text", "units"), [("10", 100_000), ("0.0001", 1), ("1.5", 15_000), (Decimal(3), 30_000)])
+def test_credits_become_units(text: str, units: int) -> None:
+    assert to_units(text) == units
+
+
+@pytest.mark.parametrize("text", ["0.00001", "nan", "Infinity", "1e18", "", "ten", "1e-9"])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    """B9."""
+    with pytest.raises(ValueError, match="not an amount"):
+        to_units(text)
+
+
+@pytest.mark.parametrize("amount", [1.0, "1", True])
+def test_no_float_is_taken_for_an_amount(amount: object) -> None:
+    """Design §3.10."""
+    with pytest.raises(ValidationError):
+        Quote.model_validate({"amount": amount, "unit_price": 1, "price_version": 1})

@@ -1,0 +1,302 @@
+"""The exported documents say what the contracts say, and the topology keeps its own rules (design.md §3.4, §4)."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from contracts.facts import (
+    FACTS,
+    Asset,
+    Ending,
+    Event,
+    Failure,
+    Funded,
+    Grant,
+    Granted,
+    Kind,
+    Lane,
+    Notice,
+    Notified,
+    Outcome,
+    Output,
+    Progress,
+    Rendered,
+    Rendering,
+    Request,
+    Requested,
+    Verdict,
+)
+from contracts.ids import asset_id, event_id
+from contracts.model import Frozen
+from contracts.money import PriceList, Quote
+from contracts.questions import (
+    QUESTIONS,
+    Affordability,
+    Affordable,
+    Balance,
+    BalanceOf,
+    Catalog,
+    CatalogModel,
+    GrantCredits,
+    Nothing,
+    Recorded,
+    RecordedOutcome,
+    RecordedOutcomes,
+)
+from contracts.topology import (
+    CHANNELS,
+    CONSUMERS,
+    OUTCOMES,
+    STREAMS,
+    dead_subject,
+    funded_subject,
+    notification_subject,
+    outcome_subject,
+    progress_subject,
+    rendered_subject,
+    requested_subject,
+    verdict_subject,
+)
+from darkroom.schemas.documents import (
+    SCHEMAS_FOLDER,
+    contract_documents,
+    json_schemas,
+    openapi_documents,
+    repository,
+)
+from darkroom.topology.parties import PUBLISHERS, as_pattern, consumers_of, covers, overlap, stream_of
+
+GENERATION = UUID("01920000-0000-7000-8000-000000000001")
+USER = UUID("00000000-0000-4000-8000-00000000d0d0")
+TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+REQUEST = Request(
+    generation_id=GENERATION,
+    user_id=USER,
+    kind=Kind.IMAGE,
+    lane=Lane.BATCH,
+    model="a-model",
+    prompt="Ein Bär – 熊 🐻",
+    count=2,
+    size="512x512",
+    options={"seed": 7, "nested": {"watermark": False}},
+    quote=Quote(amount=20_000, unit_price=10_000, price_version=3),
+    deadline_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
+)
+ASSET = Asset(
+    id=asset_id(GENERATION, 0),
+    index=0,
+    key="token/original.png",
+    mime_type="image/png",
+    size_bytes=1,
+    sha256="0" * 64,
+    width=1,
+    height=1,
+    variants={"thumbnail": "token/thumbnail.webp"},
+)
+FAILURE = Failure(code="blocked", message="No.")
+RENDERING = Rendering(
+    request=REQUEST,
+    provider="simulator",
+    outputs=(Output(index=0, url="https://provider/1"), Output(index=1, failure=FAILURE)),
+)
+ENDING = Ending(generation_id=GENERATION, verdict=Verdict.COMPLETED, assets=(ASSET,), provider="simulator")
+OUTCOME = Outcome.of(ENDING, "storage", TRACE)
+SAMPLES: tuple[Event, ...] = (
+    Requested.of(REQUEST, "gateway", TRACE),
+    Funded.of(REQUEST, "ledger", TRACE),
+    Rendered.of(RENDERING, "generator", TRACE),
+    OUTCOME,
+    Outcome.of(Ending(generation_id=GENERATION, verdict=Verdict.FAILED, failure=FAILURE), "gateway", None),
+    Granted(
+        id=event_id("granted", "ledger", GENERATION),
+        source="ledger",
+        subject=str(USER),
+        time=datetime(2026, 11, 21, tzinfo=UTC),
+        data=Grant(user_id=USER, amount=5, reason="granted"),
+    ),
+    Notified.of(
+        Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
+    ),
+)
+ANSWERS: dict[type[Frozen], Frozen] = {
+    type(sample): sample
+    for sample in (
+        Affordable(user_id=USER, amount=1),
+        Affordability(affordable=False, available=0),
+        BalanceOf(user_id=USER),
+        Balance(available=1, held=2, used=3),
+        GrantCredits(grant_id=GENERATION, user_id=USER, amount=1),
+        Nothing(),
+        PriceList(version=1, prices={"a-model": 10_000}),
+        Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
+        RecordedOutcomes(generation_ids=(GENERATION,)),
+        Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),
+    )
+}
+
+
+# -- documents ----------------------------------------------------------------------------------------------------
+
+
+def test_the_exported_documents_are_those_of_today() -> None:
+    root = repository()
+    documents = contract_documents() | openapi_documents()
+    stale = [
+        name
+        for name, text in documents.items()
+        if not (root / name).exists() or (root / name).read_text(encoding="utf-8") != text
+    ]
+    assert stale == [], "run `make schemas`"
+    exported = {str(path.relative_to(root)) for path in (root / SCHEMAS_FOLDER).glob("*.json")}
+    assert exported <= documents.keys(), "documents of something that is gone"
+
+
+@pytest.mark.parametrize("name", sorted(json_schemas()))
+def test_every_document_is_a_schema(name: str) -> None:
+    Draft202012Validator.check_schema(json_schemas()[name])
+
+
+def test_every_fact_has_a_sample() -> None:
+    assert {type(sample) for sample in SAMPLES} == set(FACTS)
+    assert {model for pair in QUESTIONS.values() for model in pair} == ANSWERS.keys()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_a_sample_is_what_its_schema_says(sample: Event) -> None:
+    document = json.loads(sample.encode())
+    schema = json_schemas()[type(sample).__name__.lower()]
+    Draft202012Validator(schema).validate(document)
+    del document["data"]
+    assert list(Draft202012Validator(schema).iter_errors(document)), "the schema would accept anything"
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_every_reader_understands_every_writer_of_tomorrow(sample: Event) -> None:
+    """P23: a newer writer adds fields, on the envelope and inside; an older reader passes over them."""
+    assert type(sample).decode(sample.encode()) == sample
+    document = json.loads(sample.encode())
+    _add_unknown_fields(document)
+    Draft202012Validator(json_schemas()[type(sample).__name__.lower()]).validate(document)
+    assert type(sample).decode(json.dumps(document).encode()) == sample
+
+
+@pytest.mark.parametrize("subject", sorted(QUESTIONS))
+def test_questions_and_answers_are_what_their_schemas_say(subject: str) -> None:
+    for model, part in zip(QUESTIONS[subject], ("question", "answer"), strict=True):
+        document = json.loads(ANSWERS[model].model_dump_json(exclude_none=True))
+        Draft202012Validator(json_schemas()[f"{subject}.{part}"]).validate(document)
+        _add_unknown_fields(document)
+        assert model.model_validate(document) == ANSWERS[model]
+
+
+def test_progress_is_what_its_schema_says() -> None:
+    progress = Progress(generation_id=GENERATION, number=1, stage="rendering", percent=100)
+    validator = Draft202012Validator(json_schemas()["progress"])
+    validator.validate(json.loads(progress.model_dump_json()))
+    assert not validator.is_valid(json.loads(progress.model_dump_json()) | {"percent": 101})
+
+
+def _add_unknown_fields(document: Any) -> None:
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if key not in {"options", "variants", "prices"}:  # whose keys are data
+                _add_unknown_fields(value)
+        if not {"seed", "thumbnail", "a-model", "watermark"} & document.keys():
+            document["of_tomorrow"] = {"much": ["more"]}
+    elif isinstance(document, list):
+        for item in document:
+            _add_unknown_fields(item)
+
+
+# -- topology -----------------------------------------------------------------------------------------------------
+
+
+def test_the_log_keeps_the_first_outcome_of_a_generation_and_forgets_none_for_want_of_room() -> None:
+    """design.md §3.4, each setting by itself: without any of them the log would not decide."""
+    config = OUTCOMES.config()
+    assert config["max_msgs_per_subject"] == 1
+    assert config["discard"] == "new"
+    assert config["discard_new_per_subject"] is True
+    assert config["max_bytes"] == -1
+    assert config["max_msgs"] == -1
+    assert config["republish"] == {"src": "generation.outcome.*", "dest": "verdict.{{wildcard(1)}}"}
+    assert outcome_subject(GENERATION) == f"generation.outcome.{GENERATION}"
+    assert verdict_subject(GENERATION) == f"verdict.{GENERATION}"
+
+
+def test_no_two_streams_keep_the_same_subject() -> None:
+    subjects = [(stream.name, subject) for stream in STREAMS for subject in stream.subjects]
+    clashes = [
+        (ours, theirs)
+        for index, (ours, first) in enumerate(subjects)
+        for theirs, second in subjects[index + 1 :]
+        if overlap(first, second)
+    ]
+    assert clashes == []
+
+
+def test_what_is_not_kept_is_in_no_stream() -> None:
+    for subject in (progress_subject(GENERATION), verdict_subject(GENERATION), *QUESTIONS):
+        assert stream_of(subject) is None
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda consumer: consumer.durable)
+def test_a_consumer_hears_of_its_own_stream_only(consumer: Any) -> None:
+    stream = next(stream for stream in STREAMS if stream.name == consumer.stream)
+    for subject in consumer.filter_subjects:
+        assert any(overlap(pattern, subject) for pattern in stream.subjects)
+        others = [other for other in STREAMS if other is not stream]
+        assert not any(overlap(pattern, subject) for other in others for pattern in other.subjects)
+    assert consumer.durable.startswith(f"{consumer.service}-")
+    assert consumer.replay == ("all" if stream is OUTCOMES else "recent"), "design.md §4"
+
+
+def test_no_fact_reaches_one_service_twice() -> None:
+    for index, ours in enumerate(CONSUMERS):
+        for theirs in CONSUMERS[index + 1 :]:
+            if (ours.service, ours.stream) == (theirs.service, theirs.stream):
+                assert not any(
+                    overlap(first, second) for first in ours.filter_subjects for second in theirs.filter_subjects
+                ), (ours.durable, theirs.durable)
+
+
+def test_every_fact_is_kept_and_every_service_hears_every_outcome() -> None:
+    assert PUBLISHERS.keys() == CHANNELS.keys()
+    assert all(stream_of(channel) is not None for channel in CHANNELS)
+    heard = {consumer.service for consumer in CONSUMERS if consumer.stream == OUTCOMES.name}
+    assert heard == {"ledger", "gateway", "generator", "storage"}, "design.md §3.3: every service closes the id"
+
+
+def test_subjects_are_those_of_the_channels() -> None:
+    said = {
+        requested_subject(REQUEST): "generation.requested.{kind}.{lane}.{generation_id}",
+        funded_subject(REQUEST): "generation.funded.{kind}.{lane}.{generation_id}",
+        rendered_subject(REQUEST): "generation.rendered.{kind}.{lane}.{generation_id}",
+        outcome_subject(GENERATION): "generation.outcome.{generation_id}",
+        notification_subject(USER, "completed"): "notification.{user_id}.{status}",
+    }
+    for subject, channel in said.items():
+        assert channel in CHANNELS
+        assert covers(as_pattern(channel), subject)
+        assert consumers_of(channel) or channel.startswith("notification")
+    assert stream_of(dead_subject("ledger-hold-requested")) == "DEAD"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("a.*.c", "a.b.*", True),
+        ("a.>", "a.b.c", True),
+        ("a.>", "a", False),
+        ("a.*", "a.b.c", False),
+        ("a.b", "a.c", False),
+        ("*.b", "a.>", True),
+    ],
+)
+def test_patterns_overlap_as_on_the_server(first: str, second: str, expected: bool) -> None:
+    assert overlap(first, second) is expected
+    assert overlap(second, first) is expected
