@@ -1,0 +1,116 @@
+"""The connection to NATS, and the two ways to publish a fact."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from faststream.nats import NatsBroker
+from faststream.security import SASLPlaintext
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError, NotFoundError
+
+from runtime.settings import BrokerSettings
+
+PUBLISH_TIMEOUT_SECONDS = 2.0
+UNIQUE_DEADLINE_SECONDS = 20.0
+"""Longer than a cluster takes to elect another leader (4.5–7 s measured)."""
+
+log = structlog.get_logger()
+
+
+def make_broker(
+    settings: BrokerSettings, service: str, reconnected: Callable[[], Awaitable[None]] | None = None
+) -> NatsBroker:
+    """A broker that never gives up reconnecting, notices a half-open link in 20 s and has its own inbox prefix."""
+
+    async def on_disconnected() -> None:
+        log.warning("broker.disconnected")
+
+    async def on_error(error: Exception) -> None:
+        log.warning("broker.error", error=f"{type(error).__name__}: {error}")
+
+    security = None
+    if settings.nats_user is not None and settings.nats_password is not None:
+        security = SASLPlaintext(settings.nats_user, settings.nats_password.get_secret_value(), use_ssl=False)
+    return NatsBroker(
+        settings.nats_url.split(","),
+        name=service,
+        inbox_prefix=f"_INBOX_{service}",
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=1,
+        ping_interval=10,
+        max_outstanding_pings=2,
+        connect_timeout=2,
+        disconnected_cb=on_disconnected,
+        reconnected_cb=reconnected,
+        error_cb=on_error,
+        logger=None,
+        security=security,
+    )
+
+
+def connected(broker: NatsBroker) -> bool:
+    """Whether the link is up now; publishing while it is down only waits for a time-out."""
+    try:
+        return bool(broker.connection.is_connected)
+    except Exception:  # the broker has not been started yet
+        return False
+
+
+async def publish(
+    broker: NatsBroker,
+    subject: str,
+    payload: bytes,
+    *,
+    stream: str,
+    content_type: str,
+    message_id: str | None = None,
+    timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
+) -> None:
+    """Publishes to a stream and waits until it is stored.
+
+    Raises:
+        nats.errors.Error, TimeoutError: unknown whether it is stored; publishing again is harmless.
+    """
+    headers = {"content-type": content_type}
+    if message_id is not None:
+        headers["Nats-Msg-Id"] = message_id
+    await broker.publish(payload, subject, headers=headers, stream=stream, timeout=timeout_seconds)
+
+
+async def publish_unique(broker: NatsBroker, subject: str, payload: bytes, *, stream: str, content_type: str) -> bytes:
+    """Publishes to a stream that keeps one message per subject and returns the message that it keeps.
+
+    A refusal or a time-out says nothing (a refusal has other causes, a timed-out message may be stored): the
+    subject's last message decides. It is ours, or somebody else's, or there is none and we try again.
+
+    Raises:
+        nats.errors.Error, TimeoutError: the log could not be asked within 20 s.
+    """
+    give_up_at = time.monotonic() + UNIQUE_DEADLINE_SECONDS
+    pause_seconds = 0.05
+    while True:
+        try:
+            await publish(broker, subject, payload, stream=stream, content_type=content_type)
+        except (NatsError, TimeoutError, OSError) as error:
+            kept = await last_on(broker, subject, stream=stream)
+            if kept is not None:
+                return kept
+            if time.monotonic() > give_up_at:
+                raise error
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(2.0, pause_seconds * 2)
+        else:
+            return payload
+
+
+async def last_on(broker: NatsBroker, subject: str, *, stream: str) -> bytes | None:
+    """The last message that a stream keeps on a subject; None where there is none or the log cannot be asked now."""
+    try:
+        message = await broker.connection.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS).get_last_msg(
+            stream, subject, direct=True
+        )
+    except (NotFoundError, APIError, NatsError, TimeoutError, OSError):
+        return None
+    return message.data

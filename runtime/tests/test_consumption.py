@@ -1,0 +1,410 @@
+"""The pull loop against a real broker: what style.md calls the connected tier."""
+
+import asyncio
+import itertools
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from faststream.nats import NatsBroker
+from nats.js.api import ConsumerConfig, StreamConfig
+from pydantic import BaseModel
+
+from contracts.topology import DEAD
+from runtime.broker import make_broker, publish
+from runtime.consumption import Consumers
+from runtime.settings import BrokerSettings
+
+pytestmark = pytest.mark.connected
+
+
+class Note(BaseModel):
+    subject: str
+    traceparent: str | None = None
+    number: int
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Note":
+        return cls.model_validate_json(payload)
+
+
+class Durable(BaseModel):
+    stream: str
+    durable: str
+
+
+class Bench:
+    """A stream of its own with one consumer."""
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self.broker = broker
+        self.name = f"T{secrets.token_hex(4)}"
+        self.consumer = Durable(stream=self.name, durable=f"{self.name}-reads")
+        self.jetstream = broker.connection.jetstream()
+
+    async def make(self, ack_wait_seconds: float = 30) -> None:
+        await self.jetstream.add_stream(StreamConfig(name=self.name, subjects=[f"{self.name}.>"]))
+        await self.make_consumer(ack_wait_seconds)
+
+    async def make_consumer(self, ack_wait_seconds: float = 30) -> None:
+        await self.jetstream.add_consumer(
+            self.name,
+            ConsumerConfig(
+                durable_name=self.consumer.durable, ack_policy="explicit", ack_wait=ack_wait_seconds, max_waiting=64
+            ),
+        )
+
+    async def send(self, *numbers: int) -> None:
+        for number in numbers:
+            body = Note(subject=str(number), number=number).model_dump_json().encode()
+            await publish(self.broker, f"{self.name}.{number}", body, stream=self.name, content_type="application/json")
+
+    async def unsettled(self) -> int:
+        info = await self.jetstream.consumer_info(self.name, self.consumer.durable)
+        return (info.num_ack_pending or 0) + (info.num_pending or 0)
+
+    async def dead(self) -> list[dict[str, Any]]:
+        letters = []
+        subject = f"dead.{self.consumer.durable}"
+        info = await self.jetstream.stream_info("DEAD", subjects_filter=subject)
+        if info.state.subjects and subject in info.state.subjects:
+            message = await self.jetstream.get_last_msg("DEAD", subject)
+            letters.append(json.loads(message.data or b"{}"))
+        return letters
+
+
+@pytest.fixture
+async def bench(nats_server: Any) -> AsyncIterator[Bench]:
+    broker = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "runtime-test")
+    await broker.start()
+    # As the topology has it: other tests share the server, and the same settings twice are no conflict.
+    await broker.connection.request("$JS.API.STREAM.CREATE.DEAD", json.dumps(DEAD.config()).encode())
+    made = Bench(broker)
+    await made.make()
+    yield made
+    await broker.connection.jetstream().delete_stream(made.name)
+    await broker.stop()
+
+
+@asynccontextmanager
+async def consuming(consumers: Consumers) -> AsyncIterator[None]:
+    await consumers.start()
+    try:
+        yield
+    finally:
+        await consumers.stop()
+
+
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def settled(bench: Bench) -> bool:
+    return await bench.unsettled() == 0
+
+
+async def test_every_fact_is_handled_once_and_acknowledged(bench: Bench) -> None:
+    seen: list[int] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=8)
+    async def handle(note: Note) -> None:
+        seen.append(note.number)
+
+    await bench.send(*range(50))
+    async with consuming(consumers):
+        await until(lambda: len(seen) == 50)
+        await until(lambda: settled(bench))
+    assert sorted(seen) == list(range(50))
+
+
+async def test_no_more_facts_are_taken_than_there_are_slots(bench: Bench) -> None:
+    """A prefetched fact would wait here while another process is idle, and be delivered twice (reliability §0.4)."""
+    running, most = 0, 0
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=3)
+    async def handle(note: Note) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        info = await bench.jetstream.consumer_info(bench.name, bench.consumer.durable)
+        assert (info.num_ack_pending or 0) <= 3
+        await asyncio.sleep(0.02)
+        running -= 1
+
+    await bench.send(*range(12))
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert most == 3
+
+
+async def test_a_batch_is_what_has_arrived_in_stream_order(bench: Bench) -> None:
+    batches: list[list[int]] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.batch(bench.consumer, Note, size=16)
+    async def handle(notes: Any) -> None:
+        batches.append([note.number for note in notes])
+        await asyncio.sleep(0.05)
+
+    await bench.send(*range(40))
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert [number for batch in batches for number in batch] == list(range(40))
+    assert max(map(len, batches)) > 1
+    assert max(map(len, batches)) <= 16
+
+
+async def test_one_guilty_fact_in_a_batch_delays_only_itself(bench: Bench) -> None:
+    done: list[int] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.batch(bench.consumer, Note, size=8)
+    async def handle(notes: Any) -> None:
+        if any(note.number == 3 for note in notes):
+            raise RuntimeError("three is a defect")
+        done.extend(note.number for note in notes)
+
+    await bench.send(*range(6))
+    async with consuming(consumers):
+        await until(lambda: sorted(done) == [0, 1, 2, 4, 5])
+        assert await bench.unsettled() == 1
+
+
+async def test_an_unreadable_fact_goes_to_dead_at_once_and_blocks_nobody(bench: Bench) -> None:
+    """F12: a body that is JSON but no fact, and one that is not even JSON."""
+    seen: list[int] = []
+    told: list[str] = []
+    consumers = Consumers(bench.broker)
+
+    async def unreadable(subject: str, payload: bytes) -> None:
+        told.append(subject)
+
+    @consumers.each(bench.consumer, Note, slots=4, unreadable=unreadable)
+    async def handle(note: Note) -> None:
+        seen.append(note.number)
+
+    for body in (b"123", b"\xff\x00 not json"):
+        await publish(bench.broker, f"{bench.name}.x", body, stream=bench.name, content_type="application/json")
+    await bench.send(1)
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert seen == [1]
+    assert told == [f"{bench.name}.x"] * 2
+    letter = (await bench.dead())[0]
+    assert letter["reason"].startswith("unreadable")
+    assert letter["subject"] == f"{bench.name}.x"
+
+
+async def test_a_defect_is_tried_again_later_and_then_buried(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.consumption.NAK_DELAYS_SECONDS", (0.05,))
+    calls: list[float] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=1)
+    async def handle(note: Note) -> None:
+        calls.append(asyncio.get_running_loop().time())
+        raise ValueError("always")
+
+    await bench.send(7)
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert len(calls) == 5
+    assert all(later - earlier >= 0.04 for earlier, later in itertools.pairwise(calls))
+    letter = (await bench.dead())[0]
+    assert letter["reason"] == "ValueError: always"
+    assert json.loads(letter["payload"])["number"] == 7
+
+
+async def test_a_dependency_that_is_away_makes_the_fact_wait_in_place(bench: Bench) -> None:
+    """An outage of a minute must not use up the deliveries: the same delivery goes on when the dependency is back."""
+    calls = 0
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=1)
+    async def handle(note: Note) -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 4:
+            raise ConnectionRefusedError("database is away")
+
+    await bench.send(1)
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    info = await bench.jetstream.consumer_info(bench.name, bench.consumer.durable)
+    assert calls == 4
+    assert info.delivered is not None
+    assert info.delivered.consumer_seq == 1
+
+
+async def test_a_long_job_is_not_delivered_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats hold a fact for as long as its handler runs, also while it waits for its batch."""
+    monkeypatch.setattr("runtime.consumption.IN_PROGRESS_EVERY_SECONDS", 0.2)
+    await bench.jetstream.delete_consumer(bench.name, bench.consumer.durable)
+    await bench.make_consumer(ack_wait_seconds=1)
+    calls = 0
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=1)
+    async def handle(note: Note) -> None:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(2.5)
+
+    await bench.send(1)
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert calls == 1
+
+
+async def test_at_shutdown_what_is_begun_finishes_and_the_rest_is_handed_back_at_once(bench: Bench) -> None:
+    begun = asyncio.Event()
+    finished: list[int] = []
+    first, second = Consumers(bench.broker), Consumers(bench.broker)
+
+    @first.batch(bench.consumer, Note, size=2)
+    async def slow(notes: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.5)
+        finished.extend(note.number for note in notes)
+
+    @second.each(bench.consumer, Note, slots=4)
+    async def fast(note: Note) -> None:
+        finished.append(note.number)
+
+    await bench.send(*range(4))
+    await first.start()
+    await asyncio.wait_for(begun.wait(), 5)
+    await first.stop()
+    assert len(finished) in {1, 2}
+    async with consuming(second):
+        await until(lambda: settled(bench), seconds=3)
+    assert sorted(finished) == [0, 1, 2, 3]
+
+
+async def test_a_consumer_that_disappears_is_reported_and_taken_up_again(bench: Bench) -> None:
+    """F8: a deleted durable is silent for FastStream; here it is not ready, and goes on once it is back."""
+    seen: list[int] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=4)
+    async def handle(note: Note) -> None:
+        seen.append(note.number)
+
+    async with consuming(consumers):
+        await bench.send(1)
+        await until(lambda: seen == [1])
+        assert consumers.problems() == []
+        await bench.jetstream.delete_consumer(bench.name, bench.consumer.durable)
+        await until(lambda: consumers.problems() != [])
+        await bench.make_consumer()
+        await bench.send(2)
+        await until(lambda: 2 in seen)
+        await until(lambda: consumers.problems() == [])
+
+
+async def test_consumption_goes_on_after_the_broker_was_killed(tmp_path: Any) -> None:
+    """F5: what was published before and after arrives, within seconds."""
+    from darkroom.embedded import NatsServer
+
+    server = NatsServer(tmp_path)
+    server.start()
+    try:
+        late: list[Consumers] = []
+
+        async def reconnected() -> None:
+            await late[0].reconnected()
+
+        broker = make_broker(BrokerSettings(nats_url=server.nats_url), "runtime-test", reconnected)
+        await broker.start()
+        bench = Bench(broker)
+        await bench.make()
+        seen: list[int] = []
+        consumers = Consumers(broker)
+        late.append(consumers)
+
+        @consumers.each(bench.consumer, Note, slots=4)
+        async def handle(note: Note) -> None:
+            seen.append(note.number)
+
+        async with consuming(consumers):
+            await bench.send(1)
+            await until(lambda: seen == [1])
+            server.kill()
+            await asyncio.sleep(0.5)
+            server.start()
+            await until(lambda: broker.connection.is_connected)
+            await bench.send(2)
+            await until(lambda: 2 in seen, seconds=10)
+        await broker.stop()
+    finally:
+        server.stop()
+
+
+async def test_a_fact_that_kills_its_process_is_buried_after_five_deliveries(
+    bench: Bench, nats_server: Any, tmp_path: Any
+) -> None:
+    """The count survives the processes: whoever comes sixth does not touch the fact."""
+    program = tmp_path / "dies.py"
+    program.write_text(
+        "import asyncio, os, sys\n"
+        "from runtime.broker import make_broker\n"
+        "from runtime.consumption import Consumers\n"
+        "from runtime.settings import BrokerSettings\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from note import Note, Durable\n"
+        "async def main():\n"
+        "    broker = make_broker(BrokerSettings(nats_url=sys.argv[1]), 'dies')\n"
+        "    await broker.start()\n"
+        "    consumers = Consumers(broker)\n"
+        "    async def handle(note):\n"
+        "        os._exit(9)\n"
+        "    consumers.each(Durable(stream=sys.argv[2], durable=sys.argv[3]), Note, slots=4)(handle)\n"
+        "    await consumers.start()\n"
+        "    await asyncio.sleep(20)\n"
+        "asyncio.run(main())\n"
+    )
+    (tmp_path / "note.py").write_text(
+        "from pydantic import BaseModel\n"
+        "class Note(BaseModel):\n"
+        "    subject: str\n"
+        "    traceparent: str | None = None\n"
+        "    number: int\n"
+        "    decode = classmethod(lambda cls, payload: cls.model_validate_json(payload))\n"
+        "class Durable(BaseModel):\n"
+        "    stream: str\n"
+        "    durable: str\n"
+    )
+    await bench.jetstream.delete_consumer(bench.name, bench.consumer.durable)
+    await bench.make_consumer(ack_wait_seconds=0.5)
+    await bench.send(1)
+    deaths = 0
+    for _ in range(5):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), nats_server.nats_url, bench.name, bench.consumer.durable
+        )
+        deaths += await asyncio.wait_for(process.wait(), 15) == 9
+    assert deaths == 5
+    handled: list[int] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.each(bench.consumer, Note, slots=4)
+    async def handle(note: Note) -> None:
+        handled.append(note.number)
+
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert handled == []
+    assert (await bench.dead())[0]["reason"] == "delivered too often"
