@@ -1,0 +1,1 @@
+"""Owns accounts, postings, holds and prices. Never knows what a picture is."""

@@ -1,0 +1,12 @@
+"""`python -m ledger`: one process of the ledger, configured by its environment."""
+
+import uvicorn
+
+from ledger.app import create_app
+from ledger.settings import Settings
+
+if __name__ == "__main__":
+    settings = Settings.from_environment()
+    uvicorn.run(
+        create_app(settings), host=settings.process.host, port=settings.process.port, log_config=None, access_log=False
+    )

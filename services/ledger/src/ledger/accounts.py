@@ -1,0 +1,116 @@
+"""Balances and the one way in which money moves: every transaction passes through `post`."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+
+from ledger.domain.transactions import Transaction, starting_grant
+from runtime.database import Connection
+
+_BALANCES = text("""
+    SELECT user_id, available FROM accounts WHERE user_id = ANY(CAST(:users AS uuid[])) ORDER BY user_id FOR UPDATE
+""")
+_OPEN = text("""
+    INSERT INTO accounts (user_id) SELECT DISTINCT user_id FROM unnest(CAST(:users AS uuid[])) AS new (user_id)
+    ORDER BY user_id ON CONFLICT (user_id) DO NOTHING RETURNING user_id
+""")
+# An UPDATE … FROM applies one row per account only: a batch's postings are added up first, and only those of
+# transactions that are new. Locks are taken in the order of the accounts, so that two batches never wait in a circle.
+_MOVE = """
+    made AS (
+        INSERT INTO transactions (key, type, generation_id, reason)
+        SELECT key, type, generation_id, reason
+        FROM unnest(CAST(:keys AS text[]), CAST(:types AS text[]), CAST(:generations AS uuid[]),
+                    CAST(:reasons AS text[])) AS new (key, type, generation_id, reason)
+        {only}
+        RETURNING id, key
+    ), posted AS (
+        INSERT INTO postings (transaction_id, purse, user_id, amount)
+        SELECT made.id, entry.purse, entry.user_id, entry.amount
+        FROM unnest(CAST(:entry_keys AS text[]), CAST(:entry_purses AS text[]), CAST(:entry_users AS uuid[]),
+                    CAST(:entry_amounts AS bigint[])) AS entry (key, purse, user_id, amount)
+        JOIN made USING (key)
+        RETURNING user_id, purse, amount
+    ), change AS MATERIALIZED (
+        SELECT user_id,
+               coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0)::bigint AS available,
+               coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0)::bigint AS held,
+               coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0)::bigint AS used
+        FROM posted GROUP BY user_id
+    ), locked AS MATERIALIZED (
+        SELECT user_id FROM accounts WHERE user_id IN (SELECT user_id FROM change) ORDER BY user_id FOR UPDATE
+    ), moved AS (
+        UPDATE accounts SET available = accounts.available + change.available, held = accounts.held + change.held,
+                            used = accounts.used + change.used
+        FROM change JOIN locked USING (user_id) WHERE accounts.user_id = change.user_id
+        RETURNING accounts.user_id
+    ), counts AS (
+        SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM change) AS owed,
+               (SELECT count(*) FROM moved) AS moved
+    )
+"""
+
+
+def moving(first: str = "", *, only: str = "", answer: str = "SELECT * FROM counts") -> TextClause:
+    """A statement that posts the transactions of `movement`, after the CTEs of `first`.
+
+    `only` may leave some transactions out; `counts` has how many were made, how many accounts are owed a change and how
+    many got it.
+    """
+    return text(f"WITH {first and first + ','} {_MOVE.format(only=only)} {answer}")
+
+
+_POST = moving()
+_POST_NEW = moving(only="ON CONFLICT (key) DO NOTHING")
+
+
+async def lock_balances(connection: Connection, users: Iterable[UUID]) -> dict[UUID, int]:
+    """What each user has available; their accounts stay locked until the transaction ends. Strangers are left out."""
+    found = await connection.execute(_BALANCES, {"users": list(set(users))})
+    return {row.user_id: row.available for row in found}
+
+
+async def open_accounts(connection: Connection, users: Collection[UUID], grant: int) -> None:
+    """Makes the accounts that are missing, each with its starting grant, in units."""
+    opened = await connection.execute(_OPEN, {"users": list(users)})
+    if grant:
+        await post(connection, [starting_grant(row.user_id, grant) for row in opened])
+
+
+async def post(connection: Connection, transactions: Sequence[Transaction], *, only_new: bool = False) -> int:
+    """Writes transactions and changes the balances by them; how many were written.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: one was posted before (`only_new` leaves it out instead), or a balance would
+            become negative.
+        RuntimeError: a user has no account. Nothing may be committed then.
+    """
+    if not transactions:
+        return 0
+    result = await connection.execute(_POST_NEW if only_new else _POST, movement(transactions))
+    counts = result.one()
+    if counts.moved != counts.owed:
+        raise RuntimeError("a user has no account")
+    return int(counts.made)
+
+
+def movement(transactions: Sequence[Transaction]) -> dict[str, Any]:
+    """The parameters of a statement made by `moving`."""
+    entries = [
+        (transaction.key, purse, transaction.user_id, amount)
+        for transaction in transactions
+        for purse, amount in transaction.postings
+    ]
+    keys, purses, users, amounts = zip(*entries, strict=True) if entries else ((), (), (), ())
+    return {
+        "keys": [transaction.key for transaction in transactions],
+        "types": [transaction.type for transaction in transactions],
+        "generations": [transaction.generation_id for transaction in transactions],
+        "reasons": [transaction.reason for transaction in transactions],
+        "entry_keys": keys,
+        "entry_purses": purses,
+        "entry_users": users,
+        "entry_amounts": amounts,
+    }

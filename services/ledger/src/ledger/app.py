@@ -1,0 +1,57 @@
+"""The composition root: what the ledger is made of and in which order it starts and stops."""
+
+from faststream.asgi import AsgiFastStream
+
+from ledger.balances import Balances
+from ledger.operations import Ledger
+from ledger.reconciler import Reconciler
+from ledger.settings import Settings
+from ledger.subscribers import consume_facts, questions
+from runtime import telemetry
+from runtime.broker import connected, make_broker
+from runtime.consumption import Consumers
+from runtime.database import Database
+from runtime.health import LoopLag, routes
+
+
+def create_app(settings: Settings) -> AsgiFastStream:
+    """The ledger as an ASGI application: `/live`, `/ready`, `/metrics`; everything else goes over NATS."""
+    telemetry.configure(settings.process, "ledger")
+    lag = LoopLag()
+    database = Database(settings.database, "ledger")
+
+    async def reconnected() -> None:
+        await consumers.reconnected()
+
+    broker = make_broker(settings.broker, "ledger", reconnected)
+    consumers = Consumers(broker)
+    ledger = Ledger(database, settings.credits.starting_grant)
+    reconciler = Reconciler(settings.reconciler, database, broker, ledger)
+    consume_facts(consumers, broker, ledger)
+    broker.include_router(questions(broker, database, ledger, Balances(ledger, broker)))
+
+    async def check_database() -> list[str]:
+        await database.check()
+        return []
+
+    async def check_broker() -> list[str]:
+        return ["broker: not connected"] if not connected(broker) else consumers.problems()
+
+    async def start() -> None:
+        lag.start()
+        await consumers.start()
+        await reconciler.start()
+
+    async def stop() -> None:
+        await reconciler.stop()
+        await consumers.stop()
+        lag.stop()
+
+    return AsgiFastStream(
+        broker,
+        logger=None,
+        asgi_routes=routes(lag, [check_database, check_broker]),
+        after_startup=[start],
+        on_shutdown=[stop],
+        after_shutdown=[database.close],
+    )

@@ -1,0 +1,65 @@
+"""Answers about a user's money that know what the log knows: outcomes that have arrived are settled first."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from faststream.nats import NatsBroker
+from pydantic import ValidationError
+
+from contracts.facts import Outcome
+from contracts.questions import Affordability, Affordable, Balance
+from contracts.topology import OUTCOMES, outcome_subject
+from ledger.operations import Ledger
+from runtime.broker import last_on
+
+AFFORDABLE_PATIENCE_SECONDS = 0.12
+"""The asker goes on after 0.25 s of silence."""
+BALANCE_PATIENCE_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+class Balances:
+    """What users have. A balance counts every generation whose outcome is in the log (design.md §3.9)."""
+
+    def __init__(self, ledger: Ledger, broker: NatsBroker) -> None:
+        self._ledger = ledger
+        self._broker = broker
+
+    async def of(self, user_id: UUID) -> Balance:
+        balance, held = await self._ledger.balance(user_id)
+        if await self._settle_arrived(held, BALANCE_PATIENCE_SECONDS):
+            balance, _ = await self._ledger.balance(user_id)
+        return balance
+
+    async def affordable(self, question: Affordable) -> Affordability:
+        """The log is asked only where the answer would be no."""
+        balance, held = await self._ledger.balance(question.user_id)
+        if balance.available < question.amount and await self._settle_arrived(held, AFFORDABLE_PATIENCE_SECONDS):
+            balance, _ = await self._ledger.balance(question.user_id)
+        return Affordability(affordable=question.amount <= balance.available, available=balance.available)
+
+    async def _settle_arrived(self, generation_ids: Sequence[UUID], patience_seconds: float) -> bool:
+        """Settles those generations whose outcome the log tells in time; whether there were any."""
+        if not generation_ids:
+            return False
+        looking = [asyncio.create_task(self._arrived(generation_id)) for generation_id in generation_ids]
+        done, late = await asyncio.wait(looking, timeout=patience_seconds)
+        for task in late:
+            task.cancel()
+        outcomes = [outcome for task in done if (outcome := task.result()) is not None]
+        if outcomes:
+            await self._ledger.settle(outcomes)
+        return bool(outcomes)
+
+    async def _arrived(self, generation_id: UUID) -> Outcome | None:
+        kept = await last_on(self._broker, outcome_subject(generation_id), stream=OUTCOMES.name)
+        if kept is None:
+            return None
+        try:
+            return Outcome.decode(kept)
+        except ValidationError:
+            log.warning("outcome.unreadable", generation_id=str(generation_id))
+            return None

@@ -1,0 +1,85 @@
+"""Balanced movements of money between accounts. An account is (user, purse); amounts are units.
+
+The key names the business that a transaction settles: the same business is posted once.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Purse(StrEnum):
+    """`available` and `held` belong to the user; the others are the house's side of that user's business."""
+
+    AVAILABLE = "available"
+    HELD = "held"
+    ISSUANCE = "issuance"
+    PROMOTION = "promotion"
+    REVENUE = "revenue"
+    WRITEOFF = "writeoff"
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One movement. `postings` are (purse, amount), all of one user, and add up to zero.
+
+    Raises:
+        ValueError: they do not, or one of them moves nothing.
+    """
+
+    key: str
+    type: str
+    user_id: UUID
+    postings: tuple[tuple[Purse, int], ...]
+    generation_id: UUID | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(amount for _, amount in self.postings) != 0 or not all(amount for _, amount in self.postings):
+            raise ValueError(f"not a balanced transaction: {self.key} {self.postings}")
+
+
+def starting_grant(user_id: UUID, amount: int) -> Transaction:
+    """What a new user is given."""
+    return Transaction(
+        f"starting_grant:{user_id}",
+        "starting_grant",
+        user_id,
+        ((Purse.PROMOTION, -amount), (Purse.AVAILABLE, amount)),
+    )
+
+
+def grant(grant_id: UUID, user_id: UUID, amount: int, reason: str) -> Transaction:
+    """What an operator gives."""
+    postings = ((Purse.ISSUANCE, -amount), (Purse.AVAILABLE, amount))
+    return Transaction(f"grant:{grant_id}", "grant", user_id, postings, reason=reason)
+
+
+def hold(generation_id: UUID, user_id: UUID, amount: int) -> Transaction:
+    """Sets the quote aside."""
+    postings = ((Purse.AVAILABLE, -amount), (Purse.HELD, amount))
+    return Transaction(f"hold:{generation_id}", "hold", user_id, postings, generation_id)
+
+
+def settlement(generation_id: UUID, user_id: UUID, held: int, captured: int) -> Transaction:
+    """Ends a hold: `captured` of it is ours, the rest the user's again. One key for both, so that there is one end."""
+    postings = ((Purse.HELD, -held), (Purse.REVENUE, captured), (Purse.AVAILABLE, held - captured))
+    return Transaction(
+        f"settle:{generation_id}",
+        "capture" if captured else "release",
+        user_id,
+        tuple((purse, amount) for purse, amount in postings if amount),
+        generation_id,
+    )
+
+
+def refund(generation_id: UUID, user_id: UUID, amount: int) -> Transaction:
+    """Gives back what was captured though the client was told otherwise."""
+    postings = ((Purse.REVENUE, -amount), (Purse.AVAILABLE, amount))
+    return Transaction(f"refund:{generation_id}", "refund", user_id, postings, generation_id)
+
+
+def write_off(generation_id: UUID, user_id: UUID, amount: int) -> Transaction:
+    """Books what was delivered and not charged: earned, and lost. The user's balances stay."""
+    postings = ((Purse.WRITEOFF, -amount), (Purse.REVENUE, amount))
+    return Transaction(f"write_off:{generation_id}", "write_off", user_id, postings, generation_id)

@@ -1,0 +1,235 @@
+"""The rows of holds: opened and closed under a lock on the id, in the order of the ids.
+
+Opening inserts and closing inserts or locks, so whichever commits first is seen by the other.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from contracts.facts import Outcome, Request
+from contracts.money import Quote
+from ledger import accounts
+from ledger.domain import transactions
+from ledger.domain.holds import Hold, State
+from ledger.domain.transactions import Transaction
+from runtime.database import Connection, Row
+
+_CLAIM = text("""
+    INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, state)
+    SELECT generation_id, user_id, amount, unit_price, price_version, 'open'
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:amounts AS bigint[]),
+                CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]))
+         AS asked (generation_id, user_id, amount, unit_price, price_version)
+    ORDER BY generation_id
+    ON CONFLICT (generation_id) DO NOTHING
+    RETURNING generation_id
+""")
+# One statement, the hot row last: the account is locked for no round trip. It opens or does nothing; a balance that was
+# spent since the statement began violates the account's CHECK and undoes all of it.
+_OPEN_ONE = accounts.moving(
+    """
+    opened AS (
+        INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, state)
+        SELECT :id, user_id, :amount, :unit_price, :price_version, 'open'
+        FROM accounts WHERE user_id = :user AND available >= :amount
+        ON CONFLICT (generation_id) DO NOTHING
+        RETURNING generation_id
+    )
+    """,
+    only="JOIN opened USING (generation_id)",
+    answer="SELECT made FROM counts",
+)
+_SAID = text("""
+    SELECT generation_id, state, coalesce(corrections.told, holds.outcome)::text AS outcome
+    FROM holds LEFT JOIN corrections USING (generation_id) WHERE generation_id = ANY(CAST(:ids AS uuid[]))
+""")
+_DECLINE = text("""
+    UPDATE holds SET state = 'declined', closed_at = now() WHERE generation_id = ANY(CAST(:ids AS uuid[]))
+""")
+_FIND = """
+    SELECT generation_id, user_id, amount, unit_price, price_version, state, captured, outcome_id
+    FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[]))
+"""
+_LOOK = text(_FIND)
+_LOCK = text(f"{_FIND} ORDER BY generation_id FOR UPDATE")
+_INSERT_CLOSED = text("""
+    INSERT INTO holds (generation_id, amount, unit_price, price_version, state, closed_at, outcome_id, outcome)
+    SELECT generation_id, 0, 0, 0, state, now(), outcome_id, CAST(outcome AS json)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:outcome_ids AS uuid[]), CAST(:outcomes AS text[]))
+         AS ended (generation_id, state, outcome_id, outcome)
+    ORDER BY generation_id
+    ON CONFLICT (generation_id) DO NOTHING
+    RETURNING generation_id
+""")
+_CLOSE = text("""
+    UPDATE holds SET state = ended.state, captured = ended.captured, closed_at = coalesce(closed_at, now()),
+                     outcome_id = ended.outcome_id, outcome = CAST(ended.outcome AS json)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:captured AS bigint[]),
+                CAST(:outcome_ids AS uuid[]), CAST(:outcomes AS text[]))
+         AS ended (generation_id, state, captured, outcome_id, outcome)
+    WHERE holds.generation_id = ended.generation_id
+""")
+# One statement: what somebody else closed since we looked is left out, with its transaction.
+_CLOSE_OPEN = accounts.moving(
+    """
+    still_open AS MATERIALIZED (
+        SELECT generation_id FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[])) AND state = 'open'
+        ORDER BY generation_id FOR UPDATE
+    ), closed AS (
+        UPDATE holds SET state = ended.state, captured = ended.captured, closed_at = now(),
+                         outcome_id = ended.outcome_id, outcome = CAST(ended.outcome AS json)
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:captured AS bigint[]),
+                    CAST(:outcome_ids AS uuid[]), CAST(:outcomes AS text[]))
+             AS ended (generation_id, state, captured, outcome_id, outcome) JOIN still_open USING (generation_id)
+        WHERE holds.generation_id = ended.generation_id
+        RETURNING holds.generation_id
+    )
+    """,
+    only="JOIN closed USING (generation_id)",
+    answer="SELECT moved, ARRAY(SELECT generation_id FROM closed) AS closed FROM counts",
+)
+_DISPUTE = text("""
+    UPDATE holds SET disputed_at = now() WHERE generation_id = ANY(CAST(:ids AS uuid[])) AND disputed_at IS NULL
+""")
+_SETTLE_DISPUTE = text("""
+    UPDATE holds SET disputed_at = NULL WHERE generation_id = ANY(CAST(:ids AS uuid[]))
+""")
+_CORRECT = text("""
+    INSERT INTO corrections (generation_id, user_id, type, amount, applied, told)
+    SELECT generation_id, user_id, :type, :amount, outcome, CAST(CAST(:told AS text) AS json)
+    FROM holds WHERE generation_id = :id
+    ON CONFLICT (generation_id) DO NOTHING
+    RETURNING generation_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is known of an id: its state, and the JSON of the outcome that its client was told, once it is recorded."""
+
+    state: State
+    outcome: str | None
+
+
+async def claim(connection: Connection, requests: Collection[Request]) -> set[UUID]:
+    """Opens a hold for every id that has no row yet, to be declined in the same transaction where money lacks.
+
+    Waits for whoever is about to close one of the ids.
+    """
+    claimed = await connection.execute(
+        _CLAIM,
+        {
+            "ids": [request.generation_id for request in requests],
+            "users": [request.user_id for request in requests],
+            "amounts": [request.quote.amount for request in requests],
+            "unit_prices": [request.quote.unit_price for request in requests],
+            "price_versions": [request.quote.price_version for request in requests],
+        },
+    )
+    return {row.generation_id for row in claimed}
+
+
+async def open_one(connection: Connection, request: Request) -> bool:
+    """Opens a hold and moves its amount, in one statement that commits by itself.
+
+    False where that is not all there is to do: no account, too little in it, or a row for the id already.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: somebody else spent the credits meanwhile.
+    """
+    amount = request.quote.amount
+    moving = accounts.movement([transactions.hold(request.generation_id, request.user_id, amount)])
+    opened = await connection.execute(
+        _OPEN_ONE,
+        {
+            **moving,
+            "id": request.generation_id,
+            "user": request.user_id,
+            "amount": amount,
+            "unit_price": request.quote.unit_price,
+            "price_version": request.quote.price_version,
+        },
+    )
+    return bool(opened.one().made)
+
+
+async def said(connection: Connection, generation_ids: Collection[UUID]) -> dict[UUID, Said]:
+    rows = await connection.execute(_SAID, {"ids": list(generation_ids)})
+    return {row.generation_id: Said(State(row.state), row.outcome) for row in rows}
+
+
+async def decline(connection: Connection, generation_ids: Collection[UUID]) -> None:
+    await connection.execute(_DECLINE, {"ids": list(generation_ids)})
+
+
+async def look(connection: Connection, generation_ids: Iterable[UUID]) -> dict[UUID, Hold]:
+    """The holds that exist, as they are at this moment."""
+    rows = await connection.execute(_LOOK, {"ids": list(set(generation_ids))})
+    return {row.generation_id: _hold(row) for row in rows}
+
+
+async def lock(connection: Connection, generation_ids: Iterable[UUID]) -> dict[UUID, Hold]:
+    """The holds that exist, locked until the transaction ends."""
+    rows = await connection.execute(_LOCK, {"ids": list(set(generation_ids))})
+    return {row.generation_id: _hold(row) for row in rows}
+
+
+async def insert_closed(connection: Connection, ended: Sequence[tuple[Hold, Outcome]]) -> bool:
+    """Closes ids that have no row yet; whether all of them were still without one."""
+    parameters = _ended(ended)
+    del parameters["captured"]
+    inserted = await connection.execute(_INSERT_CLOSED, parameters)
+    return len(inserted.all()) == len(ended)
+
+
+async def close(connection: Connection, ended: Sequence[tuple[Hold, Outcome]]) -> None:
+    """Records how locked holds ended, and the outcome that ended them, verbatim."""
+    await connection.execute(_CLOSE, _ended(ended))
+
+
+async def close_open(
+    connection: Connection, ended: Sequence[tuple[Hold, Outcome]], settlements: Sequence[Transaction]
+) -> set[UUID]:
+    """Closes those that are open still and posts their settlements, in one statement that commits by itself.
+
+    Returns the ids that it closed. Their accounts exist: an open hold has one, and none is ever removed.
+    """
+    closed = await connection.execute(_CLOSE_OPEN, {**_ended(ended), **accounts.movement(settlements)})
+    return set(closed.one().closed)
+
+
+async def dispute(connection: Connection, generation_ids: Collection[UUID]) -> None:
+    """Remembers that these ids may have ended differently for their clients."""
+    await connection.execute(_DISPUTE, {"ids": list(generation_ids)})
+
+
+async def settle_dispute(connection: Connection, generation_ids: Collection[UUID]) -> None:
+    await connection.execute(_SETTLE_DISPUTE, {"ids": list(generation_ids)})
+
+
+async def correct(connection: Connection, correction: Transaction, amount: int, told: Outcome) -> bool:
+    """Lists a correction; False where the id was corrected before."""
+    listed = await connection.execute(
+        _CORRECT,
+        {"id": correction.generation_id, "type": correction.type, "amount": amount, "told": told.encode().decode()},
+    )
+    return listed.first() is not None
+
+
+def _ended(ended: Sequence[tuple[Hold, Outcome]]) -> dict[str, Any]:
+    return {
+        "ids": [hold.generation_id for hold, _ in ended],
+        "states": [hold.state for hold, _ in ended],
+        "captured": [hold.captured for hold, _ in ended],
+        "outcome_ids": [outcome.id for _, outcome in ended],
+        "outcomes": [outcome.encode().decode() for _, outcome in ended],
+    }
+
+
+def _hold(row: Row) -> Hold:
+    quote = Quote(amount=row.amount, unit_price=row.unit_price, price_version=row.price_version)
+    return Hold(row.generation_id, row.user_id, quote, State(row.state), row.captured, row.outcome_id)

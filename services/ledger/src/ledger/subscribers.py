@@ -1,0 +1,76 @@
+"""What the ledger listens to: facts in batches, and questions with an immediate answer."""
+
+from collections.abc import Sequence
+
+import structlog
+from faststream.middlewares import ExceptionMiddleware
+from faststream.nats import NatsBroker, NatsRouter
+
+from contracts.facts import Outcome, Requested
+from contracts.money import PriceList
+from contracts.questions import (
+    LEDGER_AFFORDABLE,
+    LEDGER_BALANCE,
+    LEDGER_GRANT,
+    LEDGER_PRICES,
+    Affordability,
+    Affordable,
+    Balance,
+    BalanceOf,
+    GrantCredits,
+    Nothing,
+)
+from contracts.topology import LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES
+from ledger.announcements import announce
+from ledger.balances import Balances
+from ledger.operations import Ledger
+from ledger.pricing import price_list
+from runtime.consumption import Consumers
+from runtime.database import Database
+
+BATCH_SIZE = 64
+LINGER_SECONDS = 0.05
+"""Nobody waits for these: fewer and larger batches."""
+ANSWERS_AT_ONCE = 16
+
+log = structlog.get_logger()
+
+
+def consume_facts(consumers: Consumers, broker: NatsBroker, ledger: Ledger) -> None:
+    """Registers the ledger's two durable consumers."""
+
+    @consumers.batch(LEDGER_HOLD_REQUESTED, Requested, size=BATCH_SIZE)
+    async def hold(facts: Sequence[Requested]) -> None:
+        await announce(broker, await ledger.hold(facts))
+
+    @consumers.batch(LEDGER_SETTLE_OUTCOMES, Outcome, size=BATCH_SIZE, linger_seconds=LINGER_SECONDS)
+    async def settle(facts: Sequence[Outcome]) -> None:
+        await ledger.settle(facts)
+
+
+def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: Balances) -> NatsRouter:
+    """Answers on the subjects of contracts.questions. What cannot be answered gets no answer, and a log line."""
+    router = NatsRouter(middlewares=[ExceptionMiddleware(handlers={Exception: _unanswered})])
+
+    @router.subscriber(LEDGER_AFFORDABLE, queue="ledger", max_workers=ANSWERS_AT_ONCE)
+    async def affordable(question: Affordable) -> Affordability:
+        return await balances.affordable(question)
+
+    @router.subscriber(LEDGER_BALANCE, queue="ledger", max_workers=ANSWERS_AT_ONCE)
+    async def balance(question: BalanceOf) -> Balance:
+        return await balances.of(question.user_id)
+
+    @router.subscriber(LEDGER_PRICES, queue="ledger")
+    async def prices(question: Nothing) -> PriceList:
+        return await price_list(database)
+
+    @router.subscriber(LEDGER_GRANT, queue="ledger")
+    async def grant(question: GrantCredits) -> Balance:
+        await announce(broker, [await ledger.grant(question)])
+        return await balances.of(question.user_id)
+
+    return router
+
+
+async def _unanswered(error: Exception) -> None:
+    log.warning("question.unanswered", error=f"{type(error).__name__}: {error}"[:500])

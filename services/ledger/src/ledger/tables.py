@@ -1,0 +1,117 @@
+"""The ledger's tables. Amounts are units, times are the database's own.
+
+An account is (user, purse). The purses `available` and `held` are the user's, the others are the house's, kept per user
+so that no row is hot; only the user's balances are cached. `used` caches what the user paid: revenue and write-offs.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+
+from runtime.database import make_metadata
+
+metadata = make_metadata()
+
+
+def _amount(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    _amount("available"),
+    _amount("held"),
+    _amount("used"),
+    _now("opened_at"),
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("key", Text(collation="C"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("generation_id", Uuid),
+    Column("reason", Text),
+    _now("created_at"),
+    UniqueConstraint("key"),
+)
+Index("ix_transactions_created_at", transactions.c.created_at, postgresql_using="brin")
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("transaction_id", BigInteger, ForeignKey(transactions.c.id), primary_key=True),
+    Column("purse", Text, primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
+    _amount("amount"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("generation_id", Uuid, primary_key=True),
+    Column("user_id", Uuid),
+    _amount("amount"),
+    _amount("unit_price"),
+    Column("price_version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    _amount("captured"),
+    _now("opened_at"),
+    Column("closed_at", DateTime(timezone=True)),
+    Column("outcome_id", Uuid),
+    Column("outcome", JSON),
+    Column("disputed_at", DateTime(timezone=True)),
+)
+_open = text("state = 'open'")
+_disputed = text("disputed_at IS NOT NULL")
+Index("ix_holds_open", holds.c.opened_at, holds.c.generation_id, postgresql_where=_open)
+Index("ix_holds_open_of_user", holds.c.user_id, postgresql_where=_open)
+Index("ix_holds_disputed", holds.c.disputed_at, holds.c.generation_id, postgresql_where=_disputed)
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("generation_id", Uuid, ForeignKey(holds.c.generation_id), primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    _amount("amount"),
+    Column("applied", JSON, nullable=False),
+    Column("told", JSON, nullable=False),
+    _now("corrected_at"),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("model", Text, primary_key=True),
+    _amount("amount"),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("created", Text, nullable=False),
+    _now("seen_at"),
+)

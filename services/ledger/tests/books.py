@@ -1,0 +1,53 @@
+"""The auditor's questions about the books: what must be true after anything that happened."""
+
+from typing import Any
+
+from sqlalchemy import text
+
+from runtime.database import Database
+
+CONTRADICTIONS = {
+    "P8: all postings together are zero": "SELECT sum(amount) FROM postings HAVING sum(amount) <> 0",
+    "P8: the postings of each transaction are zero": """
+        SELECT transaction_id FROM postings GROUP BY transaction_id HAVING sum(amount) <> 0""",
+    "P8: every transaction moved something": """
+        SELECT id FROM transactions WHERE NOT EXISTS (SELECT FROM postings WHERE transaction_id = id)""",
+    "P8: cached balances are the sums of postings": """
+        SELECT accounts.*, sums.* FROM accounts FULL JOIN (
+            SELECT user_id, coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0) AS s_available,
+                   coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0) AS s_held,
+                   coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS s_used
+            FROM postings GROUP BY user_id
+        ) AS sums USING (user_id)
+        WHERE (coalesce(available, -1), held, used) IS DISTINCT FROM
+              (coalesce(s_available, 0), coalesce(s_held, 0), coalesce(s_used, 0))""",
+    "P9: what is held is what open holds hold": """
+        SELECT user_id, held FROM accounts WHERE held <>
+            (SELECT coalesce(sum(amount), 0) FROM holds WHERE holds.user_id = accounts.user_id AND state = 'open')""",
+    "P4: nothing is captured twice": """
+        SELECT generation_id FROM transactions WHERE type = 'capture' GROUP BY generation_id HAVING count(*) > 1""",
+    "P6: what a hold says is what was posted": """
+        SELECT generation_id, captured, posted FROM holds LEFT JOIN (
+            SELECT generation_id, sum(amount) FILTER (WHERE purse = 'revenue') AS posted
+            FROM transactions JOIN postings ON transaction_id = id
+            WHERE type IN ('capture', 'release') GROUP BY generation_id
+        ) AS revenue USING (generation_id)
+        WHERE captured <> coalesce(posted, 0)""",
+    "P5: who was told of a failure paid nothing": """
+        SELECT holds.generation_id FROM holds JOIN transactions USING (generation_id)
+            JOIN postings ON transaction_id = id
+        WHERE purse IN ('revenue', 'writeoff') AND outcome->'data'->>'verdict' <> 'completed'
+          AND disputed_at IS NULL
+        GROUP BY holds.generation_id HAVING sum(postings.amount) <> 0""",
+}
+
+
+async def contradictions(database: Database) -> dict[str, list[Any]]:
+    """Each broken promise with the rows that break it; empty where the books are right."""
+    found = {}
+    async with database.statement() as connection:
+        for promise, query in CONTRADICTIONS.items():
+            rows = (await connection.execute(text(query))).all()
+            if rows:
+                found[promise] = [tuple(row) for row in rows[:5]]
+    return found
