@@ -1,0 +1,11 @@
+"""`python -m generator`: one process of the service."""
+
+import uvicorn
+
+from generator.app import create_app
+from generator.settings import Settings
+
+if __name__ == "__main__":
+    settings = Settings.from_environment()
+    process = settings.process
+    uvicorn.run(create_app(settings), host=process.host, port=process.port, log_config=None, access_log=False)

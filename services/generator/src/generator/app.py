@@ -1,0 +1,111 @@
+"""The composition root: one readable function that puts the generator together."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from uuid import uuid4
+
+import aiohttp
+import structlog
+from faststream.asgi import AsgiFastStream
+from sqlalchemy.exc import DBAPIError
+
+from generator import subscribers
+from generator.catalog import Catalog
+from generator.claims import Claims
+from generator.generate import SOURCE as SERVICE
+from generator.generate import Generator
+from generator.leases import Leases
+from generator.providers import modelark, openai
+from generator.providers.interface import Provider
+from generator.settings import ProviderSettings, Settings
+from generator.submit import Submitter
+from generator.work import Work
+from runtime import health, telemetry
+from runtime.broker import connected, make_broker
+from runtime.consumption import Consumers
+from runtime.database import Database
+from runtime.health import Check, LoopLag
+from runtime.outbound import make_session
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings) -> AsgiFastStream:
+    """The generator, ready to be served."""
+    telemetry.configure(settings.process, SERVICE)
+    lag = LoopLag()
+    database = Database(settings.database, SERVICE)
+
+    async def reconnected() -> None:
+        await consumers.reconnected()
+
+    broker = make_broker(settings.broker, SERVICE, reconnected)
+    consumers = Consumers(broker)
+    providers: dict[str, Provider] = {}
+    catalog = Catalog(database, keys(settings.providers))
+    work = Work(database, uuid4(), settings.work.lease_seconds)
+    generator = Generator(work, catalog, Submitter(providers, Claims(broker)), broker)
+    leases = Leases(work, generator, catalog, settings.work.slots + settings.work.batch_slots)
+    subscribers.register(consumers, broker, generator, catalog, settings.work)
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def begin() -> None:
+        lag.start()
+        sessions.append(make_session(settings.outbound))
+        providers.update(make_providers(sessions[0], settings.providers))
+        with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
+            await catalog.refresh()
+        leases.start()
+        await consumers.start()
+        log.info("generator.started", providers=sorted(providers), process=str(work.process))
+
+    async def finish() -> None:
+        await asyncio.gather(consumers.stop(), leases.drain())
+        await leases.stop()
+
+    async def end() -> None:
+        for session in sessions:
+            await session.close()
+        await database.close()
+        lag.stop()
+
+    async def check_database() -> list[str]:
+        await database.check()
+        return []
+
+    async def check_broker() -> list[str]:
+        return [] if connected(broker) else ["broker: not connected"]
+
+    async def check_consumers() -> list[str]:
+        return consumers.problems()
+
+    async def check_catalog() -> list[str]:
+        return [] if catalog.known else ["catalog: not read yet"]
+
+    checks: list[Check] = [check_database, check_broker, check_consumers, check_catalog]
+    return AsgiFastStream(
+        broker,
+        asgi_routes=health.routes(lag, checks),
+        logger=None,
+        after_startup=[begin],
+        on_shutdown=[finish],
+        after_shutdown=[end],
+    )
+
+
+def keys(settings: ProviderSettings) -> Mapping[str, str]:
+    """The key of each provider that has one."""
+    given = {modelark.NAME: settings.ark_api_key, openai.NAME: settings.openai_api_key}
+    return {name: key.get_secret_value() for name, key in given.items() if key.get_secret_value()}
+
+
+def make_providers(session: aiohttp.ClientSession, settings: ProviderSettings) -> dict[str, Provider]:
+    """An adapter for each provider that has a key."""
+    providers: dict[str, Provider] = {}
+    for name, key in keys(settings).items():
+        if name == modelark.NAME:
+            providers[name] = modelark.ModelArk(session, key, settings.ark_base_url)
+        elif name == openai.NAME:
+            providers[name] = openai.OpenAI(session, key, settings.openai_base_url)
+    return providers

@@ -1,0 +1,178 @@
+"""Attempts, and what follows from them: pure decisions about paying again, waiting and giving up.
+
+A generation's request is split into submissions, numbered `item`: each is one paid call for `count` outputs, from
+`first_index` on. A submission has attempts, numbered from 1. What follows depends on nothing but the rows, so that
+whoever takes a generation over comes to the same conclusion.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID, uuid5
+
+from contracts.facts import Failure, Output
+from generator.providers.interface import ProviderRefusal, Throttled, Unavailable, Unknown
+
+MAX_TRIES = 3
+"""Of one submission, over all deliveries. To be sent away as one too many is no try: nothing was begun."""
+LEAST_SECONDS = 1.0
+"""With less than this until its deadline no generation is begun or tried again."""
+RETRY_AFTER_LIMIT_SECONDS = 60.0
+THROTTLED_PAUSE_SECONDS = (1.0, 30.0)
+UNAVAILABLE_PAUSE_SECONDS = (0.5, 8.0)
+"""The ceiling of the first pause, which doubles with each attempt, and the highest ceiling."""
+DEADLINE = Failure(code="deadline", message="The time for this generation is over.")
+INTERRUPTED = Failure(code=Unknown.code, message="The process that waited for the provider's answer stopped.")
+NOT_SENT = Failure(code=Unavailable.code, message="The process stopped before it asked the provider.")
+
+_ATTEMPT = UUID("7c6a5c0d-52f4-5c8e-b9f3-2f7d1f0c9a44")
+
+UnknownPolicy = Literal["fail", "resubmit_once"]
+
+
+class State(StrEnum):
+    """`submitted` is for providers that answer with a task to be followed; image providers answer with the result."""
+
+    INTENT = "intent"
+    SUBMITTED = "submitted"
+    RENDERED = "rendered"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One paid call. Its id follows from what it is, so that it cannot be begun twice."""
+
+    id: UUID
+    item: int
+    number: int
+    first_index: int
+    count: int
+    provider: str
+    process: UUID
+    """Which process wrote the intent."""
+    state: State = State.INTENT
+    outputs: tuple[Output, ...] = ()
+    failure: Failure | None = None
+    pause_seconds: float = 0.0
+    """How long to wait before the next one; only known to the process that made this one."""
+
+    @property
+    def indexes(self) -> range:
+        return range(self.first_index, self.first_index + self.count)
+
+    def ended(self, state: State, failure: Failure | None = None, pause_seconds: float = 0.0) -> "Attempt":
+        return replace(self, state=state, failure=failure, pause_seconds=pause_seconds)
+
+    def rendered(self, outputs: tuple[Output, ...]) -> "Attempt":
+        """Rendered where at least one output arrived; failed as its first output did otherwise."""
+        if any(output.failure is None for output in outputs):
+            return replace(self, state=State.RENDERED, outputs=outputs)
+        return replace(self, state=State.FAILED, failure=outputs[0].failure)
+
+    def next(self, generation_id: UUID, process: UUID) -> "Attempt":
+        """The attempt after this one."""
+        number = self.number + 1
+        return replace(
+            self,
+            id=attempt_id(generation_id, self.item, number),
+            number=number,
+            process=process,
+            state=State.INTENT,
+            outputs=(),
+            failure=None,
+            pause_seconds=0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a generation stands: what its submissions came to, and the last attempts of those to be tried again."""
+
+    outputs: tuple[Output, ...]
+    again: tuple[Attempt, ...]
+
+    @property
+    def delivered(self) -> bool:
+        return any(output.failure is None for output in self.outputs)
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long all that are tried again must wait."""
+        return max((attempt.pause_seconds for attempt in self.again), default=0.0)
+
+
+def attempt_id(generation_id: UUID, item: int, number: int) -> UUID:
+    return uuid5(_ATTEMPT, f"{generation_id}\n{item}\n{number}")
+
+
+def first_attempts(generation_id: UUID, count: int, per_submission: int, provider: str, process: UUID) -> list[Attempt]:
+    """The submissions that `count` outputs need, each with its first attempt."""
+    return [
+        Attempt(
+            attempt_id(generation_id, item, 1), item, 1, first, min(per_submission, count - first), provider, process
+        )
+        for item, first in enumerate(range(0, count, per_submission))
+    ]
+
+
+def standing(attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: bool = True) -> Standing:
+    """What follows from all attempts of a generation; without time left nothing is tried again.
+
+    An open intent counts as one to be tried again: whoever asks has ended those that it does not run itself.
+    """
+    by_item: dict[int, list[Attempt]] = {}
+    for attempt in sorted(attempts, key=lambda attempt: (attempt.item, attempt.number)):
+        by_item.setdefault(attempt.item, []).append(attempt)
+    outputs: list[Output] = []
+    again: list[Attempt] = []
+    for history in by_item.values():
+        last = history[-1]
+        if last.state is State.RENDERED:
+            outputs += last.outputs
+        elif time_left and _may_try_again(history, policy):
+            again.append(last)
+        else:
+            failure = last.failure or DEADLINE
+            outputs += [Output(index=index, failure=failure) for index in last.indexes]
+    return Standing(tuple(outputs), tuple(again))
+
+
+def pause_after(refusal: ProviderRefusal, number: int, dice: random.Random) -> float:
+    """Seconds until the next attempt after attempt `number`: what the provider asked for, else full jitter."""
+    if isinstance(refusal, Throttled):
+        if refusal.retry_after_seconds is not None:
+            return min(refusal.retry_after_seconds, RETRY_AFTER_LIMIT_SECONDS)
+        return _jitter(THROTTLED_PAUSE_SECONDS, number, dice)
+    if isinstance(refusal, Unavailable):
+        return _jitter(UNAVAILABLE_PAUSE_SECONDS, number, dice)
+    return 0.0
+
+
+def provider_seconds(model_deadline_seconds: float, remaining_seconds: float) -> float:
+    """How long one call may take: a tenth, at most 10 s, less than model and generation allow, to use the answer."""
+    available = min(model_deadline_seconds, remaining_seconds)
+    return available - min(10.0, available / 10)
+
+
+def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy) -> bool:
+    last = history[-1]
+    if last.state is State.INTENT:
+        return True
+    tries = sum(1 for attempt in history if not _is(attempt, Throttled))
+    if last.state is State.UNKNOWN:
+        unknown = sum(1 for attempt in history if attempt.state is State.UNKNOWN)
+        return policy == "resubmit_once" and unknown == 1 and tries < MAX_TRIES
+    return _is(last, Throttled) or (_is(last, Unavailable) and tries < MAX_TRIES)
+
+
+def _is(attempt: Attempt, refusal: type[ProviderRefusal]) -> bool:
+    return attempt.state is State.FAILED and attempt.failure is not None and attempt.failure.code == refusal.code
+
+
+def _jitter(ceilings_seconds: tuple[float, float], number: int, dice: random.Random) -> float:
+    first, highest = ceilings_seconds
+    return dice.uniform(0, min(highest, first * 2 ** min(number - 1, 16)))

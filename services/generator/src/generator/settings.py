@@ -1,0 +1,52 @@
+"""The generator's settings, from the environment."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from runtime.outbound import OutboundSettings
+from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
+
+
+class ProviderSettings(Fragment):
+    """Keys and addresses; a provider without a key is not offered."""
+
+    ark_api_key: SecretStr = Field(default=SecretStr(""), description="BytePlus ModelArk")
+    ark_base_url: str = "https://ark.ap-southeast.bytepluses.com/api/v3"
+    openai_api_key: SecretStr = Field(default=SecretStr(""), description="OpenAI")
+    openai_base_url: str = "https://api.openai.com/v1"
+
+
+class WorkSettings(Fragment):
+    """How the work is shared between processes."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERATOR_", extra="ignore", frozen=True)
+
+    lease_seconds: float = Field(default=15, gt=0, description="how long a dead process keeps its work from the others")
+    slots: int = Field(default=64, ge=1, description="generations of the interactive lane at a time")
+    batch_slots: int = Field(default=16, ge=1, description="generations of the batch lane at a time")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the generator is told."""
+
+    broker: BrokerSettings
+    database: DatabaseSettings
+    process: ProcessSettings
+    providers: ProviderSettings
+    outbound: OutboundSettings
+    work: WorkSettings
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls(
+            BrokerSettings(),
+            DatabaseSettings(_env_prefix="GENERATOR_"),
+            ProcessSettings(_env_prefix="GENERATOR_"),
+            ProviderSettings(),
+            OutboundSettings(),
+            WorkSettings(),
+        )

@@ -1,0 +1,37 @@
+"""What the generator hears: what was funded, what has ended, and what it can make."""
+
+from collections.abc import Sequence
+
+from faststream.nats import NatsBroker
+
+from contracts.facts import Funded, Lane, Outcome
+from contracts.questions import GENERATOR_CATALOG, Nothing
+from contracts.questions import Catalog as Answer
+from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
+from generator.catalog import Catalog
+from generator.generate import Generator
+from generator.settings import WorkSettings
+from runtime.consumption import Consumers
+
+BATCH = 64
+LINGER_SECONDS = 0.05
+"""Nobody waits for these: fewer and larger batches."""
+
+
+def register(
+    consumers: Consumers, broker: NatsBroker, generator: Generator, catalog: Catalog, settings: WorkSettings
+) -> None:
+    """The generator's subscriptions."""
+
+    @consumers.each(GENERATOR_RENDER[Lane.INTERACTIVE], Funded, slots=settings.slots)
+    @consumers.each(GENERATOR_RENDER[Lane.BATCH], Funded, slots=settings.batch_slots)
+    async def generate(fact: Funded) -> None:
+        await generator.generate(fact.data, fact.traceparent)
+
+    @consumers.batch(GENERATOR_CLOSE_OUTCOMES, Outcome, size=BATCH, linger_seconds=LINGER_SECONDS)
+    async def close(facts: Sequence[Outcome]) -> None:
+        await generator.close(facts)
+
+    @broker.subscriber(GENERATOR_CATALOG, queue="generator")
+    async def answer(question: Nothing) -> Answer:
+        return await catalog.answer()

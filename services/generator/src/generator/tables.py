@@ -1,0 +1,97 @@
+"""The generator's tables. Migrations make them; a test compares the two."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from runtime.database import make_metadata
+
+metadata = make_metadata()
+_now = text("now()")
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("position", SmallInteger, nullable=False),  # the first of a kind is its default
+    Column("kind", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("provider_model", Text, nullable=False),  # the provider's own name for it
+    Column("state", Text, nullable=False),
+    Column("sizes", ARRAY(Text), nullable=False),
+    Column("default_size", Text),
+    Column("max_count", SmallInteger, nullable=False),
+    Column("max_per_submission", SmallInteger, nullable=False),
+    Column("max_prompt_characters", Integer, nullable=False),
+    Column("deadline_seconds", Integer, nullable=False),
+    Column("p99_seconds", Integer, nullable=False),
+    Column("unknown_policy", Text, nullable=False),
+    CheckConstraint("state IN ('active', 'legacy', 'off')", name="state"),
+    CheckConstraint("unknown_policy IN ('fail', 'resubmit_once')", name="unknown_policy"),
+    CheckConstraint("max_count > 0 AND max_per_submission > 0", name="counts"),
+)
+
+catalog = Table(
+    "catalog",
+    metadata,
+    Column("version", BigInteger, primary_key=True),  # grows with every change of models or offered; there is one row
+    Column("offered", ARRAY(Text), nullable=False),  # the providers that have a key
+)
+
+work = Table(
+    "work",
+    metadata,
+    Column("generation_id", Uuid, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("request", JSONB),  # null where the outcome came first
+    Column("deadline_at", DateTime(timezone=True)),
+    Column("traceparent", Text),
+    Column("lease_process", Uuid),  # who works on it; kept when an outcome ends it meanwhile
+    Column("fence", Integer, nullable=False),  # grows with every lease: a writer with an older one is stale
+    Column("lease_until", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("not_before", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("outcome", JSONB),  # verbatim, for ever
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("state IN ('open', 'rendered', 'closed')", name="state"),
+    CheckConstraint("state = 'closed' OR request IS NOT NULL", name="request"),
+    CheckConstraint("(state = 'closed') = (outcome IS NOT NULL)", name="outcome"),
+)
+Index("ix_work_open", work.c.generation_id, postgresql_where=work.c.state == text("'open'"))
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("generation_id", Uuid, ForeignKey("work.generation_id"), nullable=False),
+    Column("item", SmallInteger, nullable=False),  # which submission of the generation, from 0
+    Column("number", SmallInteger, nullable=False),  # which attempt at it, from 1
+    Column("first_index", SmallInteger, nullable=False),
+    Column("count", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("process", Uuid, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("result", JSONB),  # what arrived, as outputs
+    Column("error", JSONB),  # why nothing did, as a failure
+    Column(
+        "provider_cost_micros", BigInteger
+    ),  # what the provider charged, in millionths of a dollar, where it is known
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    Column("ended_at", DateTime(timezone=True)),
+    UniqueConstraint("generation_id", "item", "number", name="uq_attempts_number"),
+    CheckConstraint("state IN ('intent', 'submitted', 'rendered', 'failed', 'unknown')", name="state"),
+)

@@ -1,0 +1,230 @@
+"""What every adapter must do, against the real simulator. An adapter's tests inherit it and name what is its own."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from contracts.facts import Failure
+from generator.providers.interface import (
+    Delivered,
+    Invalid,
+    Provider,
+    QuotaExhausted,
+    Rejected,
+    Submission,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+    Unknown,
+)
+from generator.providers.transport import MAX_ANSWER_BYTES
+from runtime.outbound import OutboundSettings, make_session
+
+from .stage import until
+
+REFERENCE = UUID("018f0000-0000-7000-8000-000000000001")
+KEY = "sk-simulated-key-0123456789"
+REFUSALS = [
+    ("401", Unauthorized),
+    ("403", Unauthorized),
+    ("404", Invalid),
+    ("413", Invalid),
+    ("422", Invalid),
+    ("moderated", Rejected),
+    ("moderated-output", Rejected),
+    ("quota", QuotaExhausted),
+    ("500", Unavailable),
+    ("502", Unavailable),
+    ("504", Unknown),
+    ("error-200", Unavailable),
+    ("empty-200", Unavailable),
+]
+WAITS = [("429=3", 3.0), ("429-ms=150", 0.15), ("429-absurd", 86_400.0), ("429-bare", None)]
+MALFORMED = [
+    b"",
+    b"<html>busy</html>",
+    b"[1, 2]",
+    b'{"data": "none"}',
+    b'{"data": [{}]}',
+    b'{"data": [{"url": "file:///etc/passwd"}]}',
+    b'{"data": [{"url": 5}]}',
+    b'{"data": [{"b64_json": "not base64!"}]}',
+    b'{"data": [{"b64_json": ""}]}',
+]
+
+
+class ProviderConformance(ABC):
+    """One provider's adapter."""
+
+    model: str
+    path: str
+    size = "512x512"
+
+    @abstractmethod
+    def make(
+        self, session: aiohttp.ClientSession, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> Provider: ...
+
+    @pytest.fixture
+    async def session(self, simulator):
+        async with make_session(OutboundSettings(outbound_allow="127.0.0.0/8")) as session:
+            yield session
+
+    @pytest.fixture
+    def provider(self, session, simulator):
+        return self.make(session, simulator.url + self.path)
+
+    def submission(self, words="a quiet harbour", **others):
+        asked = {
+            "reference": REFERENCE,
+            "model": self.model,
+            "prompt": f"{words} {type(self).__name__}",
+            "count": 1,
+            "first_index": 0,
+            "size": self.size,
+            "options": {},
+            "timeout_seconds": 20.0,
+        }
+        return Submission(**(asked | others))
+
+    def journal(self, simulator):
+        return [entry for entry in simulator._ask("GET", "journal") if type(self).__name__ in entry["prompt"]]
+
+    async def test_one_picture(self, provider, simulator):
+        [item] = await provider.submit(self.submission())
+        await self.check(item)
+        [call] = self.journal(simulator)
+        assert call["billed"] == 1 and call["client_request_id"] == str(REFERENCE)
+
+    async def check(self, item):
+        """A picture, as the type says that came with it."""
+        assert isinstance(item, Delivered) and (item.url is None) != (item.content is None)
+        content = item.content
+        if item.url is not None:
+            async with aiohttp.ClientSession() as session, session.get(item.url) as answer:
+                content = await answer.read()
+        assert content is not None
+        start = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/webp": b"RIFF"}[item.mime_type]
+        assert content.startswith(start)
+
+    @pytest.mark.parametrize(("fault", "refusal"), REFUSALS)
+    async def test_a_refusal_is_known_for_what_it_is_and_is_not_retried(self, provider, simulator, fault, refusal):
+        """The generator is the one owner of retries."""
+        with pytest.raises(refusal) as refused:
+            await provider.submit(self.submission(f"[[sim:{fault}]]"))
+        assert type(refused.value) is refusal
+        assert refused.value.failure.code == refusal.code
+        assert KEY not in str(refused.value) and "request id" not in str(refused.value).lower()
+        [call] = self.journal(simulator)
+        assert call["billed"] == 0
+
+    @pytest.mark.parametrize(("fault", "seconds"), WAITS)
+    async def test_throttling_says_how_long(self, provider, fault, seconds):
+        with pytest.raises(Throttled) as refused:
+            await provider.submit(self.submission(f"[[sim:{fault}]]"))
+        assert refused.value.retry_after_seconds == seconds
+
+    async def test_throttling_may_name_a_date(self, provider):
+        with pytest.raises(Throttled) as refused:
+            await provider.submit(self.submission("[[sim:429-date=30]]"))
+        assert 25 < refused.value.retry_after_seconds <= 31
+
+    @pytest.mark.parametrize(
+        ("fault", "seconds", "billed"), [("lost", 20, 1), ("reset", 20, 1), ("hang", 0.3, 0), ("hang-paid", 0.3, 1)]
+    )
+    async def test_a_lost_answer_is_unknown_paid_or_not(self, provider, simulator, fault, seconds, billed):
+        with pytest.raises(Unknown):
+            await provider.submit(self.submission(f"[[sim:{fault}]]", timeout_seconds=seconds))
+        [call] = await until(lambda: self.journal(simulator))
+        assert call["billed"] == billed
+
+    async def test_a_drip_ends_with_the_time(self, provider):
+        """The limit is on the whole call, not on silence."""
+        began_at = time.monotonic()
+        with pytest.raises(Unknown):
+            await provider.submit(self.submission("[[sim:slow-first-byte=5]]", timeout_seconds=0.5))
+        assert time.monotonic() - began_at < 2
+
+    async def test_a_refused_connection_means_that_nothing_left(self, session):
+        provider = self.make(session, "http://127.0.0.1:9" + self.path)
+        with pytest.raises(Unavailable):
+            await provider.submit(self.submission())
+
+    async def test_an_address_that_is_not_allowed_is_not_reached(self, simulator):
+        async with make_session(OutboundSettings()) as session:
+            with pytest.raises(Unavailable):
+                await self.make(session, simulator.url + self.path).submit(self.submission())
+        assert self.journal(simulator) == []
+
+    @pytest.mark.parametrize("body", MALFORMED)
+    async def test_a_malformed_answer_is_unknown(self, session, body):
+        """It was made, and perhaps paid: not to be paid again without the model's leave."""
+        async with answering(200, body) as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url).submit(self.submission())
+
+    async def test_an_oversize_answer_is_not_read_to_its_end(self, session, simulator):
+        with pytest.raises(Unknown):
+            await self.make(session, simulator.url + self.path, max_answer_bytes=100).submit(self.submission())
+
+    async def test_a_redirect_is_not_followed(self, session, simulator):
+        async with answering(307, b"", {"Location": f"{simulator.url}{self.path}/images/generations"}) as url:
+            with pytest.raises(Invalid):
+                await self.make(session, url).submit(self.submission())
+        assert self.journal(simulator) == []
+
+    async def test_options_cannot_change_what_is_paid(self, provider, simulator):
+        options = {
+            "n": 4,
+            "model": "another",
+            "prompt": "another",
+            "stream": True,
+            "response_format": "b64_json",
+            "sequential_image_generation": "auto",
+            "image": "https://example.org/x.png",
+            "no_such_option": 1,
+        }
+        items = await provider.submit(self.submission(options=options))
+        assert len(items) == 1
+        [call] = self.journal(simulator)
+        assert (call["billed"], call["model"]) == (1, self.model)
+
+    async def test_a_cancelled_call_leaves_no_connection_behind(self, provider, session):
+        call = asyncio.create_task(provider.submit(self.submission("[[sim:latency=5]]")))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not session.connector._acquired
+
+    async def missing(self, items):
+        """The failures among items."""
+        return [item.code for item in items if isinstance(item, Failure)]
+
+
+class answering:  # noqa: N801 - reads as a word
+    """A server that answers everything the same."""
+
+    def __init__(self, status, body, headers=None):
+        self._answer = (status, body, headers or {})
+
+    async def __aenter__(self):
+        status, body, headers = self._answer
+
+        async def handle(_):
+            return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def __aexit__(self, *_):
+        await self._runner.cleanup()

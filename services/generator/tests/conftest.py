@@ -1,0 +1,84 @@
+"""One simulator per session; a migrated database and fresh streams per module; generator processes on demand."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from nats.js.errors import NotFoundError
+
+import generator
+from contracts.topology import DEAD, GENERATION, OUTCOMES
+from darkroom.embedded import Process as ChildProcess
+from darkroom.embedded import free_port
+from darkroom.topology.apply import apply
+from runtime.database import migrate
+
+from .stage import Process, Simulator
+
+MIGRATIONS = Path(generator.__file__).parent / "migrations"
+
+
+@pytest.fixture(scope="session")
+def simulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The provider: a process of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "simulator", "--port", str(port)]
+    log_path = tmp_path_factory.mktemp("simulator") / "simulator.log"
+    process = ChildProcess("simulator", command, log_path=log_path, env=os.environ)
+    process.start()
+    try:
+        process.wait_ready(lambda: "listens" in process.log_tail())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def simulator(simulator_url: str) -> Simulator:
+    simulator = Simulator(simulator_url)
+    simulator.reset()
+    return simulator
+
+
+@pytest.fixture(scope="module")
+async def database_url(make_database: Callable[[str], str]) -> str:
+    url = make_database("generator")
+    await migrate(url, MIGRATIONS)
+    return url
+
+
+@pytest.fixture(scope="module")
+async def streams(nats_server) -> AsyncIterator[str]:
+    """The address of a broker with empty streams; nothing of another test module is delivered."""
+    async with await nats.connect(nats_server.nats_url) as client:
+        for name in (GENERATION.name, OUTCOMES.name, DEAD.name, "OBJ_claims"):
+            with contextlib.suppress(NotFoundError):
+                await client.jetstream().delete_stream(name)
+        assert all(change.done != "refused" for change in await apply(client))
+    return nats_server.nats_url
+
+
+@pytest.fixture
+async def make_process(
+    database_url: str, streams: str, simulator: Simulator
+) -> AsyncIterator[Callable[..., "asyncio.Future[Process]"]]:
+    """Everything that one process of the generator has, without its loops, for a test to drive by hand."""
+    made: list[Process] = []
+
+    async def make(lease_seconds: float = 15.0) -> Process:
+        made.append(await Process.start(database_url, streams, simulator.url, lease_seconds))
+        return made[-1]
+
+    yield make
+    for process in made:
+        await process.stop()
+
+
+@pytest.fixture
+async def process(make_process) -> Process:
+    return await make_process()

@@ -1,0 +1,137 @@
+"""The whole service as processes: consumption, questions, health, kill -9 and SIGTERM."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from contracts.facts import CONTENT_TYPE, Funded, Lane, Outcome
+from contracts.questions import GENERATOR_CATALOG, Catalog, Nothing
+from contracts.topology import funded_subject, outcome_subject
+from darkroom.embedded import Process, free_port
+from runtime.broker import publish, publish_unique
+
+from .stage import DEAR, PAIR, ask, ended, until
+
+pytestmark = pytest.mark.connected
+
+
+class Service:
+    def __init__(self, process, port):
+        self.process = process
+        self.port = port
+        process.start()
+
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read()
+        except OSError:
+            return 0, b""
+
+    async def ready(self):
+        await until(lambda: self.get("/ready")[0] == 200, 30)
+
+
+@pytest.fixture(scope="module")
+async def services(database_url, streams, simulator_url, tmp_path_factory):
+    """Two processes of the service; the tests below end them one after the other."""
+    settings = {
+        "NATS_URL": streams,
+        "GENERATOR_DATABASE_URL": database_url,
+        "GENERATOR_LEASE_SECONDS": "1.5",
+        "ARK_API_KEY": "sk-ark-secret-canary",
+        "ARK_BASE_URL": f"{simulator_url}/ark/api/v3",
+        "OPENAI_API_KEY": "sk-openai-secret-canary",
+        "OPENAI_BASE_URL": f"{simulator_url}/openai/v1",
+        "OUTBOUND_ALLOW": simulator_url.removeprefix("http://"),
+    }
+    services = []
+    for _ in range(2):
+        port = free_port()
+        environment = os.environ | settings | {"GENERATOR_PORT": str(port)}
+        log_path = tmp_path_factory.mktemp("service") / "generator.log"
+        # It dies with the tests, also where they are killed.
+        process = Process("generator", [sys.executable, "-m", "generator"], log_path=log_path, env=environment)
+        services.append(Service(process, port))
+    await asyncio.gather(*(service.ready() for service in services))
+    yield services
+    for service in services:
+        service.process.kill()
+
+
+async def fund(process, request):
+    fact = Funded.of(request, "ledger", PAIR)
+    await publish(
+        process.broker, funded_subject(request), fact.encode(), stream="GENERATION", content_type=CONTENT_TYPE
+    )
+
+
+async def test_a_generation_through_the_service_and_its_end(process, simulator, services):
+    """Both lanes, duplicates, a refusal, bytes; the question; an outcome closes."""
+    for service in services:
+        assert service.get("/live")[0] == 200 and b"facts_handled_total" in service.get("/metrics")[1]
+    requests = [ask(), ask(lane=Lane.BATCH), ask(model=DEAR, count=2), ask("[[sim:401]]")]
+    for request in requests * 2:
+        await fund(process, request)
+    for request in requests[:3]:
+        await until(lambda request=request: process.rendered(request))
+    assert (await until(lambda: process.outcome(requests[3]))).data.failure.code == "provider_unauthorized"
+    assert [len(simulator.calls(request)) for request in requests] == [1, 1, 1, 1]
+
+    question = Nothing().model_dump_json().encode()
+    answer = await process.broker.connection.request(GENERATOR_CATALOG, question, timeout=2)
+    catalog = Catalog.model_validate_json(answer.data)
+    assert catalog.models[0].id == "seedream-3-0-t2i-250415" and len(catalog.models) == 8
+
+    await say(process, ended(requests[0]))
+    await until(lambda: closed(process, requests[0]))
+
+
+async def test_kill_9_in_the_middle_of_many(process, simulator, services):
+    """What the killed process had begun is taken over without any message; P11 holds for each."""
+    requests = [ask("[[sim:latencyx1=1.5]]") for _ in range(10)]
+    for request in requests:
+        await fund(process, request)
+    for request in requests:
+        await until(lambda request=request: process.attempts(request))
+    services[0].process.kill()
+    for request in requests:
+        await until(lambda request=request: process.rendered(request), 20)
+    states = [[attempt[2] for attempt in await process.attempts(request)] for request in requests]
+    assert ["unknown", "rendered"] in states and ["rendered"] in states
+    for request, each in zip(requests, states, strict=True):
+        assert 1 <= len(simulator.calls(request)) <= len(each), "no call without an attempt of its own"
+
+
+async def test_sigterm_lets_what_was_begun_finish(process, simulator, services):
+    """Nothing is lost, nothing is paid twice; and no secret and no prompt was ever logged."""
+    late = [ask("[[sim:latency=1]]") for _ in range(4)]
+    for request in late:
+        await fund(process, request)
+        await until(lambda request=request: process.attempts(request))
+    began_at = time.monotonic()
+    await asyncio.to_thread(services[1].process.stop)
+    assert time.monotonic() - began_at < 10
+    log = services[1].process.log_path.read_text()
+    for request in late:
+        assert await process.attempts(request) == [(0, 1, "rendered", None)]
+        assert len(simulator.calls(request)) == 1 and await process.rendered_times(request) == 1
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert {str(request.generation_id) for request in late} <= {line.get("generation_id") for line in lines}
+    assert "canary" not in log and "quiet harbour" not in log
+
+
+async def say(process, outcome: Outcome):
+    subject = outcome_subject(outcome.data.generation_id)
+    await publish_unique(process.broker, subject, outcome.encode(), stream="OUTCOMES", content_type=CONTENT_TYPE)
+
+
+async def closed(process, request):
+    return await process.state(request) == "closed"
