@@ -1,0 +1,25 @@
+"""`python -m storage`"""
+
+import uvicorn
+
+from storage.app import create_app
+from storage.settings import Settings
+
+SHUTDOWN_SECONDS = 10
+"""For open requests."""
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.process.host,
+        port=settings.process.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The composition root: one readable function that puts storage together."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from faststream.asgi import AsgiFastStream
+
+from runtime import health, telemetry
+from runtime.broker import connected, make_broker
+from runtime.consumption import Consumers
+from runtime.database import Database
+from runtime.health import LoopLag
+from storage import subscribers
+from storage.claims import Claims
+from storage.collector import Collector
+from storage.downloads import Downloads
+from storage.ingest import Ingest
+from storage.media import Media
+from storage.objects import Objects
+from storage.objects.local import LocalObjects
+from storage.objects.minio import MinioObjects
+from storage.settings import MediaSettings, Settings
+from storage.variants import Variants
+from storage.workshop import Workshop
+
+SERVICE = "storage"
+STORE_CHECK_SECONDS = 15.0
+"""The store is asked at most so often whether it can be written to; to write costs money."""
+
+log = structlog.get_logger()
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def create_app(settings: Settings) -> Application:
+    """Storage, ready to be served: its consumers, `/media`, and what it says about itself."""
+    telemetry.configure(settings.process, SERVICE)
+    lag = LoopLag()
+    database = Database(settings.database, SERVICE)
+
+    async def reconnected() -> None:
+        await consumers.reconnected()
+
+    broker = make_broker(settings.broker, SERVICE, reconnected)
+    consumers = Consumers(broker)
+    objects = make_objects(settings.media)
+    limits = settings.media
+    downloads = Downloads(
+        settings.outbound,
+        Claims(broker),
+        max_bytes=limits.media_max_bytes,
+        give_up_seconds=limits.media_fetch_seconds,
+    )
+    ingest = Ingest(database, broker, downloads, objects)
+    subscribers.register(consumers, broker, database, ingest)
+    workshop = Workshop()
+    signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
+    media = Media(database, objects, Variants(database, objects, workshop), signing_key)
+    collector = Collector(
+        database,
+        broker,
+        objects,
+        every_seconds=settings.collector.collect_seconds,
+        orphan_seconds=settings.collector.orphan_seconds,
+    )
+
+    async def check_database() -> list[str]:
+        await database.check()
+        return []
+
+    async def check_broker() -> list[str]:
+        return consumers.problems() if connected(broker) else ["broker: not connected"]
+
+    async def begin() -> None:
+        lag.start()
+        await downloads.start()
+
+    async def consume() -> None:
+        await consumers.start()
+        collector.start()
+
+    async def hand_over() -> None:
+        await collector.stop()
+        await consumers.stop()
+
+    async def end() -> None:
+        await downloads.close()
+        ingest.close()
+        workshop.close()
+        await objects.close()
+        await database.close()
+        lag.stop()
+
+    own = health.routes(lag, [check_database, check_broker, make_store_check(objects)])
+    app = AsgiFastStream(
+        broker,
+        asgi_routes=own,
+        logger=None,
+        on_startup=[begin],
+        after_startup=[consume],
+        on_shutdown=[hand_over],
+        after_shutdown=[end],
+    )
+    paths = {path for path, _ in own}
+
+    async def storage(scope: Any, receive: Any, send: Any) -> None:
+        # FastStream's routes are whole paths; all that is not one of them is an address of media, or none.
+        if scope["type"] == "http" and scope["path"] not in paths:
+            await media(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return storage
+
+
+def make_objects(settings: MediaSettings) -> Objects:
+    """The store that the settings name."""
+    if settings.backend == "local":
+        log.info("objects.local", root=str(settings.media_root))
+        return LocalObjects(settings.media_root)
+    log.info("objects.s3", endpoint=settings.s3_endpoint, bucket=settings.aws_s3_bucket)
+    secret = settings.aws_secret_access_key
+    return MinioObjects(
+        settings.s3_endpoint,
+        settings.aws_s3_bucket or "",
+        settings.aws_access_key_id or "",
+        secret.get_secret_value() if secret else "",
+        settings.aws_region,
+    )
+
+
+def make_store_check(objects: Objects) -> health.Check:
+    """Whether the store can be written to; remembered for a while when it can."""
+    good_until = 0.0
+
+    async def check_store() -> list[str]:
+        nonlocal good_until
+        if time.monotonic() >= good_until:
+            await objects.check()
+            good_until = time.monotonic() + STORE_CHECK_SECONDS
+        return []
+
+    return check_store

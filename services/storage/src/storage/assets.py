@@ -1,0 +1,251 @@
+"""The rows: what a generation became, and the two ways to lock it, opening and closing.
+
+A writer that names a hash takes a shared lock on it, the collector that deletes takes it alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from contracts.facts import Asset, Outcome, Verdict
+from runtime.database import Database, Row
+from storage.objects import name_of
+from storage.pictures import EXTENSIONS
+
+VARIANTS = {"medium": 1024, "thumbnail": 256}
+"""The longest side of each, in pixels."""
+VARIANT_TYPE = "image/webp"
+
+
+class Overtaken(OSError):
+    """Another process stored or closed this generation meanwhile. Transient: look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An object and how it is served."""
+
+    object_name: str
+    sha256: str
+    size_bytes: int
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a token leads to: the original, and the variant where it was made already."""
+
+    asset_id: UUID
+    owner_id: UUID
+    original: Named
+    variant: Named | None
+
+
+_KNOWN = text("""
+    SELECT CAST(generations.outcome AS text) AS outcome, assets.*
+    FROM (SELECT CAST(:generation_id AS uuid) AS generation_id) AS asked
+    LEFT JOIN generations USING (generation_id)
+    LEFT JOIN assets ON assets.generation_id = asked.generation_id AND assets.state = 'stored'
+""")
+
+# One statement, one round trip. The generation's row is inserted or locked first; where it is closed already, nothing
+# is inserted below. A token that was given once is kept, and so is what was stored once.
+_OPEN = text("""
+    WITH opened AS (
+        INSERT INTO generations (generation_id) VALUES (:generation_id)
+        ON CONFLICT (generation_id) DO UPDATE SET generation_id = excluded.generation_id
+        RETURNING outcome IS NULL AS is_open
+    ), locked AS MATERIALIZED (
+        SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(name, 0)) AS text)) AS locks
+        FROM unnest(CAST(:names AS text[])) AS name
+    )
+    INSERT INTO assets
+        (id, index, token, mime_type, size_bytes, sha256, width, height, source_url, generation_id, owner_id)
+    SELECT new.*, :generation_id, :owner_id
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:indexes AS smallint[]), CAST(:tokens AS text[]), CAST(:mime_types AS text[]),
+        CAST(:sizes AS bigint[]), CAST(:hashes AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]),
+        CAST(:source_urls AS text[])
+    ) AS new, opened, locked
+    WHERE opened.is_open AND locked.locks >= 0
+    ON CONFLICT (id) DO UPDATE SET
+        mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
+        width = excluded.width, height = excluded.height, source_url = excluded.source_url
+        WHERE assets.state = 'writing'
+    RETURNING id, token
+""")
+
+_FINISH = text("""
+    UPDATE assets SET state = 'stored'
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:hashes AS text[])) AS written (id, sha256)
+    WHERE assets.id = written.id AND assets.sha256 = written.sha256
+    RETURNING assets.id
+""")
+
+# In the order of the ids, so that two closers never wait for each other.
+_CLOSE = text("""
+    INSERT INTO generations (generation_id, outcome, closed_at)
+    SELECT closing.generation_id, CAST(closing.outcome AS jsonb), now()
+    FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:outcomes AS text[])) AS closing (generation_id, outcome)
+    ORDER BY closing.generation_id
+    ON CONFLICT (generation_id) DO UPDATE SET outcome = excluded.outcome, closed_at = excluded.closed_at
+        WHERE generations.outcome IS NULL
+""")
+
+# A statement of its own, after the close is committed: whoever was opening the generation meanwhile is done by then,
+# and its rows are seen.
+_DROP = text("""
+    DELETE FROM assets USING generations
+    WHERE assets.generation_id = generations.generation_id
+        AND generations.generation_id = ANY(CAST(:generation_ids AS uuid[]))
+        AND NOT COALESCE(generations.outcome #> '{data,assets}', '[]')
+            @> jsonb_build_array(jsonb_build_object('id', assets.id))
+    RETURNING assets.id
+""")
+
+_SEEK = text("""
+    SELECT assets.*, variants.sha256 AS variant_sha256, variants.size_bytes AS variant_size_bytes
+    FROM assets
+    LEFT JOIN variants ON variants.asset_id = assets.id AND variants.name = :variant AND variants.state = 'stored'
+    WHERE assets.token = :token AND assets.state = 'stored'
+""")
+
+_OPEN_VARIANT = text("""
+    WITH locked AS MATERIALIZED (
+        SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(:object_name, 0)) AS text)) AS locks
+    )
+    INSERT INTO variants (asset_id, name, size_bytes, sha256)
+    SELECT assets.id, :variant, :size_bytes, :sha256 FROM assets, locked
+    WHERE assets.id = :asset_id AND locked.locks >= 0
+    ON CONFLICT (asset_id, name) DO UPDATE SET
+        size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
+        state = CASE WHEN variants.sha256 = excluded.sha256 THEN variants.state ELSE 'writing' END
+    RETURNING asset_id
+""")
+
+_FINISH_VARIANT = text("""
+    UPDATE variants SET state = 'stored' WHERE asset_id = :asset_id AND name = :variant AND sha256 = :sha256
+""")
+
+
+async def known(database: Database, generation_id: UUID) -> tuple[Outcome | None, dict[int, Asset]]:
+    """The recorded outcome, if the generation is closed, and the assets that are stored already, by index."""
+    async with database.statement() as connection:
+        rows = (await connection.execute(_KNOWN, {"generation_id": generation_id})).all()
+    outcome = Outcome.decode(rows[0]["outcome"]) if rows[0]["outcome"] is not None else None
+    return outcome, {row["index"]: _asset(row) for row in rows if row["id"] is not None}
+
+
+async def open_rows(
+    database: Database, generation_id: UUID, owner_id: UUID, arrived: Sequence[Asset]
+) -> tuple[Asset, ...]:
+    """Commits a row for each asset, before its bytes are written, and returns them with the tokens that they keep.
+
+    Raises:
+        Overtaken: the generation was closed, or another process has stored one of them.
+    """
+    values = {
+        "generation_id": generation_id,
+        "owner_id": owner_id,
+        "names": [name_of(owner_id, asset.sha256) for asset in arrived],
+        "ids": [asset.id for asset in arrived],
+        "indexes": [asset.index for asset in arrived],
+        "tokens": [_token(asset) for asset in arrived],
+        "mime_types": [asset.mime_type for asset in arrived],
+        "sizes": [asset.size_bytes for asset in arrived],
+        "hashes": [asset.sha256 for asset in arrived],
+        "widths": [asset.width for asset in arrived],
+        "heights": [asset.height for asset in arrived],
+        "source_urls": [asset.source_url for asset in arrived],
+    }
+    async with database.statement() as connection:
+        tokens = {row.id: row.token for row in await connection.execute(_OPEN, values)}
+    if len(tokens) < len(arrived):
+        raise Overtaken("the generation was closed or stored meanwhile")
+    return tuple(asset.model_copy(update=addresses(tokens[asset.id], asset.mime_type)) for asset in arrived)
+
+
+async def finish_rows(database: Database, written: Sequence[Asset]) -> None:
+    """Says that the bytes of these assets are in the store.
+
+    Raises:
+        Overtaken: a row is gone, or names other bytes by now.
+    """
+    values = {"ids": [asset.id for asset in written], "hashes": [asset.sha256 for asset in written]}
+    async with database.statement() as connection:
+        finished = await connection.execute(_FINISH, values)
+    if len(finished.all()) < len(written):
+        raise Overtaken("the generation was closed meanwhile")
+
+
+async def close(database: Database, outcomes: Sequence[Outcome]) -> None:
+    """Records outcomes, also of generations never heard of; a generation that is closed keeps its first.
+
+    What was stored for nothing is dropped. A completed outcome is our own: whoever stored something that it does not
+    name finds the generation closed, and drops it then.
+    """
+    values = {
+        "generation_ids": [outcome.data.generation_id for outcome in outcomes],
+        "outcomes": [outcome.encode().decode() for outcome in outcomes],
+    }
+    async with database.statement() as connection:
+        await connection.execute(_CLOSE, values)
+    in_vain = [each.data.generation_id for each in outcomes if each.data.verdict is not Verdict.COMPLETED]
+    if in_vain:
+        await drop(database, in_vain)
+
+
+async def drop(database: Database, generation_ids: Sequence[UUID]) -> int:
+    """Deletes the rows of assets that the recorded outcomes of closed generations do not name; returns how many."""
+    async with database.statement() as connection:
+        return len((await connection.execute(_DROP, {"generation_ids": list(generation_ids)})).all())
+
+
+async def seek(database: Database, token: str, variant: str) -> Sought | None:
+    """What is served below a token."""
+    async with database.statement() as connection:
+        row = (await connection.execute(_SEEK, {"token": token, "variant": variant})).first()
+    if row is None:
+        return None
+    owner_id = row["owner_id"]
+    original = Named(name_of(owner_id, row["sha256"]), row["sha256"], row["size_bytes"], row["mime_type"])
+    made = row["variant_sha256"]
+    stored = Named(name_of(owner_id, made), made, row["variant_size_bytes"], VARIANT_TYPE) if made else None
+    return Sought(row["id"], owner_id, original, stored)
+
+
+async def open_variant(database: Database, asset_id: UUID, variant: str, named: Named) -> bool:
+    """Commits the row of a variant, before its bytes are written; False where the asset is gone."""
+    values = {
+        "asset_id": asset_id,
+        "variant": variant,
+        "object_name": named.object_name,
+        "size_bytes": named.size_bytes,
+        "sha256": named.sha256,
+    }
+    async with database.statement() as connection:
+        return (await connection.execute(_OPEN_VARIANT, values)).first() is not None
+
+
+async def finish_variant(database: Database, asset_id: UUID, variant: str, sha256: str) -> None:
+    async with database.statement() as connection:
+        values = {"asset_id": asset_id, "variant": variant, "sha256": sha256}
+        await connection.execute(_FINISH_VARIANT, values)
+
+
+def addresses(token: str, mime_type: str) -> dict[str, object]:
+    """The keys below which an asset and its variants are served."""
+    return {
+        "key": f"{token}/original.{EXTENSIONS[mime_type]}",
+        "variants": {name: f"{token}/{name}.{EXTENSIONS[VARIANT_TYPE]}" for name in VARIANTS},
+    }
+
+
+def _token(asset: Asset) -> str:
+    return asset.key.split("/", 1)[0]
+
+
+def _asset(row: Row) -> Asset:
+    return Asset.model_validate({**row, **addresses(row["token"], row["mime_type"])})

@@ -1,0 +1,176 @@
+"""`GET` and `HEAD` of `/media/<token>/<variant>.<extension>`, as ASGI.
+
+An object never changes under its address, so answers may be kept for ever, and the hash of the content is the ETag.
+"""
+
+import json
+import re
+import time
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+
+from contracts.media import PATH, signed
+from runtime.database import Database
+from runtime.health import is_transient
+from storage import assets
+from storage.assets import VARIANTS, Named
+from storage.objects import Absent, Objects
+from storage.pictures import EXTENSIONS, Unusable
+from storage.ranges import Unsatisfiable, asked_range, matches
+from storage.variants import Variants
+
+SIGNED_SECONDS = 300
+"""How long a client may keep a signed answer at most."""
+RETRY_AFTER_SECONDS = 5
+_ADDRESS = re.compile(rf"{PATH}([0-9a-f]{{32}})/(original|{'|'.join(VARIANTS)})\.({'|'.join(EXTENSIONS.values())})")
+_ALWAYS = {
+    "x-content-type-options": "nosniff",
+    "access-control-allow-origin": "*",
+    "cross-origin-resource-policy": "cross-origin",
+    "content-security-policy": "default-src 'none'; sandbox",
+}
+
+log = structlog.get_logger()
+
+
+class Refusal(Exception):
+    """An answer without media."""
+
+    def __init__(self, status: int, error: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Media:
+    """Serves what is stored."""
+
+    def __init__(self, database: Database, objects: Objects, variants: Variants, signing_key: str | None) -> None:
+        self._database = database
+        self._objects = objects
+        self._variants = variants
+        self._signing_key = signing_key
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await self._answer(scope, send)
+        except Refusal as refusal:
+            await refuse(send, refusal, head=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Any, send: Any) -> None:
+        address = _ADDRESS.fullmatch(scope["path"])
+        if address is None:
+            raise Refusal(404, "not_found", "There is no such media.")
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise Refusal(405, "method_not_allowed", "Media can only be read.", allow="GET, HEAD")
+        caching = self._caching(scope)
+        token, variant, extension = address.groups()
+        named = await self._find(token, variant, extension)
+        asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _ALWAYS | {
+            "etag": f'"{named.sha256}"',
+            "cache-control": caching,
+            "content-type": named.mime_type,
+            "content-disposition": f'inline; filename="{token[:8]}-{variant}.{extension}"',
+            "accept-ranges": "bytes",
+        }
+        if matches(asked.get("if-none-match"), named.sha256):
+            await _start(send, 304, headers)
+            await send({"type": "http.response.body", "body": b""})
+            return
+        start, stop, status = _part(asked, named) if scope["method"] == "GET" else (0, named.size_bytes, 200)
+        headers["content-length"] = str(stop - start)
+        if status == 206:
+            headers["content-range"] = f"bytes {start}-{stop - 1}/{named.size_bytes}"
+        if scope["method"] == "HEAD":
+            await _start(send, status, headers)
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._stream(send, named, start, stop, status, headers)
+
+    def _caching(self, scope: Any) -> str:
+        """Raises Refusal where a signature is needed and is not good; otherwise says how long to keep the answer."""
+        if self._signing_key is None:
+            return "public, max-age=31536000, immutable"
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        expires, signature = query.get("expires", [""])[-1], query.get("signature", [""])[-1]
+        good = re.fullmatch(r"\d{1,12}", expires, re.ASCII) and signature.isascii()
+        if not good or not signed(scope["path"], int(expires), signature, self._signing_key):
+            raise Refusal(403, "forbidden", "This address has expired or was never valid.")
+        return f"private, max-age={min(SIGNED_SECONDS, max(0, int(expires) - int(time.time())))}"
+
+    async def _find(self, token: str, variant: str, extension: str) -> Named:
+        try:
+            sought = await assets.seek(self._database, token, variant)
+            if sought is None:
+                raise Refusal(404, "not_found", "There is no such media.")
+            named = sought.original if variant == "original" else await self._variants.get(sought, variant)
+        except Unusable as error:
+            raise Refusal(404, "not_found", f"This variant cannot be made: {error}.") from error
+        except Exception as error:
+            raise _away(error) from error
+        if EXTENSIONS[named.mime_type] != extension:
+            raise Refusal(404, "not_found", "There is no such media.")
+        return named
+
+    async def _stream(
+        self, send: Any, named: Named, start: int, stop: int, status: int, headers: dict[str, str]
+    ) -> None:
+        """The answer begins when the first bytes are there: until then, it can still be another one."""
+        async with aclosing(self._objects.open(named.object_name, start, stop - start)) as chunks:
+            try:
+                first = await anext(chunks, b"")
+            except Exception as error:
+                raise _away(error) from error
+            await _start(send, status, headers)
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def refuse(send: Any, refusal: Refusal, *, head: bool) -> None:
+    """Answers in the shape that every address outside a dialect has."""
+    message = str(refusal)
+    body = {"error": refusal.error, "message": message, "detail": message, "statusCode": refusal.status}
+    payload = json.dumps(body).encode()
+    headers = _ALWAYS | {
+        "content-type": "application/json",
+        "content-length": str(len(payload)),
+        "cache-control": "no-store",
+        **refusal.headers,
+    }
+    await _start(send, refusal.status, headers)
+    await send({"type": "http.response.body", "body": b"" if head else payload})
+
+
+def _part(asked: dict[str, str], named: Named) -> tuple[int, int, int]:
+    """First byte, byte after the last, status."""
+    if "range" not in asked or not matches(asked.get("if-range", "*"), named.sha256):
+        return 0, named.size_bytes, 200
+    try:
+        part = asked_range(asked["range"], named.size_bytes)
+    except Unsatisfiable:
+        message = f"There are {named.size_bytes} bytes."
+        raise Refusal(416, "range_not_satisfiable", message, content_range=f"bytes */{named.size_bytes}") from None
+    return (*part, 206) if part else (0, named.size_bytes, 200)
+
+
+def _away(error: Exception) -> Exception:
+    if isinstance(error, Absent):
+        log.error("object.missing", name=str(error))
+        return Refusal(404, "not_found", "There is no such media.")
+    if is_transient(error):
+        log.warning("media.unavailable", error=f"{type(error).__name__}: {error}")
+        message = "Media cannot be read at the moment."
+        return Refusal(503, "unavailable", message, retry_after=str(RETRY_AFTER_SECONDS))
+    return error
+
+
+async def _start(send: Any, status: int, headers: dict[str, str]) -> None:
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -1,0 +1,163 @@
+"""Objects as files below one folder."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import IO, BinaryIO, TypeVar
+
+from storage.objects import CHUNK_BYTES, NAME, Absent, checked
+
+THREADS = 16
+NAMES_PER_LIST = 1000
+ABANDONED_SECONDS = 3600
+"""A file that was begun so long ago belongs to a process that died."""
+
+T = TypeVar("T")
+
+
+class LocalObjects:
+    """Content-addressed files. A file appears under its name only when its bytes are on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._begun = self._root / ".begun"
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
+
+    async def check(self) -> None:
+        await self._run(self._probe)
+
+    async def put(self, name: str, data: IO[bytes], size: int) -> None:
+        await self._run(self._put, self._path(name), data, size)
+
+    async def size(self, name: str) -> int | None:
+        return await self._run(_size, self._path(name))
+
+    async def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        file, chunk, remaining = await self._run(_begin, self._path(name), offset, length)
+        try:
+            yield chunk
+            while remaining:
+                chunk = await self._run(file.read, min(remaining, CHUNK_BYTES))
+                if not chunk:
+                    raise OSError(f"the file became shorter: {name}")
+                remaining -= len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    async def delete(self, name: str) -> None:
+        await self._run(self._path(name).unlink, True)
+
+    async def names(self) -> AsyncIterator[list[str]]:
+        await self._run(self._remove_abandoned)
+        found = self._walk()
+        while names := await self._run(lambda: list(islice(found, NAMES_PER_LIST))):
+            yield names
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+    def _path(self, name: str) -> Path:
+        return self._root / checked(name)
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _put(self, path: Path, data: IO[bytes], size: int) -> None:
+        if _size(path) == size:
+            return
+        data.seek(0)
+        begun, file = self._begin_file()
+        try:
+            with file:
+                shutil.copyfileobj(data, file, CHUNK_BYTES)
+                if file.tell() != size:
+                    raise OSError(f"{file.tell()} bytes came instead of {size}")
+                os.fsync(file.fileno())
+            _in_folder(path.parent, lambda: begun.replace(path))
+        except BaseException:
+            begun.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def _begin_file(self) -> tuple[Path, BinaryIO]:
+        """A new file that only we know of, for nobody else to read."""
+        path = self._begun / secrets.token_hex(16)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        return path, open(_in_folder(self._begun, lambda: os.open(path, flags, 0o600)), "wb", buffering=0)  # noqa: PTH123
+
+    def _probe(self) -> None:
+        begun, file = self._begin_file()
+        try:
+            with file:
+                file.write(b"?")
+        finally:
+            begun.unlink()
+
+    def _walk(self) -> Iterator[str]:
+        for folder, folders, files in os.walk(self._root):
+            folders.sort()
+            for file in files:
+                name = Path(folder, file).relative_to(self._root).as_posix()
+                if NAME.fullmatch(name):
+                    yield name
+
+    def _remove_abandoned(self) -> None:
+        for file in self._begun.glob("*"):
+            if file.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                file.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _begin(path: Path, offset: int, length: int | None) -> tuple[BinaryIO, bytes, int]:
+    """The open file, its first chunk and how many bytes are still to come: one hop for a small object."""
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise Absent(path.name) from None
+    try:
+        size = os.fstat(file.fileno()).st_size
+        wanted = max(0, size - offset if length is None else min(length, size - offset))
+        file.seek(offset)
+        chunk = file.read(min(wanted, CHUNK_BYTES))
+    except BaseException:
+        file.close()
+        raise
+    return file, chunk, wanted - len(chunk)
+
+
+def _in_folder(folder: Path, act: Callable[[], T]) -> T:
+    """Does what needs a folder, which is there nearly always."""
+    try:
+        return act()
+    except FileNotFoundError:
+        _make_folder(folder)
+        return act()
+
+
+def _make_folder(folder: Path) -> None:
+    """A new folder is as durable as its entry in the one above."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,98 @@
+"""Objects in any S3, through the `minio` client, which waits in threads."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from io import BytesIO
+from itertools import islice
+from typing import IO, BinaryIO, TypeVar, cast
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from storage.objects import CHUNK_BYTES, NAME, Absent, checked
+
+THREADS = 32
+NAMES_PER_LIST = 1000
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 20.0
+PROBE = ".darkroom-ready"
+_ABSENT = {"NoSuchKey", "NoSuchObject"}
+
+T = TypeVar("T")
+
+
+class MinioObjects:
+    """One bucket, which must exist."""
+
+    def __init__(self, endpoint: str | None, bucket: str, access_key: str, secret_key: str, region: str) -> None:
+        address = urllib3.util.parse_url(endpoint or f"https://s3.{region}.amazonaws.com")
+        self._bucket = bucket
+        self._client = Minio(
+            address.netloc or "",
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=address.scheme == "https",
+            region=region,
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS),
+                maxsize=THREADS,
+                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
+            ),
+        )
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
+
+    async def check(self) -> None:
+        await self._run(self._client.put_object, self._bucket, PROBE, BytesIO(b""), 0)
+
+    async def put(self, name: str, data: IO[bytes], size: int) -> None:
+        # Always sent: one round trip, as asking would be, and equal bytes replace each other unseen.
+        await self._run(self._put, checked(name), data, size)
+
+    async def size(self, name: str) -> int | None:
+        try:
+            found = await self._run(self._client.stat_object, self._bucket, checked(name))
+        except Absent:
+            return None
+        return int(found.size or 0)
+
+    async def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        if length == 0:
+            return  # 0 would ask for everything
+        response = await self._run(
+            partial(self._client.get_object, self._bucket, checked(name), offset=offset, length=length or 0)
+        )
+        try:
+            while chunk := await self._run(response.read, CHUNK_BYTES):
+                yield chunk
+        finally:
+            response.close()
+            response.release_conn()
+
+    async def delete(self, name: str) -> None:
+        await self._run(self._client.remove_object, self._bucket, checked(name))
+
+    async def names(self) -> AsyncIterator[list[str]]:
+        found = self._client.list_objects(self._bucket, recursive=True)
+        while objects := await self._run(lambda: list(islice(found, NAMES_PER_LIST))):
+            yield [name for each in objects if (name := str(each.object_name)) and NAME.fullmatch(name)]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+    def _put(self, name: str, data: IO[bytes], size: int) -> None:
+        data.seek(0)
+        self._client.put_object(self._bucket, name, cast(BinaryIO, data), size)
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Raises Absent or ConnectionError: a refusal, too, is for the operator to cure, and until then we wait."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        except S3Error as error:
+            if error.code in _ABSENT:
+                raise Absent(str(error.object_name)) from None
+            raise ConnectionError(f"the object store says {error.code}") from error
+        except (MinioException, urllib3.exceptions.HTTPError) as error:
+            raise ConnectionError(f"the object store does not answer ({type(error).__name__})") from error

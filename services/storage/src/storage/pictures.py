@@ -1,0 +1,114 @@
+"""What a picture is: decided by decoding it, never by what was said about it. Pillow only, so that a process can start
+with nothing else."""
+
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from storage.png import is_whole
+
+MAX_PIXELS = 64_000_000
+"""Checked in the header, before anything is decoded. At 4 bytes each: 256 MB."""
+LARGE_PIXELS = 8_000_000
+"""Above this, one picture is decoded at a time."""
+QUALITY = 82
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_DAMAGED = "the picture is damaged or incomplete"
+_ORIENTATION = 0x0112
+_TURNED = {5, 6, 7, 8}
+_large = threading.Lock()
+
+
+class Unusable(Exception):
+    """These bytes are no picture that we keep; the message says why, in plain words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the content says about itself. Width and height in pixels, as a browser shows them."""
+
+    mime_type: str
+    width: int
+    height: int
+
+
+def inspect(content: IO[bytes]) -> Picture:
+    """Reads all of a PNG, JPEG or WebP file.
+
+    Raises:
+        Unusable: another format, too large, broken or incomplete.
+        OSError: the bytes could not be read from where we keep them.
+    """
+    try:
+        content.seek(0)
+        with Image.open(content, formats=_FORMATS) as image:
+            _check_size(image)
+            width, height = image.size
+            whole = is_whole(content) if image.format == "PNG" else None
+            if whole is None:
+                _decode(content, large=width * height > LARGE_PIXELS)
+            elif not whole:
+                raise Unusable(_DAMAGED)
+            if image.info.get("exif") and image.getexif().get(_ORIENTATION) in _TURNED:
+                width, height = height, width
+            return Picture(_TYPES[image.format or ""], width, height)
+    except Unusable:
+        raise
+    except Exception as error:  # decoders of hostile bytes raise anything
+        raise _unusable(error) from error
+
+
+def shrink(content: bytes, longest_side: int) -> bytes:
+    """A WebP whose longest side is at most `longest_side` pixels: upright, and without metadata.
+
+    Raises:
+        Unusable: as `inspect`.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=_FORMATS) as image:
+            _check_size(image)
+            image.draft("RGB", (2 * longest_side, 2 * longest_side))  # a JPEG is decoded no larger than needed
+            image.load()
+            image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+            upright = ImageOps.exif_transpose(image)
+            small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        small.info.clear()  # not every version of Pillow leaves it out by itself
+        output = BytesIO()
+        small.save(output, "WEBP", quality=QUALITY)
+        return output.getvalue()
+    except Unusable:
+        raise
+    except Exception as error:
+        raise _unusable(error) from error
+
+
+def _decode(content: IO[bytes], *, large: bool) -> None:
+    content.seek(0)
+    with Image.open(content, formats=_FORMATS) as image:
+        image.verify()
+    content.seek(0)
+    with Image.open(content, formats=_FORMATS) as image, _large if large else nullcontext():
+        image.draft("RGB", (1, 1))  # all of a JPEG is read, but only an eighth of its sides is computed
+        image.load()
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise Unusable(f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels")
+
+
+def _unusable(error: Exception) -> Unusable:
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error  # the disk, not the picture
+    if isinstance(error, UnidentifiedImageError):
+        return Unusable("the content is no PNG, JPEG or WebP picture")
+    if isinstance(error, Image.DecompressionBombError):
+        return Unusable(f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels")
+    return Unusable(_DAMAGED)

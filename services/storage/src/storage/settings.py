@@ -1,0 +1,74 @@
+"""The storage service's settings, from the environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from runtime.outbound import OutboundSettings
+from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
+
+
+class MediaSettings(Fragment):
+    """Where media is kept, and who may look at it. An empty variable is none."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    media_storage_backend: Literal["local", "s3"] | None = Field(
+        default=None, description="where media is kept; unset: s3 when AWS_S3_BUCKET is set, else local"
+    )
+    media_root: Path = Field(default=Path(".darkroom/media"), description="the folder of local media")
+    media_signing_key: SecretStr | None = Field(
+        default=None, description="set: media addresses are signed and short-lived"
+    )
+    media_max_bytes: int = Field(default=64 << 20, gt=0, description="the largest result taken over from a provider")
+    media_fetch_seconds: float = Field(default=20, gt=0, description="how long one result may take, all tries together")
+    aws_s3_bucket: str | None = Field(default=None, description="the bucket, which must exist")
+    s3_endpoint: str | None = Field(default=None, description="http(s)://host[:port] of any S3; unset: AWS")
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_region: str = "us-east-1"
+
+    @property
+    def backend(self) -> Literal["local", "s3"]:
+        return self.media_storage_backend or ("s3" if self.aws_s3_bucket else "local")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.backend == "s3" and not (self.aws_s3_bucket and self.aws_access_key_id and self.aws_secret_access_key):
+            raise ValueError("s3 needs AWS_S3_BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        return self
+
+
+class CollectorSettings(Fragment):
+    """When objects are deleted that nothing names any more."""
+
+    model_config = SettingsConfigDict(env_prefix="STORAGE_", extra="ignore", frozen=True)
+
+    collect_seconds: float = Field(default=3600, gt=0, description="pause between two rounds of the collector")
+    orphan_seconds: float = Field(default=86400, ge=0, description="how long an object must have been without a name")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that storage is told."""
+
+    broker: BrokerSettings
+    database: DatabaseSettings
+    process: ProcessSettings
+    outbound: OutboundSettings
+    media: MediaSettings
+    collector: CollectorSettings
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls(
+            BrokerSettings(),
+            DatabaseSettings(_env_prefix="STORAGE_"),
+            ProcessSettings(_env_prefix="STORAGE_"),
+            OutboundSettings(),
+            MediaSettings(),
+            CollectorSettings(),
+        )

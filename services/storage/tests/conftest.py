@@ -1,0 +1,115 @@
+"""A storage service in parts: real Postgres, real NATS, local files, and a provider on loopback."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from aiohttp import web
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+
+import storage
+from contracts.topology import STREAMS
+from darkroom.jetstream import RefusedError, ask
+from darkroom.topology.apply import apply
+from runtime.broker import make_broker
+from runtime.consumption import Consumers
+from runtime.database import Database, migrate
+from runtime.outbound import OutboundSettings
+from runtime.settings import BrokerSettings, DatabaseSettings
+from storage import subscribers
+from storage.claims import Claims
+from storage.downloads import Downloads
+from storage.ingest import Ingest
+from storage.objects.local import LocalObjects
+
+from .samples import Provider
+
+MIGRATIONS = Path(storage.__file__).parent / "migrations"
+MAX_BYTES = 2_000_000
+GIVE_UP_SECONDS = 2.0
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    provider = Provider()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", provider.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    provider.port = runner.addresses[0][1]
+    yield provider
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+async def database_url(make_database: Callable[[str], str]) -> str:
+    url = make_database("storage")
+    await migrate(url, MIGRATIONS)
+    return url
+
+
+@pytest.fixture(scope="module")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(database_url=database_url), "storage-tests")  # type: ignore[arg-type]
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def objects(tmp_path: Path) -> AsyncIterator[LocalObjects]:
+    objects = LocalObjects(tmp_path / "media")
+    yield objects
+    await objects.close()
+
+
+@pytest.fixture(scope="module")
+async def bus(nats_server: Any) -> AsyncIterator[Client]:
+    """A connection that may do anything, on a bus with nothing but the topology on it."""
+    client = await nats.connect(nats_server.nats_url)
+    for stream in STREAMS:
+        with contextlib.suppress(RefusedError):
+            await ask(client, f"STREAM.DELETE.{stream.name}")
+    await apply(client)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def broker(bus: Client, nats_server: Any) -> AsyncIterator[NatsBroker]:
+    broker = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+@pytest.fixture
+async def downloads(broker: NatsBroker, provider: Provider) -> AsyncIterator[Downloads]:
+    allowed = OutboundSettings(outbound_allow=f"127.0.0.1:{provider.port}")
+    downloads = Downloads(allowed, Claims(broker), max_bytes=MAX_BYTES, give_up_seconds=GIVE_UP_SECONDS)
+    await downloads.start()
+    yield downloads
+    await downloads.close()
+
+
+@pytest.fixture
+async def ingest(
+    database: Database, broker: NatsBroker, downloads: Downloads, objects: LocalObjects
+) -> AsyncIterator[Ingest]:
+    ingest = Ingest(database, broker, downloads, objects)
+    yield ingest
+    ingest.close()
+
+
+@pytest.fixture
+async def consuming(broker: NatsBroker, database: Database, ingest: Ingest) -> AsyncIterator[Consumers]:
+    """The service's subscriptions, running."""
+    consumers = Consumers(broker)
+    subscribers.register(consumers, broker, database, ingest)
+    await consumers.start()
+    yield consumers
+    await consumers.stop()

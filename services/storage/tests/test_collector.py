@@ -1,0 +1,239 @@
+"""Only the collector deletes objects, and only what nothing has named for a day (design.md §3.5, §3.8, P17)."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from sqlalchemy import text
+
+from contracts.facts import Ending, Outcome, Rendered, Verdict
+from contracts.questions import GATEWAY_OUTCOMES, Recorded, RecordedOutcome, RecordedOutcomes
+from runtime.database import Database
+from storage import assets
+from storage.collector import Collector
+from storage.ingest import Ingest
+from storage.objects import name_of
+from storage.objects.local import LocalObjects
+from storage.variants import Variants
+from storage.workshop import Workshop
+
+from .samples import Provider, names, picture, rendered, rows
+
+pytestmark = pytest.mark.connected
+
+
+def collector_of(database: Database, broker: NatsBroker, objects: LocalObjects, orphan_seconds: float) -> Collector:
+    return Collector(database, broker, objects, every_seconds=3600, orphan_seconds=orphan_seconds)
+
+
+@pytest.fixture
+async def collector(database: Database, broker: NatsBroker, objects: LocalObjects) -> AsyncIterator[Collector]:
+    await rows(database, "TRUNCATE orphans")
+    yield collector_of(database, broker, objects, 0)
+
+
+def cancelled(fact: Rendered) -> Outcome:
+    return Outcome.of(Ending(generation_id=fact.data.request.generation_id, verdict=Verdict.CANCELLED), "gateway", None)
+
+
+async def put(objects: LocalObjects, content: bytes = b"nobody's") -> str:
+    name = name_of(uuid4(), hashlib.sha256(content).hexdigest())
+    await objects.put(name, io.BytesIO(content), len(content))
+    return name
+
+
+async def test_named_objects_stay_and_orphans_go(
+    collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    content = picture(400, 400)
+    fact = rendered(provider.url("kept", content))
+    await ingest.store(fact)
+    token = (await ingest.store(fact)).data.assets[0].key[:32]
+    sought = await assets.seek(database, token, "thumbnail")
+    assert sought is not None
+    workshop = Workshop()
+    await Variants(database, objects, workshop).get(sought, "thumbnail")
+    workshop.close()
+    kept = await names(objects)
+    assert len(kept) == 2
+    same_bytes_of_another = await put(objects, content)
+    orphan = await put(objects)
+    assert await collector.collect() == 2
+    assert await names(objects) == kept
+    assert {same_bytes_of_another, orphan}.isdisjoint(kept)
+    assert await rows(database, "SELECT * FROM orphans") == []
+
+
+async def test_what_a_lost_race_left_goes_with_its_variants(
+    collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects
+) -> None:
+    """P17: rows are dropped at once, bytes only here."""
+    fact = rendered(provider.url("a", picture()), provider.url("b", picture()))
+    await ingest.store(fact)
+    assert await collector.collect() == 0
+    await ingest.yield_to(cancelled(fact))
+    assert len(await names(objects)) == 2
+    assert await collector.collect() == 2
+
+
+async def test_an_object_is_an_orphan_for_a_day_first(
+    database: Database, broker: NatsBroker, collector: Collector, objects: LocalObjects
+) -> None:
+    patient = collector_of(database, broker, objects, 86_400)
+    name = await put(objects)
+    assert await patient.collect() == 0
+    await rows(database, "UPDATE orphans SET since = since - interval '23 hours 59 minutes'")
+    assert await patient.collect() == 0
+    await rows(database, "UPDATE orphans SET since = since - interval '2 minutes'")
+    assert await patient.collect() == 1
+    assert name not in await names(objects)
+
+
+async def test_named_again_the_day_starts_anew(
+    database: Database,
+    broker: NatsBroker,
+    collector: Collector,
+    ingest: Ingest,
+    provider: Provider,
+    objects: LocalObjects,
+) -> None:
+    patient = collector_of(database, broker, objects, 86_400)
+    content, user = picture(), uuid4()
+    first = rendered(provider.url("a", content), user_id=user)
+    await ingest.store(first)
+    await ingest.yield_to(cancelled(first))
+    await patient.collect()
+    await rows(database, "UPDATE orphans SET since = since - interval '2 days'")
+    await ingest.store(rendered(provider.url("a", content), user_id=user))
+    assert await patient.collect() == 0
+    assert await rows(database, "SELECT * FROM orphans") == []
+
+
+async def test_a_writer_and_the_collector_exclude_each_other(
+    collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.8: while the collector is about to delete, a writer of the same hash waits, then writes it again."""
+    content, user = picture(), uuid4()
+    name = name_of(user, hashlib.sha256(content).hexdigest())
+    await objects.put(name, io.BytesIO(content), len(content))
+    fact = rendered(provider.url("a", content), user_id=user)
+    storing: asyncio.Task[Outcome] | None = None
+    really_delete = objects.delete
+
+    async def delete(name: str) -> None:
+        nonlocal storing
+        storing = asyncio.create_task(ingest.store(fact))
+        await asyncio.sleep(0.3)
+        assert not storing.done(), "the writer waits for the lock on the hash"
+        assert await rows(database, "SELECT * FROM assets WHERE owner_id = :user", user=user) == []
+        await really_delete(name)
+
+    objects.delete = delete  # type: ignore[method-assign]
+    assert await collector.collect() == 1
+    assert storing is not None
+    assert (await storing).data.verdict == "completed"
+    assert await objects.size(name) == len(content)
+
+
+async def test_a_writer_that_came_first_is_seen(
+    collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects
+) -> None:
+    """The object was named after it was marked and before it was to be deleted."""
+    content, user = picture(), uuid4()
+    name = name_of(user, hashlib.sha256(content).hexdigest())
+    await objects.put(name, io.BytesIO(content), len(content))
+    really_list = objects.names
+
+    async def name_it_after_marking() -> AsyncIterator[list[str]]:
+        async for batch in really_list():
+            yield batch
+        await ingest.store(rendered(provider.url("a", content), user_id=user))
+
+    objects.names = name_it_after_marking  # type: ignore[method-assign]
+    assert await collector.collect() == 0
+    assert await objects.size(name) == len(content)
+
+
+async def test_two_collectors_take_turns(collector: Collector, database: Database, objects: LocalObjects) -> None:
+    await put(objects)
+    async with database.statement() as other:
+        await other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": 0x636F6C6C})
+        assert await collector.collect() == 0
+        await other.execute(text("SELECT pg_advisory_unlock_all()"))
+    assert await collector.collect() == 1
+
+
+async def test_locks_are_given_back_after_a_failure(collector: Collector, objects: LocalObjects) -> None:
+    await put(objects)
+    really_delete = objects.delete
+
+    async def fail(_: str) -> None:
+        raise ConnectionError("the store is away")
+
+    objects.delete = fail  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        await collector.collect()
+    objects.delete = really_delete  # type: ignore[method-assign]
+    assert await collector.collect() == 1
+
+
+async def test_foreign_files_are_never_touched(collector: Collector, objects: LocalObjects, tmp_path: object) -> None:
+    root = objects._root
+    await objects.check()
+    foreign = [root / "README.md", root / "images/picture.png", root / str(uuid4()) / "ab" / "short"]
+    for file in foreign:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"somebody's")
+    assert await collector.collect() == 0
+    assert all(file.exists() for file in foreign)
+
+
+# -- outcomes that were never heard ---------------------------------------------------------------------------
+
+
+async def test_the_gateway_is_asked_how_it_ended(
+    collector: Collector, ingest: Ingest, provider: Provider, database: Database, bus: Client
+) -> None:
+    """Design §3.5: after the loss of the log, the collector closes by what the clients were told."""
+    ended, unfinished, unknown = (rendered(provider.url("a", picture())) for _ in range(3))
+    for fact in (ended, unfinished, unknown):
+        await ingest.store(fact)
+    told = cancelled(ended)
+
+    async def answer(message: object) -> None:
+        question = RecordedOutcomes.model_validate_json(message.data)  # type: ignore[attr-defined]
+        states = {
+            ended.data.request.generation_id: ("recorded", told),
+            unfinished.data.request.generation_id: ("unfinished", None),
+        }
+        found = [
+            RecordedOutcome(generation_id=each, state=state, outcome=outcome)
+            for each in question.generation_ids
+            for state, outcome in [states.get(each, ("unknown", None))]
+        ]
+        await message.respond(Recorded(outcomes=tuple(found)).model_dump_json().encode())  # type: ignore[attr-defined]
+
+    gateway = await bus.subscribe(GATEWAY_OUTCOMES, cb=answer)
+    await bus.flush()
+    assert await collector.ask(silent_seconds=0) == 1
+    await gateway.unsubscribe()
+    left = await rows(
+        database,
+        "SELECT generation_id FROM assets WHERE generation_id = ANY(:ids)",
+        ids=[fact.data.request.generation_id for fact in (ended, unfinished, unknown)],
+    )
+    assert {row["generation_id"] for row in left} == {
+        unfinished.data.request.generation_id,
+        unknown.data.request.generation_id,
+    }
+    assert await ingest.store(ended) == told
+
+
+async def test_young_generations_are_not_asked_about(collector: Collector, ingest: Ingest, provider: Provider) -> None:
+    await ingest.store(rendered(provider.url("a", picture())))
+    assert await collector.ask() == 0

@@ -1,0 +1,414 @@
+"""What was rendered becomes assets of ours and an outcome (design.md §2.4, §3.2, §3.3, §3.8)."""
+
+import asyncio
+import hashlib
+import io
+import json
+import secrets
+from uuid import uuid4
+
+import pytest
+from aiohttp import web
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from PIL import Image
+
+from contracts.facts import Ending, Failure, Outcome, Output, Rendered, Verdict
+from contracts.ids import asset_id
+from contracts.topology import progress_subject
+from runtime.database import Database
+from runtime.health import is_transient
+from storage import assets
+from storage.assets import Overtaken
+from storage.downloads import Downloads
+from storage.ingest import Ingest
+from storage.objects import name_of
+from storage.objects.local import LocalObjects
+
+from .samples import Provider, names, picture, put_claim, rendered, rows
+
+pytestmark = pytest.mark.connected
+
+
+async def assets_of(database: Database, fact: Rendered) -> list[dict[str, object]]:
+    return [
+        dict(row)
+        for row in await rows(
+            database,
+            "SELECT * FROM assets WHERE generation_id = :id ORDER BY index",
+            id=fact.data.request.generation_id,
+        )
+    ]
+
+
+def cancelled(fact: Rendered) -> Outcome:
+    ending = Ending(generation_id=fact.data.request.generation_id, verdict=Verdict.CANCELLED)
+    return Outcome.of(ending, "gateway", None)
+
+
+async def test_a_picture_is_fetched_checked_and_stored(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.8: stored, hashed, decoded, typed by content."""
+    content = picture(64, 48, "JPEG")
+    fact = rendered(provider.url("a.png", content))
+    outcome = await ingest.store(fact)
+    request = fact.data.request
+    sha256 = hashlib.sha256(content).hexdigest()
+    ending, [asset] = outcome.data, outcome.data.assets
+    assert (ending.verdict, ending.provider, ending.failure, ending.delivered) == ("completed", "simulator", None, 1)
+    assert (asset.mime_type, asset.width, asset.height) == ("image/jpeg", 64, 48)
+    assert (asset.size_bytes, asset.sha256, asset.index) == (len(content), sha256, 0)
+    assert asset.id == asset_id(request.generation_id, 0)
+    assert asset.source_url == fact.data.outputs[0].url
+    token = asset.key.removesuffix("/original.jpg")
+    assert len(bytes.fromhex(token)) == 16
+    assert asset.variants == {"medium": f"{token}/medium.webp", "thumbnail": f"{token}/thumbnail.webp"}
+    assert await names(objects) == {name_of(request.user_id, sha256)}
+    assert await objects.size(name_of(request.user_id, sha256)) == len(content)
+    [row] = await assets_of(database, fact)
+    assert (row["state"], row["token"], row["owner_id"]) == ("stored", token, request.user_id)
+
+
+async def test_four_outputs_come_in_parallel_and_in_order(ingest: Ingest, provider: Provider) -> None:
+    together = asyncio.Barrier(4)
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        await asyncio.wait_for(together.wait(), 2)
+        return web.Response(body=picture(seed=int(request.path[1:])))
+
+    outcome = await ingest.store(rendered(*(provider.url(str(number), wait) for number in range(4))))
+    assert [asset.index for asset in outcome.data.assets] == [0, 1, 2, 3]
+    expected = [hashlib.sha256(picture(seed=number)).hexdigest() for number in range(4)]
+    assert [asset.sha256 for asset in outcome.data.assets] == expected
+
+
+async def test_what_is_there_is_delivered(ingest: Ingest, provider: Provider) -> None:
+    """Partial delivery: three of four, each missing for a reason of its own; its index stays."""
+    outcome = await ingest.store(
+        rendered(
+            Output(index=0, failure=Failure(code="moderated", message="No.")),
+            Output(index=1, url=provider.url("gone", 404)),
+            Output(index=2, url=provider.url("there", picture())),
+            Output(index=3, url=provider.url("html", b"<html>sign in</html>")),
+        )
+    )
+    assert outcome.data.verdict == "completed"
+    assert [asset.index for asset in outcome.data.assets] == [2]
+    assert outcome.data.failure is None
+
+
+async def test_nothing_kept_is_failed_with_the_first_reason(ingest: Ingest, provider: Provider) -> None:
+    moderated = Failure(code="moderated", message="The provider refused the prompt.")
+    outputs = (Output(index=0, failure=moderated), Output(index=1, url=provider.url("gone", 403)))
+    outcome = await ingest.store(rendered(*outputs))
+    assert (outcome.data.verdict, outcome.data.failure) == ("failed", moderated)
+    outcome = await ingest.store(rendered(provider.url("gone", 403)))
+    assert outcome.data.failure is not None
+    assert outcome.data.failure.code == "result_unusable"
+    assert "403" in outcome.data.failure.message
+    outcome = await ingest.store(rendered())
+    assert outcome.data.failure is not None
+    assert outcome.data.failure.code == "result_unusable"
+
+
+async def test_a_provider_that_stumbles_is_asked_again(ingest: Ingest, provider: Provider) -> None:
+    async def at_the_third_try(request: web.Request) -> web.StreamResponse:
+        if provider.asked["late"] == 1:
+            return web.Response(status=503)
+        if provider.asked["late"] == 2:
+            response = web.StreamResponse(headers={"Content-Length": "5000"})
+            await response.prepare(request)
+            await response.write(b"\x89PNG")
+            assert request.transport is not None
+            request.transport.close()
+            return response
+        return web.Response(body=picture())
+
+    outcome = await ingest.store(rendered(provider.url("late", at_the_third_try)))
+    assert (outcome.data.verdict, provider.asked["late"]) == ("completed", 3)
+
+
+async def test_a_provider_that_is_away_is_asked_a_few_times(ingest: Ingest, provider: Provider) -> None:
+    outcome = await ingest.store(rendered(provider.url("down", 500)))
+    assert outcome.data.failure is not None
+    assert outcome.data.failure.code == "result_unreachable"
+    assert 2 <= provider.asked["down"] <= 4
+
+
+async def test_bytes_come_by_claim_check(ingest: Ingest, bus: Client, objects: LocalObjects) -> None:
+    content = picture(600, 400, "WEBP", lossless=True) + b"\0" * 300_000
+    await put_claim(bus, "claim-1", content)
+    fact = rendered(Output(index=0, claim="claim-1", mime_type="image/png"))
+    [asset] = (await ingest.store(fact)).data.assets
+    assert (asset.mime_type, asset.size_bytes, asset.source_url) == ("image/webp", len(content), None)
+    assert asset.sha256 == hashlib.sha256(content).hexdigest()
+    assert await names(objects) == {name_of(fact.data.request.user_id, asset.sha256)}
+
+
+async def test_a_claim_put_by_the_official_client(ingest: Ingest, bus: Client) -> None:
+    content = picture(500, 300, "PNG") + b"\0" * 200_000
+    bucket = await bus.jetstream().object_store("claims")
+    await bucket.put("official/claim-1.png", content)
+    [asset] = (await ingest.store(rendered(Output(index=0, claim="official/claim-1.png")))).data.assets
+    assert asset.size_bytes == len(content)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"digest": "SHA-256=AAAA"}, {"size": 10**9}, {"chunks": 5}, {"deleted": True}, {"nuid": None}]
+)
+async def test_a_claim_that_is_not_what_it_says(ingest: Ingest, bus: Client, changes: dict[str, object]) -> None:
+    """P17; the cap holds for claims, too."""
+    await put_claim(bus, "odd", picture(), **changes)
+    outcome = await ingest.store(rendered(Output(index=0, claim="odd")))
+    assert outcome.data.failure is not None
+    assert outcome.data.failure.code == "result_unusable"
+
+
+async def test_a_claim_that_is_gone(ingest: Ingest) -> None:
+    outcome = await ingest.store(rendered(Output(index=0, claim="never put")))
+    assert outcome.data.failure is not None
+    assert "expired" in outcome.data.failure.message
+
+
+# -- again and again ------------------------------------------------------------------------------------------
+
+
+async def test_the_same_fact_twice_is_the_same_asset(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.2: nothing is fetched again, the address stays, the event is the same."""
+    fact = rendered(provider.url("a", picture()), provider.url("b", picture()))
+    first, second = await ingest.store(fact), await ingest.store(fact)
+    assert second.data == first.data
+    assert second.id == first.id
+    assert provider.asked == {"a": 1, "b": 1}
+    assert len(await assets_of(database, fact)) == len(await names(objects)) == 2
+
+
+async def test_both_at_once_agree(ingest: Ingest, provider: Provider, database: Database) -> None:
+    """Two processes at the same fact: one may be overtaken and look again, and both say the same."""
+    fact = rendered(*(provider.url(str(number), picture()) for number in range(3)))
+
+    async def run() -> Outcome:
+        while True:
+            try:
+                return await ingest.store(fact)
+            except Overtaken as error:
+                assert is_transient(error)
+
+    outcomes = await asyncio.gather(*(run() for _ in range(5)))
+    assert all(outcome.data == outcomes[0].data for outcome in outcomes)
+    assert len(await assets_of(database, fact)) == 3
+
+
+async def test_what_comes_differently_the_second_time_overtakes(
+    ingest: Ingest, provider: Provider, database: Database
+) -> None:
+    """Two processes got different bytes for one output: only the row's own bytes are finished."""
+    fact = rendered(provider.url("a", picture()))
+    [asset] = (await ingest.store(fact)).data.assets
+    await rows(
+        database, "UPDATE assets SET state = 'writing', sha256 = :other WHERE id = :id", other="0" * 64, id=asset.id
+    )
+    with pytest.raises(Overtaken):
+        await assets.finish_rows(database, [asset])
+    [again] = (await ingest.store(fact)).data.assets
+    assert again == asset
+
+
+@pytest.mark.parametrize("step", ["rows committed", "bytes written", "rows finished"])
+async def test_killed_between_two_steps(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, step: str
+) -> None:
+    """P17: the row is there before its bytes; whoever comes after finishes, and the token stays."""
+    content = picture()
+    fact = rendered(provider.url("a", content))
+    planned = await Ingest(database, ingest._broker, ingest._downloads, objects).store(
+        rendered(provider.url("b", content), user_id=fact.data.request.user_id)
+    )
+    template = planned.data.assets[0]
+    asset = template.model_copy(
+        update={
+            "id": asset_id(fact.data.request.generation_id, 0),
+            **assets.addresses(secrets.token_hex(16), template.mime_type),
+        }
+    )
+    request = fact.data.request
+    await assets.open_rows(database, request.generation_id, request.user_id, [asset])
+    name = name_of(request.user_id, asset.sha256)
+    await objects.delete(name)
+    if step != "rows committed":
+        await objects.put(name, io.BytesIO(content), len(content))
+    if step == "rows finished":
+        await assets.finish_rows(database, [asset])
+    [row] = await assets_of(database, fact)
+    assert row["state"] == ("stored" if step == "rows finished" else "writing")
+    [stored] = (await ingest.store(fact)).data.assets
+    assert (stored.id, stored.key) == (asset.id, asset.key)
+    assert provider.asked.get("a", 0) == (0 if step == "rows finished" else 1)
+    [row] = await assets_of(database, fact)
+    assert row["state"] == "stored"
+    assert await objects.size(name) == len(content)
+
+
+async def test_equal_bytes_are_kept_once_per_owner(ingest: Ingest, provider: Provider, objects: LocalObjects) -> None:
+    content, user = picture(), uuid4()
+    urls = provider.url("a", content), provider.url("b", content)
+    one = await ingest.store(rendered(*urls, user_id=user))
+    two = await ingest.store(rendered(*urls, user_id=user))
+    await ingest.store(rendered(*urls, user_id=uuid4()))
+    assert len({asset.key for asset in (*one.data.assets, *two.data.assets)}) == 4
+    assert len(await names(objects)) == 2
+
+
+# -- opening and closing --------------------------------------------------------------------------------------
+
+
+async def test_a_closed_generation_starts_nothing(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.3: closed before `rendered` came; its recorded outcome is said again, verbatim."""
+    fact = rendered(provider.url("a", picture()))
+    closing = cancelled(fact)
+    await assets.close(database, [closing])
+    assert await ingest.store(fact) == closing
+    assert provider.asked == {}
+    assert await assets_of(database, fact) == []
+    assert await names(objects) == set()
+
+
+async def test_closed_while_it_was_fetched(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.3: opening and closing lock the same row; no row and no byte comes after the close."""
+    fact = rendered(provider.url("a", 404))
+
+    async def close_first(_: web.Request) -> web.StreamResponse:
+        await assets.close(database, [cancelled(fact)])
+        return web.Response(body=picture())
+
+    provider.url("a", close_first)
+    with pytest.raises(Overtaken):
+        await ingest.store(fact)
+    assert (await ingest.store(fact)).data.verdict == "cancelled"
+    assert await assets_of(database, fact) == []
+    assert await names(objects) == set()
+
+
+async def test_opening_and_closing_at_once_leave_no_row(ingest: Ingest, provider: Provider, database: Database) -> None:
+    """Design §3.3: whichever comes first, no row of a cancelled generation is left."""
+    facts = [rendered(provider.url(f"race-{number}", picture())) for number in range(30)]
+
+    async def store(fact: Rendered) -> None:
+        while True:
+            try:
+                outcome = await ingest.store(fact)
+            except Overtaken:
+                continue
+            if outcome.data.verdict == Verdict.COMPLETED:
+                await ingest.yield_to(cancelled(fact))
+            return
+
+    async def close(fact: Rendered, number: int) -> None:
+        await asyncio.sleep(number / 1000)
+        await assets.close(database, [cancelled(fact)])
+
+    await asyncio.gather(*(store(fact) for fact in facts), *(close(fact, n) for n, fact in enumerate(facts)))
+    ids = [fact.data.request.generation_id for fact in facts]
+    assert await rows(database, "SELECT * FROM assets WHERE generation_id = ANY(:ids)", ids=ids) == []
+
+
+async def test_closed_after_it_was_stored(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.8: a cancel that came last drops the rows; a completion, however often it is heard, drops none."""
+    told, cancel = (rendered(provider.url("a", picture()), provider.url("b", picture())) for _ in range(2))
+    completed, _ = await ingest.store(told), await ingest.store(cancel)
+    for _ in range(2):
+        await assets.close(database, [completed, cancelled(cancel)])
+    assert len(await assets_of(database, told)) == 2
+    assert await assets_of(database, cancel) == []
+    assert len(await names(objects)) == 4
+
+
+async def test_a_lost_race_drops_rows_and_never_objects(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """Design §3.4 and §3.8: somebody else's outcome is in the log; it is recorded."""
+    fact = rendered(provider.url("a", picture()), provider.url("b", picture()))
+    await ingest.store(fact)
+    await ingest.yield_to(cancelled(fact))
+    assert await assets_of(database, fact) == []
+    assert len(await names(objects)) == 2
+    assert (await ingest.store(fact)).data.verdict == "cancelled"
+
+
+async def test_a_lost_race_against_oneself_keeps_what_the_log_names(
+    ingest: Ingest, provider: Provider, database: Database
+) -> None:
+    """The log keeps an earlier outcome of ours with fewer assets: what it names stays, the rest goes."""
+    fact = rendered(provider.url("a", picture()), provider.url("b", picture()))
+    outcome = await ingest.store(fact)
+    fewer = outcome.data.model_copy(update={"assets": outcome.data.assets[:1]})
+    earlier = outcome.model_copy(update={"data": fewer})
+    await assets.close(database, [earlier])
+    assert await ingest.store(fact) == earlier
+    assert [row["index"] for row in await assets_of(database, fact)] == [0]
+
+
+async def test_the_first_close_is_kept(database: Database) -> None:
+    """Design §3.3: a closed id ignores any later outcome, also in one batch, also where nothing was open."""
+    fact = rendered("http://nowhere.invalid/")
+    generation_id = fact.data.request.generation_id
+    first = cancelled(fact)
+    later = Outcome.of(Ending(generation_id=generation_id, verdict=Verdict.FAILED), "gateway", None)
+    others = [cancelled(rendered("http://nowhere.invalid/")) for _ in range(62)]
+    await assets.close(database, [first, *others])
+    await assets.close(database, [later])
+    [row] = await rows(
+        database,
+        "SELECT CAST(outcome AS text) AS outcome, closed_at FROM generations WHERE generation_id = :id",
+        id=generation_id,
+    )
+    assert Outcome.decode(row["outcome"]) == first
+    assert row["closed_at"] is not None
+
+
+async def test_own_store_away_is_no_verdict(
+    database: Database, broker: NatsBroker, downloads: Downloads, provider: Provider, objects: LocalObjects
+) -> None:
+    """The disk is full or gone: the fact waits in place (transient), the row says `writing`, and it goes on after."""
+
+    class Full(LocalObjects):
+        async def put(self, *_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    fact = rendered(provider.url("a", picture()))
+    with pytest.raises(OSError, match="No space") as caught:
+        await Ingest(database, broker, downloads, Full(objects._root)).store(fact)
+    assert is_transient(caught.value)
+    [row] = await assets_of(database, fact)
+    assert row["state"] == "writing"
+    outcome = await Ingest(database, broker, downloads, objects).store(fact)
+    assert outcome.data.assets[0].key.startswith(str(row["token"]))
+
+
+async def test_progress_is_told(ingest: Ingest, provider: Provider, bus: Client) -> None:
+    fact = rendered(provider.url("a", picture()))
+    heard = await bus.subscribe(progress_subject(fact.data.request.generation_id))
+    await ingest.store(fact)
+    progress = json.loads((await heard.next_msg(2)).data)
+    assert (progress["stage"], progress["percent"]) == ("storing", 90)
+    await heard.unsubscribe()
+
+
+async def test_large_results_go_by_disk(ingest: Ingest, provider: Provider, objects: LocalObjects) -> None:
+    output = io.BytesIO()
+    Image.effect_noise((1200, 1200), 90).save(output, "PNG")
+    content = output.getvalue()
+    assert 1_000_000 < len(content) < 2_000_000
+    [asset] = (await ingest.store(rendered(provider.url("large", content)))).data.assets
+    assert asset.size_bytes == len(content)
+    [name] = await names(objects)
+    assert b"".join([chunk async for chunk in objects.open(name)]) == content
