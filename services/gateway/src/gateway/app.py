@@ -1,0 +1,182 @@
+"""The composition root: one readable function that puts the gateway together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import RedirectResponse
+from faststream.nats import NatsBroker
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway import subscribers
+from gateway.commands import Commands
+from gateway.description import describe
+from gateway.dialects.modelark import router as modelark
+from gateway.dialects.native import errors as native_errors
+from gateway.dialects.native import router as native
+from gateway.dialects.surface import Surface
+from gateway.edge import BodyLimit
+from gateway.identity import Identity, Keys, jwks_url
+from gateway.live import Hub
+from gateway.offers import Offers
+from gateway.queries import Queries
+from gateway.refusals import plain, refusal_of
+from gateway.settings import Settings
+from gateway.sweeper import Sweeper
+from gateway.waiting import Verdicts
+from runtime import health, telemetry
+from runtime.broker import make_broker
+from runtime.consumption import Consumers
+from runtime.database import Database
+from runtime.health import LoopLag
+
+SERVICE = "gateway"
+JOIN_AGAIN_SECONDS = 1.0
+_DESCRIPTION = """
+Ask for a picture; Darkroom holds the credits, calls the provider, stores the bytes and settles the bill.
+
+Give a Supabase access token as `Authorization: Bearer …`. `POST /v1/generations` answers at once;
+follow `GET /v1/generations/{id}/events`, or look again. You pay for what is delivered, and never more than the quote.
+"""
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway, ready to be served."""
+    telemetry.configure(settings.process, SERVICE)
+    lag = LoopLag()
+    database = Database(settings.database, SERVICE)
+
+    async def reconnected() -> None:
+        await consumers.reconnected()
+        await hub.reconnected()
+
+    broker = make_broker(settings.broker, SERVICE, reconnected)
+    consumers = Consumers(broker)
+    hub = Hub(broker)
+    offers = Offers(database, broker)
+    commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
+    queries = Queries(database, broker, offers)
+    sweeper = Sweeper(database, broker, commands, settings.sweeper)
+    subscribers.register(consumers, broker, database, commands, settings.sweeper)
+    keys = Keys(jwks_url(settings.tokens))
+    identity = Identity(settings.tokens, keys, local_mode=settings.limits.local_mode)
+    surface = Surface(
+        commands,
+        queries,
+        identity,
+        Verdicts(broker, database, settings.limits.sync_wait_seconds),
+        hub,
+        database,
+        broker,
+        settings.addresses,
+    )
+
+    async def join_bus() -> None:
+        """The bus may come later: what is accepted meanwhile is driven then."""
+        await _connect(broker)
+        await consumers.start()
+        await hub.start()
+        log.info("broker.joined")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        lag.start()
+        joining = asyncio.create_task(join_bus(), name="join bus")
+        await offers.start()
+        await sweeper.start()
+        yield
+        joining.cancel()
+        await sweeper.stop()
+        await offers.stop()
+        await hub.stop()
+        await consumers.stop()
+        with contextlib.suppress(Exception):
+            await broker.stop()
+        await keys.close()
+        await database.close()
+        lag.stop()
+
+    async def check_database() -> list[str]:
+        await database.check()
+        return []
+
+    async def check_offers() -> list[str]:
+        return offers.problems()
+
+    app = FastAPI(
+        title="Darkroom",
+        version="1.0.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        openapi_tags=[
+            {"name": "Generations", "description": "Make things and follow them."},
+            {"name": "Account", "description": "Credits."},
+            {"name": "Models", "description": "What can be made, and its price."},
+            {"name": "modelark", "description": "The modelark frontend's routes."},
+        ],
+    )
+    app.include_router(native.make_router(surface))
+    app.include_router(modelark.make_router(surface))
+    app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
+    # The bus is no condition of being ready: without it generations are accepted and driven later.
+    for path, endpoint in health.routes(lag, [check_database, check_offers]):
+        app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
+    _add_edges(app, settings)
+    describe(app)
+    return app
+
+
+async def _connect(broker: NatsBroker) -> None:
+    while True:
+        try:
+            await broker.start()
+            return
+        except Exception as error:
+            log.warning("broker.not_joined", error=f"{type(error).__name__}: {error}"[:200])
+            await asyncio.sleep(JOIN_AGAIN_SECONDS)
+
+
+def _add_edges(app: FastAPI, settings: Settings) -> None:
+    """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
+    app.add_exception_handler(HTTPException, _outside_routes)
+    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Location", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
+        max_age=600,
+    )
+
+
+class _Probe:
+    """An ASGI application at the end of a route: a mount redirects `/ready`, which probes take for a yes."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope, receive, send)
+
+
+def _redirect_media(public_media_url: str) -> Any:
+    async def redirect(request: Request) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{public_media_url.rstrip('/')}{request.url.path}{query}", 307)
+
+    return redirect
+
+
+async def _outside_routes(request: Request, error: Exception) -> Response:
+    render = native_errors.render if request.url.path.startswith("/v1/") else plain
+    return render(refusal_of(error))  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""The modelark frontend: React and Supabase, pictures and videos of ByteDance ModelArk, held-open requests."""

@@ -1,0 +1,61 @@
+"""The routes of the modelark frontend."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from contracts.facts import Kind
+from gateway.commands import Order
+from gateway.dialects.modelark import errors, translate
+from gateway.dialects.modelark.schemas import (
+    ErrorBody,
+    GeneratedImages,
+    GenerateImage,
+    ModelNames,
+    TestImage,
+    TestResult,
+)
+from gateway.dialects.surface import Surface, route_class
+from gateway.identity import Caller
+from gateway.records import Generation
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody} for status in (400, 401, 402, 404, 413, 422, 429, 502, 503, 504)
+}
+_TEST_ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": TestResult} for status in (401, 402, 422, 502)}
+
+
+def make_router(surface: Surface) -> APIRouter:
+    """Pictures for the modelark frontend."""
+    router = APIRouter(prefix="/api/images", tags=["modelark"], route_class=route_class(errors.render))
+    testing = APIRouter(prefix="/api/images", tags=["modelark"], route_class=route_class(errors.render_test))
+
+    @router.post(
+        "/generate", summary="Make an image and wait for it", response_model=GeneratedImages, responses=_ERRORS
+    )
+    async def generate(body: GenerateImage, request: Request) -> Response:
+        """Held open until the image is stored."""
+        caller = await translate.caller(surface, request, body.userId)
+        made = translate.images(surface, await _made(surface, caller, translate.order(body, request)))
+        return Response(made.model_dump_json(), media_type="application/json")
+
+    @testing.post("/test", summary="Make a test image", responses=_TEST_ERRORS)
+    async def test(body: TestImage, request: Request) -> TestResult:
+        """Makes and charges one real image with the default model; `data` is as ModelArk would answer."""
+        caller = await translate.caller(surface, request, body.userId)
+        order = translate.order(GenerateImage(prompt=body.prompt), request)
+        return TestResult(success=True, data=translate.provider_answer(surface, await _made(surface, caller, order)))
+
+    @router.get("/models", summary="The image models", responses=_ERRORS)
+    async def models(request: Request) -> ModelNames:
+        await translate.caller(surface, request, None)
+        return ModelNames(models=[model.id for model, _ in surface.queries.models(Kind.IMAGE)])
+
+    both = APIRouter()
+    both.include_router(router)
+    both.include_router(testing)
+    return both
+
+
+async def _made(surface: Surface, caller: Caller, order: Order) -> Generation:
+    return await surface.commands.create_and_wait(surface.verdicts, caller, order)

@@ -1,0 +1,120 @@
+"""The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from contracts.facts import Kind, Lane
+
+Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
+
+
+class NewGeneration(BaseModel):
+    """What to make."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {"kind": "image", "prompt": "A beautiful sunset over mountains"},
+                {
+                    "kind": "image",
+                    "prompt": "A lighthouse in a storm, oil on canvas",
+                    "model": "seedream-3-0-t2i-250415",
+                    "count": 4,
+                    "size": "1536x1024",
+                },
+            ]
+        },
+    )
+
+    kind: Kind
+    prompt: str = Field(description="What to show, in words.")
+    model: str | None = Field(default=None, description="One of `GET /v1/models`; the first of the kind if absent.")
+    count: int = Field(default=1, strict=True, description="How many, 1 to 4; each is paid for only when delivered.")
+    size: str | None = Field(default=None, description="Width x height in pixels, one of the model's sizes.")
+    options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
+    lane: Lane = Field(default=Lane.INTERACTIVE, description="`batch` never delays a person.")
+
+
+class AssetView(BaseModel):
+    """A stored file. Its addresses load without a token."""
+
+    id: UUID
+    url: str
+    mime_type: str
+    width: int | None
+    height: int | None
+    sha256: str
+    variants: dict[str, str] = Field(description="`medium` and `thumbnail`, as WebP.")
+
+
+class ErrorView(BaseModel):
+    """Why a generation ended without being completed."""
+
+    code: str
+    message: str
+
+
+class GenerationView(BaseModel):
+    """A generation as it is now."""
+
+    id: UUID
+    status: Status
+    kind: Kind
+    model: str
+    prompt: str
+    count: int
+    size: str | None
+    quote: int | float = Field(description="What it costs at most.")
+    cost: int | float = Field(description="What was paid; 0 until completed, and for whatever was not delivered.")
+    assets: list[AssetView]
+    error: ErrorView | None
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class GenerationPage(BaseModel):
+    """Newest first."""
+
+    items: list[GenerationView]
+    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
+
+
+class Credits(BaseModel):
+    """A user's credits."""
+
+    available: int | float
+    held: int | float = Field(description="Set aside for generations that are not finished.")
+    used: int | float = Field(description="Paid so far.")
+
+
+class ModelView(BaseModel):
+    """What can be asked of a model."""
+
+    id: str
+    kind: Kind
+    provider: str
+    state: Literal["active", "legacy"]
+    sizes: list[str]
+    default_size: str | None
+    max_count: int
+    max_prompt_characters: int
+    price: int | float = Field(description="Credits for each output.")
+
+
+class Models(BaseModel):
+    items: list[ModelView]
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable; 402 adds `required` and `available`, 422 adds `errors`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str

@@ -1,0 +1,118 @@
+"""What every dialect is given, and how its routes turn refusals into its own error shape."""
+
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from contracts.media import address
+from gateway.commands import Commands
+from gateway.identity import Identity
+from gateway.live import Hub
+from gateway.queries import Queries
+from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
+from gateway.settings import AddressSettings
+from gateway.waiting import Verdicts
+from runtime import telemetry
+from runtime.database import Database
+from runtime.health import is_transient
+
+log = structlog.get_logger()
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+MAX_ERRORS = 20
+MAX_ECHO_CHARACTERS = 40
+
+Render = Callable[[Refusal], Response]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """The gateway, as a dialect sees it."""
+
+    commands: Commands
+    queries: Queries
+    identity: Identity
+    verdicts: Verdicts
+    hub: Hub
+    database: Database
+    broker: Any
+    addresses: AddressSettings
+
+    def address(self, key: str) -> str:
+        """The public URL of a media key."""
+        secret = self.addresses.media_signing_key
+        return address(
+            self.addresses.public_url.rstrip("/"),
+            key,
+            secret.get_secret_value() if secret else None,
+            self.addresses.media_lifetime_seconds,
+        )
+
+
+def traceparent_of(request: Request) -> str:
+    """The trace context of this request."""
+    return str(request.state.traceparent)
+
+
+def route_class(render: Render) -> type[APIRoute]:
+    """Routes that say every refusal, defect and outage in one dialect's shape."""
+
+    class Route(APIRoute):
+        def get_route_handler(self) -> Handler:
+            handle = super().get_route_handler()
+
+            async def answer(request: Request) -> Response:
+                try:
+                    with telemetry.span(f"{request.method} {self.path}", traceparent := _traceparent(request)):
+                        request.state.traceparent = telemetry.current_traceparent(traceparent)
+                        return await handle(request)
+                except Refusal as refusal:
+                    return render(refusal)
+                except RequestValidationError as error:
+                    return render(_invalid(error))
+                except HTTPException as error:
+                    return render(refusal_of(error))
+                except Exception as error:
+                    return render(_unexpected(error))
+
+            return answer
+
+    return Route
+
+
+def _traceparent(request: Request) -> str:
+    """The client's trace context where it sent a usable one, else a new one."""
+    given = request.headers.get("traceparent", "")
+    return given if _TRACEPARENT.fullmatch(given) else telemetry.new_traceparent()
+
+
+def _invalid(error: RequestValidationError) -> Refusal:
+    if isinstance(error.body, bytes):
+        # The framework reads nothing but JSON as JSON, and hands the bytes on as they are.
+        return UnsupportedMediaType("The body has to be JSON: send it with 'Content-Type: application/json'.")
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return MalformedBody("The body is not valid JSON.")
+    errors = [{"field": _place(item["loc"]), "message": item["msg"]} for item in found[:MAX_ERRORS]]
+    first = errors[0]
+    return Invalid(f"{first['field']}: {first['message']}", details={"errors": errors})
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    return ".".join(str(part)[:MAX_ECHO_CHARACTERS] for part in parts if part != "body") or "body"
+
+
+def _unexpected(error: Exception) -> Refusal:
+    if is_transient(error):
+        log.warning("request.unavailable", error=type(error).__name__)
+        return Unavailable("The database cannot be reached right now. Nothing was recorded; try again.")
+    log.error("request.failed", exc_info=error)
+    return Defect("Something went wrong on our side. Nothing was charged.")

@@ -1,0 +1,49 @@
+"""What every request passes first: the size of its body is bounded, whoever reads it."""
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.dialects.native import errors as native
+from gateway.refusals import BodyTooLarge, Refusal, plain
+
+
+class BodyLimit:
+    """Refuses bodies over a limit, by their length where it is given and while they arrive where it is not."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._max_bytes:
+            await answer(scope, receive, send, self._refusal())
+            return
+        if b"content-length" in headers:
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                # The framework lets this one through from wherever a body is read.
+                raise HTTPException(413, self._refusal().message)
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _refusal(self) -> Refusal:
+        return BodyTooLarge(f"A body may have {self._max_bytes} bytes at most.")
+
+
+async def answer(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+    """Says a refusal outside every route."""
+    render = native.render if scope["path"].startswith("/v1/") else plain
+    await render(refusal)(scope, receive, send)

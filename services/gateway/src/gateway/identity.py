@@ -1,0 +1,191 @@
+"""Who asks: bearer tokens as Supabase issues them, and the development user of a stack on one's own machine."""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import jwt
+import structlog
+from starlette.requests import Request
+
+from contracts.ids import user_of
+from gateway.refusals import Unauthenticated, Unavailable
+from gateway.settings import TokenSettings
+
+DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
+AUDIENCE = "authenticated"
+SERVICE_ROLE = "service_role"
+NOBODY = UUID(int=0)
+"""Whom a service key names: it may act for others, and has no user of its own."""
+LEEWAY_SECONDS = 10
+MAX_TOKEN_CHARACTERS = 8192
+JWKS_LIFETIME_SECONDS = 600
+JWKS_PAUSE_SECONDS = 30
+"""Between two fetches that an unknown key id may cause."""
+JWKS_RETRY_SECONDS = 1
+"""Between two attempts while no key is known at all."""
+JWKS_MAX_BYTES = 1 << 18
+JWKS_TIMEOUT_SECONDS = 5
+PUBLIC_KEY_ALGORITHMS = {"ES256": "EC", "RS256": "RSA", "EdDSA": "OKP"}
+
+log = structlog.get_logger()
+
+
+def jwks_url(settings: TokenSettings) -> str | None:
+    """Where the operator says that the issuer's public keys are."""
+    if settings.supabase_jwks_url or settings.supabase_url is None:
+        return settings.supabase_jwks_url
+    return f"{settings.supabase_url.rstrip('/')}/auth/v1/.well-known/jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated user, or NOBODY with the service role; `role` is the token's."""
+
+    user_id: UUID
+    role: str = "authenticated"
+
+    @property
+    def is_service(self) -> bool:
+        return self.role == SERVICE_ROLE
+
+
+class Keys:
+    """The public keys of the configured issuer: fetched from one fixed address, kept, never from a token's header."""
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+        self._session: aiohttp.ClientSession | None = None
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = -math.inf
+        self._tried_at = -math.inf
+        self._fetching = asyncio.Lock()
+
+    async def key(self, key_id: str) -> jwt.PyJWK | None:
+        if self._url is None:
+            return None
+        # Whoever needs what is being fetched waits for it: without the keys every token looks forged.
+        if self._wants(key_id) or (key_id not in self._keys and self._fetching.locked()):
+            async with self._fetching:
+                if self._wants(key_id):
+                    await self._fetch(self._url)
+        if not self._keys:
+            raise Unavailable("The keys of the token's issuer cannot be fetched right now.")
+        return self._keys.get(key_id)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _wants(self, key_id: str) -> bool:
+        now = time.monotonic()
+        if not self._keys:
+            return now - self._tried_at > JWKS_RETRY_SECONDS
+        is_missing = key_id not in self._keys or now - self._fetched_at > JWKS_LIFETIME_SECONDS
+        return is_missing and now - self._tried_at > JWKS_PAUSE_SECONDS
+
+    async def _fetch(self, url: str) -> None:
+        self._tried_at = time.monotonic()
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=JWKS_TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
+        try:
+            async with self._session.get(url, allow_redirects=False) as answer:
+                if answer.status != 200:
+                    raise ValueError(f"answered {answer.status}")
+                document = b""
+                async for part in answer.content.iter_any():
+                    document += part
+                    if len(document) > JWKS_MAX_BYTES:
+                        raise ValueError("too large")
+            found = jwt.PyJWKSet.from_json(document.decode())
+        except (aiohttp.ClientError, OSError, TimeoutError, jwt.PyJWTError, ValueError, AttributeError) as error:
+            # What is no key set at all fails in PyJWT as it comes, hence the last two.
+            log.warning("jwks.not_fetched", error=f"{type(error).__name__}: {error}"[:200])
+            return
+        self._keys = {key.key_id: key for key in found.keys if key.key_id}
+        self._fetched_at = time.monotonic()
+
+
+class Identity:
+    """Turns a request into a caller."""
+
+    def __init__(self, settings: TokenSettings, keys: Keys, *, local_mode: bool) -> None:
+        self._secret = settings.supabase_jwt_secret
+        self._issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1" if settings.supabase_url else None
+        self._keys = keys
+        self.local_mode = local_mode
+
+    async def caller(self, request: Request) -> Caller | None:
+        """The token's user; NOBODY for a service's key; None where there is no token, or an anonymous key.
+
+        Raises:
+            Unauthenticated: a token that is not to be believed.
+            Unavailable: its issuer's keys cannot be had now.
+        """
+        headers = request.headers.getlist("authorization")
+        if not headers:
+            return None
+        scheme, _, token = ", ".join(headers).partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or " " in token or len(token) > MAX_TOKEN_CHARACTERS:
+            raise Unauthenticated("The Authorization header has to be 'Bearer <token>'.")
+        claims = await self._verify(token)
+        subject, role = claims.get("sub"), str(claims.get("role", "authenticated"))
+        if subject:
+            return Caller(user_of(str(claims.get("iss", "")), str(subject)), role)
+        return Caller(NOBODY, role) if role == SERVICE_ROLE else None
+
+    async def required(self, request: Request) -> Caller:
+        """The token's user.
+
+        Raises:
+            Unauthenticated: no token, or one that is not to be believed.
+        """
+        caller = await self.caller(request)
+        if caller is None or caller.user_id == NOBODY:
+            raise Unauthenticated("A bearer token of a user is required.")
+        return caller
+
+    async def _verify(self, token: str) -> dict[str, Any]:
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
+            key: Any = None
+            if not isinstance(algorithm, str) or "crit" in header:
+                raise Unauthenticated("The token is not valid.")
+            if algorithm == "HS256" and self._secret is not None:
+                key = self._secret.get_secret_value()
+            elif algorithm in PUBLIC_KEY_ALGORITHMS and isinstance(header.get("kid"), str):
+                found = await self._keys.key(header["kid"])
+                if found is not None and found.key_type == PUBLIC_KEY_ALGORITHMS[algorithm]:
+                    key = found.key
+            if key is None:
+                raise Unauthenticated("The token is not signed by a known issuer.")
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                issuer=self._issuer if algorithm != "HS256" else None,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp"], "verify_aud": False},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise Unauthenticated("The token has expired.") from error
+        except jwt.PyJWTError as error:
+            raise Unauthenticated("The token is not valid.") from error
+        if not _is_for_us(claims):
+            raise Unauthenticated("The token is for somebody else.")
+        return claims
+
+
+def _is_for_us(claims: dict[str, Any]) -> bool:
+    """A user's token names its audience. Supabase's anonymous and service keys name neither a user nor one."""
+    audience = claims.get("aud")
+    if audience is None:
+        return claims.get("sub") is None
+    return AUDIENCE in (audience if isinstance(audience, list) else [audience])

@@ -1,0 +1,199 @@
+"""Live progress: server-sent events for one generation.
+
+The first event is always the whole generation, so a client that reconnects misses nothing. Final states come from
+one ordered consumer of NOTIFICATIONS per process; the row is looked at as well, in case the bus is away.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from uuid import UUID
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from pydantic import ValidationError
+
+from contracts.facts import Notified, Progress
+from contracts.topology import NOTIFICATIONS, progress_subject
+from gateway import records
+from gateway.identity import Caller
+from gateway.records import Generation
+from runtime.broker import connected
+from runtime.database import Database
+from runtime.health import is_transient
+
+LOOK_AGAIN_SECONDS = 3.0
+PING_SECONDS = 15.0
+FLUSH_SECONDS = 1
+RESUBSCRIBE_SECONDS = 2.0
+MAX_QUEUED_EVENTS = 64
+STOP_SECONDS = 2.0
+MAX_STREAMS = 5000
+MAX_STREAMS_OF_USER = 100
+
+log = structlog.get_logger()
+
+Ended = str
+"""The id of a notification: `<stream created, base 36>-<sequence>`."""
+
+
+class Hub:
+    """Hands notifications to those who wait for them in this process."""
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+        self._waiting: dict[UUID, set[asyncio.Queue[Progress | Ended]]] = defaultdict(set)
+        self._streams: Counter[UUID] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self._epoch = ""
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="notifications")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            # Bounded: on Python 3.11 a wait_for inside may swallow the cancellation.
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+
+    async def reconnected(self) -> None:
+        self._lost.set()
+
+    def has_room(self, user_id: UUID) -> bool:
+        """Whether a user may open one more stream: nobody takes them all."""
+        return self._streams[user_id] < MAX_STREAMS_OF_USER and self._streams.total() < MAX_STREAMS
+
+    @contextlib.contextmanager
+    def following(self, generation_id: UUID, user_id: UUID) -> Iterator[asyncio.Queue[Progress | Ended]]:
+        """Yields a bounded queue of what is heard of a generation."""
+        queue: asyncio.Queue[Progress | Ended] = asyncio.Queue(MAX_QUEUED_EVENTS)
+        self._waiting[generation_id].add(queue)
+        self._streams[user_id] += 1
+        try:
+            yield queue
+        finally:
+            self._waiting[generation_id].discard(queue)
+            if not self._waiting[generation_id]:
+                del self._waiting[generation_id]
+            self._streams[user_id] -= 1
+            if not self._streams[user_id]:
+                del self._streams[user_id]
+
+    async def _run(self) -> None:
+        while True:
+            self._lost.clear()
+            try:
+                jetstream = self._broker.connection.jetstream()
+                info = await jetstream.stream_info(NOTIFICATIONS.name)
+                self._epoch = _base36(int(info.created.timestamp() * 1000)) if info.created else "0"
+                subscription = await jetstream.subscribe(
+                    NOTIFICATIONS.subjects[0],
+                    stream=NOTIFICATIONS.name,
+                    ordered_consumer=True,
+                    config=ConsumerConfig(deliver_policy=DeliverPolicy.NEW),
+                    cb=self._arrived,
+                )
+                await self._lost.wait()
+                with contextlib.suppress(NatsError, OSError):
+                    await subscription.unsubscribe()
+            except Exception as error:
+                log.warning("notifications.not_followed", error=f"{type(error).__name__}: {error}"[:200])
+                await asyncio.sleep(RESUBSCRIBE_SECONDS)
+
+    async def _arrived(self, message: Msg) -> None:
+        with contextlib.suppress(ValidationError):
+            notice = Notified.decode(message.data).data
+            for queue in self._waiting.get(notice.generation_id, ()):
+                _offer(queue, f"{self._epoch}-{message.metadata.sequence.stream}")
+
+
+async def follow(
+    hub: Hub,
+    broker: NatsBroker,
+    database: Database,
+    caller: Caller,
+    generation: Generation,
+    render: Callable[[Generation], str],
+) -> AsyncIterator[bytes]:
+    """The events of one generation, until it is final: `generation`, `progress`…, `outcome`."""
+    with hub.following(generation.id, caller.user_id) as queue:
+        async with _progress(broker, generation.id, queue):
+            generation = await _look(database, caller, generation)
+            yield _event("generation", render(generation))
+            last = 0
+            written_at = time.monotonic()
+            event_id: str | None = None
+            while not generation.is_final:
+                heard = None
+                with contextlib.suppress(TimeoutError):
+                    heard = await asyncio.wait_for(queue.get(), LOOK_AGAIN_SECONDS)
+                if isinstance(heard, Progress):
+                    if heard.percent > last:
+                        last, written_at = heard.percent, time.monotonic()
+                        yield _event("progress", heard.model_dump_json(exclude={"generation_id"}))
+                    continue
+                generation = await _look(database, caller, generation)
+                event_id = heard
+                if time.monotonic() - written_at > PING_SECONDS:
+                    written_at = time.monotonic()
+                    yield b": ping\n\n"
+            yield _event("outcome", render(generation), event_id)
+
+
+@contextlib.asynccontextmanager
+async def _progress(
+    broker: NatsBroker, generation_id: UUID, queue: asyncio.Queue[Progress | Ended]
+) -> AsyncIterator[None]:
+    async def arrived(message: Msg) -> None:
+        with contextlib.suppress(ValidationError):
+            _offer(queue, Progress.model_validate_json(message.data))
+
+    subscription = None
+    if connected(broker):
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            subscription = await broker.connection.subscribe(progress_subject(generation_id), cb=arrived)
+            # Whatever is said after the first event is heard: the server knows of us before it is sent.
+            await broker.connection.flush(FLUSH_SECONDS)
+    try:
+        yield
+    finally:
+        if subscription is not None:
+            with contextlib.suppress(NatsError, OSError):
+                await subscription.unsubscribe()
+
+
+async def _look(database: Database, caller: Caller, generation: Generation) -> Generation:
+    """The row as it is now; as it was last seen while the database is away."""
+    try:
+        async with database.statement() as connection:
+            return await records.get(connection, caller.user_id, generation.id) or generation
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return generation
+
+
+def _offer(queue: asyncio.Queue[Progress | Ended], item: Progress | Ended) -> None:
+    """A slow reader loses progress, never the end: the row is looked at when the queue is silent."""
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(item)
+
+
+def _event(name: str, data: str, event_id: str | None = None) -> bytes:
+    head = f"id: {event_id}\n" if event_id else ""
+    return f"{head}event: {name}\ndata: {data}\n\n".encode()
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits or "0"

@@ -1,0 +1,7 @@
+"""Runs the gateway's migrations on the connection that runtime.database opened."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+with context.begin_transaction():
+    context.run_migrations()

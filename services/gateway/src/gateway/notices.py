@@ -1,0 +1,27 @@
+"""What clients are told: a notification for every generation whose record is final."""
+
+from faststream.nats import NatsBroker
+
+from contracts.facts import CONTENT_TYPE, Notice, Notified, Verdict
+from contracts.topology import notification_subject
+from gateway.records import Ended
+from runtime.broker import publish
+
+SOURCE = "gateway"
+
+
+async def notify(broker: NatsBroker, ended: Ended) -> None:
+    """Tells the clients; said twice within two minutes it is kept once.
+
+    Raises:
+        nats.errors.Error, TimeoutError: unknown whether it was said; saying it again is harmless.
+    """
+    notice = Notice(generation_id=ended.id, user_id=ended.user_id, status=Verdict(ended.status), dialect=ended.dialect)
+    await publish(
+        broker,
+        notification_subject(ended.user_id, ended.status),
+        Notified.of(notice, SOURCE, None).encode(),
+        stream="NOTIFICATIONS",
+        content_type=CONTENT_TYPE,
+        message_id=f"{ended.id}.{ended.status}",
+    )

@@ -1,0 +1,133 @@
+"""What can be asked for and what it costs: the generator's catalog and the ledger's prices, as last heard.
+
+Both are asked for again and again, and kept in the database, so that a gateway that starts while the others are away
+goes on with what they last said.
+"""
+
+import asyncio
+import time
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from sqlalchemy import text
+
+from contracts.facts import Kind
+from contracts.money import PriceList
+from contracts.questions import GENERATOR_CATALOG, LEDGER_PRICES, Catalog, CatalogModel, Nothing
+from gateway.refusals import Unavailable, UnknownModel
+from runtime.broker import connected
+from runtime.database import Database
+
+REFRESH_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+ANSWER_TIMEOUT_SECONDS = 2.0
+MAX_ECHO_CHARACTERS = 40
+
+log = structlog.get_logger()
+
+_LOAD = text("SELECT name, document::text AS document FROM offers")
+_SAVE = text("""
+    INSERT INTO offers (name, document) VALUES (:name, CAST(:document AS jsonb))
+    ON CONFLICT (name) DO UPDATE SET document = excluded.document, heard_at = now()
+""")
+
+
+class Offers:
+    """The catalog and the prices that this process quotes from."""
+
+    def __init__(self, database: Database, broker: NatsBroker) -> None:
+        self._database = database
+        self._broker = broker
+        self._catalog: Catalog | None = None
+        self._prices: PriceList | None = None
+        self._kept: tuple[Catalog, PriceList] | None = None
+        """What the database has."""
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._refresh(), name="offers")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def problems(self) -> list[str]:
+        missing = [("catalog", self._catalog), ("prices", self._prices)]
+        return [f"offers: no {name} heard yet" for name, heard in missing if heard is None]
+
+    @property
+    def prices(self) -> PriceList:
+        if self._prices is None:
+            raise Unavailable("The prices are not known yet.")
+        return self._prices
+
+    def models(self, kind: Kind | None = None) -> list[CatalogModel]:
+        """What can be asked for: switched on and priced."""
+        if self._catalog is None:
+            raise Unavailable("The models are not known yet.")
+        return [
+            model
+            for model in self._catalog.models
+            if model.state != "off" and model.id in self.prices.prices and kind in {None, model.kind}
+        ]
+
+    def model(self, kind: Kind, name: str | None) -> CatalogModel:
+        """The named model, or the first of its kind.
+
+        Raises:
+            UnknownModel: there is none of that name and kind.
+        """
+        offered = self.models(kind)
+        for model in offered:
+            if name is None or model.id == name:
+                return model
+        known = ", ".join(model.id for model in offered) or "none"
+        raise UnknownModel(
+            f"No {kind} is offered."
+            if name is None
+            else f"There is no {kind} model {name[:MAX_ECHO_CHARACTERS]!r}. Offered: {known}."
+        )
+
+    async def _refresh(self) -> None:
+        await self._recall()
+        while True:
+            try:
+                if connected(self._broker):
+                    await self._ask()
+            except (NatsError, OSError, TimeoutError) as error:
+                log.info("offers.silent", error=type(error).__name__)
+            except Exception:
+                log.exception("offers.failed")
+            await asyncio.sleep(RETRY_SECONDS if self.problems() else REFRESH_SECONDS)
+
+    async def _recall(self) -> None:
+        try:
+            async with self._database.statement() as connection:
+                remembered = {row.name: row.document for row in await connection.execute(_LOAD)}
+        except Exception:
+            log.exception("offers.not_recalled")
+            return
+        if "catalog" in remembered:
+            self._catalog = Catalog.model_validate_json(remembered["catalog"])
+        if "prices" in remembered:
+            self._prices = PriceList.model_validate_json(remembered["prices"])
+
+    async def _ask(self) -> None:
+        started = time.monotonic()
+        catalog, prices = await asyncio.gather(self._question(GENERATOR_CATALOG), self._question(LEDGER_PRICES))
+        heard = (Catalog.model_validate_json(catalog), PriceList.model_validate_json(prices))
+        self._catalog, self._prices = heard
+        if heard == self._kept:
+            return
+        async with self._database.transaction() as connection:
+            for name, document in zip(("catalog", "prices"), heard, strict=True):
+                await connection.execute(_SAVE, {"name": name, "document": document.model_dump_json()})
+        self._kept = heard
+        log.info("offers.heard", models=len(heard[0].models), seconds=round(time.monotonic() - started, 3))
+
+    async def _question(self, subject: str) -> bytes:
+        answer = await self._broker.connection.request(
+            subject, Nothing().model_dump_json().encode(), timeout=ANSWER_TIMEOUT_SECONDS
+        )
+        return bytes(answer.data)

@@ -1,0 +1,369 @@
+"""The generations as clients see them. Every read and write for a client names its owner."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from contracts.facts import Kind, Lane, Outcome, Request
+from contracts.money import Quote, cost
+from runtime.database import Connection, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One row."""
+
+    id: UUID
+    user_id: UUID
+    dialect: str
+    kind: Kind
+    lane: Lane
+    model: str
+    prompt: str
+    size: str | None
+    count: int
+    options: dict[str, Any]
+    quote: Quote
+    status: str
+    published: bool
+    body_hash: bytes
+    traceparent: str | None
+    created_at: datetime
+    deadline_at: datetime
+    cancel_asked_at: datetime | None
+    completed_at: datetime | None
+    outcome: Outcome | None
+
+    @property
+    def is_final(self) -> bool:
+        return self.outcome is not None
+
+    @property
+    def cost(self) -> int:
+        """What was paid, in units; 0 while nothing is."""
+        if self.outcome is None or self.status != "completed":
+            return 0
+        return cost(self.quote, self.outcome.data.delivered)
+
+    def request(self) -> Request:
+        """What the fact `requested` says."""
+        return Request(
+            generation_id=self.id,
+            user_id=self.user_id,
+            kind=self.kind,
+            lane=self.lane,
+            model=self.model,
+            prompt=self.prompt,
+            count=self.count,
+            size=self.size,
+            options=self.options,
+            quote=self.quote,
+            deadline_at=self.deadline_at,
+        )
+
+
+COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wanted, options::text AS options,
+    quote_amount, unit_price, price_version, status, published, body_hash, traceparent, created_at, deadline_at,
+    cancel_asked_at, completed_at, outcome::text AS outcome"""
+
+
+def generation_of(row: Row) -> Generation:
+    return Generation(
+        id=row.id,
+        user_id=row.user_id,
+        dialect=row.dialect,
+        kind=Kind(row.kind),
+        lane=Lane(row.lane),
+        model=row.model,
+        prompt=row.prompt,
+        size=row.size,
+        count=row.wanted,
+        options=json.loads(row.options),
+        quote=Quote(amount=row.quote_amount, unit_price=row.unit_price, price_version=row.price_version),
+        status=row.status,
+        published=row.published,
+        body_hash=row.body_hash,
+        traceparent=row.traceparent,
+        created_at=row.created_at,
+        deadline_at=row.deadline_at,
+        cancel_asked_at=row.cancel_asked_at,
+        completed_at=row.completed_at,
+        outcome=Outcome.decode(row.outcome.encode()) if row.outcome else None,
+    )
+
+
+# A free slot is taken, or the generation joins those that wait: never both, and nobody overtakes. No slot row comes
+# back when the queue is full. A second row of one id breaks the whole statement, slot included.
+_INSERT = text(f"""
+    WITH slot AS (
+        INSERT INTO slots AS s (user_id, lane, taken, waiting) VALUES (:user_id, :lane, 1, 0)
+        ON CONFLICT (user_id, lane) DO UPDATE SET
+            taken = s.taken + (s.taken < :slots AND s.waiting = 0)::int,
+            waiting = s.waiting + (NOT (s.taken < :slots AND s.waiting = 0))::int
+        WHERE s.waiting < :max_waiting OR (s.taken < :slots AND s.waiting = 0)
+        RETURNING waiting = 0 AS free
+    )
+    INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, quote_amount,
+        unit_price, price_version, status, published, body_hash, traceparent, deadline_at, deadline_seconds,
+        p99_seconds, next_drive_at)
+    SELECT :id, :user_id, :dialect, :kind, :lane, :model, :prompt, :size, :count, CAST(:options AS jsonb),
+        :quote_amount, :unit_price, :price_version, 'pending', slot.free, :body_hash, :traceparent,
+        now() + make_interval(secs => :deadline_seconds), :deadline_seconds, :p99_seconds,
+        CASE WHEN slot.free THEN now() + make_interval(secs => :first_drive_seconds) ELSE 'infinity' END
+    FROM slot
+    RETURNING {COLUMNS}
+""")
+
+
+class QueueFull(Exception):
+    """The user has as many generations waiting as the plan allows."""
+
+
+async def insert(connection: Connection, values: dict[str, Any]) -> Generation | None:
+    """Records a generation; None when one with this id exists already.
+
+    Raises:
+        QueueFull: nothing was recorded.
+    """
+    try:
+        row = (await connection.execute(_INSERT, values)).one_or_none()
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) == "23505":
+            return None
+        raise
+    if row is None:
+        raise QueueFull
+    return generation_of(row)
+
+
+_GET = text(f"SELECT {COLUMNS} FROM generations WHERE id = :id AND user_id = :user_id")
+
+
+async def get(connection: Connection, user_id: UUID, generation_id: UUID) -> Generation | None:
+    """A user's generation; None for somebody else's, too."""
+    row = (await connection.execute(_GET, {"id": generation_id, "user_id": user_id})).one_or_none()
+    return generation_of(row) if row else None
+
+
+# Its turn has come: should the bus be away, the sweeper says the word as soon as it is back.
+_ASK_CANCEL = text(f"""
+    UPDATE generations SET cancel_asked_at = coalesce(cancel_asked_at, now()),
+        next_drive_at = CASE WHEN cancel_asked_at IS NULL THEN now() ELSE next_drive_at END
+    WHERE id = :id AND user_id = :user_id AND status IN ('pending', 'processing') RETURNING {COLUMNS}
+""")
+
+
+async def ask_cancel(connection: Connection, user_id: UUID, generation_id: UUID) -> Generation | None:
+    """Writes the wish down, so that it outlives a broker that is away; None when there is nothing left to cancel."""
+    row = (await connection.execute(_ASK_CANCEL, {"id": generation_id, "user_id": user_id})).one_or_none()
+    return generation_of(row) if row else None
+
+
+_FOLLOW = text("""
+    UPDATE generations g SET
+        status = 'processing',
+        funded_at = coalesce(g.funded_at, now()),
+        rendered_at = CASE WHEN f.rendered THEN coalesce(g.rendered_at, now()) ELSE g.rendered_at END,
+        next_drive_at = CASE
+            WHEN g.cancel_asked_at IS NOT NULL THEN g.next_drive_at
+            WHEN f.rendered AND g.rendered_at IS NULL
+            THEN now() + make_interval(secs => :first_drive_seconds)
+            WHEN NOT f.rendered AND g.funded_at IS NULL AND g.rendered_at IS NULL
+            THEN greatest(g.next_drive_at, now() + make_interval(secs => greatest(:first_drive_seconds, g.p99_seconds)))
+            ELSE g.next_drive_at END
+    FROM (SELECT id, bool_or(rendered) AS rendered
+          FROM unnest(CAST(:ids AS uuid[]), CAST(:rendered AS boolean[])) AS t (id, rendered) GROUP BY id) f
+    WHERE g.id = f.id AND g.status IN ('pending', 'processing')
+""")
+
+
+async def follow(connection: Connection, moved: Sequence[tuple[UUID, bool]], first_drive_seconds: float) -> None:
+    """Notes which generations move: (id, whether rendered). Only the first time does it put off their next drive."""
+    moved = sorted(moved)  # two batches that share rows lock them in one order
+    values = {
+        "ids": [generation_id for generation_id, _ in moved],
+        "rendered": [rendered for _, rendered in moved],
+        "first_drive_seconds": first_drive_seconds,
+    }
+    await connection.execute(_FOLLOW, values)
+
+
+# Aggregated per slot: an UPDATE … FROM applies one source row per target row only.
+_FINISH = text("""
+    WITH done AS (
+        UPDATE generations g SET status = f.status, outcome = f.outcome, completed_at = now()
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:outcomes AS jsonb[]))
+            AS f (id, status, outcome)
+        WHERE g.id = f.id AND g.status IN ('pending', 'processing')
+        RETURNING g.user_id, g.lane, g.published
+    ), freed AS (
+        SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
+            count(*) FILTER (WHERE NOT published) AS waiting
+        FROM done GROUP BY user_id, lane
+    )
+    UPDATE slots s SET taken = greatest(0, s.taken - f.taken), waiting = greatest(0, s.waiting - f.waiting)
+    FROM freed f WHERE s.user_id = f.user_id AND s.lane = f.lane
+""")
+_ENDED = text("""
+    SELECT g.id, g.user_id, g.dialect, g.status, g.lane, s.waiting
+    FROM generations g JOIN slots s USING (user_id, lane) WHERE g.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A generation whose record is final."""
+
+    id: UUID
+    user_id: UUID
+    dialect: str
+    status: str
+
+
+async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    """Applies outcomes to the rows that have none; a final row stays as it is."""
+    unique = {outcome.data.generation_id: outcome for outcome in reversed(outcomes)}
+    unique = dict(sorted(unique.items()))  # two batches that share rows lock them in one order
+    values = {
+        "ids": list(unique),
+        "statuses": [outcome.data.verdict.value for outcome in unique.values()],
+        "outcomes": [outcome.encode().decode() for outcome in unique.values()],
+    }
+    await connection.execute(_FINISH, values)
+
+
+async def ended(connection: Connection, generation_ids: Iterable[UUID]) -> tuple[list[Ended], set[tuple[UUID, Lane]]]:
+    """What is final of these, and the slots of theirs for which somebody waits.
+
+    Whoever applied an outcome first, the consumer of outcomes still passes the slot on.
+    """
+    rows = (await connection.execute(_ENDED, {"ids": list(generation_ids)})).all()
+    return (
+        [Ended(row.id, row.user_id, row.dialect, row.status) for row in rows],
+        {(row.user_id, Lane(row.lane)) for row in rows if row.waiting > 0},
+    )
+
+
+_LOCK_SLOT = text("SELECT taken, waiting FROM slots WHERE user_id = :user_id AND lane = :lane FOR UPDATE")
+_COUNT = text("""
+    SELECT count(*) FILTER (WHERE published) AS taken, count(*) FILTER (WHERE NOT published) AS waiting
+    FROM generations WHERE user_id = :user_id AND lane = :lane AND status IN ('pending', 'processing')
+""")
+# A locked row is about to end, and whoever holds it wants the slot next: waiting for it would be a deadlock.
+_ADMIT = text(f"""
+    WITH next AS (
+        SELECT id AS next_id FROM generations
+        WHERE user_id = :user_id AND lane = :lane AND status = 'pending' AND NOT published AND cancel_asked_at IS NULL
+        ORDER BY created_at, id LIMIT :free FOR UPDATE SKIP LOCKED
+    )
+    UPDATE generations SET published = true, deadline_at = now() + make_interval(secs => deadline_seconds),
+        next_drive_at = now() + make_interval(secs => :first_drive_seconds)
+    FROM next WHERE id = next_id RETURNING {COLUMNS}
+""")
+_SET_SLOT = text("UPDATE slots SET taken = :taken, waiting = :waiting WHERE user_id = :user_id AND lane = :lane")
+
+
+async def admit(
+    connection: Connection, user_id: UUID, lane: Lane, slots: int, first_drive_seconds: float
+) -> list[Generation]:
+    """Lets waiting generations of a user into free slots, oldest first; their deadline starts now.
+
+    Counts the rows anew under the slot's lock, so that the counters heal should they ever be wrong.
+    """
+    who = {"user_id": user_id, "lane": lane.value}
+    if (await connection.execute(_LOCK_SLOT, who)).one_or_none() is None:
+        return []
+    counted = (await connection.execute(_COUNT, who)).one()
+    free = max(0, min(slots - counted.taken, counted.waiting))
+    admitted = []
+    if free:
+        values = {**who, "free": free, "first_drive_seconds": first_drive_seconds}
+        admitted = [generation_of(row) for row in await connection.execute(_ADMIT, values)]
+    moved = len(admitted)
+    await connection.execute(_SET_SLOT, {**who, "taken": counted.taken + moved, "waiting": counted.waiting - moved})
+    return admitted
+
+
+# By the counters and by the rows, should they differ; at random, so that none is always beyond the limit.
+_WAITING_SLOTS = text("""
+    SELECT user_id, lane FROM (
+        SELECT user_id, lane FROM slots WHERE waiting > 0
+        UNION SELECT user_id, lane FROM generations WHERE status = 'pending' AND NOT published
+    ) AS waiting ORDER BY random() LIMIT :limit
+""")
+
+
+async def slots_with_waiters(connection: Connection, limit: int) -> list[tuple[UUID, Lane]]:
+    return [(row.user_id, Lane(row.lane)) for row in await connection.execute(_WAITING_SLOTS, {"limit": limit})]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An unfinished generation that has not moved for too long."""
+
+    generation: Generation
+    drives: int
+    past_deadline: bool
+
+
+# The next turn is set before anything is published: a crash in between costs one turn, never a storm.
+_CLAIM_DUE = text(f"""
+    WITH due AS (
+        SELECT id AS due_id FROM generations
+        WHERE status IN ('pending', 'processing') AND next_drive_at < now()
+            AND (published OR cancel_asked_at IS NOT NULL)
+            AND (CAST(:may_drive AS boolean) OR cancel_asked_at IS NOT NULL
+                OR (deadline_at < now() AND drives >= CAST(:drives_before_deadline AS integer)))
+        ORDER BY next_drive_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE generations SET next_drive_at = now() + (0.75 + random() / 2) * make_interval(secs =>
+        CASE WHEN deadline_at < now() THEN :first_drive_seconds
+        ELSE least(:longest_pause_seconds, :first_drive_seconds * 2 ^ least(drives + 1, 20)) END)
+    FROM due WHERE id = due_id
+    RETURNING {COLUMNS}, drives, deadline_at < now() AS past_deadline
+""")
+_COUNT_DRIVES = text("UPDATE generations SET drives = drives + 1 WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+
+async def claim_due(
+    connection: Connection,
+    limit: int,
+    first_drive_seconds: float,
+    longest_pause_seconds: float,
+    drives_before_deadline: int,
+    *,
+    may_drive: bool,
+) -> list[Due]:
+    """Takes generations whose turn has come and sets their next turn, doubling, with jitter.
+
+    Where nothing may be driven, only those that are to end: by a wish to cancel, or by their deadline.
+    """
+    values = {
+        "may_drive": may_drive,
+        "drives_before_deadline": drives_before_deadline,
+        "limit": limit,
+        "first_drive_seconds": first_drive_seconds,
+        "longest_pause_seconds": longest_pause_seconds,
+    }
+    rows = await connection.execute(_CLAIM_DUE, values)
+    return [Due(generation_of(row), row.drives, row.past_deadline) for row in rows]
+
+
+async def count_drives(connection: Connection, ids: Sequence[UUID]) -> None:
+    """A drive counts once the bus took it."""
+    await connection.execute(_COUNT_DRIVES, {"ids": sorted(ids)})
+
+
+_RECORDED = text("SELECT id, outcome::text AS outcome FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+
+async def recorded_outcomes(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Outcome | None]:
+    """Known ids with the outcome that was recorded, if any."""
+    rows = await connection.execute(_RECORDED, {"ids": list(ids)})
+    return {row.id: Outcome.decode(row.outcome.encode()) if row.outcome else None for row in rows}

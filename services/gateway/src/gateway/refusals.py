@@ -1,0 +1,150 @@
+"""Why a request is not carried out. Each dialect says it in its own shape; nothing has changed when one is raised."""
+
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+
+class Refusal(Exception):
+    """A clear no.
+
+    `code` is for programs, the message for people. `details` are facts that a client can act on.
+    """
+
+    status = 400
+    code = "invalid_request"
+    title = "The request cannot be carried out"
+
+    def __init__(
+        self, message: str, *, details: dict[str, object] | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details or {}
+        self.headers = headers or {}
+
+
+class MalformedBody(Refusal):
+    code = "malformed_body"
+    title = "The body is not valid JSON"
+
+
+class InvalidKey(Refusal):
+    code = "invalid_idempotency_key"
+    title = "The Idempotency-Key cannot be used"
+
+
+class Unauthenticated(Refusal):
+    status = 401
+    code = "unauthenticated"
+    title = "A valid bearer token is needed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
+
+
+class InsufficientCredits(Refusal):
+    """`details` has `required` and `available`, in credits."""
+
+    status = 402
+    code = "insufficient_credits"
+    title = "Not enough credits"
+
+
+class NotFound(Refusal):
+    status = 404
+    code = "not_found"
+    title = "There is no such thing"
+
+
+class AlreadyFinished(Refusal):
+    status = 409
+    code = "already_finished"
+    title = "The generation has ended already"
+
+
+class BodyTooLarge(Refusal):
+    status = 413
+    code = "body_too_large"
+    title = "The body is too large"
+
+
+class UnsupportedMediaType(Refusal):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body has to be JSON"
+
+
+class Invalid(Refusal):
+    """`details` may have `errors`: a list of `{field, message}`."""
+
+    status = 422
+    code = "invalid_request"
+    title = "The request is not valid"
+
+
+class UnknownModel(Refusal):
+    status = 422
+    code = "model_not_found"
+    title = "There is no such model"
+
+
+class IdempotencyMismatch(Refusal):
+    status = 422
+    code = "idempotency_mismatch"
+    title = "The Idempotency-Key was used for another request"
+
+
+class TooManyRequests(Refusal):
+    status = 429
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class Unavailable(Refusal):
+    """Nothing was recorded; the same request may be sent again."""
+
+    status = 503
+    code = "unavailable"
+    title = "Darkroom cannot answer right now"
+
+    def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class TimedOut(Refusal):
+    """The generation goes on; the Location header says where to look."""
+
+    status = 504
+    code = "still_running"
+    title = "The generation is still running"
+
+
+class Defect(Refusal):
+    status = 500
+    code = "internal_error"
+    title = "Something went wrong"
+
+
+_BY_STATUS: dict[int, type[Refusal]] = {400: MalformedBody, 404: NotFound, 413: BodyTooLarge, 415: UnsupportedMediaType}
+
+
+def refusal_of(error: HTTPException) -> Refusal:
+    """What the framework refused, in our words."""
+    refusal = _BY_STATUS.get(error.status_code, Refusal)(str(error.detail), headers=dict(error.headers or {}))
+    refusal.status = error.status_code
+    return refusal
+
+
+def plain(refusal: Refusal) -> JSONResponse:
+    """The shape for paths outside every dialect: each known frontend finds the string that it looks for."""
+    body = {
+        "error": refusal.message,
+        "message": refusal.message,
+        "detail": refusal.message,
+        "code": refusal.code,
+        "statusCode": refusal.status,
+    }
+    return JSONResponse(body, refusal.status, refusal.headers)

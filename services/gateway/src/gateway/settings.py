@@ -1,0 +1,96 @@
+"""The gateway's settings, from the environment."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Self
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
+
+
+class TokenSettings(Fragment):
+    """Whose tokens are believed (Supabase's variable names). An empty variable is none: it must never be a key."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    supabase_jwt_secret: SecretStr | None = Field(default=None, description="key of HS256 tokens")
+    supabase_url: str | None = Field(default=None, description="issuer of ES256 and RS256 tokens; its JWKS is fetched")
+    supabase_jwks_url: str | None = Field(default=None, description="where the JWKS is, if not below SUPABASE_URL")
+
+
+class AddressSettings(Fragment):
+    """Where clients find us."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    public_url: str = Field(default="http://127.0.0.1:3001", description="the gateway's own address")
+    public_media_url: str = Field(default="http://127.0.0.1:3002", description="storage's address for /media/*")
+    media_signing_key: SecretStr | None = Field(
+        default=None, description="set: media addresses are signed and short-lived"
+    )
+    media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
+    cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+
+class LimitSettings(Fragment):
+    """Bounds on what one user can do."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", extra="ignore", frozen=True)
+
+    requests_per_minute: int = Field(default=600, ge=1, description="accepted generations per user and process")
+    interactive_slots: int = Field(default=32, ge=1, description="a user's unfinished generations at work")
+    batch_slots: int = Field(default=8, ge=1, description="the same, in the batch lane")
+    max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
+    max_body_bytes: int = Field(default=1 << 20, description="a JSON body's size")
+    sync_wait_seconds: float = Field(default=300, description="how long a synchronous route waits for an outcome")
+    local_mode: bool = Field(default=False, description="loopback only: no token means the development user")
+
+
+class SweeperSettings(Fragment):
+    """How unfinished generations are driven."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_SWEEP_", extra="ignore", frozen=True)
+
+    every_seconds: float = Field(default=2, gt=0)
+    first_drive_seconds: float = Field(default=30, gt=0)
+    longest_pause_seconds: float = Field(default=900, gt=0)
+    drives_before_deadline: int = Field(default=5, ge=1)
+    rows: int = Field(default=200, ge=1, description="rows driven in one sweep")
+    lag_limit: int = Field(default=1000, ge=1, description="no drives while a consumer is this far behind")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the gateway is told."""
+
+    broker: BrokerSettings
+    database: DatabaseSettings
+    process: ProcessSettings
+    tokens: TokenSettings
+    addresses: AddressSettings
+    limits: LimitSettings
+    sweeper: SweeperSettings
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        settings = cls(
+            BrokerSettings(),
+            DatabaseSettings(_env_prefix="GATEWAY_"),
+            ProcessSettings(_env_prefix="GATEWAY_"),
+            TokenSettings(),
+            AddressSettings(),
+            LimitSettings(),
+            SweeperSettings(),
+        )
+        if settings.limits.local_mode and not _is_loopback(settings.process.host):
+            raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
+        return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,81 @@
+"""Waiting for the outcome of one generation, on any replica."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from contracts.facts import Outcome
+from contracts.topology import verdict_subject
+from gateway import records
+from gateway.identity import Caller
+from gateway.records import Generation
+from runtime.broker import connected
+from runtime.database import Database
+from runtime.health import is_transient
+
+LOOK_AGAIN_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+class Verdicts:
+    """Listens for the verdicts that the log repeats, one subscription for each that somebody waits for."""
+
+    def __init__(self, broker: NatsBroker, database: Database, wait_seconds: float) -> None:
+        self._broker = broker
+        self._database = database
+        self._wait_seconds = wait_seconds
+
+    @contextlib.asynccontextmanager
+    async def listening(self, generation_id: UUID) -> AsyncIterator[asyncio.Future[Outcome]]:
+        """Yields a future of the outcome. Open it before the generation is published, so that none is missed."""
+        heard: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        async def arrived(message: Msg) -> None:
+            with contextlib.suppress(ValidationError):
+                if not heard.done():
+                    heard.set_result(Outcome.decode(message.data))
+
+        subscription = None
+        try:
+            if connected(self._broker):
+                with contextlib.suppress(NatsError, OSError):
+                    subscription = await self._broker.connection.subscribe(
+                        verdict_subject(generation_id), cb=arrived, max_msgs=1
+                    )
+            yield heard
+        finally:
+            if subscription is not None:
+                with contextlib.suppress(NatsError, OSError):
+                    await subscription.unsubscribe()
+
+    async def wait(self, caller: Caller, generation: Generation, heard: asyncio.Future[Outcome]) -> Generation:
+        """The generation once it is final, or as it is when the time is up.
+
+        What was heard is recorded before it is told, by the same update that the consumer of outcomes makes; whoever
+        is second changes nothing. The row is looked at again every second, in case nothing is heard.
+        """
+        give_up_at = time.monotonic() + self._wait_seconds
+        while not generation.is_final and (left := give_up_at - time.monotonic()) > 0:
+            pause_seconds = min(LOOK_AGAIN_SECONDS, left)
+            await asyncio.wait([heard], timeout=pause_seconds)
+            try:
+                async with self._database.statement() as connection:
+                    if heard.done():
+                        await records.finish(connection, [heard.result()])
+                    generation = await records.get(connection, caller.user_id, generation.id) or generation
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                # What was accepted goes on without us, so that "nothing was recorded" would be a lie.
+                log.warning("wait.row_not_seen", generation_id=str(generation.id), error=type(error).__name__)
+                await asyncio.sleep(pause_seconds)
+        return generation

@@ -1,0 +1,192 @@
+"""The gateway as it runs: HTTP in front, real NATS and Postgres behind, the other services played by one object."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import asyncpg
+import nats
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from nats.aio.client import Client as NatsClient
+from pydantic import SecretStr
+
+from darkroom.jetstream import ask
+from darkroom.migration import migrations_of
+from darkroom.topology.apply import apply
+from gateway.app import create_app
+from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings
+from runtime.database import migrate
+from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
+
+from .client import SECRET, Client, token, until
+from .players import CATALOG, PRICES, Players
+
+PUBLIC_URL = "https://darkroom.example"
+MANY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A gateway that listens."""
+
+    url: str
+    app: FastAPI
+
+
+class Server(uvicorn.Server):
+    """Leaves the signals to the test run."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, client: NatsClient | None = None) -> AsyncIterator[Service]:
+    """A gateway on a free port; given a client of its bus it is ready and has joined that bus."""
+    before = await followers(client) if client else set()
+    config = uvicorn.Config(
+        create_app(settings), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.wait([task], timeout=0.01)
+        assert not task.done(), "the gateway ended at its start"
+    url = "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
+    try:
+        if client:
+            await until(partial(is_ready, url, client, before), 20)
+        yield Service(url, config.app)  # type: ignore[arg-type]
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def is_ready(url: str, client: NatsClient, followers_before: set[str]) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/ready") as answer:
+        return answer.status == 200 and bool(await followers(client) - followers_before)
+
+
+async def followers(client: NatsClient) -> set[str]:
+    """The consumers of notifications: every gateway that has joined the bus has one."""
+    return set((await ask(client, "CONSUMER.NAMES.NOTIFICATIONS"))["consumers"] or ())
+
+
+@contextlib.asynccontextmanager
+async def playing(nats_url: str) -> AsyncIterator[tuple[NatsClient, Players]]:
+    """The topology, a client of the bus and the players on it."""
+
+    async def quiet(_: Exception) -> None:
+        """A bus that a test took away is no news."""
+
+    client = await nats.connect(
+        nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=quiet, name="players"
+    )
+    await apply(client)
+    players = Players(client)
+    await players.start()
+    try:
+        yield client, players
+    finally:
+        await players.stop()
+        await client.close()
+
+
+async def migrated(database_url: str) -> str:
+    """A database as a gateway finds it that ran before: migrated, with the offers that it last heard."""
+    await migrate(database_url, migrations_of("gateway"))
+    connection = await asyncpg.connect(database_url)
+    for name, document in [("catalog", CATALOG), ("prices", PRICES)]:
+        await connection.execute("INSERT INTO offers VALUES ($1, $2)", name, document.model_dump_json())
+    await connection.close()
+    return database_url
+
+
+def settings_of(nats_url: str, database_url: str) -> Settings:
+    return Settings(
+        BrokerSettings(nats_url=nats_url),
+        DatabaseSettings(database_url=SecretStr(database_url)),
+        ProcessSettings(log_level="WARNING"),
+        TokenSettings(supabase_jwt_secret=SecretStr(SECRET)),
+        AddressSettings(public_url=PUBLIC_URL, public_media_url="https://media.example"),
+        LimitSettings(requests_per_minute=MANY, sync_wait_seconds=5),
+        SweeperSettings(),
+    )
+
+
+def with_limits(settings: Settings, **limits: Any) -> Settings:
+    return replace(settings, limits=settings.limits.model_copy(update=limits))
+
+
+@pytest.fixture(scope="module")
+async def played(nats_server: Any) -> AsyncIterator[tuple[NatsClient, Players]]:
+    async with playing(nats_server.nats_url) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def bus(played: tuple[NatsClient, Players]) -> NatsClient:
+    return played[0]
+
+
+@pytest.fixture(scope="module")
+def players(played: tuple[NatsClient, Players]) -> Players:
+    return played[1]
+
+
+@pytest.fixture(scope="module")
+async def settings(nats_server: Any, make_database: Callable[[str], str]) -> Settings:
+    """What the module's gateway is told; a module with other wishes has a fixture of this name."""
+    return settings_of(nats_server.nats_url, await migrated(make_database("gateway")))
+
+
+@pytest.fixture(scope="module")
+async def service(settings: Settings, bus: NatsClient, players: Players) -> AsyncIterator[Service]:
+    """The module's gateway. One at a time: two on different databases would take each other's facts."""
+    async with serving(settings, bus) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+async def postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """The gateway's own database, for a look at the rows."""
+    async with asyncpg.create_pool(settings.database.database_url.get_secret_value(), min_size=1, max_size=4) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2)) as session:
+        yield session
+
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def client_of(http: aiohttp.ClientSession, service: Service) -> MakeClient:
+    """Clients by user, by bearer, or (bearer=None) of nobody. Every test has users of its own."""
+
+    def make(user_id: UUID | None = None, bearer: str | None = "") -> Client:
+        user_id = user_id or uuid4()
+        return Client(http, service.url, user_id, token(user_id) if bearer == "" else bearer)
+
+    return make
+
+
+@pytest.fixture
+def client(client_of: MakeClient) -> Client:
+    return client_of()
+
+
+@pytest.fixture
+def nobody(client_of: MakeClient) -> Client:
+    return client_of(bearer=None)

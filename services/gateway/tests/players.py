@@ -1,0 +1,229 @@
+"""The ledger, the generator and storage, played by one object: it does as a test tells it, for each user."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.errors import APIError
+
+from contracts import topology
+from contracts.facts import (
+    CONTENT_TYPE,
+    Asset,
+    Ending,
+    Failure,
+    Funded,
+    Kind,
+    Outcome,
+    Output,
+    Progress,
+    Rendered,
+    Rendering,
+    Request,
+    Requested,
+    Verdict,
+)
+from contracts.ids import asset_id
+from contracts.money import PriceList
+from contracts.questions import (
+    GENERATOR_CATALOG,
+    LEDGER_AFFORDABLE,
+    LEDGER_BALANCE,
+    LEDGER_PRICES,
+    Affordability,
+    Affordable,
+    Balance,
+    BalanceOf,
+    Catalog,
+    CatalogModel,
+)
+
+Script = Callable[[Request], Awaitable[Any]]
+
+SEEDREAM = "seedream-3-0-t2i-250415"
+SIZES = ("1024x1024", "512x512", "1536x1024", "1024x1536")
+CATALOG = Catalog(
+    version=1,
+    models=(
+        CatalogModel(
+            id=SEEDREAM,
+            kind=Kind.IMAGE,
+            provider="modelark",
+            sizes=SIZES,
+            default_size="1024x1024",
+            max_count=4,
+            deadline_seconds=60,
+            p99_seconds=20,
+        ),
+        CatalogModel(id="old-image", kind=Kind.IMAGE, provider="openai", state="legacy", max_count=10),
+        CatalogModel(id="switched-off", kind=Kind.IMAGE, provider="openai", state="off"),
+        CatalogModel(id="unpriced", kind=Kind.IMAGE, provider="openai"),
+        CatalogModel(id="a-voice", kind=Kind.SPEECH, provider="elevenlabs", max_prompt_characters=100),
+    ),
+)
+PRICES = PriceList(version=7, prices={SEEDREAM: 10_000, "old-image": 2_500, "switched-off": 1, "a-voice": 5_000})
+STARTING_UNITS = 10_000_000
+
+
+class Players:
+    """Answers questions and plays facts. Without a script every request is funded, rendered and completed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._jetstream = client.jetstream(timeout=5)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heard = asyncio.Condition()
+        self.scripts: dict[UUID, Script] = {}
+        """What happens to a user's requests."""
+        self.available: dict[UUID, int] = defaultdict(lambda: STARTING_UNITS)
+        self.silent: set[UUID] = set()
+        """Users about whom the ledger says nothing."""
+        self.asked: list[Affordable] = []
+        self.requested: list[Requested] = []
+        """Every `requested` that the bus carried, in order."""
+
+    async def start(self) -> None:
+        for subject, answer in [
+            (GENERATOR_CATALOG, self._catalog),
+            (LEDGER_PRICES, self._prices),
+            (LEDGER_AFFORDABLE, self._affordable),
+            (LEDGER_BALANCE, self._balance),
+            ("generation.requested.>", self._requested),
+        ]:
+            await self._client.subscribe(subject, cb=answer)
+        await self._client.flush()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- what the bus carried ---------------------------------------------------------------------------------
+
+    def of(self, user_id: UUID) -> list[Request]:
+        """A user's requests as they were published, repetitions included."""
+        return [fact.data for fact in self.requested if fact.data.user_id == user_id]
+
+    async def heard(self, generation_id: UUID | str, times: int = 1, seconds: float = 5) -> Request:
+        """Waits until a generation was requested so many times."""
+        wanted = str(generation_id)
+
+        def count() -> int:
+            return sum(fact.subject == wanted for fact in self.requested)
+
+        async with asyncio.timeout(seconds), self._heard:
+            await self._heard.wait_for(lambda: count() >= times)
+        return next(fact.data for fact in self.requested if fact.subject == wanted)
+
+    # -- what the others say ----------------------------------------------------------------------------------
+
+    async def hold(self, _: Request) -> None:
+        """Nobody does anything: the test says the next word."""
+
+    async def complete(self, request: Request, delivered: int | None = None) -> bool:
+        """The whole way; `delivered` below the count is a partial delivery. False where another outcome was first."""
+        await self.fund(request)
+        await self.render(request)
+        return await self.end(request, Verdict.COMPLETED, delivered=delivered)
+
+    async def fund(self, request: Request) -> None:
+        fact = Funded.of(request, "ledger", None)
+        await self._publish(topology.funded_subject(request), fact.encode())
+
+    async def render(self, request: Request) -> None:
+        outputs = tuple(Output(index=index, url="https://provider.example/picture") for index in range(request.count))
+        fact = Rendered.of(Rendering(request=request, provider="modelark", outputs=outputs), "generator", None)
+        await self._publish(topology.rendered_subject(request), fact.encode())
+
+    async def end(
+        self, request: Request, verdict: Verdict, failure: Failure | None = None, delivered: int | None = None
+    ) -> bool:
+        """False where the log has another outcome already."""
+        return await self.say(outcome_of(request, verdict, failure, delivered))
+
+    async def say(self, outcome: Outcome) -> bool:
+        try:
+            await self._publish(topology.outcome_subject(outcome.data.generation_id), outcome.encode())
+        except APIError as error:
+            assert error.err_code == 10077
+            return False
+        return True
+
+    async def progress(self, generation_id: UUID | str, number: int, percent: int, stage: str = "rendering") -> None:
+        progress = Progress(generation_id=UUID(str(generation_id)), number=number, stage=stage, percent=percent)
+        await self._client.publish(
+            topology.progress_subject(progress.generation_id), progress.model_dump_json().encode()
+        )
+        await self._client.flush()
+
+    async def _publish(self, subject: str, payload: bytes) -> None:
+        await self._jetstream.publish(subject, payload, headers={"content-type": CONTENT_TYPE})
+
+    # -- questions --------------------------------------------------------------------------------------------
+
+    async def _catalog(self, message: Msg) -> None:
+        await message.respond(CATALOG.model_dump_json().encode())
+
+    async def _prices(self, message: Msg) -> None:
+        await message.respond(PRICES.model_dump_json().encode())
+
+    async def _affordable(self, message: Msg) -> None:
+        question = Affordable.model_validate_json(message.data)
+        self.asked.append(question)
+        if question.user_id not in self.silent:
+            available = self.available[question.user_id]
+            answer = Affordability(affordable=question.amount <= available, available=available)
+            await message.respond(answer.model_dump_json().encode())
+
+    async def _balance(self, message: Msg) -> None:
+        question = BalanceOf.model_validate_json(message.data)
+        if question.user_id not in self.silent:
+            answer = Balance(available=self.available[question.user_id], held=12_500, used=40_001)
+            await message.respond(answer.model_dump_json().encode())
+
+    async def _requested(self, message: Msg) -> None:
+        fact = Requested.decode(message.data)
+        async with self._heard:
+            self.requested.append(fact)
+            self._heard.notify_all()
+        task = asyncio.create_task(self._play(fact.data))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _play(self, request: Request) -> None:
+        script = self.scripts.get(request.user_id, self.complete)
+        await script(request)
+
+
+def outcome_of(
+    request: Request, verdict: Verdict, failure: Failure | None = None, delivered: int | None = None
+) -> Outcome:
+    """As the service says it whose word it is."""
+    source = {Verdict.COMPLETED: "storage", Verdict.DECLINED: "ledger", Verdict.CANCELLED: "gateway"}
+    wanted = request.count if delivered is None else delivered
+    assets = tuple(_asset(request, index) for index in range(wanted if verdict is Verdict.COMPLETED else 0))
+    ending = Ending(
+        generation_id=request.generation_id, verdict=verdict, assets=assets, provider="modelark", failure=failure
+    )
+    return Outcome.of(ending, source.get(verdict, "generator"), None)
+
+
+def _asset(request: Request, index: int) -> Asset:
+    width, height = map(int, (request.size or "64x64").split("x"))
+    token = f"{request.generation_id.hex}{index}"
+    return Asset(
+        id=asset_id(request.generation_id, index),
+        index=index,
+        key=f"{token}/original.png",
+        mime_type="image/png",
+        size_bytes=1234,
+        sha256="ab" * 32,
+        width=width,
+        height=height,
+        variants={"medium": f"{token}/medium.webp", "thumbnail": f"{token}/thumbnail.webp"},
+        source_url=f"https://provider.example/{token}.png",
+    )

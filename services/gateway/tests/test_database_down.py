@@ -1,0 +1,148 @@
+"""The database is away: 503 and `Retry-After`, nothing recorded, and all well again by itself (P21, F26)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from darkroom.embedded import PostgresServer
+from gateway import live
+from gateway.settings import Settings
+
+from .client import Answer, Client, Event, until
+from .conftest import MakeClient, Service, migrated, settings_of, with_limits
+from .players import Players
+
+pytestmark = pytest.mark.connected
+
+RETRY_AFTER = "Retry-After"
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.stop)
+
+
+@pytest.fixture(scope="module")
+async def settings(server: PostgresServer, nats_server: Any) -> Settings:
+    return with_limits(settings_of(nats_server.nats_url, await migrated(server.admin_url)), sync_wait_seconds=3)
+
+
+async def rows(server: PostgresServer, user_id: object) -> int:
+    connection = await asyncpg.connect(server.admin_url)
+    found = await connection.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", user_id)
+    await connection.close()
+    assert isinstance(found, int)
+    return found
+
+
+async def restart(server: PostgresServer) -> None:
+    await asyncio.to_thread(server.start)
+
+
+async def test_requests_are_503_nothing_is_recorded_and_it_recovers_by_itself(
+    server: PostgresServer, client: Client, nobody: Client, players: Players
+) -> None:
+    made = await client.ended((await client.accepted())["id"])
+    server.kill()
+    asked = len(players.of(client.user_id))
+    native = [
+        await client.create(),
+        await client.create(key="one"),
+        await client.get("/v1/generations"),
+        await client.get(f"/v1/generations/{made['id']}"),
+        await client.get(f"/v1/generations/{made['id']}/events"),
+        await client.cancel(made["id"]),
+    ]
+    for answer in native:
+        assert (answer.status, answer.json["code"]) == (503, "unavailable")
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert int(answer.headers[RETRY_AFTER]) > 0
+    for path in ("generate", "test"):
+        answer = await client.post(f"/api/images/{path}", {"Origin": "https://app.example"}, json={"prompt": "x"})
+        assert answer.status == 503
+        assert int(answer.headers[RETRY_AFTER]) > 0
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert isinstance(answer.json["error"], str)
+    assert (await nobody.get("/live")).status == 200
+    ready = await nobody.get("/ready")
+    assert (ready.status, len(ready.json["problems"])) == (503, 1)
+    assert (await client.get("/v1/models")).status == 200
+    assert len(players.of(client.user_id)) == asked
+
+    await restart(server)
+
+    async def accepted() -> Any:
+        answer = await client.create(key="one")
+        return answer.json if answer.status == 202 else None
+
+    again = await until(accepted, 10)
+    assert (await client.ended(again["id"]))["status"] == "completed"
+    assert await rows(server, client.user_id) == 2
+    assert (await nobody.get("/ready")).status == 200
+
+
+async def test_a_restart_between_two_requests_is_noticed_by_nobody(server: PostgresServer, client: Client) -> None:
+    """Every pooled connection is dead; a create is tried again under its id."""
+    await asyncio.gather(*(client.accepted() for _ in range(10)))
+    server.kill()
+    await restart(server)
+    assert (await client.create()).status == 202
+
+
+async def test_whoever_waits_goes_on_waiting(
+    server: PostgresServer, client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was accepted before is never answered with "nothing was recorded"; outcomes are recorded on return."""
+    monkeypatch.setattr(live, "LOOK_AGAIN_SECONDS", 0.2)
+    players.scripts[client.user_id] = players.hold
+    answering: asyncio.Task[Answer] = asyncio.create_task(client.post("/api/images/generate", json={"prompt": "x"}))
+    followed = await client.accepted()
+    seen: list[Event] = []
+
+    async def follow() -> None:
+        async for event in client.events(followed["id"]):
+            seen.append(event)  # noqa: PERF401 - looked at while it grows
+
+    following = asyncio.create_task(follow())
+
+    async def both() -> bool:
+        return bool(seen) and len(players.of(client.user_id)) == 2
+
+    await until(both)
+    server.kill()
+    for request in players.of(client.user_id):
+        await players.complete(request)
+    await asyncio.sleep(0.7)
+    assert not answering.done()
+    assert not following.done()
+    await restart(server)
+    answer = await answering
+    assert (answer.status, len(answer.json["images"])) == (200, 1)
+    await following
+    assert (seen[-1].name, seen[-1].data["status"]) == ("outcome", "completed")
+
+
+async def test_whoever_waits_in_vain_is_told_where_to_look(
+    server: PostgresServer, client_of: MakeClient, players: Players, service: Service
+) -> None:
+    client = client_of()
+    players.scripts[client.user_id] = players.hold
+    answering: asyncio.Task[Answer] = asyncio.create_task(client.post("/api/images/generate", json={"prompt": "x"}))
+
+    async def heard() -> bool:
+        return bool(players.of(client.user_id))
+
+    await until(heard)
+    server.kill()
+    answer = await answering
+    assert (answer.status, answer.json["code"]) == (504, "still_running")
+    await restart(server)
+    await players.complete(players.of(client.user_id)[0])
+    generation_id = answer.headers["Location"].removeprefix("/v1/generations/")
+    assert (await client.ended(generation_id, 10))["status"] == "completed"

@@ -1,0 +1,87 @@
+"""What the environment says, and what it must not say."""
+
+import time
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from contracts.media import signed
+from gateway.dialects.surface import Surface
+from gateway.identity import jwks_url
+from gateway.settings import AddressSettings, Settings, TokenSettings
+
+
+@pytest.fixture(autouse=True)
+def required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", "postgresql://gateway@127.0.0.1/darkroom")
+
+
+def test_every_variable_has_its_documented_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "NATS_URL": "nats://nats:4222",
+        "GATEWAY_HOST": "0.0.0.0",
+        "GATEWAY_PORT": "3001",
+        "GATEWAY_DATABASE_POOL_SIZE": "7",
+        "GATEWAY_REQUESTS_PER_MINUTE": "9",
+        "GATEWAY_INTERACTIVE_SLOTS": "4",
+        "GATEWAY_MAX_BODY_BYTES": "5",
+        "GATEWAY_SYNC_WAIT_SECONDS": "6.5",
+        "GATEWAY_SWEEP_FIRST_DRIVE_SECONDS": "8",
+        "PUBLIC_URL": "https://darkroom.example",
+        "PUBLIC_MEDIA_URL": "https://media.example",
+        "CORS_ORIGINS": "https://a.example,https://b.example",
+        "SUPABASE_JWT_SECRET": "secret",
+        "SUPABASE_URL": "https://project.supabase.example/",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_environment()
+    assert (settings.broker.nats_url, settings.process.host, settings.process.port) == (
+        "nats://nats:4222",
+        "0.0.0.0",
+        3001,
+    )
+    assert settings.database.database_pool_size == 7
+    limits = settings.limits
+    assert (limits.requests_per_minute, limits.interactive_slots, limits.max_body_bytes) == (9, 4, 5)
+    assert (limits.sync_wait_seconds, settings.sweeper.first_drive_seconds) == (6.5, 8)
+    assert settings.addresses.public_url == "https://darkroom.example"
+    assert jwks_url(settings.tokens) == "https://project.supabase.example/auth/v1/.well-known/jwks.json"
+    assert "secret" not in repr(settings).replace("jwt_secret", "")
+
+
+def test_media_addresses_are_signed_where_a_key_is_given() -> None:
+    nothing = cast(Any, None)
+    addresses = AddressSettings(public_url="https://darkroom.example/", media_signing_key="key")  # type: ignore[arg-type]
+    surface = Surface(nothing, nothing, nothing, nothing, nothing, nothing, nothing, addresses)
+    url = urlsplit(surface.address("token/original.png"))
+    assert url.path == "/media/token/original.png"
+    query = parse_qs(url.query)
+    expires = int(query["expires"][0])
+    assert 3590 < expires - time.time() <= 3600
+    assert signed(url.path, expires, query["signature"][0], "key")
+
+
+def test_an_empty_secret_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${SUPABASE_JWT_SECRET:-}` in a compose file gives an empty text, under which anybody could sign."""
+    for name in ("SUPABASE_JWT_SECRET", "SUPABASE_URL", "SUPABASE_JWKS_URL", "MEDIA_SIGNING_KEY"):
+        monkeypatch.setenv(name, "")
+    tokens = TokenSettings()
+    assert (tokens.supabase_jwt_secret, tokens.supabase_url, jwks_url(tokens)) == (None, None, None)
+    assert AddressSettings().media_signing_key is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gateway.example"])
+def test_local_mode_on_an_open_address_refuses_to_start(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("GATEWAY_LOCAL_MODE", "true")
+    monkeypatch.setenv("GATEWAY_HOST", host)
+    with pytest.raises(ValueError, match="loopback"):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_local_mode_on_loopback_starts(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("GATEWAY_LOCAL_MODE", "true")
+    monkeypatch.setenv("GATEWAY_HOST", host)
+    assert Settings.from_environment().limits.local_mode
