@@ -1,0 +1,99 @@
+"""The composition: every part built once, every route in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from simulator.admin import Admin
+from simulator.ark import Ark
+from simulator.assets import Assets
+from simulator.clock import Clock
+from simulator.exchange import Dialect, Exchange
+from simulator.faults import Faults
+from simulator.journal import Journal
+from simulator.latency import Latency
+from simulator.models import ARK_MODELS, OPENAI_MODELS
+from simulator.openai_images import OpenAIImages
+from simulator.pictures import Gallery
+from simulator.refusals import Refusal
+from simulator.settings import Settings
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+SHUTDOWN_SECONDS = 0.5
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(settings: Settings) -> web.Application:
+    clock, faults, gallery = Clock(), Faults(), Gallery()
+    latency = Latency(settings.latency, settings.seed)
+    journal = Journal(settings.journal)
+    assets = Assets(clock, gallery, settings.seed)
+    exchange = Exchange(
+        clock=clock,
+        latency=latency,
+        faults=faults,
+        journal=journal,
+        gallery=gallery,
+        assets=assets,
+        variants=settings.variants,
+    )
+    ark, openai = Ark(), OpenAIImages()
+
+    def images(dialect: Dialect) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await exchange.serve(request, dialect)
+
+        return handle
+
+    async def finish(_: web.Application) -> AsyncIterator[None]:
+        yield
+        journal.close()
+        gallery.close()
+
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.cleanup_ctx.append(finish)
+    app.add_routes(
+        [
+            web.post("/ark/api/v3/images/generations", images(ark)),
+            web.get("/ark/api/v3/models", _models(list(ARK_MODELS))),
+            web.post("/openai/v1/images/generations", images(openai)),
+            web.get("/openai/v1/models", _models(list(OPENAI_MODELS))),
+            web.get("/assets/{name}", assets.serve),
+            *Admin(clock, latency, faults, journal, gallery).routes(),
+            web.route("*", "/ark/{path:.*}", _unknown(ark)),
+            web.route("*", "/openai/{path:.*}", _unknown(openai)),
+        ]
+    )
+    return app
+
+
+async def start(settings: Settings) -> tuple[web.AppRunner, int]:
+    """Listens; returns the runner, to be cleaned up by the caller, and the port."""
+    runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    address = runner.addresses[0]
+    return runner, int(address[1])
+
+
+def _models(names: list[str]) -> Handler:
+    listing = {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in names],
+    }
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.json_response(listing)
+
+    return handle
+
+
+def _unknown(dialect: Dialect) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        refusal = Refusal(404, None, f"Unknown address: {request.method} {request.path}", kind="invalid_request_error")
+        return web.json_response(dialect.error(refusal, ""), status=404)
+
+    return handle
