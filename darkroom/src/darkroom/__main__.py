@@ -1,0 +1,5 @@
+"""`python -m darkroom`, where the program is not on the PATH."""
+
+from darkroom.main import app
+
+app()

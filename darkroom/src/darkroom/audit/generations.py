@@ -1,0 +1,160 @@
+"""Every accepted generation ends, once, and everybody remembers the same end (1, 3, 4)."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from darkroom.audit.evidence import Evidence, Log
+from darkroom.audit.findings import Finding, Result, finder
+
+_BATCH = 1000
+_APPLIED = {
+    "gateway": "SELECT id, outcome::text FROM gateway.generations WHERE outcome IS NOT NULL AND id = ANY($1::uuid[])",
+    "ledger": "SELECT generation_id AS id, outcome::text FROM ledger.holds "
+    "WHERE outcome IS NOT NULL AND generation_id = ANY($1::uuid[])",
+    "generator": "SELECT generation_id AS id, outcome::text FROM generator.work "
+    "WHERE outcome IS NOT NULL AND generation_id = ANY($1::uuid[])",
+    "storage": "SELECT generation_id AS id, outcome::text FROM storage.generations "
+    "WHERE outcome IS NOT NULL AND generation_id = ANY($1::uuid[])",
+}
+"""The outcomes of some generations as each service recorded them."""
+
+
+async def unfinished(evidence: Evidence) -> Result:
+    """What the gateway accepted ends by its deadline. Those that wait for a free slot get a new one with it."""
+    result = Result("unfinished", "1")
+    found = finder(result.check)
+    result.looked_at = await evidence.count(
+        "SELECT count(*) FROM gateway.generations WHERE status IN ('pending', 'processing')"
+    )
+    rows = await evidence.rows(
+        """SELECT id, status, drives, extract(epoch FROM now() - deadline_at) AS late FROM gateway.generations
+           WHERE status IN ('pending', 'processing') AND published
+             AND deadline_at + make_interval(secs => $1) < now() ORDER BY deadline_at""",
+        evidence.bounds.grace_seconds,
+    )
+    result.findings = [
+        found(row["id"], f"is still {row['status']} {row['late']:.0f} s after its deadline, {row['drives']} drives")
+        for row in rows
+    ]
+    return result
+
+
+async def closed(evidence: Evidence) -> Result:
+    """Where the outcome is recorded, the generator works no longer."""
+    result = Result("still worked on", "3")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM generator.work WHERE state = 'open'")
+    rows = await evidence.rows(
+        """SELECT g.id, g.status FROM gateway.generations g JOIN generator.work w ON w.generation_id = g.id
+           WHERE w.state = 'open' AND g.outcome IS NOT NULL
+             AND g.completed_at + make_interval(secs => $1) < now()
+             AND w.deadline_at + make_interval(secs => $2) < now()""",
+        evidence.bounds.settle_seconds,
+        evidence.bounds.grace_seconds,
+    )
+    result.findings = [found(row["id"], f"is {row['status']}, but the generator's work is open") for row in rows]
+    return result
+
+
+async def statuses(evidence: Evidence) -> Result:
+    """What a list shows is what the outcome says, and the outcome is about this generation."""
+    result = Result("status differs", "4")
+    found = finder(result.check)
+    days = evidence.bounds.days
+    result.looked_at = await evidence.count(
+        """SELECT count(*) FROM gateway.generations
+           WHERE outcome IS NOT NULL AND created_at > now() - make_interval(secs => $1 * 86400)""",
+        days,
+    )
+    rows = await evidence.rows(
+        """SELECT id, status, outcome->'data'->>'verdict' AS verdict, outcome->'data'->>'generation_id' AS of
+           FROM gateway.generations
+           WHERE outcome IS NOT NULL AND created_at > now() - make_interval(secs => $1 * 86400)
+             AND (status IS DISTINCT FROM outcome->'data'->>'verdict'
+                  OR id::text IS DISTINCT FROM outcome->'data'->>'generation_id')""",
+        days,
+    )
+    result.findings = [
+        found(row["id"], f"shows {row['status']}, its outcome says {row['verdict']} of {row['of']}") for row in rows
+    ]
+    return result
+
+
+async def outcomes(evidence: Evidence) -> Result:
+    """What each service applied is what the log holds, verbatim, unless it was applied before this log was made."""
+    result = Result("outcome differs", "4, 5")
+    log = evidence.log
+    if log is None:
+        result.skipped = "the log was not given or does not exist"
+        return result
+    result.looked_at = len(log.outcomes)
+    for ids in _batches(list(log.outcomes)):
+        for service, question in _APPLIED.items():
+            rows = await evidence.database.fetch(question, ids)
+            result.findings += [finding for row in rows if (finding := _compare(service, row, log)) is not None]
+    return result
+
+
+def _compare(service: str, row: asyncpg.Record, log: Log) -> Finding | None:
+    found = finder("outcome differs")
+    kept, applied = _json(log.outcomes[str(row["id"])]), _json(row["outcome"])
+    if kept == applied:
+        return None
+    words = f"{service} applied {_words(applied)}, the log holds {_words(kept)}"
+    if _said_at(applied) < log.created:
+        return found(row["id"], f"{words}; the log is newer", "note")
+    return found(row["id"], words)
+
+
+def _said_at(outcome: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(outcome["time"])
+    except (TypeError, KeyError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _json(text: bytes | str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _words(outcome: Any) -> str:
+    if not isinstance(outcome, dict):
+        return "something unreadable"
+    return f"{outcome.get('data', {}).get('verdict')} ({outcome.get('source')}, {outcome.get('id')})"
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]
+
+
+async def slots(evidence: Evidence) -> Result:
+    """A user's slots are taken by what is at work, and by nothing else: one that leaks is one generation less."""
+    result = Result("slots leak", "§2.7")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM gateway.slots")
+    rows = await evidence.rows(
+        """SELECT user_id, lane, s.taken, s.waiting, coalesce(g.taken, 0) AS at_work, coalesce(g.waiting, 0) AS queued
+           FROM gateway.slots s FULL JOIN (
+               SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
+                      count(*) FILTER (WHERE NOT published) AS waiting
+               FROM gateway.generations WHERE status IN ('pending', 'processing') GROUP BY user_id, lane
+           ) g USING (user_id, lane)
+           WHERE coalesce(s.taken, 0) <> coalesce(g.taken, 0) OR coalesce(s.waiting, 0) <> coalesce(g.waiting, 0)"""
+    )
+    result.findings = [
+        found(
+            row["user_id"],
+            f"{row['lane']}: {row['taken']} slots taken by {row['at_work']} generations, "
+            f"{row['waiting']} counted as waiting, {row['queued']} wait",
+        )
+        for row in rows
+    ]
+    return result

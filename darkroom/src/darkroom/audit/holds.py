@@ -1,0 +1,133 @@
+"""A hold ends once, by an outcome, and captures what was delivered and no more (6). Corrections are listed (5)."""
+
+import asyncpg
+
+from contracts.money import Quote, cost, in_credits
+from darkroom.audit.evidence import MAX_FINDINGS, Evidence
+from darkroom.audit.findings import Finding, Result, finder
+
+_PAGE = 5000
+
+
+async def ended(evidence: Evidence) -> Result:
+    """A final generation has a hold that ended; it may lag behind the outcome, not stay behind."""
+    result = Result("hold not ended", "6")
+    found = finder(result.check)
+    bounds = evidence.bounds
+    result.looked_at = await evidence.count(
+        """SELECT count(*) FROM gateway.generations
+           WHERE outcome IS NOT NULL AND created_at > now() - make_interval(secs => $1 * 86400)""",
+        bounds.days,
+    )
+    # Without a hold, nothing was ever set aside: where the log was lost since, nobody will hear of it, nor needs to.
+    rows = await evidence.rows(
+        """SELECT g.id, g.status, h.state, extract(epoch FROM now() - g.completed_at) AS age
+           FROM gateway.generations g LEFT JOIN ledger.holds h ON h.generation_id = g.id
+           WHERE g.outcome IS NOT NULL AND g.completed_at + make_interval(secs => $1) < now()
+             AND g.created_at > now() - make_interval(secs => $2 * 86400)
+             AND (h.state = 'open' OR h.generation_id IS NULL
+                  AND (g.status = 'completed' OR $3::timestamptz IS NULL OR g.completed_at > $3))
+           ORDER BY g.completed_at""",
+        bounds.settle_seconds,
+        bounds.days,
+        evidence.log.created if evidence.log is not None else None,
+    )
+    for row in rows:
+        state = "has no hold" if row["state"] is None else "its hold is open"
+        result.findings.append(found(row["id"], f"is {row['status']} since {row['age']:.0f} s, and {state}"))
+    disputed = await evidence.rows(
+        """SELECT generation_id, extract(epoch FROM now() - disputed_at) AS age FROM ledger.holds
+           WHERE disputed_at IS NOT NULL AND disputed_at + make_interval(secs => $1) < now()""",
+        bounds.settle_seconds,
+    )
+    result.findings += [
+        found(row["generation_id"], f"its two outcomes are disputed since {row['age']:.0f} s") for row in disputed
+    ]
+    return result
+
+
+async def captured(evidence: Evidence) -> Result:
+    """captured = cost(quote, delivered) ≤ quote where completed, nothing elsewhere; the postings say the same."""
+    result = Result("charged wrongly", "6")
+    after = None
+    while len(result.findings) <= MAX_FINDINGS:
+        rows = await evidence.database.fetch(_CHARGED, evidence.bounds.days, after, _PAGE)
+        for row in rows:
+            result.findings += _judge(row)
+        result.looked_at += len(rows)
+        if len(rows) < _PAGE:
+            break
+        after = rows[-1]["id"]
+    return result
+
+
+_CHARGED = """
+    SELECT g.id, g.status, g.quote_amount, g.unit_price, g.price_version,
+           jsonb_array_length(coalesce(g.outcome->'data'->'assets', '[]'::jsonb)) AS delivered,
+           h.user_id, h.state, h.amount, h.unit_price AS held_price, h.captured,
+           h.outcome->'data'->>'verdict' AS verdict,
+           CASE c.type WHEN 'refund' THEN -c.amount WHEN 'write_off' THEN c.amount ELSE 0 END AS corrected,
+           t.revenue, t.held, t.settled
+    FROM gateway.generations g
+    JOIN ledger.holds h ON h.generation_id = g.id
+    LEFT JOIN ledger.corrections c ON c.generation_id = g.id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(p.amount) FILTER (WHERE p.purse = 'revenue'), 0)::bigint AS revenue,
+               coalesce(sum(p.amount) FILTER (WHERE p.purse = 'held'), 0)::bigint AS held,
+               count(DISTINCT t.id) FILTER (WHERE t.type IN ('capture', 'release')) AS settled
+        FROM ledger.transactions t JOIN ledger.postings p ON p.transaction_id = t.id
+        WHERE t.key = ANY (ARRAY['hold:' || g.id, 'settle:' || g.id, 'refund:' || g.id, 'write_off:' || g.id])
+    ) t
+    WHERE h.state <> 'open' AND g.outcome IS NOT NULL AND h.disputed_at IS NULL
+      AND g.created_at > now() - make_interval(secs => $1 * 86400) AND ($2::uuid IS NULL OR g.id > $2)
+    ORDER BY g.id LIMIT $3
+"""
+
+
+def _judge(row: asyncpg.Record) -> list[Finding]:
+    found = finder("charged wrongly")
+    about, findings = row["id"], []
+    quote = Quote(amount=row["quote_amount"], unit_price=row["unit_price"], price_version=row["price_version"])
+    due = cost(quote, row["delivered"]) if row["status"] == "completed" else 0
+    charged = row["captured"] + row["corrected"]
+    if charged != due:
+        findings.append(
+            found(about, f"{row['status']} with {row['delivered']} delivered costs {due} units, {charged} were charged")
+        )
+    if row["captured"] > row["quote_amount"]:
+        findings.append(found(about, f"{row['captured']} units were captured of a quote of {row['quote_amount']}"))
+    if row["user_id"] is not None and (row["amount"], row["held_price"]) != (row["quote_amount"], row["unit_price"]):
+        findings.append(found(about, f"{row['amount']} units were held for a quote of {row['quote_amount']}"))
+    if row["captured"] and row["verdict"] != "completed":
+        findings.append(found(about, f"{row['captured']} units were captured by an outcome {row['verdict']}"))
+    if row["revenue"] != charged:
+        findings.append(found(about, f"{charged} units were charged, its postings say {row['revenue']}"))
+    if row["held"]:
+        findings.append(
+            found(about, f"its hold has ended as {row['state']}, its postings still hold {row['held']} units")
+        )
+    if row["settled"] > 1:
+        findings.append(found(about, f"its hold was ended {row['settled']} times"))
+    return findings
+
+
+async def corrections(evidence: Evidence) -> Result:
+    """Every correction that was made because a client had been told otherwise."""
+    result = Result("corrected", "5")
+    found = finder(result.check)
+    rows = await evidence.rows(
+        """SELECT generation_id, type, amount, corrected_at, applied->'data'->>'verdict' AS applied,
+                  told->'data'->>'verdict' AS told
+           FROM ledger.corrections ORDER BY corrected_at DESC"""
+    )
+    result.looked_at = len(rows)
+    result.findings = [
+        found(
+            row["generation_id"],
+            f"{row['type']} of {in_credits(row['amount'])} credits at {row['corrected_at']:%Y-%m-%d %H:%M:%S}: "
+            f"the client was told {row['told']}, applied was {row['applied']}",
+            "note",
+        )
+        for row in rows
+    ]
+    return result

@@ -1,0 +1,59 @@
+"""Money is integers that add up: every transaction to zero, every balance to its postings (6, 10)."""
+
+from darkroom.audit.evidence import Evidence
+from darkroom.audit.findings import Result, finder
+
+
+async def postings(evidence: Evidence) -> Result:
+    """Σ = 0, per transaction and over all."""
+    result = Result("not balanced", "6, 10")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM ledger.transactions")
+    rows = await evidence.rows(
+        """SELECT t.id, t.key, coalesce(sum(p.amount), 0) AS sum, count(p.amount) AS postings
+           FROM ledger.transactions t LEFT JOIN ledger.postings p ON p.transaction_id = t.id
+           GROUP BY t.id, t.key HAVING coalesce(sum(p.amount), 0) <> 0 OR count(p.amount) < 2"""
+    )
+    result.findings = [
+        found(row["key"], f"has {row['postings']} postings that add up to {row['sum']} units") for row in rows
+    ]
+    total = await evidence.database.fetchval("SELECT coalesce(sum(amount), 0) FROM ledger.postings")
+    if total:
+        result.findings.append(found("all postings", f"add up to {total} units"))
+    return result
+
+
+async def balances(evidence: Evidence) -> Result:
+    """The cached balances are the sums of the postings, what is held is what open holds hold, nothing is negative."""
+    result = Result("balance differs", "6, 10")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM ledger.accounts")
+    rows = await evidence.rows(
+        """WITH posted AS (
+               SELECT user_id,
+                      coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0) AS available,
+                      coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0) AS held,
+                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS used
+               FROM ledger.postings GROUP BY user_id
+           ), open AS (
+               SELECT user_id, sum(amount) AS held FROM ledger.holds WHERE state = 'open' GROUP BY user_id
+           )
+           SELECT user_id, a.available, a.held, a.used, coalesce(p.available, 0) AS sum_available,
+                  coalesce(p.held, 0) AS sum_held, coalesce(p.used, 0) AS sum_used, coalesce(o.held, 0) AS open_held
+           FROM ledger.accounts a FULL JOIN posted p USING (user_id) FULL JOIN open o USING (user_id)
+           WHERE (coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.used, 0)) IS DISTINCT FROM
+                 (coalesce(p.available, 0), coalesce(p.held, 0), coalesce(p.used, 0))
+              OR coalesce(a.held, 0) <> coalesce(o.held, 0) OR least(a.available, a.held, a.used) < 0"""
+    )
+    for row in rows:
+        for purse in ("available", "held", "used"):
+            cached, posted = row[purse] or 0, row[f"sum_{purse}"]
+            if cached != posted:
+                words = f"{purse} is {cached} units, its postings add up to {posted}"
+                result.findings.append(found(row["user_id"], words))
+            if cached < 0:
+                result.findings.append(found(row["user_id"], f"{purse} is negative: {cached} units"))
+        if (row["held"] or 0) != row["open_held"]:
+            words = f"{row['held'] or 0} units are held, but open holds come to {row['open_held']}"
+            result.findings.append(found(row["user_id"], words))
+    return result

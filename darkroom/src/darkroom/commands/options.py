@@ -1,0 +1,16 @@
+"""What several commands share: where the stack is, and how they give up."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of a local stack.", show_default=True)]
+DEFAULT_DATA = Path(".darkroom")
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Says in words what is wrong, on stderr, and ends the command."""
+    sys.stderr.write(message.rstrip() + "\n")
+    raise typer.Exit(code)

@@ -1,0 +1,25 @@
+"""`darkroom schemas`."""
+
+import typer
+
+from darkroom.commands.options import fail
+
+
+def schemas() -> None:
+    """Write the JSON Schemas, the AsyncAPI and OpenAPI documents and .env.example into the repository."""
+    from darkroom.environment_example import environment_example
+    from darkroom.schemas.documents import SCHEMAS_FOLDER, contract_documents, openapi_documents, repository
+
+    try:
+        root = repository()
+    except FileNotFoundError as error:
+        fail(f"Nothing was written: {error}.")
+    documents = contract_documents() | openapi_documents() | {".env.example": environment_example()}
+    for path in (root / SCHEMAS_FOLDER).glob("*.json"):
+        if str(path.relative_to(root)) not in documents:
+            path.unlink()
+    for name, text in documents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    typer.echo(f"Wrote {len(documents)} documents below {root}.")

@@ -1,0 +1,70 @@
+"""The JetStream API as it is on the wire: JSON asked on `$JS.API.…`.
+
+Used where settings are compared and messages are looked at one by one; nats-py's own classes drop fields that they do
+not know.
+"""
+
+import json
+import os
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+
+ASK_SECONDS = 3.0
+CONNECT_SECONDS = 2
+
+
+class RefusedError(Exception):
+    """The server understood and said no. `code` is HTTP-like, `error_code` the server's own."""
+
+    def __init__(self, code: int, error_code: int, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.error_code = error_code
+
+    @property
+    def absent(self) -> bool:
+        """What was asked for does not exist."""
+        return self.code == 404
+
+
+async def connect(nats_url: str, name: str, *, patient: bool = False) -> Client:
+    """A client of `nats_url` (comma-separated), as NATS_USER and NATS_PASSWORD where they are set.
+
+    A patient one waits for a server that is away, for ever; the other raises nats.errors.Error or OSError.
+    """
+
+    async def ignore(_: Exception) -> None:
+        """nats-py would print a traceback for each failed attempt."""
+
+    return await nats.connect(
+        nats_url.split(","),
+        name=name,
+        inbox_prefix=f"_INBOX_{name}".encode(),
+        user=os.environ.get("NATS_USER"),
+        password=os.environ.get("NATS_PASSWORD"),
+        error_cb=ignore,
+        allow_reconnect=patient,
+        max_reconnect_attempts=-1 if patient else 1,
+        reconnect_time_wait=0.5,
+        connect_timeout=CONNECT_SECONDS,
+        ping_interval=10,
+        max_outstanding_pings=2,
+    )
+
+
+async def ask(client: Client, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The answer of `$JS.API.<subject>`.
+
+    Raises:
+        RefusedError: the server said no.
+        nats.errors.Error: nobody answered.
+    """
+    payload = b"" if question is None else json.dumps(question).encode()
+    reply = await client.request(f"$JS.API.{subject}", payload, timeout=ASK_SECONDS)
+    answer: dict[str, Any] = json.loads(reply.data)
+    error = answer.get("error")
+    if error is not None:
+        raise RefusedError(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
+    return answer

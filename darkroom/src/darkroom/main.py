@@ -1,0 +1,21 @@
+"""The table of commands. Each loads what it needs only when it runs."""
+
+import typer
+
+from darkroom.commands import audit, dead, generate, grant, migrate, schemas, token, topology, up
+
+app = typer.Typer(
+    help="Darkroom: one request in, a finished, stored, paid-for picture out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command("up")(up.up)
+app.command("generate")(generate.generate)
+app.command("token")(token.token)
+app.command("grant")(grant.grant)
+app.command("migrate")(migrate.migrate)
+app.command("topology")(topology.topology)
+app.command("audit")(audit.audit)
+app.command("schemas")(schemas.schemas)
+app.add_typer(dead.app, name="dead")

@@ -1,0 +1,97 @@
+"""Roles, schemas and migrations: what a database needs before a service may use it.
+
+As the administrator: one role and one schema for each service, named like it. As that role: its Alembic history.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import asyncpg
+
+from darkroom.histories import migrations_of
+from darkroom.stack import SERVICES
+from runtime import database
+
+CONNECT_SECONDS = 10
+_LOCK = 0x726F6C65
+_NO_SUCH_DATABASE = asyncpg.exceptions.InvalidCatalogNameError
+
+
+def service_urls(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Each service's own address in the administrator's database."""
+    address = urlsplit(admin_url)
+    host = address.netloc.rpartition("@")[2]
+    return {
+        service: urlunsplit(address._replace(netloc=f"{service}:{passwords[service]}@{host}")) for service in SERVICES
+    }
+
+
+async def migrate(admin_url: str, urls: Mapping[str, str]) -> None:
+    """Makes every service's role and schema, then brings the schema to its newest revision. Harmless when repeated.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database is away or refuses.
+    """
+    await prepare(admin_url, urls)
+    for service, url in urls.items():
+        await database.migrate(url, migrations_of(service))
+
+
+async def prepare(admin_url: str, urls: Mapping[str, str]) -> None:
+    """The database where it is missing, and in it the roles and schemas that the addresses name."""
+    connection = await _connect(admin_url)
+    try:
+        async with connection.transaction():
+            # Two at once would both find a role missing.
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            for service, url in urls.items():
+                await _prepare_service(connection, service, url)
+    finally:
+        await connection.close()
+
+
+async def _connect(admin_url: str) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(admin_url, timeout=CONNECT_SECONDS)
+    except _NO_SUCH_DATABASE:
+        address = urlsplit(admin_url)
+        connection = await asyncpg.connect(urlunsplit(address._replace(path="/postgres")), timeout=CONNECT_SECONDS)
+        try:
+            await connection.execute(f"CREATE DATABASE {_name(address.path.lstrip('/'))}")
+        finally:
+            await connection.close()
+        return await asyncpg.connect(admin_url, timeout=CONNECT_SECONDS)
+
+
+async def _prepare_service(connection: asyncpg.Connection, service: str, url: str) -> None:
+    address = urlsplit(url)
+    role, schema = _name(unquote(address.username or service)), _name(service)
+    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", unquote(address.username or service))
+    if not known:
+        await connection.execute(f"CREATE ROLE {role} LOGIN")
+    # No statement with a parameter: these are commands, which take none.
+    await connection.execute(f"ALTER ROLE {role} PASSWORD {_text(unquote(address.password or ''))}")
+    await connection.execute(f"ALTER ROLE {role} SET search_path = {schema}")
+    # An administrator who is no superuser may give a schema only to a role that he belongs to.
+    await connection.execute(f"GRANT {role} TO CURRENT_USER")
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}")
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def main() -> None:
+    """`python -m darkroom.migration`: every address from the environment."""
+    urls = {service: os.environ[f"{service.upper()}_DATABASE_URL"] for service in SERVICES}
+    asyncio.run(migrate(os.environ["DATABASE_URL"], urls))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The contracts as documents that other languages read. Pure: what is written depends on the contracts alone."""

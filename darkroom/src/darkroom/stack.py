@@ -1,0 +1,110 @@
+"""Where the parts of a stack are: the one that runs on this machine, or the one that the environment names."""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+SERVICES = ("gateway", "generator", "storage", "ledger")
+"""Also their database schemas, roles and prefixes of their variables."""
+STACK_FILE = "stack.json"
+LOCK_FILE = "lock"
+
+
+class NoStackError(Exception):
+    """Nothing tells where a part of the stack is; the message says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Addresses, and the secrets that go with them; empty where nobody named them."""
+
+    data: Path
+    running: bool
+    """Whether `darkroom up` runs on this data directory now."""
+    known: dict[str, Any] = field(repr=False, default_factory=dict)
+
+    @classmethod
+    def find(cls, data: Path) -> Self:
+        """The running local stack, and what the environment says where there is none.
+
+        A local stack that runs comes first: somebody else's DATABASE_URL in the shell must not be taken for it.
+        """
+        written = read_stack_file(data)
+        running = is_running(data)
+        known = written if running else {**written, **_environment()}
+        return cls(data, running, known)
+
+    def address(self, name: str) -> str:
+        """`url`, `nats_url`, `database_url` (the administrator's), `simulator_url`, `media_url`, `user_id` or a secret.
+
+        Raises:
+            NoStackError: nobody named it.
+        """
+        value = self.known.get(name)
+        if not value:
+            variable = _VARIABLES.get(name, name.upper())
+            raise NoStackError(
+                f"No stack runs in {self.data}, and {variable} is not set. "
+                f"Start one with 'darkroom up', name its folder with --data, or set {variable}."
+            )
+        return str(value)
+
+    def optional(self, name: str) -> str | None:
+        value = self.known.get(name)
+        return str(value) if value else None
+
+    def storage_environment(self) -> dict[str, str] | None:
+        """What tells storage where its objects are; None where neither a local stack nor the environment says it."""
+        if self.running:
+            return dict(self.known["storage_environment"])
+        return dict(os.environ) if any(os.environ.get(name) for name in _STORES) else None
+
+
+_STORES = ("MEDIA_STORAGE_BACKEND", "MEDIA_ROOT", "AWS_S3_BUCKET")
+_VARIABLES = {
+    "url": "GATEWAY_URL",
+    "nats_url": "NATS_URL",
+    "database_url": "DATABASE_URL",
+    "simulator_url": "SIMULATOR_URL",
+    "media_url": "PUBLIC_MEDIA_URL",
+    "jwt_secret": "SUPABASE_JWT_SECRET",
+    "token": "DARKROOM_TOKEN",
+    **{f"{service}_database_url": f"{service.upper()}_DATABASE_URL" for service in SERVICES},
+}
+
+
+def is_running(data: Path) -> bool:
+    """Whether a supervisor holds the lock of this data directory."""
+    try:
+        with (data / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_stack_file(data: Path) -> dict[str, Any]:
+    """What the last `darkroom up` wrote; empty where there is nothing readable."""
+    try:
+        known = json.loads((data / STACK_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def write_private(path: Path, document: dict[str, Any]) -> None:
+    """Replaces a file that only its owner may read, in one step."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(document, indent=2) + "\n")
+    draft.replace(path)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, variable in _VARIABLES.items() if (value := os.environ.get(variable))}

@@ -1,0 +1,144 @@
+"""What each process of a local stack is told. Pure: from the plan and the operator's own environment.
+
+The operator's variables win, except for where the supervisor's own servers are. A variable reaches only
+the service that it is meant for: no key of a provider enters the gateway.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from darkroom.embedded.ports import LOOPBACK
+from darkroom.stack import SERVICES
+
+PROVIDER_KEYS = ("ARK_API_KEY", "OPENAI_API_KEY")
+SIMULATOR_KEY = "sk-sim"
+_ONLY_FOR = {
+    "ARK_": {"generator"},
+    "OPENAI_": {"generator"},
+    "STABILITY_": {"generator"},
+    "FAL_": {"generator"},
+    "ELEVENLABS_": {"generator"},
+    "ANTHROPIC_": {"generator"},
+    "GOOGLE_": {"generator"},
+    "GEMINI_": {"generator"},
+    "RUNWAY": {"generator"},
+    "S3_": {"storage"},
+    "AWS_": {"storage"},
+    "MEDIA_ROOT": {"storage"},
+    "MEDIA_STORAGE_": {"storage"},
+    "MEDIA_": {"gateway", "storage"},
+    "SUPABASE_": {"gateway"},
+    "STRIPE_": {"ledger"},
+    "DEFAULT_USER_CREDITS": {"ledger"},
+    **{f"{service.upper()}_": {service} for service in SERVICES},
+}
+"""The first prefix that fits decides; a variable that none fits reaches everybody."""
+_NOBODY = ("DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
+
+Environment = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """An S3 server and who we are there."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the supervisor has decided on."""
+
+    data: Path
+    ports: Mapping[str, int]
+    nats_url: str
+    database_urls: Mapping[str, str]
+    jwt_secret: str
+    simulator: bool
+    s3: S3Access | None = None
+
+    def url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self.ports[name]}"
+
+
+def needs_simulator(operator: Mapping[str, str]) -> bool:
+    """Without a key of any provider there is nobody else to draw."""
+    return not any(operator.get(key) for key in PROVIDER_KEYS)
+
+
+def service_environment(service: str, plan: Plan, operator: Mapping[str, str]) -> Environment:
+    """The whole environment of one service."""
+    given = {name: value for name, value in operator.items() if _concerns(name, service)}
+    return _defaults(service, plan, given) | given | _fixed(service, plan, given)
+
+
+def helper_environment(operator: Mapping[str, str], **extra: str) -> Environment:
+    """The whole environment of a process that is no service: nobody's keys, and `extra`."""
+    return {name: value for name, value in operator.items() if _concerns(name, None)} | extra
+
+
+def _concerns(name: str, service: str | None) -> bool:
+    if name in _NOBODY:
+        return False
+    for prefix, services in _ONLY_FOR.items():
+        if name.startswith(prefix):
+            return service in services
+    return True
+
+
+def _defaults(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
+    """What the operator may decide otherwise."""
+    defaults = {f"{service.upper()}_HOST": LOOPBACK}
+    match service:
+        case "gateway":
+            defaults |= {
+                "SUPABASE_JWT_SECRET": plan.jwt_secret,
+                "PUBLIC_URL": plan.url("gateway"),
+                "PUBLIC_MEDIA_URL": plan.url("storage"),
+                "GATEWAY_LOCAL_MODE": str(_is_loopback(given.get("GATEWAY_HOST", LOOPBACK))).lower(),
+            }
+        case "storage":
+            defaults |= {"MEDIA_STORAGE_BACKEND": "local", "MEDIA_ROOT": str(plan.data / "media")}
+    return defaults
+
+
+def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
+    """Where the supervisor's own parts are: what the operator's shell says is about others."""
+    prefix = service.upper()
+    fixed = {
+        "NATS_URL": plan.nats_url,
+        f"{prefix}_DATABASE_URL": plan.database_urls[service],
+        f"{prefix}_PORT": str(plan.ports[service]),
+    }
+    if service == "storage" and plan.s3 is not None:
+        fixed |= {
+            "MEDIA_STORAGE_BACKEND": "s3",
+            "S3_ENDPOINT": plan.s3.endpoint,
+            "AWS_S3_BUCKET": plan.s3.bucket,
+            "AWS_ACCESS_KEY_ID": plan.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": plan.s3.secret_key,
+        }
+    if plan.simulator and service == "generator":
+        fixed |= {
+            **dict.fromkeys(PROVIDER_KEYS, SIMULATOR_KEY),
+            "ARK_BASE_URL": f"{plan.url('simulator')}/ark/api/v3",
+            "OPENAI_BASE_URL": f"{plan.url('simulator')}/openai/v1",
+        }
+    if plan.simulator and service in {"generator", "storage"}:
+        # The one private address that they may call: the pictures come from there.
+        simulator = f"{LOOPBACK}:{plan.ports['simulator']}"
+        own = given.get("OUTBOUND_ALLOW")
+        fixed["OUTBOUND_ALLOW"] = f"{own},{simulator}" if own else simulator
+    return fixed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

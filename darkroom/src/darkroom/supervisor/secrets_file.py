@@ -1,0 +1,23 @@
+"""The random secrets of a local stack: made once, readable by their owner only, kept for the next start."""
+
+import json
+import secrets
+from pathlib import Path
+
+from darkroom.stack import SERVICES, write_private
+
+_BYTES = 32
+NAMES = ("jwt_secret", *(f"{service}_password" for service in SERVICES))
+
+
+def keep_secrets(data: Path) -> dict[str, str]:
+    """The secrets of this data directory; what is missing is made."""
+    path = data / "secrets.json"
+    try:
+        kept: dict[str, str] = json.loads(path.read_text())
+    except FileNotFoundError:
+        kept = {}
+    missing = {name: secrets.token_urlsafe(_BYTES) for name in NAMES if name not in kept}
+    if missing:
+        write_private(path, kept | missing)
+    return kept | missing

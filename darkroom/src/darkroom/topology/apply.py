@@ -1,0 +1,124 @@
+"""Creates what is missing and corrects what differs. Never deletes: a stream holds accepted work."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from nats.aio.client import Client
+
+from contracts.topology import CLAIMS_BUCKET, CLAIMS_MAX_AGE_SECONDS, CONSUMERS, RECENT_SECONDS, STREAMS, Consumer
+from darkroom.jetstream import RefusedError, ask
+
+_NANOSECONDS = 1_000_000_000
+_WHERE_IT_STARTS = {"deliver_policy", "opt_start_time"}
+"""Fixed when a consumer is made."""
+_UNSET_UNLESS_WANTED = ("republish", "discard_new_per_subject", "no_ack", "sealed")
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to one stream or consumer. `reason` says why it was refused."""
+
+    noun: Literal["stream", "consumer"]
+    name: str
+    done: Literal["created", "updated", "refused"]
+    reason: str = ""
+
+
+async def apply(client: Client, replicas: int = 1) -> list[Change]:
+    """Makes the server's streams and consumers what the contracts say; empty where they are already.
+
+    Raises:
+        nats.errors.Error: the server does not answer; what was done so far stays.
+    """
+    changes = []
+    for wanted in stream_configs(replicas):
+        change = await _settle_stream(client, wanted)
+        if change is not None:
+            changes.append(change)
+    for consumer in CONSUMERS:
+        change = await _settle_consumer(client, consumer, replicas)
+        if change is not None:
+            changes.append(change)
+    return changes
+
+
+def stream_configs(replicas: int = 1) -> Iterator[Config]:
+    """Every stream's settings; the claims first, so that whoever finds its consumer finds them as well."""
+    yield claims_config(replicas)
+    for stream in STREAMS:
+        yield stream.config(replicas)
+
+
+def claims_config(replicas: int = 1) -> Config:
+    """The Object Store bucket of claims: by its specification a stream named `OBJ_<bucket>`."""
+    return {
+        "name": f"OBJ_{CLAIMS_BUCKET}",
+        "subjects": [f"$O.{CLAIMS_BUCKET}.C.>", f"$O.{CLAIMS_BUCKET}.M.>"],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_age": CLAIMS_MAX_AGE_SECONDS * _NANOSECONDS,
+        "max_bytes": -1,
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+    }
+
+
+def new_consumer_config(consumer: Consumer, replicas: int, now: datetime) -> Config:
+    """A consumer that does not exist yet: `recent` ones start a little back, `all` ones at the beginning."""
+    config = consumer.config(replicas)
+    if consumer.replay == "recent":
+        start = now - timedelta(seconds=RECENT_SECONDS)
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": start.isoformat().replace("+00:00", "Z")}
+    return config
+
+
+def differs(wanted: Config, actual: Config) -> bool:
+    """Whether a setting is not as wanted. The server leaves out what is empty, and adds settings of its own."""
+    keys = [*wanted, *(key for key in _UNSET_UNLESS_WANTED if key not in wanted)]
+    return any((wanted.get(key) or None) != (actual.get(key) or None) for key in keys)
+
+
+async def _settle_stream(client: Client, wanted: Config) -> Change | None:
+    name = wanted["name"]
+    try:
+        actual = (await ask(client, f"STREAM.INFO.{name}"))["config"]
+    except RefusedError as refused:
+        if not refused.absent:
+            return Change("stream", name, "refused", str(refused))
+        return await _attempt(client, f"STREAM.CREATE.{name}", wanted, Change("stream", name, "created"))
+    if not differs(wanted, actual):
+        return None
+    return await _attempt(client, f"STREAM.UPDATE.{name}", wanted, Change("stream", name, "updated"))
+
+
+async def _settle_consumer(client: Client, consumer: Consumer, replicas: int) -> Change | None:
+    stream, name = consumer.stream, consumer.durable
+    subject = f"CONSUMER.CREATE.{stream}.{name}"
+    try:
+        actual = (await ask(client, f"CONSUMER.INFO.{stream}.{name}"))["config"]
+    except RefusedError as refused:
+        if not refused.absent:
+            return Change("consumer", name, "refused", str(refused))
+        config = new_consumer_config(consumer, replicas, datetime.now(UTC))
+        question = {"stream_name": stream, "config": config, "action": "create"}
+        return await _attempt(client, subject, question, Change("consumer", name, "created"))
+    wanted = {key: value for key, value in consumer.config(replicas).items() if key not in _WHERE_IT_STARTS}
+    if not differs(wanted, actual):
+        return None
+    config = wanted | {key: actual[key] for key in _WHERE_IT_STARTS if key in actual}
+    question = {"stream_name": stream, "config": config, "action": "update"}
+    return await _attempt(client, subject, question, Change("consumer", name, "updated"))
+
+
+async def _attempt(client: Client, subject: str, question: Config, change: Change) -> Change:
+    try:
+        await ask(client, subject, question)
+    except RefusedError as refused:
+        return Change(change.noun, change.name, "refused", str(refused))
+    return change

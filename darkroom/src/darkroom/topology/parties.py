@@ -1,0 +1,58 @@
+"""Who says what: the one thing about the conversation that the contracts' data does not hold."""
+
+from contracts.topology import CONSUMERS, STREAMS
+
+PUBLISHERS: dict[str, tuple[str, ...]] = {
+    "generation.requested.{kind}.{lane}.{generation_id}": ("gateway",),
+    "generation.funded.{kind}.{lane}.{generation_id}": ("ledger",),
+    "generation.rendered.{kind}.{lane}.{generation_id}": ("generator",),
+    "generation.outcome.{generation_id}": ("gateway", "generator", "storage", "ledger"),
+    "credits.granted.{user_id}": ("ledger",),
+    "notification.{user_id}.{status}": ("gateway",),
+}
+
+
+def stream_of(subject: str) -> str | None:
+    """The stream that keeps what is said on a subject; parameters such as `{kind}` stand for any token."""
+    for stream in STREAMS:
+        if any(covers(pattern, subject) for pattern in stream.subjects):
+            return stream.name
+    return None
+
+
+def consumers_of(channel: str) -> list[str]:
+    """The durables that hear what is said on a channel."""
+    return [
+        consumer.durable
+        for consumer in CONSUMERS
+        if any(overlap(subject, as_pattern(channel)) for subject in consumer.filter_subjects)
+    ]
+
+
+def as_pattern(channel: str) -> str:
+    """`a.{b}.c` as NATS writes it: `a.*.c`."""
+    return ".".join("*" if token.startswith("{") else token for token in channel.split("."))
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Whether everything that `subject` stands for lies in `pattern`; both may have wildcards."""
+    wide, narrow = pattern.split("."), as_pattern(subject).split(".")
+    for index, part in enumerate(wide):
+        if part == ">":
+            return len(narrow) > index
+        if index >= len(narrow) or narrow[index] == ">" or part not in ("*", narrow[index]):
+            return False
+    return len(wide) == len(narrow)
+
+
+def overlap(first: str, second: str) -> bool:
+    """Whether some subject lies in both patterns."""
+    ours, theirs = first.split("."), second.split(".")
+    for index in range(max(len(ours), len(theirs))):
+        if index >= len(ours) or index >= len(theirs):
+            return False
+        if ">" in (ours[index], theirs[index]):
+            return True
+        if "*" not in (ours[index], theirs[index]) and ours[index] != theirs[index]:
+            return False
+    return True

@@ -1,0 +1,240 @@
+"""Every check of the auditor finds the defect that it is for (design.md §3): each is planted here, by SQL."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.connected
+
+_ANOTHER_SOURCE = """jsonb_set(outcome::jsonb, '{source}', '"another"')"""
+_NEXT_ATTEMPT = """
+    INSERT INTO generator.attempts (id, generation_id, item, number, first_index, count, state, provider, process,
+        fence, ended_at) SELECT gen_random_uuid(), generation_id, item, 2, first_index, count, '%s', provider, process,
+        fence, now() FROM generator.attempts WHERE id = '{completed_attempt}'
+"""
+_NEW_TRANSACTION = """
+    INSERT INTO ledger.transactions (key, type) VALUES ('refund:{completed}', 'capture');
+    INSERT INTO ledger.postings SELECT max(id), 'revenue', '{user}', 1 FROM ledger.transactions;
+    INSERT INTO ledger.postings SELECT max(id), 'available', '{user}', -1 FROM ledger.transactions
+"""
+
+
+def _of(key: str, purse: str, change: str) -> str:
+    """Changes one posting."""
+    return f"""
+        UPDATE ledger.postings SET {change} FROM ledger.transactions t
+        WHERE t.id = transaction_id AND t.key = '{key}' AND purse = '{purse}'
+    """
+
+
+def _account(change: str) -> str:
+    return f"UPDATE ledger.accounts SET {change} WHERE user_id = '{{user}}'"
+
+
+def _slots(change: str) -> str:
+    return f"UPDATE gateway.slots SET {change} WHERE user_id = '{{user}}'"
+
+
+def _asset(change: str) -> str:
+    return f"UPDATE storage.assets SET {change} WHERE owner_id = '{{user}}'"
+
+
+PLANTED = {
+    # 1: a row is a promise
+    "unfinished past its deadline": (
+        "unfinished",
+        "UPDATE gateway.generations SET deadline_at = now() - interval '11 minutes' WHERE id = '{unfinished}'",
+    ),
+    # 2.7: fairness
+    "a slot that was never given back": ("slots leak", _slots("taken = 2")),
+    "a slot that was given back twice": ("slots leak", "DELETE FROM gateway.slots WHERE user_id = '{user}'"),
+    "somebody counted as waiting who is not": (
+        "slots leak",
+        _slots("waiting = 1"),
+    ),
+    # 3: every service closes the id
+    "work that goes on after the outcome": (
+        "still worked on",
+        """UPDATE generator.work SET state = 'open', outcome = NULL, deadline_at = now() - interval '1 hour'
+           WHERE generation_id = '{failed}'""",
+    ),
+    # 4: one outcome, decided by the log
+    "a list that shows another status": (
+        "status differs",
+        "UPDATE gateway.generations SET status = 'failed' WHERE id = '{completed}'",
+    ),
+    "the outcome of another generation": (
+        "status differs",
+        """UPDATE gateway.generations g SET outcome = other.outcome, status = 'failed'
+           FROM gateway.generations other WHERE other.id = '{failed}' AND g.id = '{completed}'""",
+    ),
+    "a gateway that told something else than the log": (
+        "outcome differs",
+        f"UPDATE gateway.generations SET outcome = {_ANOTHER_SOURCE} WHERE id = '{{failed}}'",
+    ),
+    "a ledger that applied something else than the log": (
+        "outcome differs",
+        f"UPDATE ledger.holds SET outcome = {_ANOTHER_SOURCE}::json WHERE generation_id = '{{failed}}'",
+    ),
+    "a generator that applied something else than the log": (
+        "outcome differs",
+        f"UPDATE generator.work SET outcome = {_ANOTHER_SOURCE} WHERE generation_id = '{{failed}}'",
+    ),
+    "a storage that applied something else than the log": (
+        "outcome differs",
+        f"UPDATE storage.generations SET outcome = {_ANOTHER_SOURCE} WHERE generation_id = '{{failed}}'",
+    ),
+    # 6: a hold ends once, by an outcome, and captures what was delivered
+    "a hold that outlives its outcome": (
+        "hold not ended",
+        """UPDATE ledger.holds SET state = 'open', closed_at = NULL, outcome = NULL, outcome_id = NULL
+           WHERE generation_id = '{failed}'""",
+    ),
+    "completed without a hold": ("hold not ended", "DELETE FROM ledger.holds WHERE generation_id = '{completed}'"),
+    "a dispute that nobody settles": (
+        "hold not ended",
+        "UPDATE ledger.holds SET disputed_at = now() - interval '1 hour' WHERE generation_id = '{failed}'",
+    ),
+    "charged for what was not delivered": (
+        "charged wrongly",
+        "UPDATE ledger.holds SET captured = 2 * {price} WHERE generation_id = '{completed}'",
+    ),
+    "charged nothing for what was delivered": (
+        "charged wrongly",
+        "UPDATE ledger.holds SET captured = 0, state = 'released' WHERE generation_id = '{completed}'",
+    ),
+    "charged for a failure": (
+        "charged wrongly",
+        "UPDATE ledger.holds SET captured = {price}, state = 'captured' WHERE generation_id = '{failed}'",
+    ),
+    "captured more than was quoted": (
+        "charged wrongly",
+        """ALTER TABLE ledger.holds DROP CONSTRAINT ck_holds_captured;
+           UPDATE ledger.holds SET captured = 3 * {price} WHERE generation_id = '{completed}'""",
+    ),
+    "held more than was quoted": (
+        "charged wrongly",
+        "UPDATE ledger.holds SET amount = 5 * {price} WHERE generation_id = '{completed}'",
+    ),
+    "a capture that was not posted": ("charged wrongly", _of("settle:{completed}", "revenue", "amount = 1")),
+    "a hold that was not posted back": ("charged wrongly", _of("settle:{failed}", "held", "amount = -1")),
+    "a hold that was ended twice": ("charged wrongly", _NEW_TRANSACTION),
+    # 6, 10: money adds up
+    "a transaction that is not balanced": ("not balanced", _of("hold:{failed}", "held", "amount = amount + 1")),
+    "a transaction without postings": (
+        "not balanced",
+        "INSERT INTO ledger.transactions (key, type) VALUES ('grant:{user}', 'grant')",
+    ),
+    "available credits from nowhere": (
+        "balance differs",
+        _account("available = available + 1"),
+    ),
+    "held credits from nowhere": (
+        "balance differs",
+        _account("held = held + 1"),
+    ),
+    "used credits from nowhere": (
+        "balance differs",
+        _account("used = used + 1"),
+    ),
+    "a negative balance": (
+        "balance differs",
+        """ALTER TABLE ledger.accounts DROP CONSTRAINT ck_accounts_available;
+           UPDATE ledger.accounts SET available = -1 WHERE user_id = '{user}'""",
+    ),
+    "postings of nobody's account": ("balance differs", "DELETE FROM ledger.accounts WHERE user_id = '{user}'"),
+    "a hold that no posting backs": (
+        "balance differs",
+        "UPDATE ledger.holds SET amount = 1 WHERE generation_id = '{unfinished}'",
+    ),
+    # 7: a provider is paid once per attempt
+    "two attempts of one submission that delivered": ("paid twice", _NEXT_ATTEMPT % "rendered"),
+    "an unknown attempt repeated against the model's policy": (
+        "paid twice",
+        f"UPDATE generator.models SET unknown_policy = 'fail'; {_NEXT_ATTEMPT % 'unknown'}",
+    ),
+    "an attempt that nobody ended": (
+        "attempt open",
+        "UPDATE generator.attempts SET state = 'intent', ended_at = NULL WHERE id = '{failed_attempt}'",
+    ),
+    "a call whose attempt nobody wrote": ("calls", "DELETE FROM generator.attempts WHERE id = '{failed_attempt}'"),
+    "more billed than the attempt asked for": (
+        "calls",
+        "UPDATE generator.attempts SET count = 0 WHERE id = '{completed_attempt}'",
+    ),
+    "an attempt that delivered without a call": (
+        "calls",
+        """INSERT INTO generator.attempts (id, generation_id, item, number, first_index, count, state, provider,
+               process, fence, created_at, ended_at)
+           SELECT gen_random_uuid(), generation_id, 1, 1, 1, 1, 'rendered', provider, process, fence, created_at,
+               now() - interval '1 minute' FROM generator.attempts WHERE id = '{completed_attempt}'""",
+    ),
+    # 8: completed means that we own the bytes
+    "an asset without a row": ("asset not stored", "DELETE FROM storage.assets WHERE owner_id = '{user}'"),
+    "an asset that is still being written": (
+        "asset not stored",
+        _asset("state = 'writing'"),
+    ),
+    "an asset with another hash": (
+        "asset not stored",
+        _asset("sha256 = repeat('0', 64)"),
+    ),
+    "an asset of another generation": (
+        "asset not stored",
+        _asset("generation_id = '{failed}'"),
+    ),
+    "completed without anything": (
+        "asset not stored",
+        "UPDATE gateway.generations SET outcome = jsonb_set(outcome, '{data,assets}', '[]') WHERE id = '{completed}'",
+    ),
+    "an asset that a lost race left behind": (
+        "left behind",
+        """INSERT INTO storage.assets (id, generation_id, index, owner_id, token, state, mime_type, size_bytes, sha256)
+           SELECT gen_random_uuid(), '{failed}', 0, owner_id, 'another', state, mime_type, size_bytes, sha256
+           FROM storage.assets WHERE owner_id = '{user}'""",
+    ),
+    "an object that is gone": (
+        "object differs",
+        _asset("owner_id = gen_random_uuid()"),
+    ),
+    "an object of another size": (
+        "object differs",
+        _asset("size_bytes = 1"),
+    ),
+    "a variant that is gone": (
+        "object differs",
+        """INSERT INTO storage.variants SELECT id, 'thumbnail', 'stored', 1, repeat('0', 64) FROM storage.assets
+           WHERE owner_id = '{user}'""",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def found(worlds: Any) -> dict[str, list[Any]]:
+    """What one audit finds of each defect: every defect has a user of its own, and one user's world stays whole."""
+    world = await worlds(len(PLANTED) + 1)
+    for (_, sql), trio in zip(PLANTED.values(), world.trios, strict=False):
+        await world.plant(sql, trio)
+    wrong = [finding for finding in await world.audit() if finding.severity == "wrong"]
+    of = [{value for name, value in trio.names.items() if name != "price"} for trio in world.trios]
+    return {
+        name: [finding for finding in wrong if any(word in finding.about + finding.words for word in words)]
+        for name, words in zip([*PLANTED, "nothing"], of, strict=True)
+    }
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+async def test_a_planted_defect_is_found(found: dict[str, list[Any]], planted: str) -> None:
+    check, _ = PLANTED[planted]
+    assert check in {finding.check for finding in found[planted]}, found[planted]
+
+
+async def test_nothing_is_found_of_those_whose_world_is_whole(found: dict[str, list[Any]]) -> None:
+    assert found["nothing"] == []
+
+
+def test_every_check_has_a_defect_planted_for_it() -> None:
+    from darkroom.audit.audit import CHECKS
+
+    listed_only = 1  # corrections
+    assert len({check for check, _ in PLANTED.values()}) == len(CHECKS) - listed_only

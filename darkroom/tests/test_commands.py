@@ -1,0 +1,118 @@
+"""Every command says in words what is wrong, ends with 1, and starts quickly."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import jwt
+import pytest
+from typer.testing import CliRunner
+
+from darkroom.main import app
+from darkroom.tokens import make_token
+
+USER = UUID("00000000-0000-4000-8000-00000000d0d0")
+SECRET = "a secret of at least thirty-two bytes"
+runner = CliRunner(
+    env=dict.fromkeys(("NATS_URL", "DATABASE_URL", "GATEWAY_URL", "SIMULATOR_URL", "SUPABASE_JWT_SECRET"), None)
+)
+
+
+def test_a_token_names_its_user_as_supabase_does() -> None:
+    claims = jwt.decode(
+        make_token(SECRET, USER, 2, "http://127.0.0.1/auth/v1"),
+        SECRET,
+        algorithms=["HS256"],
+        audience="authenticated",
+        issuer="http://127.0.0.1/auth/v1",
+    )
+    assert claims["sub"] == str(USER)
+    assert claims["role"] == "authenticated"
+    assert claims["exp"] - claims["iat"] == 2 * 3600
+    assert abs(claims["iat"] - time.time()) < 5
+    assert "email" not in claims
+
+
+def test_a_token_of_another_secret_is_none() -> None:
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(make_token("x" * 32, USER, 1, "i"), SECRET, algorithms=["HS256"], audience="authenticated")
+
+
+def test_the_command_prints_the_token_alone() -> None:
+    command = [sys.executable, "-m", "darkroom", "token", "--user", str(USER), "--hours", "1", "--data", "/nowhere"]
+    environment = {**os.environ, "SUPABASE_JWT_SECRET": SECRET}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.count("\n") == 1
+    assert jwt.decode(run.stdout.strip(), SECRET, algorithms=["HS256"], audience="authenticated")["sub"] == str(USER)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["token", "--user", str(USER)], "SUPABASE_JWT_SECRET is not set"),
+        (["generate", "a lighthouse"], "GATEWAY_URL is not set"),
+        (["grant", "--user", str(USER), "--credits", "1"], "NATS_URL is not set"),
+        (["topology"], "NATS_URL is not set"),
+        (["dead", "list"], "NATS_URL is not set"),
+        (["migrate"], "DATABASE_URL is not set"),
+        (["grant", "--user", str(USER), "--credits", "-1"], "not more than nothing"),
+        (["grant", "--user", str(USER), "--credits", "0.00001"], "not an amount of credits"),
+        (["grant", "--user", str(USER), "--credits", "many"], "not an amount of credits"),
+    ],
+)
+def test_what_is_missing_is_named(words: list[str], expected: str, tmp_path: Path) -> None:
+    ended = runner.invoke(app, [*words, "--data", str(tmp_path)])
+    assert ended.exit_code == 1
+    assert expected in ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_an_audit_without_a_database_is_no_clean_audit(tmp_path: Path) -> None:
+    assert runner.invoke(app, ["audit", "--data", str(tmp_path)]).exit_code == 2
+    away = runner.invoke(
+        app, ["audit", "--data", str(tmp_path)], env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    )
+    assert away.exit_code == 2
+    assert "could not be made" in away.output
+
+
+def test_a_gateway_that_is_away_is_named(tmp_path: Path) -> None:
+    away = runner.invoke(
+        app, ["generate", "x", "--data", str(tmp_path), "-o", str(tmp_path)], env={"GATEWAY_URL": "http://127.0.0.1:1"}
+    )
+    assert away.exit_code == 1
+    assert "http://127.0.0.1:1 does not answer" in away.output
+
+
+def test_nobody_knows_whether_a_grant_without_an_answer_was_given(tmp_path: Path) -> None:
+    """The same grant can be asked for again: it is given once."""
+    grant = str(uuid4())
+    words = ["grant", "--user", str(USER), "--credits", "1", "--grant-id", grant, "--data", str(tmp_path)]
+    away = runner.invoke(app, words, env={"NATS_URL": "nats://127.0.0.1:1"})
+    assert away.exit_code == 1
+    assert f"--grant-id {grant}" in away.output
+
+
+HEAVY = {"aiohttp", "alembic", "asyncpg", "fastapi", "faststream", "nats", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["token", "--user", str(USER), "--data", "/nowhere"]])
+def test_a_command_loads_only_what_it_needs(arguments: list[str]) -> None:
+    code = f"""
+import sys
+sys.argv = ["darkroom", *{arguments!r}]
+from darkroom.main import app
+try:
+    app()
+finally:
+    sys.stderr.write(",".join(sorted({{name.partition(".")[0] for name in sys.modules}} & {HEAVY!r})))
+"""
+    environment = {**os.environ, "SUPABASE_JWT_SECRET": SECRET}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (run.returncode, run.stderr) == (0, "")

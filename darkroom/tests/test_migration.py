@@ -1,0 +1,131 @@
+"""Each service has its own role and schema, made and brought up to date without harm when repeated (design.md §5)."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from darkroom.embedded import PostgresServer
+from darkroom.migration import migrate, service_urls
+from darkroom.stack import SERVICES
+from darkroom.supervisor.migrated import is_migrated, remember
+
+pytestmark = pytest.mark.connected
+
+PASSWORDS = {service: f"{service}'s secret"[:12] for service in SERVICES}
+ENCODED = {service: password.replace("'", "%27") for service, password in PASSWORDS.items()}
+
+
+@pytest.fixture(scope="module")
+async def admin_url(make_database: Callable[[str], str]) -> str:
+    url = make_database("migration")
+    await migrate(url, service_urls(url, ENCODED))
+    return url
+
+
+async def test_every_service_works_in_its_own_schema(admin_url: str) -> None:
+    for service, url in service_urls(admin_url, ENCODED).items():
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("SELECT current_schema()") == service
+        assert await connection.fetchval("SELECT version_num FROM alembic_version")
+        for other in SERVICES:
+            if other != service:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.fetchval(f"SELECT version_num FROM {other}.alembic_version")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("CREATE TABLE public.mine ()")
+        await connection.close()
+
+
+async def test_migrating_again_changes_nothing(admin_url: str) -> None:
+    connection = await asyncpg.connect(admin_url)
+    await connection.execute("INSERT INTO ledger.accounts (user_id) VALUES (gen_random_uuid())")
+    tables = "SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_class WHERE relkind = 'r'"
+    before = await connection.fetchval(tables)
+    await migrate(admin_url, service_urls(admin_url, ENCODED))
+    assert await connection.fetchval(tables) == before
+    assert await connection.fetchval("SELECT count(*) FROM ledger.accounts") == 1
+    await connection.close()
+
+
+async def test_two_at_once_do_not_disturb_each_other(make_database: Callable[[str], str]) -> None:
+    url = make_database("migrated_twice")
+    await asyncio.gather(*(migrate(url, service_urls(url, ENCODED)) for _ in range(2)))
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT count(*) FROM ledger.alembic_version") == 1
+    await connection.close()
+
+
+async def test_a_missing_database_is_made(admin_url: str, make_database: Callable[[str], str]) -> None:
+    gone = make_database("made_by_migration")
+    name = urlsplit(gone).path.lstrip("/")
+    connection = await asyncpg.connect(admin_url)
+    await connection.execute(f'DROP DATABASE "{name}"')
+    await migrate(gone, service_urls(gone, ENCODED))
+    assert await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name)
+    await connection.close()
+
+
+async def test_an_administrator_need_not_be_a_superuser(admin_url: str, make_database: Callable[[str], str]) -> None:
+    """Managed databases give nobody a superuser."""
+    url = make_database("managed")
+    connection = await asyncpg.connect(url)
+    role, name = f"admin_{os.getpid()}", urlsplit(url).path.lstrip("/")
+    await connection.execute(f"CREATE ROLE {role} LOGIN CREATEROLE PASSWORD 'x'")
+    await connection.execute(f'ALTER DATABASE "{name}" OWNER TO {role}')
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        # The roles of the other tests are the superuser's: this administrator makes its own.
+        services = {service: f"postgresql://{service}_{os.getpid()}:secret@{host}/{name}" for service in SERVICES}
+        await migrate(f"postgresql://{role}:x@{host}/{name}", services)
+        assert await connection.fetchval("SELECT count(*) FROM gateway.alembic_version") == 1
+    finally:
+        await connection.execute("DROP SCHEMA gateway, generator, storage, ledger CASCADE")
+        await connection.execute(f'ALTER DATABASE "{name}" OWNER TO CURRENT_USER')
+        for service in SERVICES:
+            await connection.execute(f"DROP ROLE IF EXISTS {service}_{os.getpid()}")
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        await connection.close()
+
+
+def test_the_command_takes_its_addresses_from_the_environment(admin_url: str) -> None:
+    urls = {f"{service.upper()}_DATABASE_URL": url for service, url in service_urls(admin_url, ENCODED).items()}
+    command = [sys.executable, "-m", "darkroom", "migrate", "--data", "/nowhere"]
+    run = subprocess.run(
+        command, env={**os.environ, "DATABASE_URL": admin_url, **urls}, capture_output=True, check=False, timeout=60
+    )
+    assert (run.returncode, run.stderr) == (0, b"")
+    run = subprocess.run(
+        command, env={**os.environ, "DATABASE_URL": admin_url}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 1
+    assert "GATEWAY_DATABASE_URL is not set" in run.stderr
+
+
+async def test_a_start_with_nothing_to_migrate_knows_it(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path)
+    server.start()
+    try:
+        url = server.admin_url
+        urls = service_urls(url, ENCODED)
+        note = tmp_path / "migrated.json"
+        assert not is_migrated(url, urls, note)
+        await migrate(url, urls)
+        assert not is_migrated(url, urls, note)
+        remember(url, urls, note)
+        assert is_migrated(url, urls, note)
+        assert not is_migrated(url, service_urls(url, {**ENCODED, "ledger": "new"}), note), "passwords count"
+        connection = await asyncpg.connect(url)
+        await connection.execute("UPDATE ledger.alembic_version SET version_num = '0000'")
+        assert not is_migrated(url, urls, note), "the database counts"
+        await connection.execute("DROP TABLE storage.alembic_version")
+        assert not is_migrated(url, urls, note)
+        await connection.close()
+    finally:
+        server.stop()

@@ -1,0 +1,254 @@
+"""What `darkroom up` decides, keeps alive and leaves behind. That it runs the whole stack is shown in tests/whole."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from darkroom.embedded import Process, free_port
+from darkroom.embedded.process import minimal_environment
+from darkroom.stack import LOCK_FILE, SERVICES, STACK_FILE, NoStackError, Stack, write_private
+from darkroom.supervisor.children import Child, Program
+from darkroom.supervisor.environments import Plan, S3Access, needs_simulator, service_environment
+from darkroom.supervisor.leftovers import end_leftovers
+from darkroom.supervisor.ports import choose_ports
+from darkroom.supervisor.secrets_file import keep_secrets
+from darkroom.supervisor.supervisor import DEVELOPMENT_USER
+
+SECRETS = {
+    "ARK_API_KEY": "ark-secret",
+    "OPENAI_API_KEY": "openai-secret",
+    "AWS_SECRET_ACCESS_KEY": "aws-secret",
+    "MEDIA_SIGNING_KEY": "media-secret",
+    "SUPABASE_JWT_SECRET": "jwt-secret",
+    "STRIPE_SECRET_KEY": "stripe-secret",
+    "GENERATOR_KEY": "generator-secret",
+    "DATABASE_URL": "admin-secret",
+}
+MAY_KNOW = {
+    "gateway": {"MEDIA_SIGNING_KEY", "SUPABASE_JWT_SECRET"},
+    "generator": {"ARK_API_KEY", "OPENAI_API_KEY", "GENERATOR_KEY"},
+    "storage": {"AWS_SECRET_ACCESS_KEY", "MEDIA_SIGNING_KEY"},
+    "ledger": {"STRIPE_SECRET_KEY"},
+}
+PLAN = Plan(
+    data=Path("/data"),
+    ports={"gateway": 1, "generator": 2, "storage": 3, "ledger": 4, "simulator": 5},
+    nats_url="nats://127.0.0.1:6",
+    database_urls={service: f"postgresql://{service}@127.0.0.1:7/darkroom" for service in SERVICES},
+    jwt_secret="made",
+    simulator=True,
+)
+
+
+# -- environments -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_secret_reaches_only_the_service_that_uses_it(service: str) -> None:
+    """design.md §3.11; the administrator's database is nobody's."""
+    environment = service_environment(service, replace(PLAN, simulator=False), SECRETS)
+    assert {name for name in SECRETS if environment.get(name) == SECRETS[name]} == MAY_KNOW[service]
+    others = [url for other, url in PLAN.database_urls.items() if other != service]
+    assert not set(others) & set(environment.values())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_is_told_where_things_are(service: str) -> None:
+    environment = service_environment(service, PLAN, {"PATH": "/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+    assert environment["NATS_URL"] == PLAN.nats_url
+    assert environment[f"{service.upper()}_DATABASE_URL"] == PLAN.database_urls[service]
+    assert environment[f"{service.upper()}_PORT"] == str(PLAN.ports[service])
+    assert environment[f"{service.upper()}_HOST"] == "127.0.0.1"
+    assert environment["PATH"] == "/bin"
+    assert "PYTHONDONTWRITEBYTECODE" not in environment, "the second start would compile everything again"
+
+
+def test_the_operator_decides_except_where_the_supervisors_own_servers_are() -> None:
+    operator = {
+        "SUPABASE_JWT_SECRET": "theirs",
+        "PUBLIC_URL": "https://darkroom.example",
+        "GATEWAY_SWEEP_EVERY_SECONDS": "1",
+        "NATS_URL": "nats://elsewhere",
+        "GATEWAY_DATABASE_URL": "postgresql://elsewhere",
+        "AWS_ACCESS_KEY_ID": "of another project",
+    }
+    gateway = service_environment("gateway", PLAN, operator)
+    assert gateway["SUPABASE_JWT_SECRET"] == "theirs"
+    assert gateway["PUBLIC_URL"] == "https://darkroom.example"
+    assert gateway["GATEWAY_SWEEP_EVERY_SECONDS"] == "1"
+    assert gateway["NATS_URL"] == PLAN.nats_url
+    assert gateway["GATEWAY_DATABASE_URL"] == PLAN.database_urls["gateway"]
+    assert "GATEWAY_SWEEP_EVERY_SECONDS" not in service_environment("ledger", PLAN, operator)
+    s3 = replace(PLAN, s3=S3Access("http://127.0.0.1:8", "media", "ours", "secret"))
+    assert service_environment("storage", s3, operator)["AWS_ACCESS_KEY_ID"] == "ours"
+    assert service_environment("storage", s3, operator)["MEDIA_STORAGE_BACKEND"] == "s3"
+    assert service_environment("storage", PLAN, operator)["MEDIA_STORAGE_BACKEND"] == "local"
+
+
+def test_the_simulator_plays_the_providers_only_where_there_is_no_key() -> None:
+    assert needs_simulator({})
+    assert needs_simulator({"ARK_API_KEY": ""})
+    assert not needs_simulator({"OPENAI_API_KEY": "sk-real"})
+    told = service_environment("generator", PLAN, {"ARK_API_KEY": "", "OUTBOUND_ALLOW": "10.0.0.1:80"})
+    assert told["ARK_API_KEY"] == told["OPENAI_API_KEY"] == "sk-sim"
+    assert told["ARK_BASE_URL"] == "http://127.0.0.1:5/ark/api/v3"
+    assert told["OPENAI_BASE_URL"] == "http://127.0.0.1:5/openai/v1"
+    assert told["OUTBOUND_ALLOW"] == "10.0.0.1:80,127.0.0.1:5"
+    assert "OUTBOUND_ALLOW" not in service_environment("gateway", PLAN, {})
+    real = service_environment("generator", replace(PLAN, simulator=False), {"ARK_API_KEY": "real"})
+    assert real["ARK_API_KEY"] == "real"
+    assert "OPENAI_API_KEY" not in real
+    assert "OUTBOUND_ALLOW" not in real
+
+
+def test_nobody_but_this_machine_acts_without_a_token() -> None:
+    assert service_environment("gateway", PLAN, {})["GATEWAY_LOCAL_MODE"] == "true"
+    assert service_environment("gateway", PLAN, {"GATEWAY_HOST": "0.0.0.0"})["GATEWAY_LOCAL_MODE"] == "false"
+
+
+def test_the_development_user_is_the_gateways() -> None:
+    from gateway.identity import DEVELOPMENT_USER as THEIRS
+
+    assert DEVELOPMENT_USER == THEIRS
+
+
+# -- ports, secrets, files ----------------------------------------------------------------------------------------
+
+
+def test_ports_survive_a_restart_where_they_are_free() -> None:
+    former = {"gateway": free_port(), "ledger": free_port()}
+    with socket.create_server(("127.0.0.1", former["ledger"])):
+        chosen = choose_ports(["gateway", "ledger", "s3"], {}, former)
+        assert chosen["gateway"] == former["gateway"]
+        assert chosen["ledger"] != former["ledger"]
+        assert len(set(chosen.values())) == 3
+        asked = choose_ports(["gateway"], {"gateway": chosen["s3"]}, former)
+        assert asked == {"gateway": chosen["s3"]}
+        with pytest.raises(OSError, match=f"port {former['ledger']}.*ledger"):
+            choose_ports(["ledger"], {"ledger": former["ledger"]}, {})
+
+
+def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
+    secrets = keep_secrets(tmp_path)
+    assert keep_secrets(tmp_path) == secrets
+    assert len(set(secrets.values())) == len(secrets)
+    assert min(map(len, secrets.values())) >= 40
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_a_running_stack_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else `darkroom migrate` could reach whatever database the shell happens to name."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody-elses")
+    monkeypatch.delenv("NATS_URL", raising=False)
+    write_private(tmp_path / STACK_FILE, {"database_url": "postgresql://ours", "nats_url": "nats://ours"})
+    assert stat.S_IMODE((tmp_path / STACK_FILE).stat().st_mode) == 0o600
+    with (tmp_path / LOCK_FILE).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stack = Stack.find(tmp_path)
+        assert stack.running
+        assert stack.address("database_url") == "postgresql://ours"
+    stopped = Stack.find(tmp_path)
+    assert not stopped.running
+    assert stopped.address("database_url") == "postgresql://somebody-elses"
+    assert "ours" not in repr(stopped)
+    with pytest.raises(NoStackError, match="GATEWAY_URL is not set"):
+        Stack.find(tmp_path / "nothing").address("url")
+
+
+# -- processes ----------------------------------------------------------------------------------------------------
+
+
+def python(data: Path, code: str, name: str = "child") -> Program:
+    return Program(name, [sys.executable, "-c", code], data=data, environment=minimal_environment())
+
+
+@pytest.fixture
+def stopping() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.02)
+
+
+def test_a_child_that_dies_is_started_again_until_the_stack_stops(tmp_path: Path, stopping: threading.Event) -> None:
+    said: list[str] = []
+    restarted: list[float] = []
+    child = Child(
+        "child",
+        python(tmp_path, "import time; time.sleep(60)"),
+        stopping=stopping,
+        say=said.append,
+        restarted=lambda: restarted.append(time.monotonic()),
+    )
+    child.start()
+    first = child.pid
+    killed_at = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: len(restarted) == 1)
+    assert 0.5 <= restarted[0] - killed_at < 2
+    assert child.pid != first
+    assert said == ["child ended with status -9 and is started again"]
+
+    stopping.set()
+    child.stop()
+    time.sleep(1)
+    child.end()
+    assert not child.server.process.running
+    assert len(restarted) == 1, "what is stopped stays stopped"
+
+
+def test_a_child_that_keeps_dying_is_started_less_and_less_often(tmp_path: Path, stopping: threading.Event) -> None:
+    restarted: list[float] = []
+    child = Child(
+        "child",
+        python(tmp_path, "raise SystemExit(3)"),
+        stopping=stopping,
+        say=lambda _: None,
+        restarted=lambda: restarted.append(time.monotonic()),
+    )
+    child.start()
+    wait_until(lambda: len(restarted) == 3)
+    pauses = [later - earlier for earlier, later in pairwise(restarted)]
+    assert pauses[0] >= 1.0
+    assert pauses[1] >= 2.0
+    child.end()
+
+
+def test_what_a_killed_supervisor_left_is_ended_and_strangers_are_not(tmp_path: Path) -> None:
+    orphan = Process("orphan", ["sleep", "60"], log_path=tmp_path / "a.log", env=minimal_environment())
+    orphan.start()
+    time.sleep(0.05)
+    written = tmp_path / STACK_FILE
+    written.write_text(json.dumps({}))
+    os.utime(written, (time.time() - 5, time.time() - 5))
+    former = {"pids": {"orphan": orphan.pid, "gone": 2**22 - 1}}
+    end_leftovers(former, written)
+    assert psutil.pid_exists(orphan.pid), "younger than the file: it only has the same number"
+
+    os.utime(written)
+    reaper = threading.Thread(target=lambda: wait_until(lambda: not orphan.running, 20))
+    reaper.start()
+    began = time.monotonic()
+    end_leftovers(former, written, end_seconds=1)
+    reaper.join()
+    assert not orphan.running
+    assert 1 <= time.monotonic() - began < 5, "given time to end by itself, then ended"
