@@ -1,0 +1,71 @@
+"""The main job, as a client sees it: one request, held open until the picture is stored."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import aiohttp
+
+TIMEOUT_SECONDS = 60
+PROMPTS = ("A beautiful sunset over mountains", "A quiet harbour at night", "A forest path in autumn")
+
+
+class Client:
+    """Sends synchronous image requests of many users."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, model: str, size: str, users: int = 50) -> None:
+        self._session = session
+        self._url = f"{url}/api/images/generate"
+        self._model, self._size = model, size
+        self._users: Sequence[UUID] = [uuid4() for _ in range(users)]
+        self._sent = 0
+
+    async def once(self) -> float:
+        """Seconds from the request to the stored, answered picture."""
+        self._sent += 1
+        body = {
+            "prompt": PROMPTS[self._sent % len(PROMPTS)],
+            "model": self._model,
+            "size": self._size,
+            "userId": str(self._users[self._sent % len(self._users)]),
+        }
+        began = time.perf_counter()
+        async with self._session.post(self._url, json=body) as answer:
+            made = await answer.json()
+            if answer.status != 200 or not made["images"][0]["bucketUrl"]:
+                raise RuntimeError(f"{answer.status}: {made}")
+        return time.perf_counter() - began
+
+    async def one_by_one(self, requests: int) -> list[float]:
+        return [await self.once() for _ in range(requests)]
+
+    async def open_loop(self, requests: int, per_second: float) -> list[float]:
+        """Sent by the clock, so that a stall delays nobody's start and hides nowhere."""
+        began = time.perf_counter()
+
+        async def at(number: int) -> float:
+            due = began + number / per_second
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await self.once()
+            return time.perf_counter() - due
+
+        return list(await asyncio.gather(*map(at, range(requests))))
+
+    async def sustained(self, requests: int, at_once: int) -> float:
+        """Generations per second with so many in flight."""
+        left = iter(range(requests))
+
+        async def worker() -> None:
+            for _ in left:
+                await self.once()
+
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+        return requests / (time.perf_counter() - began)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which the share of all lies; milliseconds from seconds."""
+    ordered = sorted(values)
+    return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]

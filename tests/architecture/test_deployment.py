@@ -1,0 +1,203 @@
+"""What runs in containers is what the repository says: images, compose file, settings and secrets agree."""
+
+import re
+import subprocess
+from dataclasses import astuple
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from darkroom.environment_example import SERVICES, Variable, environment_example, sections
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: container for name, container in CONTAINERS.items() if "build" in container}
+JOBS = {"migrate", "operator"}
+"""They end; whether they did well is their exit status."""
+PUBLISHED = {"gateway", "storage"}
+SECRET = re.compile(r"PASSWORD|SECRET|_KEY\b|_KEY$|TOKEN|DATABASE_URL")
+REFERENCE = re.compile(r"\$\{(\w+)(?::?([-?+])([^${}]*))?\}")
+BASELINE = {
+    **{f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1/c" for service in SERVICES},
+    **dict.fromkeys(("AWS_S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "given"),
+}
+
+
+def targets() -> dict[str, str]:
+    """Stage → its instructions."""
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    return {stage.split("\n", 1)[0].split(" AS ")[1]: stage for stage in stages}
+
+
+def lineage(target: str) -> list[str]:
+    """The instructions of a stage and of those that it is made from."""
+    stage = targets()[target]
+    parent = stage.split(" ", 1)[0]
+    return [*(lineage(parent) if parent in targets() else []), stage]
+
+
+def read_by(service: str) -> list[Variable]:
+    return [variable for section in sections() if service in section.services for variable in section.variables]
+
+
+def test_the_example_of_an_environment_is_true() -> None:
+    assert (ROOT / ".env.example").read_text() == environment_example(), (
+        "write it anew: python -m darkroom.environment_example > .env.example"
+    )
+
+
+@pytest.mark.parametrize(
+    ("service", "variable"),
+    [(service, variable) for service in SERVICES for variable in read_by(service)],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_a_variable_reaches_the_setting_that_it_is_named_after(
+    service: str, variable: Variable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in chain.from_iterable(read_by(each) for each in SERVICES):
+        monkeypatch.delenv(other.name, raising=False)
+    for name, value in BASELINE.items():
+        monkeypatch.setenv(name, value)
+    before = SERVICES[service].from_environment()
+    monkeypatch.setenv(variable.name, another_value(variable))
+    after = SERVICES[service].from_environment()
+    assert astuple(before) != astuple(after)
+
+
+def another_value(variable: Variable) -> str:
+    if variable.default in {"true", "false"}:
+        return "false" if variable.default == "true" else "true"
+    if variable.name == "MEDIA_STORAGE_BACKEND":
+        return "local"
+    try:
+        return str(int(float(variable.default or "")) + 1)
+    except ValueError:
+        return "postgresql://d:e@127.0.0.1/f"
+
+
+def test_every_image_that_is_run_can_be_built() -> None:
+    assert {container["build"]["target"] for container in OURS.values()} <= set(targets())
+    assert set(SERVICES) <= set(OURS)
+    for name, container in OURS.items():
+        assert (ROOT / container["build"]["dockerfile"]).is_file()
+        assert container["image"] == f"darkroom/{container['build']['target']}", name
+
+
+@pytest.mark.parametrize("target", sorted({container["build"]["target"] for container in OURS.values()}))
+def test_an_image_runs_as_nobody_and_holds_no_tools(target: str) -> None:
+    instructions = "\n".join(lineage(target))
+    users = re.findall(r"^USER (\d+)", instructions, re.MULTILINE)
+    assert users, "no numeric user: Kubernetes cannot see that it is not root"
+    assert int(users[-1]) > 10000
+    assert not re.search(r"apt-get|\bgcc\b|build-essential|pip install|ADD |HEALTHCHECK", instructions)
+    assert re.search(r'^ENTRYPOINT \["', instructions, re.MULTILINE)
+
+
+def test_base_images_are_pinned_by_a_tag() -> None:
+    outside = {stage.split(" ", 1)[0] for stage in targets().values()} - set(targets())
+    images = outside | {container["image"] for container in CONTAINERS.values() if "build" not in container}
+    assert all(re.search(r":[\w.-]*\d", image) for image in images), images
+
+
+def test_a_build_installs_only_what_the_lock_has_hashes_for() -> None:
+    assert "--require-hashes" in DOCKERFILE
+    assert len(re.findall(r"pip (?:download|wheel|install|--python)", DOCKERFILE)) == 3
+    for command in re.findall(r"pip (?:wheel|--python)[^\n]*", DOCKERFILE):
+        assert "--no-index" in command
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_has_what_it_needs_and_nothing_else(name: str) -> None:
+    container = CONTAINERS[name]
+    assert container["read_only"] is True
+    assert container["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in container["security_opt"]
+    assert re.fullmatch(r"\d+m", container["mem_limit"])
+    assert container["pids_limit"] > 0
+    assert "restart" in container
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc"} & set(container)
+    assert container["networks"]
+    if name not in JOBS:
+        assert container["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+
+
+def test_nothing_but_the_two_front_doors_is_published_and_that_on_loopback() -> None:
+    assert {name for name, container in CONTAINERS.items() if "ports" in container} == PUBLISHED
+    for name in PUBLISHED:
+        assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in CONTAINERS[name]["ports"])
+    assert {name for name, network in COMPOSE["networks"].items() if not network.get("internal")} == {"outside"}
+
+
+def test_what_keeps_data_keeps_it_in_a_named_volume() -> None:
+    for name in ("nats", "postgres", "s3"):
+        mounts = {mount.split(":")[0] for mount in CONTAINERS[name]["volumes"]}
+        assert mounts & set(COMPOSE["volumes"]), name
+
+
+def test_services_start_when_what_they_need_is_there() -> None:
+    for service in SERVICES:
+        needs = CONTAINERS[service]["depends_on"]
+        assert needs["migrate"] == {"condition": "service_completed_successfully"}
+    assert CONTAINERS["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    for container in CONTAINERS.values():
+        assert set(container.get("depends_on", {})) <= set(CONTAINERS)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_can_be_told_all_that_its_service_reads(service: str) -> None:
+    """What .env.example names has to arrive, or an operator sets it in vain."""
+    image = "\n".join(lineage(service))
+    told = set(CONTAINERS[service]["environment"]) | set(re.findall(r"(\w+)=", image))
+    # Files on a read-only root, and a mode for loopback alone, are not for containers.
+    missing = {variable.name for variable in read_by(service)} - told - {"MEDIA_ROOT", "GATEWAY_LOCAL_MODE"}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_is_told_nothing_that_its_service_does_not_read(service: str) -> None:
+    """No key of a provider enters the gateway, and no service another one's password."""
+    assert set(CONTAINERS[service]["environment"]) <= {variable.name for variable in read_by(service)}
+
+
+def test_no_secret_stands_in_the_compose_file() -> None:
+    for name, container in CONTAINERS.items():
+        for variable, value in container.get("environment", {}).items():
+            if SECRET.search(variable) and value is not None:
+                assert REFERENCE.search(value), f"{name}: {variable}"
+                assert not re.search(r"://\w+:[^$@]", value), f"{name}: {variable}"
+                assert all(mark == "?" for _, mark, _ in REFERENCE.findall(value)), f"{name}: {variable}"
+    secrets = {v.name for service in SERVICES for v in read_by(service) if SecretStr in (v.annotation, *args(v))}
+    assert all(SECRET.search(secret) for secret in secrets)
+
+
+def args(variable: Variable) -> tuple[Any, ...]:
+    return tuple(getattr(variable.annotation, "__args__", ()))
+
+
+def test_the_generated_environment_has_all_that_compose_asks_for() -> None:
+    script = ROOT / "deploy" / "environment.sh"
+    first, second = (subprocess.run(["sh", script], capture_output=True, check=True, text=True) for _ in range(2))
+    assert first.stdout != second.stdout
+    given = dict(re.findall(r"^(\w+)=(.*)$", first.stdout, re.MULTILINE))
+    asked = {name for name, mark, _ in REFERENCE.findall((ROOT / "docker-compose.yml").read_text()) if mark == "?"}
+    assert asked <= set(given)
+    for name in asked - {"AWS_ACCESS_KEY_ID"}:
+        assert len(given[name]) >= 48, name
+    assert len({given[name] for name in asked}) == len(asked)
+
+
+def test_what_enters_a_build_is_named() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "**" in ignored
+    allowed = {line[1:] for line in ignored if line.startswith("!")}
+    assert allowed == {"requirements.lock"} | {
+        f"{package}/{part}"
+        for package in ("contracts", "runtime", "simulator", "darkroom", *(f"services/{name}" for name in SERVICES))
+        for part in ("pyproject.toml", "src")
+    }

@@ -1,0 +1,185 @@
+"""The main job on real input: a request becomes a stored, paid-for picture."""
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from tests.whole.conftest import Darkroom, User
+
+pytestmark = pytest.mark.whole
+
+
+async def test_a_request_becomes_a_stored_and_paid_for_picture(new_user: Callable[[], User]) -> None:
+    user = new_user()
+    accepted = await user.make("A beautiful sunset over mountains")
+    assert accepted["quote"] == 1
+    made = await user.ended(accepted["id"])
+    assert made["status"] == "completed"
+    assert made["cost"] == 1
+    assert made["error"] is None
+    (asset,) = made["assets"]
+    content, headers = await user.download(asset["url"])
+    assert hashlib.sha256(content).hexdigest() == asset["sha256"]
+    assert headers["Content-Type"] == asset["mime_type"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+        assert picture.size == (asset["width"], asset["height"]) == (512, 512)
+    for name, longest in (("medium", 512), ("thumbnail", 256)):
+        small, headers = await user.download(asset["variants"][name])
+        assert headers["Content-Type"] == "image/webp"
+        with Image.open(io.BytesIO(small)) as variant:
+            assert max(variant.size) == longest
+    assert await user.credits() == {"available": 9, "held": 0, "used": 1}
+
+
+async def test_the_command_line_leaves_a_picture_that_opens(darkroom: Darkroom, tmp_path: Path) -> None:
+    done = await asyncio.to_thread(
+        darkroom.command, "generate", "A beautiful sunset over mountains", "-o", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (picture,) = tmp_path.iterdir()
+    with Image.open(picture) as opened:
+        opened.load()
+    assert "credit" in done.stdout
+
+
+@pytest.mark.parametrize("model", ["seedream-3-0-t2i-250415", "gpt-image-1-mini", "dall-e-2"])
+async def test_results_arrive_as_an_address_and_as_bytes(new_user: Callable[[], User], model: str) -> None:
+    user = new_user()
+    size = "1024x1024" if model.startswith("gpt") else "512x512"
+    made = await user.ended((await user.make("A quiet harbour at night", model=model, size=size))["id"])
+    assert made["status"] == "completed", made
+    content, _ = await user.download(made["assets"][0]["url"])
+    Image.open(io.BytesIO(content)).load()
+
+
+async def test_only_what_is_delivered_is_paid_for(new_user: Callable[[], User]) -> None:
+    """3 of 4 images: captured 3, released 1."""
+    user = new_user()
+    made = await user.ended((await user.make(f"Four boats {uuid4()} [[sim:fail-every=4]]", count=4))["id"])
+    assert made["status"] == "completed"
+    assert made["quote"] == 4
+    assert len(made["assets"]) == 3
+    assert made["cost"] == 3
+    assert await user.credits() == {"available": 7, "held": 0, "used": 3}
+
+
+@pytest.mark.parametrize(
+    ("marker", "code"), [("moderated", "content_policy"), ("401", "provider_unauthorized"), ("empty-200", None)]
+)
+async def test_a_failure_costs_nothing_and_says_why(
+    new_user: Callable[[], User], marker: str, code: str | None
+) -> None:
+    user = new_user()
+    made = await user.ended((await user.make(f"Nothing {uuid4()} [[sim:{marker}]]"))["id"])
+    assert made["status"] == "failed"
+    assert made["cost"] == 0
+    assert made["error"]["message"]
+    assert code is None or made["error"]["code"] == code
+    assert await user.credits() == {"available": 10, "held": 0, "used": 0}
+
+
+async def test_exactly_ten_of_fifty_parallel_requests_on_ten_credits_are_funded(new_user: Callable[[], User]) -> None:
+    user = new_user()
+    body = {"kind": "image", "prompt": "One of fifty", "size": "512x512"}
+    answers = await asyncio.gather(*(user.call("POST", "/v1/generations", json=body) for _ in range(50)))
+    accepted = [answer for status, answer, _ in answers if status == 202]
+    refused = [answer for status, answer, _ in answers if status == 402]
+    assert len(accepted) + len(refused) == 50
+    ended = await asyncio.gather(*(user.ended(generation["id"], 60) for generation in accepted))
+    statuses = [generation["status"] for generation in ended]
+    assert statuses.count("completed") == 10
+    assert statuses.count("declined") == len(accepted) - 10
+    assert await user.credits() == {"available": 0, "held": 0, "used": 10}
+    status, problem, _ = await user.call("POST", "/v1/generations", json=body)
+    assert status == 402
+    assert (problem["required"], problem["available"]) == (1, 0)
+
+
+async def test_a_cancelled_generation_is_not_paid_for(new_user: Callable[[], User]) -> None:
+    user = new_user()
+    accepted = await user.make(f"Slow {uuid4()} [[sim:latency=5]]")
+    await asyncio.sleep(0.3)
+    status, cancelled, _ = await user.call("POST", f"/v1/generations/{accepted['id']}/cancel")
+    assert (status, cancelled["status"]) == (200, "cancelled")
+    await asyncio.sleep(0.3)
+    assert await user.credits() == {"available": 10, "held": 0, "used": 0}
+    assert (await user.ended(accepted["id"]))["status"] == "cancelled"
+
+
+async def test_progress_is_seen_live(
+    darkroom: Darkroom, new_user: Callable[[], User], session: aiohttp.ClientSession
+) -> None:
+    user = new_user()
+    accepted = await user.make(f"Live {uuid4()} [[sim:latency=1]]")
+    events: list[tuple[str, Any]] = []
+    address = f"{darkroom.url}/v1/generations/{accepted['id']}/events"
+    async with session.get(address, headers={"Authorization": f"Bearer {darkroom.token(user.id)}"}) as stream:
+        name = ""
+        async for line in stream.content:
+            text = line.decode().strip()
+            if text.startswith("event:"):
+                name = text.removeprefix("event:").strip()
+            elif text.startswith("data:"):
+                events.append((name, json.loads(text.removeprefix("data:"))))
+    assert events[0][0] == "generation"
+    assert any(name == "progress" and data["percent"] > 0 for name, data in events)
+    assert events[-1][0] == "outcome"
+    assert events[-1][1]["status"] == "completed"
+
+
+async def test_the_modelark_frontend_gets_its_picture(darkroom: Darkroom, session: aiohttp.ClientSession) -> None:
+    """The seed's own body, held open; the client sends no token."""
+    body = {
+        "prompt": "A beautiful sunset over mountains",
+        "model": "seedream-3-0-t2i-250415",
+        "size": "1024x1024",
+        "userId": str(uuid4()),
+        "watermark": False,
+    }
+    async with session.post(f"{darkroom.url}/api/images/generate", json=body) as answer:
+        made = await answer.json()
+        assert answer.status == 200, made
+    (image,) = made["images"]
+    assert set(image) == {"id", "url", "bucketUrl", "size"}
+    assert image["url"] != image["bucketUrl"]
+    async with session.get(image["bucketUrl"]) as answer:
+        with Image.open(io.BytesIO(await answer.read())) as picture:
+            assert picture.size == (1024, 1024)
+
+
+async def test_one_generation_can_be_followed_through_every_service(
+    darkroom: Darkroom, new_user: Callable[[], User]
+) -> None:
+    """The generation's id, and the trace that began at the edge, stand on the lines of all four services."""
+    user = new_user()
+    trace_id = uuid4().hex
+    status, accepted, _ = await user.call(
+        "POST",
+        "/v1/generations",
+        json={"kind": "image", "prompt": "Followed", "size": "512x512"},
+        headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"},
+    )
+    assert status == 202
+    await user.ended(accepted["id"])
+    await asyncio.sleep(0.3)
+    for service in ("gateway", "ledger", "generator", "storage"):
+        lines = (darkroom.data / "logs" / f"{service}.log").read_text().splitlines()
+        about = [json.loads(line) for line in lines if accepted["id"] in line and line.startswith("{")]
+        assert about, service
+        assert any(line.get("trace_id") == trace_id for line in about), service
+
+
+def test_zz_the_auditor_finds_nothing(darkroom: Darkroom) -> None:
+    """After everything above; the name keeps it last."""
+    darkroom.audit()
