@@ -5,11 +5,12 @@ asynchronous connection costs three times the CPU of a statement (docs/adr/0005)
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import asyncpg
 from sqlalchemy import ClauseElement, MetaData, exc, text
@@ -18,6 +19,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from runtime.health import is_transient
 from runtime.settings import DatabaseSettings
 
 POOL_WAIT_SECONDS = 2.0
@@ -25,8 +27,12 @@ STATEMENT_TIMEOUT_SECONDS = 10
 IDLE_IN_TRANSACTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 5
 COMPILED_STATEMENTS = 512
+MOST_TOGETHER = 64
+"""Calls that share one statement."""
 MIGRATION_LOCK = 0x6461726B
 _dialect: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 NAMING_CONVENTION = {
     "ix": "ix_%(column_0_label)s",
@@ -201,6 +207,54 @@ def _as_sqlalchemy(query: str) -> Iterator[None]:
         raise exc.InterfaceError(query, None, error, connection_invalidated=True) from error
 
 
+class Together(Generic[Item, Result]):
+    """Calls made while one is under way share the next: one round trip and one commit for all of them.
+
+    `run` takes the items and returns a result for each, in their order; every item stands for itself alone. Where
+    nothing else is under way a call runs at once. One that cannot be carried out fails alone.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
+        self._run = run
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Result:
+        """Raises what `run` raises for this item."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, result))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="statements together")
+        return await result
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                taken = [self._waiting.popleft() for _ in range(min(MOST_TOGETHER, len(self._waiting)))]
+                await self._carry_out([call for call in taken if not call[1].done()])
+        finally:
+            self._task = None
+
+    async def _carry_out(self, calls: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        if not calls:
+            return
+        try:
+            results = await self._run([item for item, _ in calls])
+            answered = list(zip(calls, results, strict=True))
+        except Exception as error:
+            if len(calls) == 1 or is_transient(error):
+                for _, result in calls:
+                    if not result.done():
+                        result.set_exception(error)
+                return
+            for call in calls:
+                await self._carry_out([call])
+        else:
+            for (_, result), value in answered:
+                if not result.done():
+                    result.set_result(value)
+
+
 async def migrate(database_url: str, migrations: Path) -> None:
     """Brings a service's schema to its newest revision, under a lock, as the service's own role."""
     engine = create_async_engine(
@@ -230,6 +284,8 @@ def _server_settings(service: str) -> dict[str, str]:
     return {
         "application_name": service,
         "jit": "off",
+        # Every statement of ours finds its rows by an index, whatever its values are: it is planned once.
+        "plan_cache_mode": "force_generic_plan",
         "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
     }

@@ -84,3 +84,28 @@ async def test_a_lost_race_for_the_last_credits_is_declined(client: Client, play
 async def test_the_ledger_is_asked_about_the_tokens_user(client: Client, players: Players) -> None:
     await asyncio.gather(*(client.accepted() for _ in range(3)))
     assert len([question for question in players.asked if question.user_id == client.user_id]) == 3
+
+
+async def test_where_there_is_plenty_the_ledger_is_not_asked_again(
+    client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what it named may be spent on its word, and for a few seconds; then it is asked anew."""
+
+    def asked() -> int:
+        return len([question for question in players.asked if question.user_id == client.user_id])
+
+    players.available[client.user_id] = 80_000
+    for _ in range(4):
+        await client.accepted()
+    assert asked() == 1
+    players.available[client.user_id] = 0
+    assert (await client.create()).status == 402
+    assert asked() == 2
+
+    players.available[client.user_id] = 80_000
+    await client.accepted()
+    await client.accepted()
+    assert asked() == 3
+    monkeypatch.setattr("gateway.funds.PLENTY_SECONDS", 0.0)
+    players.available[client.user_id] = 0
+    assert (await client.create()).status == 402

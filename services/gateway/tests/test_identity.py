@@ -1,5 +1,6 @@
 """Who asks (B17, B18, B20, B21; API1, API2): only a token that the issuer signed for a user names that user."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -150,6 +151,17 @@ async def test_a_service_may_act_for_another_user(client_of: MakeClient, postgre
     assert answer.status == 200
     owner = await postgres.fetchval("SELECT user_id FROM generations WHERE id = $1", UUID(answer.json["promptId"]))
     assert owner == user
+
+
+async def test_a_token_that_was_believed_is_not_believed_for_longer_than_it_lives(
+    client_of: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.identity.LEEWAY_SECONDS", 0)
+    client = client_of(bearer=token(USER, exp=int(time.time()) + 2))
+    assert (await client.get("/v1/generations")).status == 200
+    assert (await client.get("/v1/generations")).status == 200
+    await asyncio.sleep(2.1)
+    assert (await client.get("/v1/generations")).status == 401
 
 
 async def test_a_service_key_alone_is_nobody(client_of: MakeClient) -> None:

@@ -275,6 +275,6 @@ async def test_an_intent_of_our_own_that_was_never_sent_is_not_unknown(process, 
     request = ask(model=DEAR)
     model = await process.catalog.find(request)
     first = process.generator._first(request, model)
-    assert await process.work.claim(request, None, first, "openai", 1.0) is not None
+    assert await process.work.claim(request, None, first) is not None
     await process.generate(request)
     assert await process.attempts(request) == [(0, 1, "rendered", None)] and len(simulator.calls(request)) == 1

@@ -19,17 +19,17 @@ from sqlalchemy.exc import DBAPIError
 
 from contracts.facts import CONTENT_TYPE, Ending, Kind, Lane, Outcome, Requested, Verdict
 from contracts.ids import keyed_generation_id, new_generation_id
-from contracts.money import Quote, in_credits
-from contracts.questions import LEDGER_AFFORDABLE, Affordability, Affordable, CatalogModel
+from contracts.money import Quote
+from contracts.questions import CatalogModel
 from contracts.topology import outcome_subject, requested_subject
 from gateway import records
+from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
 from gateway.records import Generation
 from gateway.refusals import (
     IdempotencyMismatch,
-    InsufficientCredits,
     Invalid,
     InvalidKey,
     NotFound,
@@ -42,7 +42,6 @@ from runtime.broker import connected, publish, publish_unique
 from runtime.database import Database
 from runtime.health import is_transient
 
-AFFORDABLE_TIMEOUT_SECONDS = 0.25
 REQUESTED_TIMEOUT_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
@@ -97,6 +96,7 @@ class Commands:
         self._limits = limits
         self._sweeper = sweeper
         self._pace = Pace(limits.requests_per_minute)
+        self._funds = Funds(broker)
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
@@ -116,7 +116,7 @@ class Commands:
         if quote is None:
             raise Invalid(f"The model {model.id} has no price.")
         self._pace.admit(caller.user_id)
-        await self._affordable(caller, quote)
+        await self._funds.check(caller.user_id, quote)
         generation = await self._record(caller, order, model, size, quote, generation_id)
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
@@ -194,8 +194,8 @@ class Commands:
         is_cancelled = outcome.data.verdict is Verdict.CANCELLED
         try:
             async with self._database.statement() as connection:
-                await records.finish(connection, [outcome])
-                final = await records.get(connection, caller.user_id, generation_id)
+                finished = await records.finish(connection, [outcome])
+                final = finished.get(generation_id) or await records.get(connection, caller.user_id, generation_id)
         except Exception as error:
             if is_cancelled and is_transient(error):
                 return generation, True  # it is, and the consumer of outcomes writes it down
@@ -241,25 +241,6 @@ class Commands:
         if existing is not None and existing.body_hash != order.body_hash():
             raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
         return existing
-
-    async def _affordable(self, caller: Caller, quote: Quote) -> None:
-        """Asks the ledger; its silence means: go on, the hold decides."""
-        if not connected(self._broker):
-            return
-        question = Affordable(user_id=caller.user_id, amount=quote.amount)
-        try:
-            answer = await self._broker.connection.request(
-                LEDGER_AFFORDABLE, question.model_dump_json().encode(), timeout=AFFORDABLE_TIMEOUT_SECONDS
-            )
-            heard = Affordability.model_validate_json(answer.data)
-        except (NatsError, TimeoutError, OSError, ValidationError):
-            return
-        if not heard.affordable:
-            required, available = in_credits(quote.amount), in_credits(heard.available)
-            raise InsufficientCredits(
-                f"This costs {required} credits and {available} are available.",
-                details={"required": required, "available": available},
-            )
 
     async def _record(
         self, caller: Caller, order: Order, model: CatalogModel, size: str | None, quote: Quote, generation_id: UUID

@@ -3,7 +3,9 @@
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +25,9 @@ NOBODY = UUID(int=0)
 """Whom a service key names: it may act for others, and has no user of its own."""
 LEEWAY_SECONDS = 10
 MAX_TOKEN_CHARACTERS = 8192
+BELIEVED_SECONDS = 60.0
+"""How long a token that was verified is not verified again, should it live so long."""
+MAX_TOKENS_BELIEVED = 10_000
 JWKS_LIFETIME_SECONDS = 600
 JWKS_PAUSE_SECONDS = 30
 """Between two fetches that an unknown key id may cause."""
@@ -118,6 +123,8 @@ class Identity:
         self._secret = settings.supabase_jwt_secret
         self._issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1" if settings.supabase_url else None
         self._keys = keys
+        self._believed: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
+        """What verified tokens say, by their hash, and until when."""
         self.local_mode = local_mode
 
     async def caller(self, request: Request) -> Caller | None:
@@ -134,11 +141,16 @@ class Identity:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or " " in token or len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated("The Authorization header has to be 'Bearer <token>'.")
+        digest = sha256(token.encode()).digest()
+        until, caller = self._believed.get(digest, (0.0, None))
+        if time.time() < until:
+            return caller
         claims = await self._verify(token)
-        subject, role = claims.get("sub"), str(claims.get("role", "authenticated"))
-        if subject:
-            return Caller(user_of(str(claims.get("iss", "")), str(subject)), role)
-        return Caller(NOBODY, role) if role == SERVICE_ROLE else None
+        caller = _caller_of(claims)
+        self._believed[digest] = (min(time.time() + BELIEVED_SECONDS, int(claims["exp"])), caller)
+        if len(self._believed) > MAX_TOKENS_BELIEVED:
+            self._believed.popitem(last=False)
+        return caller
 
     async def required(self, request: Request) -> Caller:
         """The token's user.
@@ -181,6 +193,13 @@ class Identity:
         if not _is_for_us(claims):
             raise Unauthenticated("The token is for somebody else.")
         return claims
+
+
+def _caller_of(claims: dict[str, Any]) -> Caller | None:
+    subject, role = claims.get("sub"), str(claims.get("role", "authenticated"))
+    if subject:
+        return Caller(user_of(str(claims.get("iss", "")), str(subject)), role)
+    return Caller(NOBODY, role) if role == SERVICE_ROLE else None
 
 
 def _is_for_us(claims: dict[str, Any]) -> bool:

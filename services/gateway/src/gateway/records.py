@@ -195,20 +195,22 @@ async def follow(connection: Connection, moved: Sequence[tuple[UUID, bool]], fir
 
 
 # Aggregated per slot: an UPDATE … FROM applies one source row per target row only.
-_FINISH = text("""
+_FINISH = text(f"""
     WITH done AS (
-        UPDATE generations g SET status = f.status, outcome = f.outcome, completed_at = now()
+        UPDATE generations SET status = ended_status, outcome = ended_outcome, completed_at = now()
         FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:outcomes AS jsonb[]))
-            AS f (id, status, outcome)
-        WHERE g.id = f.id AND g.status IN ('pending', 'processing')
-        RETURNING g.user_id, g.lane, g.published
+            AS ended (ended_id, ended_status, ended_outcome)
+        WHERE id = ended_id AND status IN ('pending', 'processing')
+        RETURNING {COLUMNS}
     ), freed AS (
         SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
             count(*) FILTER (WHERE NOT published) AS waiting
         FROM done GROUP BY user_id, lane
+    ), passed_on AS (
+        UPDATE slots s SET taken = greatest(0, s.taken - f.taken), waiting = greatest(0, s.waiting - f.waiting)
+        FROM freed f WHERE s.user_id = f.user_id AND s.lane = f.lane
     )
-    UPDATE slots s SET taken = greatest(0, s.taken - f.taken), waiting = greatest(0, s.waiting - f.waiting)
-    FROM freed f WHERE s.user_id = f.user_id AND s.lane = f.lane
+    SELECT * FROM done
 """)
 _ENDED = text("""
     SELECT g.id, g.user_id, g.dialect, g.status, g.lane, s.waiting
@@ -226,8 +228,8 @@ class Ended:
     status: str
 
 
-async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> None:
-    """Applies outcomes to the rows that have none; a final row stays as it is."""
+async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> dict[UUID, Generation]:
+    """Applies outcomes to the rows that have none, and returns these; a final row stays as it is."""
     unique = {outcome.data.generation_id: outcome for outcome in reversed(outcomes)}
     unique = dict(sorted(unique.items()))  # two batches that share rows lock them in one order
     values = {
@@ -235,7 +237,7 @@ async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> None:
         "statuses": [outcome.data.verdict.value for outcome in unique.values()],
         "outcomes": [outcome.encode().decode() for outcome in unique.values()],
     }
-    await connection.execute(_FINISH, values)
+    return {row.id: generation_of(row) for row in await connection.execute(_FINISH, values)}
 
 
 async def ended(connection: Connection, generation_ids: Iterable[UUID]) -> tuple[list[Ended], set[tuple[UUID, Lane]]]:

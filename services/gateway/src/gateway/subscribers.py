@@ -15,7 +15,7 @@ from runtime.consumption import Consumers
 from runtime.database import Database
 
 BATCH = 64
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 RENDERED = "darkroom.generation.rendered"
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import structlog
@@ -18,7 +18,7 @@ from gateway import records
 from gateway.identity import Caller
 from gateway.records import Generation
 from runtime.broker import connected
-from runtime.database import Database
+from runtime.database import Database, Together
 from runtime.health import is_transient
 
 LOOK_AGAIN_SECONDS = 1.0
@@ -33,6 +33,7 @@ class Verdicts:
         self._broker = broker
         self._database = database
         self._wait_seconds = wait_seconds
+        self._finish = Together(self._finish_all)
 
     @contextlib.asynccontextmanager
     async def listening(self, generation_id: UUID) -> AsyncIterator[asyncio.Future[Outcome]]:
@@ -68,10 +69,7 @@ class Verdicts:
             pause_seconds = min(LOOK_AGAIN_SECONDS, left)
             await asyncio.wait([heard], timeout=pause_seconds)
             try:
-                async with self._database.statement() as connection:
-                    if heard.done():
-                        await records.finish(connection, [heard.result()])
-                    generation = await records.get(connection, caller.user_id, generation.id) or generation
+                generation = await self._look(caller, generation, heard)
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -79,3 +77,14 @@ class Verdicts:
                 log.warning("wait.row_not_seen", generation_id=str(generation.id), error=type(error).__name__)
                 await asyncio.sleep(pause_seconds)
         return generation
+
+    async def _look(self, caller: Caller, generation: Generation, heard: asyncio.Future[Outcome]) -> Generation:
+        if heard.done() and (finished := await self._finish(heard.result())) is not None:
+            return finished
+        async with self._database.statement() as connection:
+            return await records.get(connection, caller.user_id, generation.id) or generation
+
+    async def _finish_all(self, outcomes: Sequence[Outcome]) -> list[Generation | None]:
+        async with self._database.statement() as connection:
+            finished = await records.finish(connection, outcomes)
+        return [finished.get(outcome.data.generation_id) for outcome in outcomes]

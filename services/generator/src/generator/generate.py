@@ -125,9 +125,7 @@ class Generator:
             first: Sequence[Attempt] = ()
             if isinstance(model, Model):
                 first = self._first(request, model)
-            lease = await self._work.claim(
-                request, traceparent, first, first[0].provider if first else "", LEAST_SECONDS
-            )
+            lease = await self._work.claim(request, traceparent, first)
             if lease is None:
                 await self._say_again(request, traceparent)
                 return

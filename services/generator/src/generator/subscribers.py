@@ -14,7 +14,7 @@ from generator.settings import WorkSettings
 from runtime.consumption import Consumers
 
 BATCH = 64
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 
 

@@ -15,35 +15,39 @@ from pydantic import ValidationError
 from sqlalchemy import TextClause, text
 
 from contracts.facts import Failure, Outcome, Output, Request
-from generator.attempts import Attempt, State
-from runtime.database import Database, Row
+from generator.attempts import LEAST_SECONDS, Attempt, State
+from runtime.database import Database, Row, Together
 
 log = structlog.get_logger()
 
+# Both for several generations at once, locked in the order of their ids, so that two processes never wait in a circle.
 _CLAIM = text("""
     WITH claimed AS (
         INSERT INTO work AS existing
             (generation_id, state, request, deadline_at, traceparent, lease_process, fence, lease_until)
-        VALUES (:generation_id, 'open', CAST(:request AS jsonb), :deadline_at, :traceparent, :process, 1,
-            now() + make_interval(secs => :lease_seconds))
+        SELECT new.generation_id, 'open', CAST(new.request AS jsonb), new.deadline_at, new.traceparent, :process, 1,
+            now() + make_interval(secs => :lease_seconds)
+        FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:requests AS text[]), CAST(:deadlines AS timestamptz[]),
+            CAST(:traceparents AS text[])) AS new (generation_id, request, deadline_at, traceparent)
+        ORDER BY new.generation_id
         ON CONFLICT (generation_id) DO UPDATE SET
             lease_process = excluded.lease_process, fence = existing.fence + 1, lease_until = excluded.lease_until
         WHERE existing.state = 'open' AND existing.not_before <= now()
             AND (existing.lease_until < now() OR existing.lease_process = excluded.lease_process)
-        RETURNING fence, EXTRACT(EPOCH FROM deadline_at - now())::float8 AS remaining_seconds
+        RETURNING generation_id, fence, EXTRACT(EPOCH FROM deadline_at - now())::float8 AS remaining_seconds
     ), begun AS (
         INSERT INTO attempts (id, generation_id, item, number, first_index, count, state, provider, process, fence)
-        SELECT attempt.id, :generation_id, attempt.item, 1, attempt.first_index, attempt.count, 'intent', :provider,
-            :process, 1
-        FROM claimed, unnest(CAST(:ids AS uuid[]), CAST(:items AS int[]), CAST(:first_indexes AS int[]),
-            CAST(:counts AS int[])) AS attempt (id, item, first_index, count)
+        SELECT attempt.id, attempt.generation_id, attempt.item, 1, attempt.first_index, attempt.count, 'intent',
+            attempt.provider, :process, 1
+        FROM claimed JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
+            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]))
+            AS attempt (id, generation_id, item, first_index, count, provider) USING (generation_id)
         WHERE claimed.fence = 1 AND claimed.remaining_seconds > :least_seconds
     )
-    SELECT fence, remaining_seconds FROM claimed
+    SELECT generation_id, fence, remaining_seconds FROM claimed
 """)
 _LOOK = text("""
-    SELECT state, fence, request::text AS request, outcome::text AS outcome, traceparent
-    FROM work WHERE generation_id = :generation_id
+    SELECT state, fence, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
 """)
 _ATTEMPTS = text("""
     SELECT id, item, number, first_index, count AS outputs_count, state, provider, process, result::text AS result,
@@ -51,27 +55,36 @@ _ATTEMPTS = text("""
     FROM attempts WHERE generation_id = :generation_id ORDER BY item, number
 """)
 _SAVE = text("""
-    WITH mine AS (
+    WITH saved AS (
+        SELECT * FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]), CAST(:work_states AS text[]),
+            CAST(:released AS boolean[]), CAST(:pauses_seconds AS float8[]))
+            AS saved (generation_id, fence, state, released, pause_seconds)
+    ), locked AS MATERIALIZED (
+        SELECT generation_id FROM work
+        WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
+    ), mine AS (
         UPDATE work SET
-            state = :state,
-            lease_process = CASE WHEN :release THEN NULL ELSE lease_process END,
-            lease_until = CASE WHEN :release THEN now() ELSE lease_until END,
-            not_before = now() + make_interval(secs => :pause_seconds)
-        WHERE generation_id = :generation_id AND fence = :fence AND state = 'open'
-        RETURNING generation_id
+            state = saved.state,
+            lease_process = CASE WHEN saved.released THEN NULL ELSE lease_process END,
+            lease_until = CASE WHEN saved.released THEN now() ELSE lease_until END,
+            not_before = now() + make_interval(secs => saved.pause_seconds)
+        FROM saved JOIN locked USING (generation_id)
+        WHERE work.generation_id = saved.generation_id AND work.fence = saved.fence AND work.state = 'open'
+        RETURNING work.generation_id, work.fence
     ), ended AS (
         UPDATE attempts SET state = result.state, result = CAST(result.result AS jsonb),
             error = CAST(result.error AS jsonb), ended_at = now()
         FROM mine, unnest(CAST(:ended_ids AS uuid[]), CAST(:states AS text[]), CAST(:results AS text[]),
             CAST(:errors AS text[])) AS result (id, state, result, error)
-        WHERE attempts.id = result.id AND attempts.state = 'intent'
+        WHERE attempts.id = result.id AND attempts.generation_id = mine.generation_id AND attempts.state = 'intent'
     ), begun AS (
         INSERT INTO attempts (id, generation_id, item, number, first_index, count, state, provider, process, fence)
         SELECT attempt.id, mine.generation_id, attempt.item, attempt.number, attempt.first_index, attempt.count,
-            'intent', attempt.provider, :process, :fence
-        FROM mine, unnest(CAST(:ids AS uuid[]), CAST(:items AS int[]), CAST(:numbers AS int[]),
-            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]))
-            AS attempt (id, item, number, first_index, count, provider)
+            'intent', attempt.provider, :process, mine.fence
+        FROM mine JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
+            CAST(:numbers AS int[]), CAST(:first_indexes AS int[]), CAST(:counts AS int[]),
+            CAST(:providers AS text[]))
+            AS attempt (id, generation_id, item, number, first_index, count, provider) USING (generation_id)
         ON CONFLICT (id) DO NOTHING
     )
     SELECT generation_id FROM mine
@@ -80,9 +93,12 @@ _RENEW = text("""
     WITH held AS (
         SELECT generation_id, fence FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]))
             AS held (generation_id, fence)
+    ), locked AS MATERIALIZED (
+        SELECT generation_id FROM work
+        WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
     ), renewed AS (
         UPDATE work SET lease_until = now() + make_interval(secs => :lease_seconds)
-        FROM held
+        FROM held JOIN locked USING (generation_id)
         WHERE work.generation_id = held.generation_id AND work.fence = held.fence AND work.state = 'open'
             AND work.lease_process = :process
     )
@@ -143,6 +159,31 @@ class Standstill:
     outcome: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A lease that is wanted, and the intents to write with it where it is the first."""
+
+    request: Request
+    traceparent: str | None
+    attempts: Sequence[Attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class _Saving:
+    """What is to be written under a lease."""
+
+    lease: Lease
+    ended: Sequence[Attempt]
+    begun: Sequence[Attempt]
+    state: str
+    release: bool
+    pause_seconds: float
+
+    @property
+    def generation_id(self) -> UUID:
+        return self.lease.request.generation_id
+
+
 class Work:
     """The rows, as one process sees them."""
 
@@ -150,35 +191,36 @@ class Work:
         self._database = database
         self.process = process
         self.lease_seconds = lease_seconds
+        self._claims = Together(self._claim_all)
+        self._savings = Together(self._save_all)
 
-    async def claim(
-        self,
-        request: Request,
-        traceparent: str | None,
-        attempts: Sequence[Attempt],
-        provider: str,
-        least_seconds: float,
-    ) -> Lease | None:
+    async def claim(self, request: Request, traceparent: str | None, attempts: Sequence[Attempt]) -> Lease | None:
         """Inserts the work with its first intents, or takes over what nobody works on; None where neither is possible.
 
-        No intent is written where less than `least_seconds` are left.
+        No intent is written where too little time is left to make use of it.
         """
-        row = await self._first(
-            _CLAIM,
-            generation_id=request.generation_id,
-            request=request.model_dump_json(),
-            deadline_at=request.deadline_at,
-            traceparent=traceparent,
-            process=self.process,
-            provider=provider,
-            lease_seconds=self.lease_seconds,
-            least_seconds=least_seconds,
-            ids=[attempt.id for attempt in attempts],
-            items=[attempt.item for attempt in attempts],
-            first_indexes=[attempt.first_index for attempt in attempts],
-            counts=[attempt.count for attempt in attempts],
-        )
-        return None if row is None else Lease(request, traceparent, row.fence, row.remaining_seconds)
+        return await self._claims(_Claim(request, traceparent, attempts))
+
+    async def _claim_all(self, claims: Sequence[_Claim]) -> list[Lease | None]:
+        begun = [(claim.request.generation_id, attempt) for claim in claims for attempt in claim.attempts]
+        values = {
+            "generation_ids": [claim.request.generation_id for claim in claims],
+            "requests": [claim.request.model_dump_json() for claim in claims],
+            "deadlines": [claim.request.deadline_at for claim in claims],
+            "traceparents": [claim.traceparent for claim in claims],
+            "process": self.process,
+            "lease_seconds": self.lease_seconds,
+            "least_seconds": LEAST_SECONDS,
+            **_intents(begun),
+        }
+        async with self._database.statement() as connection:
+            claimed = {row.generation_id: row for row in await connection.execute(_CLAIM, values)}
+        return [
+            Lease(claim.request, claim.traceparent, row.fence, row.remaining_seconds)
+            if (row := claimed.get(claim.request.generation_id))
+            else None
+            for claim in claims
+        ]
 
     async def look(self, generation_id: UUID) -> Standstill | None:
         row = await self._first(_LOOK, generation_id=generation_id)
@@ -205,31 +247,32 @@ class Work:
 
         Saying the same twice is harmless: after a lost connection nobody knows whether it was recorded.
         """
-        ended = list(ended)
         generation_id = lease.request.generation_id
-        saved = await self._first(
-            _SAVE,
-            generation_id=generation_id,
-            fence=lease.fence,
-            process=self.process,
-            state=state,
-            release=release,
-            pause_seconds=pause_seconds,
-            ended_ids=[attempt.id for attempt in ended],
-            states=[attempt.state.value for attempt in ended],
-            results=[_outputs_json(attempt.outputs) for attempt in ended],
-            errors=[attempt.failure.model_dump_json() if attempt.failure else None for attempt in ended],
-            ids=[attempt.id for attempt in begun],
-            items=[attempt.item for attempt in begun],
-            numbers=[attempt.number for attempt in begun],
-            first_indexes=[attempt.first_index for attempt in begun],
-            counts=[attempt.count for attempt in begun],
-            providers=[attempt.provider for attempt in begun],
-        )
-        if saved is not None:
+        if await self._savings(_Saving(lease, list(ended), begun, state, release, pause_seconds)):
             return True
         found = await self._first(_LOOK, generation_id=generation_id)
         return found is not None and state == "rendered" and (found.state, found.fence) == (state, lease.fence)
+
+    async def _save_all(self, savings: Sequence[_Saving]) -> list[bool]:
+        ended = [attempt for saving in savings for attempt in saving.ended]
+        begun = [(saving.generation_id, attempt) for saving in savings for attempt in saving.begun]
+        values = {
+            "generation_ids": [saving.generation_id for saving in savings],
+            "fences": [saving.lease.fence for saving in savings],
+            "work_states": [saving.state for saving in savings],
+            "released": [saving.release for saving in savings],
+            "pauses_seconds": [saving.pause_seconds for saving in savings],
+            "process": self.process,
+            "ended_ids": [attempt.id for attempt in ended],
+            "states": [attempt.state.value for attempt in ended],
+            "results": [_outputs_json(attempt.outputs) for attempt in ended],
+            "errors": [attempt.failure.model_dump_json() if attempt.failure else None for attempt in ended],
+            "numbers": [attempt.number for _, attempt in begun],
+            **_intents(begun),
+        }
+        async with self._database.statement() as connection:
+            saved = {row.generation_id for row in await connection.execute(_SAVE, values)}
+        return [saving.generation_id in saved for saving in savings]
 
     async def close(self, outcomes: Sequence[Outcome]) -> None:
         """Records the outcomes, the first of an id for ever, also where no work was; ends what was being tried."""
@@ -280,6 +323,18 @@ class Work:
     async def _first(self, statement: TextClause, **parameters: Any) -> Row | None:
         async with self._database.statement() as connection:
             return (await connection.execute(statement, parameters)).first()
+
+
+def _intents(begun: Sequence[tuple[UUID, Attempt]]) -> dict[str, Any]:
+    """The columns of attempts that begin, each of the generation beside it."""
+    return {
+        "ids": [attempt.id for _, attempt in begun],
+        "attempted": [generation_id for generation_id, _ in begun],
+        "items": [attempt.item for _, attempt in begun],
+        "first_indexes": [attempt.first_index for _, attempt in begun],
+        "counts": [attempt.count for _, attempt in begun],
+        "providers": [attempt.provider for _, attempt in begun],
+    }
 
 
 def _attempt(row: Row) -> Attempt:

@@ -28,20 +28,26 @@ _CLAIM = text("""
     ON CONFLICT (generation_id) DO NOTHING
     RETURNING generation_id
 """)
-# One statement, the hot row last: the account is locked for no round trip. It opens or does nothing; a balance that was
-# spent since the statement began violates the account's CHECK and undoes all of it.
-_OPEN_ONE = accounts.moving(
+# One statement, the hot rows last: an account is locked for no round trip. All that a user asks for in it is opened, or
+# nothing of it; a balance that was spent since the statement began violates the account's CHECK and undoes everything.
+_OPEN_USUAL = accounts.moving(
     """
-    opened AS (
+    asked AS (
+        SELECT *, sum(amount) OVER (PARTITION BY user_id) AS together
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:amounts AS bigint[]),
+                    CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]))
+             AS asked (generation_id, user_id, amount, unit_price, price_version)
+    ), opened AS (
         INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, state)
-        SELECT :id, user_id, :amount, :unit_price, :price_version, 'open'
-        FROM accounts WHERE user_id = :user AND available >= :amount
+        SELECT generation_id, user_id, amount, unit_price, price_version, 'open'
+        FROM asked JOIN accounts USING (user_id) WHERE available >= together
+        ORDER BY generation_id
         ON CONFLICT (generation_id) DO NOTHING
         RETURNING generation_id
     )
     """,
     only="JOIN opened USING (generation_id)",
-    answer="SELECT made FROM counts",
+    answer="SELECT ARRAY(SELECT generation_id FROM opened) AS opened FROM counts",
 )
 _SAID = text("""
     SELECT generation_id, state, coalesce(corrections.told, holds.outcome)::text AS outcome
@@ -120,41 +126,21 @@ async def claim(connection: Connection, requests: Collection[Request]) -> set[UU
 
     Waits for whoever is about to close one of the ids.
     """
-    claimed = await connection.execute(
-        _CLAIM,
-        {
-            "ids": [request.generation_id for request in requests],
-            "users": [request.user_id for request in requests],
-            "amounts": [request.quote.amount for request in requests],
-            "unit_prices": [request.quote.unit_price for request in requests],
-            "price_versions": [request.quote.price_version for request in requests],
-        },
-    )
+    claimed = await connection.execute(_CLAIM, _asked(requests))
     return {row.generation_id for row in claimed}
 
 
-async def open_one(connection: Connection, request: Request) -> bool:
-    """Opens a hold and moves its amount, in one statement that commits by itself.
+async def open_usual(connection: Connection, requests: Sequence[Request]) -> set[UUID]:
+    """Opens holds and moves their amounts, in one statement that commits by itself; returns the ids.
 
-    False where that is not all there is to do: no account, too little in it, or a row for the id already.
+    Left out is where that is not all there is to do: no account, too little in it, or a row for the id already.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: somebody else spent the credits meanwhile.
+        sqlalchemy.exc.IntegrityError: somebody else spent credits meanwhile; nothing was opened.
     """
-    amount = request.quote.amount
-    moving = accounts.movement([transactions.hold(request.generation_id, request.user_id, amount)])
-    opened = await connection.execute(
-        _OPEN_ONE,
-        {
-            **moving,
-            "id": request.generation_id,
-            "user": request.user_id,
-            "amount": amount,
-            "unit_price": request.quote.unit_price,
-            "price_version": request.quote.price_version,
-        },
-    )
-    return bool(opened.one().made)
+    held = [transactions.hold(request.generation_id, request.user_id, request.quote.amount) for request in requests]
+    result = await connection.execute(_OPEN_USUAL, {**accounts.movement(held), **_asked(requests)})
+    return set(result.one().opened)
 
 
 async def said(connection: Connection, generation_ids: Collection[UUID]) -> dict[UUID, Said]:
@@ -218,6 +204,16 @@ async def correct(connection: Connection, correction: Transaction, amount: int, 
         {"id": correction.generation_id, "type": correction.type, "amount": amount, "told": told.encode().decode()},
     )
     return listed.first() is not None
+
+
+def _asked(requests: Collection[Request]) -> dict[str, Any]:
+    return {
+        "ids": [request.generation_id for request in requests],
+        "users": [request.user_id for request in requests],
+        "amounts": [request.quote.amount for request in requests],
+        "unit_prices": [request.quote.unit_price for request in requests],
+        "price_versions": [request.quote.price_version for request in requests],
+    }
 
 
 def _ended(ended: Sequence[tuple[Hold, Outcome]]) -> dict[str, Any]:

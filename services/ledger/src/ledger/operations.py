@@ -4,7 +4,7 @@ Every operation opens its transaction itself, can be repeated, and returns the f
 committed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from ledger.domain.holds import (
     decide_openings,
 )
 from ledger.holds import Said
-from runtime.database import Connection, Database
+from runtime.database import Connection, Database, Row, Together
 
 SOURCE = "ledger"
 MAX_GRANT_UNITS = 10**16
@@ -41,7 +41,7 @@ _BALANCE = text("""
     SELECT asked.user_id, accounts.available, accounts.held, accounts.used,
            ARRAY(SELECT generation_id FROM holds WHERE holds.user_id = asked.user_id AND state = 'open'
                  ORDER BY opened_at LIMIT :most) AS open
-    FROM (SELECT CAST(:user AS uuid) AS user_id) AS asked LEFT JOIN accounts USING (user_id)
+    FROM unnest(CAST(:users AS uuid[])) AS asked (user_id) LEFT JOIN accounts USING (user_id)
 """)
 _GRANTED = text("""
     SELECT user_id, amount FROM transactions JOIN postings ON transaction_id = transactions.id
@@ -67,17 +67,17 @@ class Ledger:
     def __init__(self, database: Database, starting_grant: int) -> None:
         self._database = database
         self._starting_grant = starting_grant
+        self._balance = Together(self._balances)
 
     # -- holds ------------------------------------------------------------------------------------------------
 
     async def hold(self, facts: Sequence[Requested]) -> list[Funded | Outcome]:
         """Sets quotes aside, in stream order; funded or declined for each id, or how it ended where it is closed."""
-        requests = [fact.data for fact in facts]
-        known: dict[UUID, Said] = {}
-        if len(requests) == 1 and await self._hold_one(requests[0]):
-            openings = Openings(opened=requests)
-        else:
-            openings, known = await self._hold_all(requests)
+        requests = _once(fact.data for fact in facts)
+        opened = await self._hold_usual([request for request in requests if request.quote.amount])
+        left = [request for request in requests if request.generation_id not in opened]
+        openings, known = await self._hold_all(left) if left else (Openings(), {})
+        openings.opened += [request for request in requests if request.generation_id in opened]
         log.info(
             "holds.opened",
             generation_id=_ids(openings.opened),
@@ -87,15 +87,15 @@ class Ledger:
         )
         return _answers(facts, openings, known)
 
-    async def _hold_one(self, request: Request) -> bool:
-        """The usual request when little is going on, in one round trip; False for the unusual ones."""
-        if not request.quote.amount:
-            return False
+    async def _hold_usual(self, requests: Sequence[Request]) -> set[UUID]:
+        """The usual requests, in one round trip; the others are for `_hold_all`."""
+        if not requests:
+            return set()
         try:
             async with self._database.statement() as connection:
-                return await holds.open_one(connection, request)
+                return await holds.open_usual(connection, requests)
         except IntegrityError:
-            return False
+            return set()
 
     async def _hold_all(self, requests: Sequence[Request]) -> tuple[Openings, dict[UUID, Said]]:
         while True:
@@ -107,7 +107,7 @@ class Ledger:
                     await accounts.open_accounts(connection, strangers.users, self._starting_grant)
 
     async def _hold(self, requests: Sequence[Request]) -> tuple[Openings, dict[UUID, Said]]:
-        unique = {request.generation_id: request for request in reversed(requests)}
+        unique = {request.generation_id: request for request in requests}
         async with self._database.transaction() as connection:
             claimed = await holds.claim(connection, unique.values())
             known = await holds.said(connection, unique.keys() - claimed) if len(claimed) < len(unique) else {}
@@ -192,9 +192,15 @@ class Ledger:
 
     async def balance(self, user_id: UUID) -> tuple[Balance, list[UUID]]:
         """A user's money, and the generations that still hold some of it. A stranger has the starting grant."""
+        return await self._balance(user_id)
+
+    async def _balances(self, user_ids: Sequence[UUID]) -> list[tuple[Balance, list[UUID]]]:
         async with self._database.statement() as connection:
-            found = await connection.execute(_BALANCE, {"user": user_id, "most": MAX_HOLDS_LOOKED_UP})
-            row = found.one()
+            found = await connection.execute(_BALANCE, {"users": user_ids, "most": MAX_HOLDS_LOOKED_UP})
+            rows = {row.user_id: row for row in found}
+        return [self._balance_of(rows[user_id]) for user_id in user_ids]
+
+    def _balance_of(self, row: Row) -> tuple[Balance, list[UUID]]:
         if row.available is None:
             return Balance(available=self._starting_grant, held=0, used=0), []
         return Balance(available=row.available, held=row.held, used=row.used), list(row.open)
@@ -222,6 +228,14 @@ class Ledger:
             time=datetime.now(UTC),
             data=Grant(user_id=asked.user_id, amount=asked.amount, reason=asked.reason),
         )
+
+
+def _once(requests: Iterable[Request]) -> list[Request]:
+    """Each id where it first comes."""
+    first: dict[UUID, Request] = {}
+    for request in requests:
+        first.setdefault(request.generation_id, request)
+    return list(first.values())
 
 
 def _log_closings(closings: Closings) -> None:

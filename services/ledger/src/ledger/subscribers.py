@@ -29,7 +29,7 @@ from runtime.consumption import Consumers
 from runtime.database import Database
 
 BATCH_SIZE = 64
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 ANSWERS_AT_ONCE = 16
 

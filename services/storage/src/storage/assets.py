@@ -19,10 +19,6 @@ VARIANTS = {"medium": 1024, "thumbnail": 256}
 VARIANT_TYPE = "image/webp"
 
 
-class Overtaken(OSError):
-    """Another process stored or closed this generation meanwhile. Transient: look again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Named:
     """An object and how it is served."""
@@ -44,31 +40,35 @@ class Sought:
 
 
 _KNOWN = text("""
-    SELECT CAST(generations.outcome AS text) AS outcome, assets.*
-    FROM (SELECT CAST(:generation_id AS uuid) AS generation_id) AS asked
+    SELECT asked.generation_id AS asked_id, CAST(generations.outcome AS text) AS outcome, assets.*
+    FROM unnest(CAST(:generation_ids AS uuid[])) AS asked (generation_id)
     LEFT JOIN generations USING (generation_id)
     LEFT JOIN assets ON assets.generation_id = asked.generation_id AND assets.state = 'stored'
 """)
 
-# One statement, one round trip. The generation's row is inserted or locked first; where it is closed already, nothing
-# is inserted below. A token that was given once is kept, and so is what was stored once.
+# One statement, one round trip, for several generations. Their rows are inserted or locked first, in the order of the
+# ids; where one is closed already, nothing is inserted below. A token that was given once is kept, and so is what was
+# stored once.
 _OPEN = text("""
     WITH opened AS (
-        INSERT INTO generations (generation_id) VALUES (:generation_id)
+        INSERT INTO generations (generation_id)
+        SELECT DISTINCT generation_id FROM unnest(CAST(:generation_ids AS uuid[])) AS new (generation_id)
+        ORDER BY generation_id
         ON CONFLICT (generation_id) DO UPDATE SET generation_id = excluded.generation_id
-        RETURNING outcome IS NULL AS is_open
+        RETURNING generation_id, outcome IS NULL AS is_open
     ), locked AS MATERIALIZED (
         SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(name, 0)) AS text)) AS locks
         FROM unnest(CAST(:names AS text[])) AS name
     )
     INSERT INTO assets
-        (id, index, token, mime_type, size_bytes, sha256, width, height, source_url, generation_id, owner_id)
-    SELECT new.*, :generation_id, :owner_id
+        (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url)
+    SELECT new.*
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:indexes AS smallint[]), CAST(:tokens AS text[]), CAST(:mime_types AS text[]),
-        CAST(:sizes AS bigint[]), CAST(:hashes AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]),
-        CAST(:source_urls AS text[])
-    ) AS new, opened, locked
+        CAST(:generation_ids AS uuid[]), CAST(:owner_ids AS uuid[]), CAST(:ids AS uuid[]),
+        CAST(:indexes AS smallint[]), CAST(:tokens AS text[]), CAST(:mime_types AS text[]), CAST(:sizes AS bigint[]),
+        CAST(:hashes AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]), CAST(:source_urls AS text[])
+    ) AS new (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url)
+    JOIN opened USING (generation_id), locked
     WHERE opened.is_open AND locked.locks >= 0
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
@@ -130,54 +130,68 @@ _FINISH_VARIANT = text("""
 """)
 
 
-async def known(database: Database, generation_id: UUID) -> tuple[Outcome | None, dict[int, Asset]]:
-    """The recorded outcome, if the generation is closed, and the assets that are stored already, by index."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The recorded outcome, where the generation is closed, and the assets that are stored already, by index."""
+
+    outcome: Outcome | None
+    stored: dict[int, Asset]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Assets that a generation is to get."""
+
+    generation_id: UUID
+    owner_id: UUID
+    assets: Sequence[Asset]
+
+
+async def known(database: Database, generation_ids: Sequence[UUID]) -> list[Known]:
+    """What is known of each."""
     async with database.statement() as connection:
-        rows = (await connection.execute(_KNOWN, {"generation_id": generation_id})).all()
-    outcome = Outcome.decode(rows[0]["outcome"]) if rows[0]["outcome"] is not None else None
-    return outcome, {row["index"]: _asset(row) for row in rows if row["id"] is not None}
+        rows = (await connection.execute(_KNOWN, {"generation_ids": generation_ids})).all()
+    found = {row["asked_id"]: Known(_outcome(row), {}) for row in rows}
+    for row in rows:
+        if row["id"] is not None:
+            found[row["asked_id"]].stored[row["index"]] = _asset(row)
+    return [found[generation_id] for generation_id in generation_ids]
 
 
-async def open_rows(
-    database: Database, generation_id: UUID, owner_id: UUID, arrived: Sequence[Asset]
-) -> tuple[Asset, ...]:
+async def open_rows(database: Database, openings: Sequence[Opening]) -> list[tuple[Asset, ...] | None]:
     """Commits a row for each asset, before its bytes are written, and returns them with the tokens that they keep.
 
-    Raises:
-        Overtaken: the generation was closed, or another process has stored one of them.
+    None where the generation was closed meanwhile, or another process has stored one of its assets.
     """
+    new = [(opening, asset) for opening in openings for asset in opening.assets]
     values = {
-        "generation_id": generation_id,
-        "owner_id": owner_id,
-        "names": [name_of(owner_id, asset.sha256) for asset in arrived],
-        "ids": [asset.id for asset in arrived],
-        "indexes": [asset.index for asset in arrived],
-        "tokens": [_token(asset) for asset in arrived],
-        "mime_types": [asset.mime_type for asset in arrived],
-        "sizes": [asset.size_bytes for asset in arrived],
-        "hashes": [asset.sha256 for asset in arrived],
-        "widths": [asset.width for asset in arrived],
-        "heights": [asset.height for asset in arrived],
-        "source_urls": [asset.source_url for asset in arrived],
+        "generation_ids": [opening.generation_id for opening, _ in new],
+        "owner_ids": [opening.owner_id for opening, _ in new],
+        "names": [name_of(opening.owner_id, asset.sha256) for opening, asset in new],
+        "ids": [asset.id for _, asset in new],
+        "indexes": [asset.index for _, asset in new],
+        "tokens": [_token(asset) for _, asset in new],
+        "mime_types": [asset.mime_type for _, asset in new],
+        "sizes": [asset.size_bytes for _, asset in new],
+        "hashes": [asset.sha256 for _, asset in new],
+        "widths": [asset.width for _, asset in new],
+        "heights": [asset.height for _, asset in new],
+        "source_urls": [asset.source_url for _, asset in new],
     }
     async with database.statement() as connection:
         tokens = {row.id: row.token for row in await connection.execute(_OPEN, values)}
-    if len(tokens) < len(arrived):
-        raise Overtaken("the generation was closed or stored meanwhile")
-    return tuple(asset.model_copy(update=addresses(tokens[asset.id], asset.mime_type)) for asset in arrived)
+    return [_opened(opening.assets, tokens) for opening in openings]
 
 
-async def finish_rows(database: Database, written: Sequence[Asset]) -> None:
-    """Says that the bytes of these assets are in the store.
-
-    Raises:
-        Overtaken: a row is gone, or names other bytes by now.
-    """
-    values = {"ids": [asset.id for asset in written], "hashes": [asset.sha256 for asset in written]}
+async def finish_rows(database: Database, written: Sequence[Sequence[Asset]]) -> list[bool]:
+    """Says that the bytes of these assets are in the store; False where a row is gone, or names other bytes by now."""
+    values = {
+        "ids": [asset.id for assets in written for asset in assets],
+        "hashes": [asset.sha256 for assets in written for asset in assets],
+    }
     async with database.statement() as connection:
-        finished = await connection.execute(_FINISH, values)
-    if len(finished.all()) < len(written):
-        raise Overtaken("the generation was closed meanwhile")
+        finished = {row.id for row in await connection.execute(_FINISH, values)}
+    return [finished.issuperset(asset.id for asset in assets) for assets in written]
 
 
 async def close(database: Database, outcomes: Sequence[Outcome]) -> None:
@@ -241,6 +255,16 @@ def addresses(token: str, mime_type: str) -> dict[str, object]:
         "key": f"{token}/original.{EXTENSIONS[mime_type]}",
         "variants": {name: f"{token}/{name}.{EXTENSIONS[VARIANT_TYPE]}" for name in VARIANTS},
     }
+
+
+def _opened(assets: Sequence[Asset], tokens: dict[UUID, str]) -> tuple[Asset, ...] | None:
+    if any(asset.id not in tokens for asset in assets):
+        return None
+    return tuple(asset.model_copy(update=addresses(tokens[asset.id], asset.mime_type)) for asset in assets)
+
+
+def _outcome(row: Row) -> Outcome | None:
+    return Outcome.decode(row["outcome"]) if row["outcome"] is not None else None
 
 
 def _token(asset: Asset) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from nats.errors import Error as NatsError
 from contracts.facts import Asset, Ending, Failure, Outcome, Output, Progress, Rendered, Rendering, Request, Verdict
 from contracts.ids import asset_id
 from contracts.topology import progress_subject
-from runtime.database import Database
+from runtime.database import Database, Together
 from runtime.outbound import Refused, Unreachable
 from runtime.telemetry import current_traceparent
 from storage import assets
@@ -33,6 +34,10 @@ STORING_PERCENT = 90
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+
+class Overtaken(OSError):
+    """Another process stored or closed this generation meanwhile. Transient: look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,9 @@ class Ingest:
         self._broker = broker
         self._downloads = downloads
         self._objects = objects
+        self._known = Together(partial(assets.known, database))
+        self._open_rows = Together(partial(assets.open_rows, database))
+        self._finish_rows = Together(partial(assets.finish_rows, database))
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
 
     async def store(self, rendered: Rendered) -> Outcome:
@@ -63,15 +71,15 @@ class Ingest:
             OSError, nats.errors.Error, sqlalchemy.exc.DBAPIError: something of ours is away; run it again.
         """
         rendering = rendered.data
-        outcome, stored = await assets.known(self._database, rendering.request.generation_id)
-        if outcome is not None:
-            await assets.drop(self._database, [outcome.data.generation_id])
-            return outcome
+        known = await self._known(rendering.request.generation_id)
+        if known.outcome is not None:
+            await assets.drop(self._database, [rendering.request.generation_id])
+            return known.outcome
         await self._progress(rendering.request)
         with ExitStack() as bodies:
-            arrived, failures = await self._receive(rendering, stored, bodies)
+            arrived, failures = await self._receive(rendering, known.stored, bodies)
             kept = await self._keep(rendering.request, arrived)
-        delivered = sorted((*stored.values(), *kept), key=lambda asset: asset.index)
+        delivered = sorted((*known.stored.values(), *kept), key=lambda asset: asset.index)
         log.info("assets.stored", assets=[str(asset.id) for asset in delivered], failures=[f.code for f in failures])
         ending = _ending(rendering, tuple(delivered), failures)
         return Outcome.of(ending, SOURCE, current_traceparent(rendered.traceparent))
@@ -124,17 +132,19 @@ class Ingest:
         return Arrival(asset, body)
 
     async def _keep(self, request: Request, arrived: list[Arrival]) -> tuple[Asset, ...]:
-        """Rows, then bytes, then rows again: an object never is without a row that names it."""
+        """Rows, then bytes, then rows again: an object never is without a row that names it. Raises Overtaken."""
         if not arrived:
             return ()
-        opened = await assets.open_rows(
-            self._database, request.generation_id, request.user_id, [each.asset for each in arrived]
-        )
+        opening = assets.Opening(request.generation_id, request.user_id, [each.asset for each in arrived])
+        opened = await self._open_rows(opening)
+        if opened is None:
+            raise Overtaken("the generation was closed or stored meanwhile")
         await _all(
             self._objects.put(name_of(request.user_id, each.body.sha256), each.body.content, each.body.size)
             for each in arrived
         )
-        await assets.finish_rows(self._database, opened)
+        if not await self._finish_rows(opened):
+            raise Overtaken("the generation was closed meanwhile")
         return opened
 
     async def _progress(self, request: Request) -> None:

@@ -14,7 +14,7 @@ from storage.ingest import Ingest, unreadable
 
 SLOTS = 16
 BATCH = 64
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 
 

@@ -1,0 +1,77 @@
+"""Whether a user can afford a quote: the ledger is asked, unless it said a moment ago that there is plenty."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from uuid import UUID
+
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from contracts.money import Quote, in_credits
+from contracts.questions import LEDGER_AFFORDABLE, Affordability, Affordable
+from gateway.refusals import InsufficientCredits
+from runtime.broker import connected
+
+ANSWER_TIMEOUT_SECONDS = 0.25
+PLENTY_SECONDS = 5.0
+"""How long an answer is believed, and only about half of what it named."""
+MAX_USERS_KNOWN = 100_000
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What a user had, and what this process accepted since."""
+
+    available: int
+    at: float
+    accepted: int
+
+
+class Funds:
+    """A courtesy to whoever cannot pay: the hold decides (docs/adr/0013)."""
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+        self._heard: OrderedDict[UUID, _Heard] = OrderedDict()
+
+    async def check(self, user_id: UUID, quote: Quote) -> None:
+        """Silence means: go on.
+
+        Raises:
+            InsufficientCredits: with what is required and available, in credits.
+        """
+        if self._has_plenty(user_id, quote.amount) or not connected(self._broker):
+            return
+        answer = await self._ask(Affordable(user_id=user_id, amount=quote.amount))
+        if answer is None:
+            return
+        if not answer.affordable:
+            required, available = in_credits(quote.amount), in_credits(answer.available)
+            raise InsufficientCredits(
+                f"This costs {required} credits and {available} are available.",
+                details={"required": required, "available": available},
+            )
+        self._heard[user_id] = _Heard(answer.available, time.monotonic(), quote.amount)
+        if len(self._heard) > MAX_USERS_KNOWN:
+            self._heard.popitem(last=False)
+
+    def _has_plenty(self, user_id: UUID, amount: int) -> bool:
+        heard = self._heard.get(user_id)
+        if heard is None:
+            return False
+        if time.monotonic() - heard.at > PLENTY_SECONDS or heard.accepted + amount > heard.available // 2:
+            del self._heard[user_id]
+            return False
+        heard.accepted += amount
+        return True
+
+    async def _ask(self, question: Affordable) -> Affordability | None:
+        try:
+            answer = await self._broker.connection.request(
+                LEDGER_AFFORDABLE, question.model_dump_json().encode(), timeout=ANSWER_TIMEOUT_SECONDS
+            )
+            return Affordability.model_validate_json(answer.data)
+        except (NatsError, TimeoutError, OSError, ValidationError):
+            return None
