@@ -31,7 +31,7 @@ format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: env  ## exports the JSON Schemas, AsyncAPI and OpenAPI documents
+schemas: env  ## exports the JSON Schemas, AsyncAPI, OpenAPI and the users of NATS
 	$(BIN)/darkroom schemas
 
 bench: env  ## latency, CPU and memory of the main job, in one run

@@ -18,8 +18,13 @@ GATEWAY_DATABASE_PASSWORD=$(random)
 GENERATOR_DATABASE_PASSWORD=$(random)
 STORAGE_DATABASE_PASSWORD=$(random)
 LEDGER_DATABASE_PASSWORD=$(random)
-# Begins with a letter: NATS would take some digits for a number.
-NATS_PASSWORD=n$(random)
+# They begin with a letter: NATS would take some digits for a number.
+GATEWAY_NATS_PASSWORD=n$(random)
+GENERATOR_NATS_PASSWORD=n$(random)
+STORAGE_NATS_PASSWORD=n$(random)
+LEDGER_NATS_PASSWORD=n$(random)
+TOPOLOGY_NATS_PASSWORD=n$(random)
+OPERATOR_NATS_PASSWORD=n$(random)
 AWS_ACCESS_KEY_ID=darkroom
 AWS_SECRET_ACCESS_KEY=$(random)
 

@@ -19,9 +19,15 @@ import pytest
 
 from darkroom.embedded import Process, free_port
 from darkroom.embedded.process import minimal_environment
-from darkroom.stack import LOCK_FILE, SERVICES, STACK_FILE, NoStackError, Stack, write_private
+from darkroom.stack import LOCK_FILE, NATS_USERS, SERVICES, STACK_FILE, NoStackError, Stack, write_private
 from darkroom.supervisor.children import Child, Program
-from darkroom.supervisor.environments import Plan, S3Access, needs_simulator, service_environment
+from darkroom.supervisor.environments import (
+    Plan,
+    S3Access,
+    helper_environment,
+    needs_simulator,
+    service_environment,
+)
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.ports import choose_ports
 from darkroom.supervisor.secrets_file import keep_secrets
@@ -45,8 +51,8 @@ MAY_KNOW = {
 }
 PLAN = Plan(
     data=Path("/data"),
-    ports={"gateway": 1, "generator": 2, "storage": 3, "ledger": 4, "simulator": 5},
-    nats_url="nats://127.0.0.1:6",
+    ports={"gateway": 1, "generator": 2, "storage": 3, "ledger": 4, "simulator": 5, "nats": 6},
+    nats_passwords={user: f"password of {user}" for user in NATS_USERS},
     database_urls={service: f"postgresql://{service}@127.0.0.1:7/darkroom" for service in SERVICES},
     jwt_secret="made",
     simulator=True,
@@ -62,13 +68,17 @@ def test_a_secret_reaches_only_the_service_that_uses_it(service: str) -> None:
     environment = service_environment(service, replace(PLAN, simulator=False), SECRETS)
     assert {name for name in SECRETS if environment.get(name) == SECRETS[name]} == MAY_KNOW[service]
     others = [url for other, url in PLAN.database_urls.items() if other != service]
+    others += [password for user, password in PLAN.nats_passwords.items() if user != service]
     assert not set(others) & set(environment.values())
+    helper = helper_environment({"NATS_USER": "them", "NATS_PASSWORD": "theirs", **SECRETS})
+    assert not helper, "the simulator and the migration need none of them"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_told_where_things_are(service: str) -> None:
     environment = service_environment(service, PLAN, {"PATH": "/bin", "PYTHONDONTWRITEBYTECODE": "1"})
-    assert environment["NATS_URL"] == PLAN.nats_url
+    assert environment["NATS_URL"] == "nats://127.0.0.1:6"
+    assert (environment["NATS_USER"], environment["NATS_PASSWORD"]) == (service, f"password of {service}")
     assert environment[f"{service.upper()}_DATABASE_URL"] == PLAN.database_urls[service]
     assert environment[f"{service.upper()}_PORT"] == str(PLAN.ports[service])
     assert environment[f"{service.upper()}_HOST"] == "127.0.0.1"
@@ -82,6 +92,8 @@ def test_the_operator_decides_except_where_the_supervisors_own_servers_are() -> 
         "PUBLIC_URL": "https://darkroom.example",
         "GATEWAY_SWEEP_EVERY_SECONDS": "1",
         "NATS_URL": "nats://elsewhere",
+        "NATS_USER": "them",
+        "NATS_PASSWORD": "theirs",
         "GATEWAY_DATABASE_URL": "postgresql://elsewhere",
         "AWS_ACCESS_KEY_ID": "of another project",
     }
@@ -89,7 +101,8 @@ def test_the_operator_decides_except_where_the_supervisors_own_servers_are() -> 
     assert gateway["SUPABASE_JWT_SECRET"] == "theirs"
     assert gateway["PUBLIC_URL"] == "https://darkroom.example"
     assert gateway["GATEWAY_SWEEP_EVERY_SECONDS"] == "1"
-    assert gateway["NATS_URL"] == PLAN.nats_url
+    assert gateway["NATS_URL"] == "nats://127.0.0.1:6"
+    assert (gateway["NATS_USER"], gateway["NATS_PASSWORD"]) == ("gateway", "password of gateway")
     assert gateway["GATEWAY_DATABASE_URL"] == PLAN.database_urls["gateway"]
     assert "GATEWAY_SWEEP_EVERY_SECONDS" not in service_environment("ledger", PLAN, operator)
     s3 = replace(PLAN, s3=S3Access("http://127.0.0.1:8", "media", "ours", "secret"))
@@ -147,6 +160,16 @@ def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
     assert len(set(secrets.values())) == len(secrets)
     assert min(map(len, secrets.values())) >= 40
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_a_folder_of_an_older_version_keeps_its_secrets_and_gets_the_new_ones(tmp_path: Path) -> None:
+    older = {"jwt_secret": "7", **{f"{service}_password": f"{service}'s" for service in SERVICES}}
+    write_private(tmp_path / "secrets.json", older)
+    secrets = keep_secrets(tmp_path)
+    assert older.items() <= secrets.items()
+    made = {user: secrets[f"{user}_nats_password"] for user in NATS_USERS}
+    assert all(password[0].isalpha() for password in made.values()), "NATS would take some digits for a number"
+    assert keep_secrets(tmp_path) == secrets
 
 
 def test_a_running_stack_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

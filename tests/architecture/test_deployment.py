@@ -12,6 +12,8 @@ import yaml
 from pydantic import SecretStr
 
 from darkroom.environment_example import SERVICES, Variable, environment_example, sections
+from darkroom.stack import NATS_USERS
+from darkroom.topology.authorization import nats_documents
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -163,6 +165,22 @@ def test_a_container_can_be_told_all_that_its_service_reads(service: str) -> Non
 def test_a_container_is_told_nothing_that_its_service_does_not_read(service: str) -> None:
     """No key of a provider enters the gateway, and no service another one's password."""
     assert set(CONTAINERS[service]["environment"]) <= {variable.name for variable in read_by(service)}
+
+
+@pytest.mark.parametrize("path", nats_documents())
+def test_the_users_of_nats_are_what_the_permissions_say(path: str) -> None:
+    assert (ROOT / path).read_text() == nats_documents()[path], "run `make schemas`"
+
+
+def test_everybody_logs_in_to_nats_as_themselves() -> None:
+    given = {name: container.get("environment", {}) for name, container in CONTAINERS.items()}
+    assert {name for name in given if "NATS_URL" in given[name]} == set(NATS_USERS)
+    for user in NATS_USERS:
+        variable = f"{user.upper()}_NATS_PASSWORD"
+        assert given[user]["NATS_USER"] == user
+        assert given[user]["NATS_PASSWORD"].startswith(f"${{{variable}:?")
+        told = {name for name in given if variable in str(given[name])}
+        assert told == {user, "nats"}, "nobody knows another one's password"
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:

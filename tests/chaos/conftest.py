@@ -69,7 +69,9 @@ async def _status(session: aiohttp.ClientSession, address: str) -> int:
 def darkroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     data = tmp_path_factory.mktemp("stack")
     with running(data, **BRISK) as stack:
-        yield Broken(stack, data)
+        broken = Broken(stack, data)
+        yield broken
+    broken.check_permissions()
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ def darkroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     quick = {"GATEWAY_SWEEP_DRIVES_BEFORE_DEADLINE": "3", "GATEWAY_SWEEP_FIRST_DRIVE_SECONDS": "1"}
     environment = {**BRISK, **quick, "PYTHONPATH": str(Path(__file__).parent / "poison")}
     with running(data, **environment) as stack:
-        yield Broken(stack, data)
+        broken = Broken(stack, data)
+        yield broken
+    broken.check_permissions()
 
 
 async def test_a_fact_that_kills_its_consumer_ends_by_its_deadline(

@@ -59,6 +59,12 @@ class Darkroom:
         audited = self.command("audit", "--deep", seconds=120)
         assert audited.returncode == 0, audited.stdout + audited.stderr
 
+    def check_permissions(self) -> None:
+        """Fails where NATS refused something to somebody: everybody has what they need."""
+        log = (self.data / "logs" / "nats.log").read_text()
+        assert "Server is ready" in log
+        assert [line for line in log.splitlines() if "Violation" in line] == []
+
 
 class User:
     """One user with a token of their own."""
@@ -117,7 +123,9 @@ class User:
 def darkroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Darkroom]:
     data = tmp_path_factory.mktemp("stack")
     with running(data, **BRISK) as stack:
-        yield Darkroom(stack, data)
+        darkroom = Darkroom(stack, data)
+        yield darkroom
+    darkroom.check_permissions()
 
 
 @pytest.fixture

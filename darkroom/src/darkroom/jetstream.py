@@ -6,6 +6,8 @@ not know.
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import nats
@@ -29,22 +31,32 @@ class RefusedError(Exception):
         return self.code == 404
 
 
-async def connect(nats_url: str, name: str, *, patient: bool = False) -> Client:
-    """A client of `nats_url` (comma-separated), as NATS_USER and NATS_PASSWORD where they are set.
+def _to_stderr(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
 
-    A patient one waits for a server that is away, for ever; the other raises nats.errors.Error or OSError.
+
+async def connect(
+    nats_url: str, name: str, *, patient: bool = False, forbidden: Callable[[str], None] = _to_stderr
+) -> Client:
+    """A client of `nats_url` (comma-separated), as the user in it, else as NATS_USER with NATS_PASSWORD if set.
+
+    A patient one waits for a server that is away, for ever; the other raises nats.errors.Error or OSError. What the
+    server does not permit is only told to `forbidden`: a question gets no answer then.
     """
 
-    async def ignore(_: Exception) -> None:
-        """nats-py would print a traceback for each failed attempt."""
+    async def on_error(error: Exception) -> None:
+        """Says nothing of failed attempts to connect, for each of which nats-py would print a traceback."""
+        if "violation" in str(error).lower():
+            forbidden(str(error))
 
+    named = "@" in nats_url
     return await nats.connect(
         nats_url.split(","),
         name=name,
         inbox_prefix=f"_INBOX_{name}".encode(),
-        user=os.environ.get("NATS_USER"),
-        password=os.environ.get("NATS_PASSWORD"),
-        error_cb=ignore,
+        user=None if named else os.environ.get("NATS_USER"),
+        password=None if named else os.environ.get("NATS_PASSWORD"),
+        error_cb=on_error,
         allow_reconnect=patient,
         max_reconnect_attempts=-1 if patient else 1,
         reconnect_time_wait=0.5,

@@ -6,16 +6,21 @@ As the administrator: one role and one schema for each service, named like it. A
 import asyncio
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from darkroom.histories import migrations_of
 from darkroom.stack import SERVICES
-from runtime import database
 
 CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 10
 _LOCK = 0x726F6C65
+_UPGRADE_LOCK = 0x6461726B
 _NO_SUCH_DATABASE = asyncpg.exceptions.InvalidCatalogNameError
 
 
@@ -36,7 +41,32 @@ async def migrate(admin_url: str, urls: Mapping[str, str]) -> None:
     """
     await prepare(admin_url, urls)
     for service, url in urls.items():
-        await database.migrate(url, migrations_of(service))
+        await upgrade(url, migrations_of(service))
+
+
+async def upgrade(database_url: str, migrations: Path) -> None:
+    """Brings one service's schema to its newest revision, under a lock, as the service's own role."""
+    settings = {"application_name": "migrate", "statement_timeout": f"{STATEMENT_SECONDS}s"}
+    engine = create_async_engine(
+        make_url(database_url).set(drivername="postgresql+asyncpg"),
+        connect_args={"timeout": CONNECT_SECONDS, "server_settings": settings},
+    )
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            await connection.run_sync(_upgrade, migrations)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, migrations: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 async def prepare(admin_url: str, urls: Mapping[str, str]) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 SERVICES = ("gateway", "generator", "storage", "ledger")
 """Also their database schemas, roles and prefixes of their variables."""
+NATS_USERS = (*SERVICES, "topology", "operator")
+"""Who logs in to NATS: the services, the one that makes streams and consumers, and the command line."""
 STACK_FILE = "stack.json"
 LOCK_FILE = "lock"
 

@@ -1,4 +1,4 @@
-"""Postgres: one pool per process, transactions that the use case opens itself, migrations.
+"""Postgres: one pool per process, transactions that the use case opens itself.
 
 Statements are SQLAlchemy's (`text`, `select`), compiled by it once and run by asyncpg directly: SQLAlchemy's own
 asynchronous connection costs three times the CPU of a statement (docs/adr/0005). Errors are SQLAlchemy's as well.
@@ -9,15 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 from sqlalchemy import ClauseElement, MetaData, exc, text
-from sqlalchemy import Connection as SyncConnection
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from runtime.health import is_transient
 from runtime.settings import DatabaseSettings
@@ -29,7 +26,6 @@ CONNECT_TIMEOUT_SECONDS = 5
 COMPILED_STATEMENTS = 512
 MOST_TOGETHER = 64
 """Calls that share one statement."""
-MIGRATION_LOCK = 0x6461726B
 _dialect: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -195,8 +191,13 @@ def _as_sqlalchemy(query: str) -> Iterator[None]:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise exc.IntegrityError(query, None, error) from error
-    except (asyncpg.DataError, asyncpg.exceptions.InternalClientError) as error:
+    except asyncpg.DataError as error:
         raise exc.DataError(query, None, error) from error
+    except asyncpg.exceptions.InternalClientError as error:
+        if "cannot switch to state" not in str(error):
+            raise exc.DataError(query, None, error) from error
+        # The server's last words, that it shuts down, are still being read.
+        raise exc.OperationalError(query, None, error, connection_invalidated=True) from error
     except asyncpg.PostgresConnectionError as error:
         raise exc.OperationalError(query, None, error, connection_invalidated=True) from error
     except asyncpg.PostgresError as error:
@@ -253,31 +254,6 @@ class Together(Generic[Item, Result]):
             for (_, result), value in answered:
                 if not result.done():
                     result.set_result(value)
-
-
-async def migrate(database_url: str, migrations: Path) -> None:
-    """Brings a service's schema to its newest revision, under a lock, as the service's own role."""
-    engine = create_async_engine(
-        make_url(database_url).set(drivername="postgresql+asyncpg"),
-        connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": _server_settings("migrate")},
-    )
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            await connection.run_sync(_upgrade, migrations)
-    finally:
-        await engine.dispose()
-
-
-def _upgrade(connection: SyncConnection, migrations: Path) -> None:
-    # Loaded here: a service never migrates, and would start 0.2 s later and 7 MB larger.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
 
 
 def _server_settings(service: str) -> dict[str, str]:

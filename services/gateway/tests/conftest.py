@@ -18,11 +18,10 @@ from nats.aio.client import Client as NatsClient
 from pydantic import SecretStr
 
 from darkroom.jetstream import ask
-from darkroom.migration import migrations_of
+from darkroom.migration import migrations_of, upgrade
 from darkroom.topology.apply import apply
 from gateway.app import create_app
 from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings
-from runtime.database import migrate
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
 from .client import SECRET, Client, token, until
@@ -102,7 +101,7 @@ async def playing(nats_url: str) -> AsyncIterator[tuple[NatsClient, Players]]:
 
 async def migrated(database_url: str) -> str:
     """A database as a gateway finds it that ran before: migrated, with the offers that it last heard."""
-    await migrate(database_url, migrations_of("gateway"))
+    await upgrade(database_url, migrations_of("gateway"))
     connection = await asyncpg.connect(database_url)
     for name, document in [("catalog", CATALOG), ("prices", PRICES)]:
         await connection.execute("INSERT INTO offers VALUES ($1, $2)", name, document.model_dump_json())

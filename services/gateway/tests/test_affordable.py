@@ -101,11 +101,19 @@ async def test_where_there_is_plenty_the_ledger_is_not_asked_again(
     players.available[client.user_id] = 0
     assert (await client.create()).status == 402
     assert asked() == 2
-
+    monkeypatch.setattr("gateway.funds.PLENTY_SECONDS", 0.5)
+    await asyncio.sleep(0.6)
     players.available[client.user_id] = 80_000
     await client.accepted()
     await client.accepted()
     assert asked() == 3
-    monkeypatch.setattr("gateway.funds.PLENTY_SECONDS", 0.0)
+    await asyncio.sleep(0.6)
+    players.available[client.user_id] = 0
+    assert (await client.create()).status == 402
+
+
+async def test_those_who_asked_at_the_same_time_do_not_spend_the_same_twice(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 100_000
+    await asyncio.gather(*(client.accepted() for _ in range(10)))
     players.available[client.user_id] = 0
     assert (await client.create()).status == 402

@@ -15,8 +15,8 @@ import generator
 from contracts.topology import DEAD, GENERATION, OUTCOMES
 from darkroom.embedded import Process as ChildProcess
 from darkroom.embedded import free_port
+from darkroom.migration import upgrade
 from darkroom.topology.apply import apply
-from runtime.database import migrate
 
 from .stage import Process, Simulator
 
@@ -48,7 +48,7 @@ def simulator(simulator_url: str) -> Simulator:
 @pytest.fixture(scope="module")
 async def database_url(make_database: Callable[[str], str]) -> str:
     url = make_database("generator")
-    await migrate(url, MIGRATIONS)
+    await upgrade(url, MIGRATIONS)
     return url
 
 

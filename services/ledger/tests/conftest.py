@@ -22,11 +22,12 @@ from contracts.topology import (
     OUTCOMES,
     Stream,
 )
+from darkroom.migration import upgrade
 from ledger.app import create_app
 from ledger.operations import Ledger
 from ledger.settings import CreditSettings, ReconcilerSettings, Settings
 from runtime.broker import make_broker
-from runtime.database import Database, migrate
+from runtime.database import Database
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
 from .books import contradictions
@@ -39,7 +40,7 @@ Service = Callable[[], AbstractAsyncContextManager[AsgiFastStream]]
 @pytest.fixture(scope="module")
 async def database_url(make_database) -> str:
     url = make_database("ledger")
-    await migrate(url, MIGRATIONS)
+    await upgrade(url, MIGRATIONS)
     return url
 
 

@@ -9,10 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from darkroom.migration import upgrade
 from ledger import accounts
 from ledger.domain.transactions import Purse, Transaction, grant
 from ledger.tables import metadata
-from runtime.database import Database, migrate
+from runtime.database import Database
 
 from .conftest import MIGRATIONS
 from .samples import CREDIT, completed, request, requested
@@ -145,7 +146,7 @@ async def test_the_tables_are_what_the_migrations_make(database, database_url):
 
 
 async def test_migrating_again_changes_nothing(database_url, database: Database):
-    await migrate(database_url, MIGRATIONS)
+    await upgrade(database_url, MIGRATIONS)
     async with database.statement() as connection:
         versions = await connection.execute(text("SELECT count(DISTINCT version) FROM prices"))
         assert versions.scalar_one() == 1

@@ -14,10 +14,11 @@ from nats.aio.client import Client
 import storage
 from contracts.topology import STREAMS
 from darkroom.jetstream import RefusedError, ask
+from darkroom.migration import upgrade
 from darkroom.topology.apply import apply
 from runtime.broker import make_broker
 from runtime.consumption import Consumers
-from runtime.database import Database, migrate
+from runtime.database import Database
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings
 from storage import subscribers
@@ -49,7 +50,7 @@ async def provider() -> AsyncIterator[Provider]:
 @pytest.fixture(scope="module")
 async def database_url(make_database: Callable[[str], str]) -> str:
     url = make_database("storage")
-    await migrate(url, MIGRATIONS)
+    await upgrade(url, MIGRATIONS)
     return url
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from .ports import LOOPBACK, free_port, require_free
@@ -20,10 +21,17 @@ class NatsServer:
         port: int | None = None,
         monitoring_port: int | None = None,
         server_name: str = "darkroom",
+        authorization: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
+        """`authorization` is the configuration's text about users, with `variables` for their passwords.
+
+        Without it everybody may do everything.
+        """
         self.port = port or free_port()
         self.monitoring_port = monitoring_port or free_port()
         self._server_name = server_name
+        self._authorization = authorization
         self._directory = data_dir.resolve() / "nats"
         self._store = self._directory / "store"
         self._config_path = self._directory / "nats-server.conf"
@@ -31,7 +39,7 @@ class NatsServer:
             "nats-server",
             [installed_program("nats-server"), "-c", self._config_path],
             log_path=data_dir.resolve() / "logs" / "nats.log",
-            env=minimal_environment(HOME=str(self._directory)),
+            env=minimal_environment(HOME=str(self._directory), **(variables or {})),
             # SIGINT closes the store in order; SIGTERM does the same but exits with status 1.
             stop_signal=signal.SIGINT,
         )
@@ -52,6 +60,7 @@ class NatsServer:
         require_free(self.port, self.monitoring_port)
         self._store.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(self._config())
+        self._config_path.chmod(0o600)
         self.process.start()
         self.process.wait_ready(self._is_healthy)
 
@@ -84,6 +93,6 @@ class NatsServer:
                 f"  store_dir: {json.dumps(str(self._store), ensure_ascii=False)}",
                 "  sync_interval: always",
                 "}",
-                "",
+                self._authorization,
             ]
         )

@@ -35,7 +35,7 @@ _ONLY_FOR = {
     **{f"{service.upper()}_": {service} for service in SERVICES},
 }
 """The first prefix that fits decides; a variable that none fits reaches everybody."""
-_NOBODY = ("DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
+_NOBODY = ("DATABASE_URL", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "PYTHONDONTWRITEBYTECODE")
 
 Environment = dict[str, str]
 
@@ -56,7 +56,8 @@ class Plan:
 
     data: Path
     ports: Mapping[str, int]
-    nats_url: str
+    nats_passwords: Mapping[str, str]
+    """By user; each process is told its own."""
     database_urls: Mapping[str, str]
     jwt_secret: str
     simulator: bool
@@ -64,6 +65,11 @@ class Plan:
 
     def url(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports[name]}"
+
+    @property
+    def operator_nats_url(self) -> str:
+        """For people and their programs: whoever has it can do everything."""
+        return f"nats://operator:{self.nats_passwords['operator']}@{LOOPBACK}:{self.ports['nats']}"
 
 
 def needs_simulator(operator: Mapping[str, str]) -> bool:
@@ -75,6 +81,15 @@ def service_environment(service: str, plan: Plan, operator: Mapping[str, str]) -
     """The whole environment of one service."""
     given = {name: value for name, value in operator.items() if _concerns(name, service)}
     return _defaults(service, plan, given) | given | _fixed(service, plan, given)
+
+
+def nats_environment(user: str, plan: Plan) -> Environment:
+    """Where NATS is, and who this process is there."""
+    return {
+        "NATS_URL": f"nats://{LOOPBACK}:{plan.ports['nats']}",
+        "NATS_USER": user,
+        "NATS_PASSWORD": plan.nats_passwords[user],
+    }
 
 
 def helper_environment(operator: Mapping[str, str], **extra: str) -> Environment:
@@ -111,7 +126,7 @@ def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
     """Where the supervisor's own parts are: what the operator's shell says is about others."""
     prefix = service.upper()
     fixed = {
-        "NATS_URL": plan.nats_url,
+        **nats_environment(service, plan),
         f"{prefix}_DATABASE_URL": plan.database_urls[service],
         f"{prefix}_PORT": str(plan.ports[service]),
     }

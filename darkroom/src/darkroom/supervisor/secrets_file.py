@@ -4,10 +4,14 @@ import json
 import secrets
 from pathlib import Path
 
-from darkroom.stack import SERVICES, write_private
+from darkroom.stack import NATS_USERS, SERVICES, write_private
 
 _BYTES = 32
-NAMES = ("jwt_secret", *(f"{service}_password" for service in SERVICES))
+NAMES = (
+    "jwt_secret",
+    *(f"{service}_password" for service in SERVICES),
+    *(f"{user}_nats_password" for user in NATS_USERS),
+)
 
 
 def keep_secrets(data: Path) -> dict[str, str]:
@@ -17,7 +21,8 @@ def keep_secrets(data: Path) -> dict[str, str]:
         kept: dict[str, str] = json.loads(path.read_text())
     except FileNotFoundError:
         kept = {}
-    missing = {name: secrets.token_urlsafe(_BYTES) for name in NAMES if name not in kept}
+    # Begins with a letter: NATS would take some digits for a number.
+    missing = {name: f"n{secrets.token_urlsafe(_BYTES)}" for name in NAMES if name not in kept}
     if missing:
         write_private(path, kept | missing)
     return kept | missing

@@ -15,12 +15,13 @@ from uuid import UUID
 
 from darkroom.embedded import NatsServer, PostgresServer, Process, S3Server
 from darkroom.embedded.ports import LOOPBACK
-from darkroom.stack import LOCK_FILE, SERVICES, STACK_FILE, read_stack_file, write_private
+from darkroom.stack import LOCK_FILE, NATS_USERS, SERVICES, STACK_FILE, read_stack_file, write_private
 from darkroom.supervisor.children import Child, Program, Server
 from darkroom.supervisor.environments import (
     Plan,
     S3Access,
     helper_environment,
+    nats_environment,
     needs_simulator,
     service_environment,
 )
@@ -29,6 +30,7 @@ from darkroom.supervisor.migrated import is_migrated, remember
 from darkroom.supervisor.ports import choose_ports
 from darkroom.supervisor.secrets_file import keep_secrets
 from darkroom.tokens import make_token
+from darkroom.topology import AUTHORIZATION
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
 """Whom the gateway takes a request without a token for, in its local mode."""
@@ -136,7 +138,7 @@ class Supervisor:
         return Plan(
             data=self._data,
             ports=ports,
-            nats_url=f"nats://{LOOPBACK}:{ports['nats']}",
+            nats_passwords={user: secrets[f"{user}_nats_password"] for user in NATS_USERS},
             database_urls={
                 service: f"postgresql://{service}:{secrets[f'{service}_password']}@{LOOPBACK}:{ports['postgres']}/{DATABASE}"
                 for service in SERVICES
@@ -157,10 +159,7 @@ class Supervisor:
         """Everything that the services need, all at once."""
 
         def bus() -> None:
-            ports = plan.ports
-            self._start_child(
-                "nats", NatsServer(self._data, port=ports["nats"], monitoring_port=ports["nats_monitoring"])
-            )
+            self._start_child("nats", self._nats(plan))
             self._start_child("topology", self._topology(plan))
 
         def database() -> None:
@@ -238,8 +237,17 @@ class Supervisor:
         if process.returncode:
             raise RuntimeError(f"the migration ended with status {process.returncode}:\n{process.log_tail()}")
 
+    def _nats(self, plan: Plan) -> NatsServer:
+        return NatsServer(
+            self._data,
+            port=plan.ports["nats"],
+            monitoring_port=plan.ports["nats_monitoring"],
+            authorization=AUTHORIZATION.read_text(),
+            variables={f"{user.upper()}_NATS_PASSWORD": password for user, password in plan.nats_passwords.items()},
+        )
+
     def _topology(self, plan: Plan) -> Program:
-        environment = helper_environment(self._operator, NATS_URL=plan.nats_url)
+        environment = helper_environment(self._operator, **nats_environment("topology", plan))
         return Program(
             "topology", [sys.executable, "-m", "darkroom.topology"], data=self._data, environment=environment
         )
@@ -273,7 +281,7 @@ class Supervisor:
             "url": plan.url("gateway"),
             "token": make_token(jwt_secret, DEVELOPMENT_USER, TOKEN_HOURS, f"{plan.url('gateway')}/auth/v1"),
             "user_id": str(DEVELOPMENT_USER),
-            "nats_url": plan.nats_url,
+            "nats_url": plan.operator_nats_url,
             "database_url": admin_url(postgres),
             "simulator_url": plan.url("simulator") if plan.simulator else None,
             "media_url": plan.url("storage"),

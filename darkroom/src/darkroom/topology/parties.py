@@ -1,5 +1,13 @@
-"""Who says what: the one thing about the conversation that the contracts' data does not hold."""
+"""Who says what, and who asks whom: the one thing about the conversation that the contracts' data does not hold."""
 
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    GENERATOR_CATALOG,
+    LEDGER_AFFORDABLE,
+    LEDGER_BALANCE,
+    LEDGER_GRANT,
+    LEDGER_PRICES,
+)
 from contracts.topology import CONSUMERS, STREAMS
 
 PUBLISHERS: dict[str, tuple[str, ...]] = {
@@ -10,6 +18,18 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
     "credits.granted.{user_id}": ("ledger",),
     "notification.{user_id}.{status}": ("gateway",),
 }
+ASKERS: dict[str, tuple[str, ...]] = {
+    LEDGER_AFFORDABLE: ("gateway",),
+    LEDGER_BALANCE: ("gateway",),
+    LEDGER_PRICES: ("gateway",),
+    LEDGER_GRANT: ("operator",),
+    GENERATOR_CATALOG: ("gateway",),
+    GATEWAY_OUTCOMES: ("ledger", "storage"),
+}
+TELL_PROGRESS = ("generator", "storage")
+HEAR_PROGRESS = ("gateway",)
+HEAR_VERDICTS = ("gateway",)
+"""Nobody says them but the log."""
 
 
 def stream_of(subject: str) -> str | None:
@@ -27,6 +47,11 @@ def consumers_of(channel: str) -> list[str]:
         for consumer in CONSUMERS
         if any(overlap(subject, as_pattern(channel)) for subject in consumer.filter_subjects)
     ]
+
+
+def answers(question: str) -> str:
+    """The service that a question is put to: its subject begins with the name."""
+    return question.partition(".")[0]
 
 
 def as_pattern(channel: str) -> str:

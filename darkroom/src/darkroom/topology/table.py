@@ -12,7 +12,7 @@ from contracts.questions import QUESTIONS
 from contracts.topology import CHANNELS, CLAIMS_BUCKET, CONSUMERS, STREAMS
 from darkroom.jetstream import RefusedError, ask
 from darkroom.topology.apply import Change
-from darkroom.topology.parties import PUBLISHERS, as_pattern, consumers_of
+from darkroom.topology.parties import ASKERS, PUBLISHERS, answers, as_pattern, consumers_of
 
 _THERE, _MISSING = "[green]there[/]", "[red]missing[/]"
 Found = dict[str, dict[str, Any] | None]
@@ -67,9 +67,10 @@ def _streams(found: Found) -> Table:
 
 
 def _questions() -> Table:
-    table = _table("Questions", "Question", "Asked with", "Answered with", "By")
+    table = _table("Questions", "Question", "Asked with", "By", "Answered with", "By")
     for subject, (asked, answered) in QUESTIONS.items():
-        table.add_row(subject, asked.__name__, answered.__name__, subject.partition(".")[0])
+        askers = "\n".join(ASKERS[subject])
+        table.add_row(subject, asked.__name__, askers, answered.__name__, answers(subject))
     return table
 
 

@@ -16,7 +16,7 @@ EVERY_SECONDS = 2.0
 
 async def watch(nats_url: str, replicas: int = 1) -> None:
     """Runs until it is cancelled."""
-    client = await connect(nats_url, "topology", patient=True)
+    client = await connect(nats_url, "topology", patient=True, forbidden=_Forbidden())
     try:
         await _keep(client, replicas)
     finally:
@@ -39,6 +39,18 @@ async def _keep(client: Client, replicas: int) -> None:
                     _say(f"{change.noun}.{change.done}", name=change.name, reason=change.reason or None)
         said = state
         await asyncio.sleep(EVERY_SECONDS)
+
+
+class _Forbidden:
+    """Says what the server forbids, each thing once: it is tried again every two seconds."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, words: str) -> None:
+        if words not in self._said:
+            self._said.add(words)
+            _say("broker.error", error=words)
 
 
 def _say(event: str, **about: str | None) -> None:

@@ -16,17 +16,17 @@ from runtime.broker import connected
 
 ANSWER_TIMEOUT_SECONDS = 0.25
 PLENTY_SECONDS = 5.0
-"""How long an answer is believed, and only about half of what it named."""
+"""How long an answer is believed, and only about half of what it named: who asked at the same time heard the same."""
 MAX_USERS_KNOWN = 100_000
 
 
 @dataclass(slots=True)
 class _Heard:
-    """What a user had, and what this process accepted since."""
+    """The least that a user had since `since`, and all that this process accepted meanwhile."""
 
+    since: float
     available: int
-    at: float
-    accepted: int
+    accepted: int = 0
 
 
 class Funds:
@@ -53,19 +53,23 @@ class Funds:
                 f"This costs {required} credits and {available} are available.",
                 details={"required": required, "available": available},
             )
-        self._heard[user_id] = _Heard(answer.available, time.monotonic(), quote.amount)
+        heard = self._fresh(user_id) or _Heard(time.monotonic(), answer.available)
+        heard.available = min(heard.available, answer.available)
+        heard.accepted += quote.amount
+        self._heard[user_id] = heard
         if len(self._heard) > MAX_USERS_KNOWN:
             self._heard.popitem(last=False)
 
     def _has_plenty(self, user_id: UUID, amount: int) -> bool:
-        heard = self._heard.get(user_id)
-        if heard is None:
-            return False
-        if time.monotonic() - heard.at > PLENTY_SECONDS or heard.accepted + amount > heard.available // 2:
-            del self._heard[user_id]
+        heard = self._fresh(user_id)
+        if heard is None or heard.accepted + amount > heard.available // 2:
             return False
         heard.accepted += amount
         return True
+
+    def _fresh(self, user_id: UUID) -> _Heard | None:
+        heard = self._heard.get(user_id)
+        return heard if heard is not None and time.monotonic() - heard.since < PLENTY_SECONDS else None
 
     async def _ask(self, question: Affordable) -> Affordability | None:
         try:

@@ -158,7 +158,9 @@ async def _progress(
     if connected(broker):
         with contextlib.suppress(NatsError, OSError, TimeoutError):
             subscription = await broker.connection.subscribe(progress_subject(generation_id), cb=arrived)
-            # Whatever is said after the first event is heard: the server knows of us before it is sent.
+            # Whatever is said after the first event is heard: the server knows of us before it is sent. The first ping
+            # overtakes what nats-py has not written yet, the second follows it.
+            await broker.connection.flush(FLUSH_SECONDS)
             await broker.connection.flush(FLUSH_SECONDS)
     try:
         yield

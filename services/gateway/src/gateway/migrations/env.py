@@ -1,4 +1,4 @@
-"""Runs the gateway's migrations on the connection that runtime.database opened."""
+"""Runs the gateway's migrations on the connection that darkroom.migration opened."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Runs the generator's migrations on the connection that runtime.database opened."""
+"""Runs the generator's migrations on the connection that darkroom.migration opened."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Runs storage's migrations on the connection that runtime.database opened."""
+"""Runs storage's migrations on the connection that darkroom.migration opened."""
 
 from alembic import context
 

@@ -1,0 +1,126 @@
+"""What each user of NATS may say and hear, from the conversation itself: exactly what its code does, nothing wider.
+
+A subject that is missing here is refused by the server, which says so in its own log and in that of whoever tried.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from contracts.topology import (
+    CLAIMS_BUCKET,
+    CONSUMERS,
+    NOTIFICATIONS,
+    OUTCOMES,
+    STREAMS,
+    dead_subject,
+)
+from darkroom.stack import SERVICES
+from darkroom.topology.parties import (
+    ASKERS,
+    HEAR_PROGRESS,
+    HEAR_VERDICTS,
+    PUBLISHERS,
+    TELL_PROGRESS,
+    answers,
+    as_pattern,
+    covers,
+)
+
+PROGRESS = "progress.*"
+VERDICTS = "verdict.*"
+_API = "$JS.API"
+_CLAIMS = f"OBJ_{CLAIMS_BUCKET}"
+_OWN: dict[str, tuple[str, ...]] = {
+    "gateway": (
+        # How far every consumer is behind, which the sweeper looks at.
+        *(f"{_API}.CONSUMER.INFO.{consumer.stream}.{consumer.durable}" for consumer in CONSUMERS),
+        # Its clients' live feed is an ordered consumer, which each process makes for itself. Nobody else makes any,
+        # and on this subject the server makes none that is durable.
+        f"{_API}.STREAM.INFO.{NOTIFICATIONS.name}",
+        f"{_API}.CONSUMER.CREATE.{NOTIFICATIONS.name}",
+        f"$JS.FC.{NOTIFICATIONS.name}.*.*",
+    ),
+    "generator": (
+        # Putting a claim: the bucket is looked for, the name as well, and a former claim of that name is removed.
+        f"{_API}.STREAM.INFO.{_CLAIMS}",
+        f"{_API}.STREAM.MSG.GET.{_CLAIMS}",
+        f"{_API}.STREAM.PURGE.{_CLAIMS}",
+        f"$O.{CLAIMS_BUCKET}.C.*",
+        f"$O.{CLAIMS_BUCKET}.M.*",
+    ),
+    "storage": (
+        f"{_API}.DIRECT.GET.{_CLAIMS}",
+        f"{_API}.DIRECT.GET.{_CLAIMS}.$O.{CLAIMS_BUCKET}.M.*",
+    ),
+    # Whether the log is the one that it knew.
+    "ledger": (f"{_API}.STREAM.INFO.{OUTCOMES.name}",),
+}
+"""What follows from no table of the contracts: calls of the JetStream API for one service's own purposes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Patterns of subjects. `answers`: whoever sends it a message may be answered, once."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    answers: bool = False
+
+
+def _of_service(service: str) -> Permissions:
+    answered = [question for question in ASKERS if answers(question) == service]
+    return Permissions(
+        publish=(*_said(service), *_consumed(service), *_OWN[service]),
+        subscribe=(
+            f"_INBOX_{service}.>",
+            *answered,
+            *([VERDICTS] if service in HEAR_VERDICTS else []),
+            *([PROGRESS] if service in HEAR_PROGRESS else []),
+        ),
+        answers=bool(answered),
+    )
+
+
+def _said(service: str) -> Iterator[str]:
+    for channel, speakers in PUBLISHERS.items():
+        if service in speakers:
+            yield as_pattern(channel)
+    for stream in STREAMS:
+        for channel, speakers in PUBLISHERS.items():
+            # Who publishes where only one message is kept reads afterwards which one it is.
+            if stream.unique_per_subject and service in speakers and covers(stream.subjects[0], channel):
+                yield f"{_API}.DIRECT.GET.{stream.name}.{as_pattern(channel)}"
+    for question, askers in ASKERS.items():
+        if service in askers:
+            yield question
+    if service in TELL_PROGRESS:
+        yield PROGRESS
+
+
+def _consumed(service: str) -> Iterator[str]:
+    for consumer in CONSUMERS:
+        if consumer.service == service:
+            yield f"{_API}.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
+            yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
+            yield dead_subject(consumer.durable)
+
+
+def _of_topology() -> Permissions:
+    """To look at, make and correct what the contracts name; to delete nothing, and to read and say nothing."""
+    streams = [_CLAIMS, *(stream.name for stream in STREAMS)]
+    durables = [f"{consumer.stream}.{consumer.durable}" for consumer in CONSUMERS]
+    return Permissions(
+        publish=(
+            *(f"{_API}.STREAM.{verb}.{stream}" for stream in streams for verb in ("INFO", "CREATE", "UPDATE")),
+            *(f"{_API}.CONSUMER.{verb}.{durable}" for durable in durables for verb in ("INFO", "CREATE")),
+        ),
+        subscribe=("_INBOX_topology.>",),
+    )
+
+
+PERMISSIONS: dict[str, Permissions] = {
+    **{service: _of_service(service) for service in SERVICES},
+    "topology": _of_topology(),
+    "operator": Permissions(publish=(">",), subscribe=(">",)),
+}
+"""By user: all of NATS_USERS."""
