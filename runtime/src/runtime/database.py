@@ -260,8 +260,12 @@ def _server_settings(service: str) -> dict[str, str]:
     return {
         "application_name": service,
         "jit": "off",
-        # Every statement of ours finds its rows by an index, whatever its values are: it is planned once.
+        # Every statement of ours finds its rows by an index, whatever its values are. So it is planned once, and not
+        # by what its tables are like then: a plan that scans one that is still empty would be kept while it grows.
         "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
         "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
     }

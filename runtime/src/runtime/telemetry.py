@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from runtime.settings import ProcessSettings
 
 _SECRETS = re.compile(
     r"(sk-[A-Za-z0-9_-]{8,}|whsec_[A-Za-z0-9+/=]+|eyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|(?<=[?&]X-Amz-Signature=)\w+|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)|Bearer\s+\S+)"
+    r"|(?<=[?&]X-Amz-Signature=)\w+|(?<=://)[^/@\s:\"]+:[^/@\s\"]+(?=@)|Bearer\s+[^\s\"\\]+)"
 )
 _propagator = TraceContextTextMapPropagator()
 _tracer: trace.Tracer | None = None
@@ -33,7 +33,6 @@ def configure(settings: ProcessSettings, service: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _redact,
     ]
     libraries = logging.StreamHandler(sys.stderr)
     libraries.setFormatter(
@@ -42,6 +41,7 @@ def configure(settings: ProcessSettings, service: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
+                _redact,
             ],
         )
     )
@@ -49,7 +49,7 @@ def configure(settings: ProcessSettings, service: str) -> None:
     for noisy in ("uvicorn", "faststream", "httpx", "httpx2", "openai", "nats", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer()],
+        processors=[*processors, structlog.processors.JSONRenderer(), _redact],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -101,11 +101,9 @@ def trace_id(fact: Any) -> str | None:
     return fact.traceparent.split("-")[1] if fact.traceparent else None
 
 
-def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _SECRETS.sub("[redacted]", value)
-    return event
+def _redact(_: Any, __: str, line: Any) -> str:
+    """Looks at the whole line: whatever a secret stands in is part of it."""
+    return _SECRETS.sub("[redacted]", line)
 
 
 def _trace_to(endpoint: str, service: str) -> None:

@@ -17,6 +17,8 @@ from runtime.database import Database
 BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
+RECORD_LINGER_SECONDS = 0.005
+"""Whoever waits for one in this process records it alone, and is answered before the rest is done."""
 RENDERED = "darkroom.generation.rendered"
 
 
@@ -35,7 +37,7 @@ def register(
             moved = [(UUID(fact.subject), fact.type == RENDERED) for fact in facts]
             await records.follow(connection, moved, sweeper.first_drive_seconds)
 
-    @consumers.batch(GATEWAY_RECORD_OUTCOMES, Outcome, size=BATCH)
+    @consumers.batch(GATEWAY_RECORD_OUTCOMES, Outcome, size=BATCH, linger_seconds=RECORD_LINGER_SECONDS)
     async def record(outcomes: Sequence[Outcome]) -> None:
         await commands.settle(outcomes)
 
