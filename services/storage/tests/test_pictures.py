@@ -13,7 +13,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from storage.pictures import MAX_PIXELS, Picture, Unusable, inspect, shrink
+from storage.pictures import MAX_PIXELS, QUICK_BYTES, Picture, Unusable, inspect, is_quick, shrink
 from storage.png import is_whole
 
 from .samples import picture
@@ -221,3 +221,15 @@ def test_transparency_is_kept() -> None:
 def test_hostile_content_does_no_harm_there_either(name: str) -> None:
     with contextlib.suppress(Unusable):
         assert shrink(HOSTILE[name], 256).startswith(b"RIFF")
+
+
+def test_only_a_small_png_is_checked_without_a_thread() -> None:
+    def quick(content: bytes, size: int | None = None) -> bool:
+        return is_quick(io.BytesIO(content), size or len(content))
+
+    assert quick(picture(512, 512, seed=1))
+    assert not quick(picture(512, 512, seed=1), QUICK_BYTES + 1)
+    assert not quick(png(1000, 501, b""))
+    assert not quick(png(2**31 - 1, 2**31 - 1, b""))
+    assert not quick(picture(64, 48, format_="JPEG"))
+    assert not quick(b"")

@@ -25,7 +25,7 @@ from runtime.telemetry import current_traceparent
 from storage import assets
 from storage.downloads import Body, Downloads
 from storage.objects import Objects, name_of
-from storage.pictures import Unusable, inspect
+from storage.pictures import Picture, Unusable, inspect, is_quick
 
 SOURCE = "storage"
 DECODERS = 2
@@ -111,7 +111,7 @@ class Ingest:
         try:
             body = await self._downloads.get(output)
             bodies.callback(body.content.close)
-            picture = await asyncio.get_running_loop().run_in_executor(self._decoders, inspect, body.content)
+            picture = await self._inspect(body)
         except (Refused, Unusable) as error:
             log.warning("output.unusable", index=output.index, error=str(error))
             return Failure(code="result_unusable", message=f"The provider's result cannot be used: {error}.")
@@ -130,6 +130,11 @@ class Ingest:
             **assets.addresses(secrets.token_hex(16), picture.mime_type),
         )
         return Arrival(asset, body)
+
+    async def _inspect(self, body: Body) -> Picture:
+        if is_quick(body.content, body.size):
+            return inspect(body.content)
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, inspect, body.content)
 
     async def _keep(self, request: Request, arrived: list[Arrival]) -> tuple[Asset, ...]:
         """Rows, then bytes, then rows again: an object never is without a row that names it. Raises Overtaken."""

@@ -9,12 +9,15 @@ from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from storage.png import is_whole
+from storage.png import is_whole, pixels
 
 MAX_PIXELS = 64_000_000
 """Checked in the header, before anything is decoded. At 4 bytes each: 256 MB."""
 LARGE_PIXELS = 8_000_000
 """Above this, one picture is decoded at a time."""
+QUICK_BYTES = 256 * 1024
+QUICK_PIXELS = 500_000
+"""A PNG so small is checked in about the time that it takes to wake a thread for it."""
 QUALITY = 82
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -37,6 +40,11 @@ class Picture:
     mime_type: str
     width: int
     height: int
+
+
+def is_quick(content: IO[bytes], size: int) -> bool:
+    """Whether `inspect` is no work for a thread of its own."""
+    return size <= QUICK_BYTES and (pixels(content) or QUICK_PIXELS + 1) <= QUICK_PIXELS
 
 
 def inspect(content: IO[bytes]) -> Picture:

@@ -37,6 +37,16 @@ def is_whole(content: IO[bytes]) -> bool | None:
     return False
 
 
+def pixels(content: IO[bytes]) -> int | None:
+    """How many the header names; None where it is none of a PNG."""
+    content.seek(0)
+    header = content.read(24)
+    if len(header) < 24 or not header.startswith(_SIGNATURE):
+        return None
+    width, height = struct.unpack(">II", header[16:])
+    return int(width * height)
+
+
 def _next_chunk(content: IO[bytes]) -> tuple[bytes, bytes] | None:
     head = content.read(8)
     if len(head) < 8:
