@@ -46,6 +46,9 @@ from contracts.questions import (
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
+    Statement,
+    StatementEntry,
+    StatementOf,
 )
 from contracts.topology import (
     CHANNELS,
@@ -130,6 +133,11 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         BalanceOf(user_id=USER),
         Balance(available=1, held=2, used=3),
         GrantCredits(grant_id=GENERATION, user_id=USER, amount=1),
+        StatementOf(user_id=USER, limit=1),
+        Statement(
+            entries=(StatementEntry(at=datetime(2026, 11, 21, tzinfo=UTC), entry="grant", granted=1),),
+            cursor="next",
+        ),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),

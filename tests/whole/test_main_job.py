@@ -106,6 +106,26 @@ async def test_exactly_ten_of_fifty_parallel_requests_on_ten_credits_are_funded(
     assert (problem["required"], problem["available"]) == (1, 0)
 
 
+async def test_a_statement_tells_a_person_where_the_credits_went(
+    darkroom: Darkroom, new_user: Callable[[], User]
+) -> None:
+    user = new_user()
+    made = await user.ended((await user.make("Two of a kind", count=2))["id"])
+    balance = await user.credits()
+    status, page, _ = await user.call("GET", "/v1/credits/statement")
+    assert status == 200
+    assert [(item["entry"], item["captured"], item["granted"]) for item in page["items"]] == [
+        ("generation", 2, 0),
+        ("starting_grant", 0, 10),
+    ]
+    assert page["items"][0]["generation_id"] == made["id"]
+    assert sum(item["granted"] - item["captured"] + item["refunded"] for item in page["items"]) == balance["available"]
+    shown = await asyncio.to_thread(darkroom.command, "statement", "--user", str(user.id))
+    assert shown.returncode == 0, shown.stderr
+    assert made["id"] in shown.stdout
+    assert "8 credits available, 0 held, 2 used." in shown.stdout
+
+
 async def test_a_cancelled_generation_is_not_paid_for(new_user: Callable[[], User]) -> None:
     user = new_user()
     accepted = await user.make(f"Slow {uuid4()} [[sim:latency=5]]")

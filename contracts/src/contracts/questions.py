@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from contracts.facts import Kind, Outcome
 from contracts.model import Frozen
@@ -13,10 +13,13 @@ LEDGER_AFFORDABLE = "ledger.affordable"
 LEDGER_BALANCE = "ledger.balance"
 LEDGER_PRICES = "ledger.prices"
 LEDGER_GRANT = "ledger.grant"
+LEDGER_STATEMENT = "ledger.statement"
 GENERATOR_CATALOG = "generator.catalog"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 
 MAX_IDS_PER_QUESTION = 500
+MAX_STATEMENT_ENTRIES = 500
+"""On one page."""
 
 
 class Affordable(Frozen):
@@ -50,6 +53,45 @@ class GrantCredits(Frozen):
     user_id: UUID
     amount: Units = Field(gt=0)
     reason: str = "granted"
+
+
+class StatementOf(Frozen):
+    """A page of a user's statement: at most `limit` entries that come after `cursor`."""
+
+    user_id: UUID
+    limit: int = Field(ge=1, le=MAX_STATEMENT_ENTRIES)
+    cursor: str | None = None
+    """As the page before gave it; None for the newest entries."""
+
+
+class StatementEntry(Frozen):
+    """What one generation or one gift did to a user's credits, in units.
+
+    What a user has, held included, is all that was granted, less what was captured, plus what was refunded.
+    """
+
+    at: AwareDatetime
+    """When it was held, or given."""
+    entry: Literal["generation", "grant", "starting_grant"]
+    generation_id: UUID | None = None
+    state: Literal["open", "captured", "released", "declined", "expired"] | None = None
+    """Of the hold."""
+    quote: Units = 0
+    captured: Units = 0
+    released: Units = 0
+    refunded: Units = 0
+    granted: Units = 0
+    why: str = ""
+    """For people."""
+
+
+class Statement(Frozen):
+    """Newest first. `cursor` leads to the next page; None at the end."""
+
+    entries: tuple[StatementEntry, ...]
+    cursor: str | None
+    is_cursor_known: bool = True
+    """Whether the cursor that was asked with is one that was handed out; there are no entries otherwise."""
 
 
 class Nothing(Frozen):
@@ -99,6 +141,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_BALANCE: (BalanceOf, Balance),
     LEDGER_PRICES: (Nothing, PriceList),
     LEDGER_GRANT: (GrantCredits, Balance),
+    LEDGER_STATEMENT: (StatementOf, Statement),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
 }

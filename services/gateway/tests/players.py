@@ -34,12 +34,15 @@ from contracts.questions import (
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
     LEDGER_PRICES,
+    LEDGER_STATEMENT,
     Affordability,
     Affordable,
     Balance,
     BalanceOf,
     Catalog,
     CatalogModel,
+    Statement,
+    StatementOf,
 )
 
 Script = Callable[[Request], Awaitable[Any]]
@@ -82,6 +85,8 @@ class Players:
         self.available: dict[UUID, int] = defaultdict(lambda: STARTING_UNITS)
         self.silent: set[UUID] = set()
         """Users about whom the ledger says nothing."""
+        self.statements: dict[tuple[UUID, str | None, int], Statement] = {}
+        """By user, cursor and limit."""
         self.asked: list[Affordable] = []
         self.requested: list[Requested] = []
         """Every `requested` that the bus carried, in order."""
@@ -92,6 +97,7 @@ class Players:
             (LEDGER_PRICES, self._prices),
             (LEDGER_AFFORDABLE, self._affordable),
             (LEDGER_BALANCE, self._balance),
+            (LEDGER_STATEMENT, self._statement),
             ("generation.requested.>", self._requested),
         ]:
             await self._client.subscribe(subject, cb=answer)
@@ -183,6 +189,13 @@ class Players:
         question = BalanceOf.model_validate_json(message.data)
         if question.user_id not in self.silent:
             answer = Balance(available=self.available[question.user_id], held=12_500, used=40_001)
+            await message.respond(answer.model_dump_json().encode())
+
+    async def _statement(self, message: Msg) -> None:
+        question = StatementOf.model_validate_json(message.data)
+        if question.user_id not in self.silent:
+            answer = self.statements.get((question.user_id, question.cursor, question.limit))
+            answer = answer or Statement(entries=(), cursor=None, is_cursor_known=question.cursor is None)
             await message.respond(answer.model_dump_json().encode())
 
     async def _requested(self, message: Msg) -> None:

@@ -7,6 +7,7 @@ from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_GRANT,
     LEDGER_PRICES,
+    LEDGER_STATEMENT,
 )
 from contracts.topology import CONSUMERS, STREAMS
 
@@ -23,6 +24,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_BALANCE: ("gateway",),
     LEDGER_PRICES: ("gateway",),
     LEDGER_GRANT: ("operator",),
+    LEDGER_STATEMENT: ("gateway", "operator"),
     GENERATOR_CATALOG: ("gateway",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
 }

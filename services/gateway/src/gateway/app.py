@@ -154,7 +154,14 @@ def _add_edges(app: FastAPI, settings: Settings) -> None:
         allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["Location", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"],
+        expose_headers=[
+            "Link",
+            "Location",
+            "Retry-After",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ],
         max_age=600,
     )
 

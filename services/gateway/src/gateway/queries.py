@@ -1,5 +1,6 @@
-"""What can be asked: one generation, a page of them, the balance, the models."""
+"""What can be asked: one generation, a page of them, the balance, the statement, the models."""
 
+from typing import TypeVar
 from uuid import UUID
 
 from faststream.nats import NatsBroker
@@ -7,7 +8,16 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from contracts.facts import Kind
-from contracts.questions import LEDGER_BALANCE, Balance, BalanceOf, CatalogModel
+from contracts.model import Frozen
+from contracts.questions import (
+    LEDGER_BALANCE,
+    LEDGER_STATEMENT,
+    Balance,
+    BalanceOf,
+    CatalogModel,
+    Statement,
+    StatementOf,
+)
 from gateway import pages, records
 from gateway.identity import Caller
 from gateway.offers import Offers
@@ -17,7 +27,8 @@ from gateway.refusals import Invalid, NotFound, Unavailable
 from runtime.broker import connected
 from runtime.database import Database
 
-BALANCE_TIMEOUT_SECONDS = 2.0
+LEDGER_TIMEOUT_SECONDS = 2.0
+Answer = TypeVar("Answer", bound=Frozen)
 
 
 class Queries:
@@ -48,13 +59,27 @@ class Queries:
 
     async def balance(self, caller: Caller) -> Balance:
         """Raises Unavailable while the ledger does not answer."""
+        return await self._ask_ledger(LEDGER_BALANCE, BalanceOf(user_id=caller.user_id), Balance)
+
+    async def statement(self, caller: Caller, limit: int, cursor: str | None) -> Statement:
+        """What happened to the caller's credits, newest first.
+
+        Raises:
+            Invalid: a cursor that is not ours.
+            Unavailable: the ledger does not answer.
+        """
+        question = StatementOf(user_id=caller.user_id, limit=limit, cursor=cursor)
+        answer = await self._ask_ledger(LEDGER_STATEMENT, question, Statement)
+        if not answer.is_cursor_known:
+            raise Invalid("The cursor is not one that was handed out.")
+        return answer
+
+    async def _ask_ledger(self, subject: str, question: Frozen, answer: type[Answer]) -> Answer:
         if connected(self._broker):
-            question = BalanceOf(user_id=caller.user_id).model_dump_json().encode()
+            payload = question.model_dump_json().encode()
             try:
-                answer = await self._broker.connection.request(
-                    LEDGER_BALANCE, question, timeout=BALANCE_TIMEOUT_SECONDS
-                )
-                return Balance.model_validate_json(answer.data)
+                reply = await self._broker.connection.request(subject, payload, timeout=LEDGER_TIMEOUT_SECONDS)
+                return answer.model_validate_json(reply.data)
             except (NatsError, TimeoutError, OSError, ValidationError):
                 pass
         raise Unavailable("The ledger does not answer right now.")

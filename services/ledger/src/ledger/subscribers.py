@@ -13,18 +13,22 @@ from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_GRANT,
     LEDGER_PRICES,
+    LEDGER_STATEMENT,
     Affordability,
     Affordable,
     Balance,
     BalanceOf,
     GrantCredits,
     Nothing,
+    Statement,
+    StatementOf,
 )
 from contracts.topology import LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES
 from ledger.announcements import announce
 from ledger.balances import Balances
 from ledger.operations import Ledger
 from ledger.pricing import price_list
+from ledger.statement import statement
 from runtime.consumption import Consumers
 from runtime.database import Database
 
@@ -63,6 +67,10 @@ def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: 
     @router.subscriber(LEDGER_PRICES, queue="ledger")
     async def prices(question: Nothing) -> PriceList:
         return await price_list(database)
+
+    @router.subscriber(LEDGER_STATEMENT, queue="ledger")
+    async def entries(question: StatementOf) -> Statement:
+        return await statement(database, question)
 
     @router.subscriber(LEDGER_GRANT, queue="ledger")
     async def grant(question: GrantCredits) -> Balance:

@@ -65,6 +65,12 @@ postings = Table(
     Column("user_id", Uuid, primary_key=True),
     _amount("amount"),
 )
+Index(
+    "ix_postings_given",
+    postings.c.user_id,
+    postings.c.transaction_id,
+    postgresql_where=text("purse IN ('issuance', 'promotion')"),
+)
 
 holds = Table(
     "holds",
@@ -85,6 +91,7 @@ holds = Table(
 _open = text("state = 'open'")
 _disputed = text("disputed_at IS NOT NULL")
 Index("ix_holds_open", holds.c.opened_at, holds.c.generation_id, postgresql_where=_open)
+Index("ix_holds_of_user", holds.c.user_id, holds.c.opened_at.desc(), holds.c.generation_id.desc())
 Index("ix_holds_open_of_user", holds.c.user_id, postgresql_where=_open)
 Index("ix_holds_disputed", holds.c.disputed_at, holds.c.generation_id, postgresql_where=_disputed)
 

@@ -1,12 +1,14 @@
 """The routes of /v1."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts.facts import Kind
+from contracts.questions import MAX_STATEMENT_ENTRIES
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.schemas import (
     Credits,
@@ -15,6 +17,7 @@ from gateway.dialects.native.schemas import (
     Models,
     NewGeneration,
     Problem,
+    StatementPage,
     Status,
 )
 from gateway.dialects.surface import Surface, route_class
@@ -125,6 +128,23 @@ def make_router(surface: Surface) -> APIRouter:
     async def balance(request: Request) -> Response:
         return _json(translate.credits_view(await queries.balance(await identity.required(request))))
 
+    @router.get(
+        "/credits/statement",
+        summary="Where your credits went",
+        tags=["Account"],
+        response_model=StatementPage,
+        responses={200: {"content": {"text/csv": {}}}, **_problems(422)},
+    )
+    async def statement(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=MAX_STATEMENT_ENTRIES)] = 100,
+        cursor: Annotated[str | None, Query(max_length=200)] = None,
+        format: Literal["json", "csv"] = "json",  # noqa: A002
+    ) -> Response:
+        """Each generation and each gift, newest first. As CSV, the `Link` header has the next page."""
+        found = await queries.statement(await identity.required(request), limit, cursor)
+        return _statement(translate.statement_view(found), limit, as_csv=format == "csv")
+
     @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=_problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:
         await identity.required(request)
@@ -137,6 +157,16 @@ def _generation(
     surface: Surface, generation: Generation, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     return _json(translate.view(surface, generation), status, headers)
+
+
+def _statement(page: StatementPage, limit: int, *, as_csv: bool) -> Response:
+    if not as_csv:
+        return _json(page)
+    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
+    if page.next_cursor is not None:
+        following = urlencode({"format": "csv", "limit": limit, "cursor": page.next_cursor})
+        headers["Link"] = f'</v1/credits/statement?{following}>; rel="next"'
+    return Response(translate.statement_csv(page), headers=headers, media_type="text/csv")
 
 
 def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

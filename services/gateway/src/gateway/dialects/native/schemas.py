@@ -92,6 +92,30 @@ class Credits(BaseModel):
     used: int | float = Field(description="Paid so far.")
 
 
+class StatementEntryView(BaseModel):
+    """What one generation or one gift did to the credits. `granted - captured + refunded` is the change."""
+
+    at: datetime
+    entry: Literal["generation", "grant", "starting_grant"]
+    generation_id: UUID | None
+    state: Literal["open", "captured", "released", "declined", "expired"] | None = Field(
+        description="Of the hold: `open` until the generation ends."
+    )
+    quote: int | float = Field(description="What was set aside at most.")
+    captured: int | float = Field(description="What was paid, for what was delivered.")
+    released: int | float = Field(description="What was set aside and given back.")
+    refunded: int | float = Field(description="What was paid and given back.")
+    granted: int | float
+    why: str
+
+
+class StatementPage(BaseModel):
+    """Newest first. All entries together add up to the credits that are available or held."""
+
+    items: list[StatementEntryView]
+    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
+
+
 class ModelView(BaseModel):
     """What can be asked of a model."""
 

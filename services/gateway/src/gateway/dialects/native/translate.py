@@ -1,12 +1,14 @@
 """Between /v1 and the commands and queries."""
 
+import csv
+import io
 from uuid import UUID
 
 from fastapi import Request
 
 from contracts.facts import Asset, Ending, Verdict
 from contracts.money import in_credits
-from contracts.questions import Balance, CatalogModel
+from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
 from gateway.commands import Order
 from gateway.dialects.native.schemas import (
     AssetView,
@@ -16,6 +18,8 @@ from gateway.dialects.native.schemas import (
     GenerationView,
     ModelView,
     NewGeneration,
+    StatementEntryView,
+    StatementPage,
 )
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.pages import Page
@@ -96,6 +100,41 @@ def credits_view(balance: Balance) -> Credits:
     return Credits(
         available=in_credits(balance.available), held=in_credits(balance.held), used=in_credits(balance.used)
     )
+
+
+def statement_view(statement: Statement) -> StatementPage:
+    return StatementPage(items=[_entry_view(entry) for entry in statement.entries], next_cursor=statement.cursor)
+
+
+def _entry_view(entry: StatementEntry) -> StatementEntryView:
+    return StatementEntryView(
+        at=entry.at,
+        entry=entry.entry,
+        generation_id=entry.generation_id,
+        state=entry.state,
+        quote=in_credits(entry.quote),
+        captured=in_credits(entry.captured),
+        released=in_credits(entry.released),
+        refunded=in_credits(entry.refunded),
+        granted=in_credits(entry.granted),
+        why=entry.why,
+    )
+
+
+def statement_csv(page: StatementPage) -> str:
+    """The page as a spreadsheet reads it (RFC 4180), with a line of names."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(StatementEntryView.model_fields))
+    writer.writeheader()
+    for item in page.items:
+        row = item.model_dump(mode="json")
+        writer.writerow({**row, "why": _no_formula(item.why)})
+    return table.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A spreadsheet would carry out what begins like a formula, and a provider may say anything."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def model_view(model: CatalogModel, price: int) -> ModelView:
