@@ -1,13 +1,14 @@
 """Amounts are integers; a capture never exceeds its quote."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contracts.money import PriceList, Quote, cost, in_credits, to_units
+from contracts.money import Price, PriceList, Quote, cost, in_credits, to_units
 
 amounts = st.integers(min_value=0, max_value=10**12)
 
@@ -29,6 +30,46 @@ def test_everything_delivered_costs_the_quote(price: int, count: int) -> None:
 
 def test_a_model_without_a_price_is_refused_and_never_free() -> None:
     assert PriceList(version=1, prices={}).quote("model", 1) is None
+
+
+TABLE = PriceList(
+    version=3,
+    prices={"painter": 10, "filmer": 7, "plain": 1},
+    table=(
+        Price(model="painter", amount=10),
+        Price(model="painter", amount=40, quality="high"),
+        Price(model="painter", amount=20, size="2048x2048"),
+        Price(model="painter", amount=90, size="2048x2048", quality="high"),
+        Price(model="filmer", amount=7, per="second"),
+        Price(model="filmer", amount=100, quality="draft"),
+        Price(model="unsold", amount=5, size="1x1"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "unit_price"),
+    [
+        ("plain", {}, 1),
+        ("plain", {"size": "9x9", "quality": "high", "seconds": 5}, 1),
+        ("painter", {}, 10),
+        ("painter", {"size": "512x512", "quality": "low"}, 10),
+        ("painter", {"quality": "high"}, 40),
+        ("painter", {"size": "2048x2048"}, 20),
+        ("painter", {"size": "2048x2048", "quality": "low"}, 20),
+        ("painter", {"size": "2048x2048", "quality": "high"}, 90),
+        ("filmer", {"seconds": 6}, 42),
+        ("filmer", {"seconds": 6, "quality": "draft"}, 100),
+        ("filmer", {}, None),
+        ("filmer", {"seconds": 0}, None),
+        ("unsold", {"size": "1x1"}, None),
+        ("unknown", {}, None),
+    ],
+)
+def test_the_most_special_price_that_fits_counts(model: str, asked: dict[str, Any], unit_price: int | None) -> None:
+    quote = TABLE.quote(model, 3, **asked)
+    expected = None if unit_price is None else Quote(amount=3 * unit_price, unit_price=unit_price, price_version=3)
+    assert quote == expected
 
 
 @given(st.integers(min_value=-(10**15), max_value=10**15))

@@ -1,7 +1,7 @@
 """Credits, counted in integer units: 1 credit = 10 000 units, the DECIMAL(10,4) of the frontends' tables."""
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,18 +22,63 @@ class Quote(Frozen):
     price_version: int
 
 
+class Price(Frozen):
+    """What a model's output costs. A price that names no size or quality is for any."""
+
+    model: str
+    amount: Units = Field(ge=0)
+    size: str | None = None
+    quality: str | None = None
+    per: Literal["output", "second"] = "output"
+    provider_cost_micros: int | None = Field(default=None, ge=0)
+    """What the provider takes for the same, in millionths of a US dollar; None where nobody wrote it down."""
+
+    def fits(self, size: str | None, quality: str | None) -> bool:
+        return self.size in {None, size} and self.quality in {None, quality}
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """The one that says more is the one that counts; the size before the quality."""
+        return self.size is not None, self.quality is not None
+
+
 class PriceList(Frozen):
-    """The price of one output of each model, in units, as of one version."""
+    """What things cost, in units, as of one version."""
 
     version: int
     prices: dict[str, Units]
+    """Of each model that is for sale, where no price in the table says more."""
+    table: tuple[Price, ...] = ()
 
-    def quote(self, model: str, count: int) -> Quote | None:
-        """What `count` outputs cost; None for a model without a price, which is refused and never free."""
-        price = self.prices.get(model)
-        if price is None:
+    def of(self, model: str) -> list[Price]:
+        """A model's prices, the least special first; empty where it is not for sale."""
+        base = self.prices.get(model)
+        if base is None:
+            return []
+        listed = sorted((price for price in self.table if price.model == model), key=lambda price: price.rank)
+        return listed if listed and listed[0].rank == (False, False) else [Price(model=model, amount=base), *listed]
+
+    def quote(
+        self,
+        model: str,
+        count: int,
+        *,
+        size: str | None = None,
+        quality: str | None = None,
+        seconds: int | None = None,
+    ) -> Quote | None:
+        """What `count` outputs cost; None for what has no price, which is refused and never free.
+
+        A price per second needs to be told how many.
+        """
+        fitting = [price for price in self.of(model) if price.fits(size, quality)]
+        if not fitting:
             return None
-        return Quote(amount=price * count, unit_price=price, price_version=self.version)
+        price = fitting[-1]
+        if price.per == "second" and not seconds:
+            return None
+        unit_price = price.amount * (seconds or 1) if price.per == "second" else price.amount
+        return Quote(amount=unit_price * count, unit_price=unit_price, price_version=self.version)
 
 
 def cost(quote: Quote, delivered: int) -> int:

@@ -2,7 +2,7 @@
 
 import typer
 
-from darkroom.commands import audit, dead, generate, grant, migrate, schemas, statement, token, topology, up
+from darkroom.commands import audit, dead, generate, grant, migrate, prices, schemas, statement, token, topology, up
 
 app = typer.Typer(
     help="Darkroom: one request in, a finished, stored, paid-for picture out.",
@@ -14,6 +14,7 @@ app.command("up")(up.up)
 app.command("generate")(generate.generate)
 app.command("token")(token.token)
 app.command("grant")(grant.grant)
+app.command("prices")(prices.prices)
 app.command("statement")(statement.statement)
 app.command("migrate")(migrate.migrate)
 app.command("topology")(topology.topology)

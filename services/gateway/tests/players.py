@@ -28,7 +28,7 @@ from contracts.facts import (
     Verdict,
 )
 from contracts.ids import asset_id
-from contracts.money import PriceList
+from contracts.money import Price, PriceList
 from contracts.questions import (
     GENERATOR_CATALOG,
     LEDGER_AFFORDABLE,
@@ -68,7 +68,14 @@ CATALOG = Catalog(
         CatalogModel(id="a-voice", kind=Kind.SPEECH, provider="elevenlabs", max_prompt_characters=100),
     ),
 )
-PRICES = PriceList(version=7, prices={SEEDREAM: 10_000, "old-image": 2_500, "switched-off": 1, "a-voice": 5_000})
+PRICES = PriceList(
+    version=7,
+    prices={SEEDREAM: 10_000, "old-image": 2_500, "switched-off": 1, "a-voice": 5_000},
+    table=(
+        Price(model=SEEDREAM, amount=15_000, size="1536x1024"),
+        Price(model=SEEDREAM, amount=30_000, size="1536x1024", quality="hd"),
+    ),
+)
 STARTING_UNITS = 10_000_000
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -158,6 +159,8 @@ async def test_pages_neither_overlap_nor_miss_while_rows_are_added(client: Clien
 
 async def test_rows_of_one_moment_are_paged_by_their_id(client: Client, postgres: asyncpg.Pool) -> None:
     made = [(await client.accepted())["id"] for _ in range(5)]
+    for each in made:  # whoever still writes to them locks them in another order
+        await client.ended(each)
     await postgres.execute("UPDATE generations SET created_at = now() WHERE user_id = $1", client.user_id)
     seen: list[str] = []
     cursor = ""
@@ -208,8 +211,28 @@ async def test_models_are_what_is_on_and_has_a_price(client: Client) -> None:
         "max_count": 4,
         "max_prompt_characters": 4000,
         "price": 1,
+        "prices": [
+            {"price": 1, "per": "output", "size": None, "quality": None},
+            {"price": 1.5, "per": "output", "size": "1536x1024", "quality": None},
+            {"price": 3, "per": "output", "size": "1536x1024", "quality": "hd"},
+        ],
     }
     assert [item["id"] for item in (await client.get("/v1/models?kind=speech")).json["items"]] == ["a-voice"]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "quote"),
+    [
+        ({"size": "512x512", "options": {"quality": "hd"}}, 2),
+        ({"size": "1536x1024"}, 3),
+        ({"size": "1536x1024", "options": {"quality": "hd"}}, 6),
+        ({"size": "1536x1024", "options": {"quality": ["hd"]}}, 3),
+    ],
+)
+async def test_the_quote_follows_size_and_quality(client: Client, wishes: dict[str, Any], quote: float) -> None:
+    accepted = await client.accepted(count=2, **wishes)
+    assert accepted["quote"] == quote
+    assert (await client.ended(accepted["id"]))["cost"] == quote
 
 
 async def test_credits_are_exact(client: Client, players: Players) -> None:
@@ -220,7 +243,7 @@ async def test_credits_are_exact(client: Client, players: Players) -> None:
 async def test_a_silent_ledger_makes_the_balance_unavailable(
     client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "BALANCE_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(queries, "LEDGER_TIMEOUT_SECONDS", 0.1)
     players.silent.add(client.user_id)
     answer = await client.get("/v1/credits")
     assert (answer.status, answer.json["code"]) == (503, "unavailable")

@@ -118,13 +118,14 @@ async def test_p5_what_did_not_complete_costs_nothing(operations, outcome):
     assert await balance(operations, asked.user_id) == (10, 0, 0)
 
 
-async def test_p4_an_outcome_said_twenty_times_is_charged_once(operations, make_process):
+async def test_p4_an_outcome_said_twenty_times_is_charged_once(operations, make_process, database):
     asked = request(uuid4(), count=4)
     await operations.hold([requested(asked)])
     outcome = completed(asked.generation_id, 4)
     other = Ledger(make_process(), 10 * CREDIT)
     await asyncio.gather(*(each.settle([outcome, outcome]) for each in [operations, other] * 5))
     assert await balance(operations, asked.user_id) == (6, 0, 4)
+    assert (await row(database, asked.generation_id)).disputed_at is None
 
 
 async def test_promise_3_an_outcome_before_its_request_closes_the_id(operations, database):
@@ -166,6 +167,27 @@ async def test_declined_then_topped_up_then_driven_again_stays_declined(operatio
     assert await operations.hold([requested(asked)]) == [first]
     assert await balance(operations, asked.user_id) == (110, 0, 0)
     assert (await row(database, asked.generation_id)).state == "declined"
+
+
+async def test_promise_6_what_was_declined_is_not_captured_whatever_is_said_later(operations, database):
+    asked = request(uuid4(), count=11)
+    await operations.hold([requested(asked)])
+    await operations.grant(GrantCredits(grant_id=uuid4(), user_id=asked.user_id, amount=100 * CREDIT))
+    await operations.hold([requested(request(asked.user_id, count=20))])
+    await operations.settle([completed(asked.generation_id, 11)])
+    assert await balance(operations, asked.user_id) == (90, 20, 0)
+    found = await row(database, asked.generation_id)
+    assert (found.state, found.captured) == ("declined", 0)
+    assert found.disputed_at is not None
+
+
+async def test_promise_10_an_amount_that_no_float_can_hold_is_counted_to_the_unit(operations, database):
+    asked = request(uuid4(), unit_price=2**53 + 1)
+    await operations.grant(GrantCredits(grant_id=uuid4(), user_id=asked.user_id, amount=2**53 + 3))
+    await operations.hold([requested(asked)])
+    await operations.settle([completed(asked.generation_id)])
+    found, _ = await operations.balance(asked.user_id)
+    assert found == Balance(available=10 * CREDIT + 2, held=0, used=2**53 + 1)
 
 
 async def test_a_request_that_cannot_be_counted_is_refused_and_changes_nothing(operations, database):
@@ -364,3 +386,23 @@ async def test_a_new_price_list_replaces_the_old_one_as_a_whole(database):
         await connection.execute(text("INSERT INTO prices (version, model, amount) VALUES (2, 'dall-e-3', 20000)"))
     prices = await price_list(database)
     assert (prices.version, prices.prices) == (2, {"dall-e-3": 20000})
+
+
+async def test_size_quality_and_duration_have_prices_and_the_providers_stand_beside(database):
+    first = await price_list(database)
+    if first.version == 1:
+        assert first.quote("dall-e-3", 1, quality="hd").amount == 2 * CREDIT
+        assert {price.provider_cost_micros for price in first.of("dall-e-3")} == {40_000, 80_000}
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("""
+                INSERT INTO prices (version, model, size, quality, per, amount, provider_cost_micros) VALUES
+                (9, 'painter', '', '', 'output', 10000, 30000), (9, 'painter', '4096x4096', '', 'output', 25000, NULL),
+                (9, 'filmer', '', '', 'second', 5000, 12000), (9, 'orphan', '', 'high', 'output', 1, NULL)
+            """)
+        )
+    prices = await price_list(database)
+    assert prices.quote("painter", 2, size="4096x4096").amount == 50_000
+    assert prices.quote("filmer", 1, seconds=5).amount == 25_000
+    assert prices.quote("orphan", 1, quality="high") is None
+    assert [price.provider_cost_micros for price in prices.of("painter")] == [30_000, None]

@@ -22,7 +22,7 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
 ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_AFFORDABLE: ("gateway",),
     LEDGER_BALANCE: ("gateway",),
-    LEDGER_PRICES: ("gateway",),
+    LEDGER_PRICES: ("gateway", "operator"),
     LEDGER_GRANT: ("operator",),
     LEDGER_STATEMENT: ("gateway", "operator"),
     GENERATOR_CATALOG: ("gateway",),

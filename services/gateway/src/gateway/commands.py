@@ -112,9 +112,7 @@ class Commands:
                 return existing
         model = self._offers.model(order.kind, order.model)
         size = _checked(order, model)
-        quote = self._offers.prices.quote(model.id, order.count)
-        if quote is None:
-            raise Invalid(f"The model {model.id} has no price.")
+        quote = self._offers.quote(model, order.count, size, order.options)
         self._pace.admit(caller.user_id)
         await self._funds.check(caller.user_id, quote)
         generation = await self._record(caller, order, model, size, quote, generation_id)

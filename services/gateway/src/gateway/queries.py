@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from contracts.facts import Kind
 from contracts.model import Frozen
+from contracts.money import Price
 from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_STATEMENT,
@@ -84,7 +85,7 @@ class Queries:
                 pass
         raise Unavailable("The ledger does not answer right now.")
 
-    def models(self, kind: Kind | None = None) -> list[tuple[CatalogModel, int]]:
-        """What can be asked for, with the price of one output in units."""
-        prices = self._offers.prices.prices
-        return [(model, prices[model.id]) for model in self._offers.models(kind)]
+    def models(self, kind: Kind | None = None) -> list[tuple[CatalogModel, list[Price]]]:
+        """What can be asked for, with its prices: first the one of whatever the others do not name."""
+        offers = self._offers
+        return [(model, offers.prices.of(model.id)) for model in offers.models(kind)]

@@ -165,6 +165,7 @@ async def ask_cancel(connection: Connection, user_id: UUID, generation_id: UUID)
     return generation_of(row) if row else None
 
 
+# In the order of the ids: two batches that share rows lock them in one order.
 _FOLLOW = text("""
     UPDATE generations g SET
         status = 'processing',
@@ -178,14 +179,14 @@ _FOLLOW = text("""
             THEN greatest(g.next_drive_at, now() + make_interval(secs => greatest(:first_drive_seconds, g.p99_seconds)))
             ELSE g.next_drive_at END
     FROM (SELECT id, bool_or(rendered) AS rendered
-          FROM unnest(CAST(:ids AS uuid[]), CAST(:rendered AS boolean[])) AS t (id, rendered) GROUP BY id) f
+          FROM unnest(CAST(:ids AS uuid[]), CAST(:rendered AS boolean[])) AS t (id, rendered)
+          GROUP BY id ORDER BY id) f
     WHERE g.id = f.id AND g.status IN ('pending', 'processing')
 """)
 
 
 async def follow(connection: Connection, moved: Sequence[tuple[UUID, bool]], first_drive_seconds: float) -> None:
     """Notes which generations move: (id, whether rendered). Only the first time does it put off their next drive."""
-    moved = sorted(moved)  # two batches that share rows lock them in one order
     values = {
         "ids": [generation_id for generation_id, _ in moved],
         "rendered": [rendered for _, rendered in moved],

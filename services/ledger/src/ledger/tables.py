@@ -112,7 +112,11 @@ prices = Table(
     metadata,
     Column("version", Integer, primary_key=True),
     Column("model", Text, primary_key=True),
+    Column("size", Text, primary_key=True, server_default=""),
+    Column("quality", Text, primary_key=True, server_default=""),
+    Column("per", Text, nullable=False, server_default="output"),
     _amount("amount"),
+    Column("provider_cost_micros", BigInteger),
 )
 
 epochs = Table(

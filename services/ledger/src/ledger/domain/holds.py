@@ -126,9 +126,10 @@ def decide_closings(outcomes: Iterable[Outcome], known: Mapping[UUID, Hold]) -> 
 def decide_correction(held: Hold, told: Outcome) -> Transaction | None:
     """What makes good that the client was told `told`; None where it was charged by that already.
 
-    Never a second capture: what was delivered and not charged is the house's loss.
+    Never a second capture: what was delivered and not charged is the house's loss. Not before an outcome was applied:
+    a declined id hears its outcome later, and disputes it then.
     """
-    if held.user_id is None or held.state is State.OPEN:
+    if held.user_id is None or held.outcome_id is None:
         return None
     too_much = held.captured - due(held.quote, told)
     if too_much > 0:

@@ -116,6 +116,15 @@ class StatementPage(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
 
 
+class PriceView(BaseModel):
+    """Credits for one output, or for each second of it; null stands for any size or quality that no other names."""
+
+    price: int | float
+    per: Literal["output", "second"]
+    size: str | None
+    quality: str | None
+
+
 class ModelView(BaseModel):
     """What can be asked of a model."""
 
@@ -127,7 +136,8 @@ class ModelView(BaseModel):
     default_size: str | None
     max_count: int
     max_prompt_characters: int
-    price: int | float = Field(description="Credits for each output.")
+    price: int | float = Field(description="Credits for each output that no special price fits.")
+    prices: list[PriceView] = Field(description="All of its prices; the most special one that fits counts.")
 
 
 class Models(BaseModel):

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Request
 
 from contracts.facts import Asset, Ending, Verdict
-from contracts.money import in_credits
+from contracts.money import Price, in_credits
 from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
 from gateway.commands import Order
 from gateway.dialects.native.schemas import (
@@ -18,6 +18,7 @@ from gateway.dialects.native.schemas import (
     GenerationView,
     ModelView,
     NewGeneration,
+    PriceView,
     StatementEntryView,
     StatementPage,
 )
@@ -137,7 +138,7 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def model_view(model: CatalogModel, price: int) -> ModelView:
+def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
     return ModelView(
         id=model.id,
         kind=model.kind,
@@ -147,5 +148,9 @@ def model_view(model: CatalogModel, price: int) -> ModelView:
         default_size=model.default_size,
         max_count=model.max_count,
         max_prompt_characters=model.max_prompt_characters,
-        price=in_credits(price),
+        price=in_credits(prices[0].amount),
+        prices=[
+            PriceView(price=in_credits(price.amount), per=price.per, size=price.size, quality=price.quality)
+            for price in prices
+        ],
     )
