@@ -177,7 +177,7 @@ class Download:
 
 @asynccontextmanager
 async def fetch(
-    session: aiohttp.ClientSession, url: str, *, max_bytes: int, deadline_seconds: float
+    session: aiohttp.ClientSession, url: str, *, max_bytes: int, deadline_seconds: float, redirects: int = MAX_REDIRECTS
 ) -> AsyncIterator[Download]:
     """Gets an address that somebody else named; the deadline includes reading the body inside the block.
 
@@ -188,7 +188,7 @@ async def fetch(
     target = _parsed(url)
     try:
         async with asyncio.timeout(deadline_seconds) as timer:
-            for _ in range(MAX_REDIRECTS + 1):
+            for _ in range(redirects + 1):
                 async with await _get(session, target) as response:
                     location = response.headers.get("Location")
                     if location is None or response.status not in {301, 302, 303, 307, 308}:
@@ -196,7 +196,7 @@ async def fetch(
                         yield Download(response, max_bytes)
                         return
                     target = target.join(_parsed(location))
-            raise Refused(f"more than {MAX_REDIRECTS} redirects")
+            raise Refused(f"more than {redirects} redirects")
     except TimeoutError:
         if not timer.expired():
             raise

@@ -13,10 +13,12 @@ import aiohttp
 import jwt
 import structlog
 from starlette.requests import Request
+from yarl import URL
 
 from contracts.ids import user_of
 from gateway.refusals import Unauthenticated, Unavailable
 from gateway.settings import TokenSettings
+from runtime.outbound import OutboundSettings, Refused, Unreachable, fetch, make_session
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
 AUDIENCE = "authenticated"
@@ -96,24 +98,25 @@ class Keys:
     async def _fetch(self, url: str) -> None:
         self._tried_at = time.monotonic()
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=JWKS_TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
+            # The operator named this one address, wherever it is; nothing leads from it to another.
+            self._session = make_session(OutboundSettings(outbound_allow=_host_and_port(url)))
         try:
-            async with self._session.get(url, allow_redirects=False) as answer:
-                if answer.status != 200:
-                    raise ValueError(f"answered {answer.status}")
-                document = b""
-                async for part in answer.content.iter_any():
-                    document += part
-                    if len(document) > JWKS_MAX_BYTES:
-                        raise ValueError("too large")
+            async with fetch(
+                self._session, url, max_bytes=JWKS_MAX_BYTES, deadline_seconds=JWKS_TIMEOUT_SECONDS, redirects=0
+            ) as download:
+                document = b"".join([chunk async for chunk in download.chunks()])
             found = jwt.PyJWKSet.from_json(document.decode())
-        except (aiohttp.ClientError, OSError, TimeoutError, jwt.PyJWTError, ValueError, AttributeError) as error:
+        except (Refused, Unreachable, jwt.PyJWTError, ValueError, AttributeError) as error:
             # What is no key set at all fails in PyJWT as it comes, hence the last two.
             log.warning("jwks.not_fetched", error=f"{type(error).__name__}: {error}"[:200])
             return
         self._keys = {key.key_id: key for key in found.keys if key.key_id}
         self._fetched_at = time.monotonic()
+
+
+def _host_and_port(url: str) -> str:
+    address = URL(url)
+    return f"{address.host}:{address.port}"
 
 
 class Identity:
