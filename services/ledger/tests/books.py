@@ -24,8 +24,10 @@ CONTRADICTIONS = {
     "P9: what is held is what open holds hold": """
         SELECT user_id, held FROM accounts WHERE held <>
             (SELECT coalesce(sum(amount), 0) FROM holds WHERE holds.user_id = accounts.user_id AND state = 'open')""",
+    "P7: no balance is negative": "SELECT * FROM accounts WHERE available < 0 OR held < 0",
     "P4: nothing is captured twice": """
         SELECT generation_id FROM transactions WHERE type = 'capture' GROUP BY generation_id HAVING count(*) > 1""",
+    "P6: nothing is captured above its quote": "SELECT generation_id FROM holds WHERE captured > amount",
     "P6: what a hold says is what was posted": """
         SELECT generation_id, captured, posted FROM holds LEFT JOIN (
             SELECT generation_id, sum(amount) FILTER (WHERE purse = 'revenue') AS posted

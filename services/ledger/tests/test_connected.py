@@ -33,6 +33,7 @@ from contracts.topology import (
     outcome_subject,
     requested_subject,
 )
+from ledger import holds
 from ledger.balances import Balances
 from ledger.settings import CreditSettings
 from runtime.broker import last_on, publish, publish_unique
@@ -135,6 +136,42 @@ async def test_promise_2_a_request_driven_again_after_a_wipe_tells_the_new_log_h
         kept = await last_on(broker, outcome_subject(asked.generation_id), stream="OUTCOMES")
         assert Outcome.decode(kept) == outcome
         assert await credit_balance(broker, asked.user_id) == (9, 0, 1)
+
+
+async def test_promise_2_a_process_that_dies_before_it_held_has_said_nothing_and_loses_nothing(
+    service, broker, streams, monkeypatch
+):
+    """What is asked for is held, then said to be funded, then acknowledged."""
+    asked = request(uuid4())
+    with monkeypatch.context() as dying:
+        begun = stall(dying, "open_usual")
+        async with service():
+            await drive(broker, asked)
+            await begun.wait()
+            await asyncio.sleep(0.1)
+        assert await decided(streams) == (set(), set())
+    async with service():
+        await eventually(lambda: is_kept(broker, funded_subject(asked), "GENERATION"), seconds=3)
+        assert await credit_balance(broker, asked.user_id) == (9, 1, 0)
+
+
+async def test_promise_2_an_outcome_whose_process_died_before_it_settled_is_settled_by_the_next(
+    service, broker, streams, operations, monkeypatch
+):
+    asked = request(uuid4())
+    await operations.hold([requested(asked)])
+    with monkeypatch.context() as dying:
+        begun = stall(dying, "look")
+        async with service():
+            await end(broker, completed(asked.generation_id))
+            await begun.wait()
+            await asyncio.sleep(0.1)
+
+    async def captured() -> bool:
+        return (await operations.balance(asked.user_id))[0].used == CREDIT
+
+    async with service():
+        await eventually(captured, seconds=3)
 
 
 async def test_promise_3_a_cancel_before_the_request_is_handled_starts_nothing(service, broker, streams):
@@ -298,6 +335,19 @@ def test_the_starting_grant_is_an_exact_number_of_units(monkeypatch):
             CreditSettings()
     monkeypatch.delenv("DEFAULT_USER_CREDITS")
     assert CreditSettings().default_user_credits == Decimal(10)
+
+
+def stall(monkeypatch, name: str) -> asyncio.Event:
+    """A process gets as far as this function of `ledger.holds` and no further; then it is killed."""
+    begun = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(holds, name, never)
+    monkeypatch.setattr("runtime.consumption.SHUTDOWN_GRACE_SECONDS", 0.1)
+    return begun
 
 
 async def is_kept(broker, subject: str, stream: str) -> bool:

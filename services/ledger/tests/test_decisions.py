@@ -135,6 +135,12 @@ def test_promise_5_a_correction_makes_good_what_the_client_was_told_and_never_ca
     assert (dict(correction.postings) if correction else None) == expected
 
 
+def test_what_has_not_heard_its_outcome_is_not_corrected():
+    """Declined is decided before the log says so; there is nothing yet that a correction could be listed beside."""
+    for waiting in (held(CREDIT, CREDIT), held(CREDIT, CREDIT, State.DECLINED)):
+        assert decide_correction(waiting, completed(waiting.generation_id)) is None
+
+
 def test_an_unbalanced_transaction_cannot_be_made():
     with pytest.raises(ValueError, match="not a balanced transaction"):
         Transaction("key", "grant", ANNA, ((Purse.ISSUANCE, -2), (Purse.AVAILABLE, 1)))

@@ -44,7 +44,7 @@ _BALANCE = text("""
     FROM unnest(CAST(:users AS uuid[])) AS asked (user_id) LEFT JOIN accounts USING (user_id)
 """)
 _GRANTED = text("""
-    SELECT user_id, amount FROM transactions JOIN postings ON transaction_id = transactions.id
+    SELECT user_id, amount, reason FROM transactions JOIN postings ON transaction_id = transactions.id
     WHERE key = :key AND purse = 'available'
 """)
 
@@ -226,7 +226,7 @@ class Ledger:
             source=SOURCE,
             subject=str(asked.user_id),
             time=datetime.now(UTC),
-            data=Grant(user_id=asked.user_id, amount=asked.amount, reason=asked.reason),
+            data=Grant(user_id=recorded.user_id, amount=recorded.amount, reason=recorded.reason),
         )
 
 
