@@ -69,6 +69,7 @@ async def test_a_gateway_starts_without_a_bus_and_joins_it_later(
 
 @pytest.fixture(scope="module")
 async def played(server: NatsServer) -> AsyncIterator[tuple[NatsClient, Players]]:
+    await asyncio.to_thread(server.start)  # the first test may run elsewhere, or not at all
     async with playing(server.nats_url) as both:
         yield both
 
