@@ -297,7 +297,7 @@ async def test_nobody_else_is_let_in(server: NatsServer, address: Callable[[Nats
 async def test_whoever_is_asked_answers_once_and_only_who_asked(server: NatsServer) -> None:
     async with login(server, "ledger") as ledger, login(server, "gateway") as gateway:
         asked = await ledger.client.subscribe("ledger.balance", queue="ledger")
-        await ledger.client.flush()
+        await ledger._heard_back()
         inbox = gateway.client.new_inbox()
         heard = await gateway.client.subscribe(inbox)
         await gateway.client.publish("ledger.balance", b"{}", reply=inbox)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from faststream.nats import NatsBroker
 from nats.js.api import DiscardPolicy, RePublish, StreamConfig
+from pydantic import SecretStr
 
 from runtime.broker import connected, last_on, make_broker, publish, publish_unique
 from runtime.settings import BrokerSettings
@@ -128,3 +129,44 @@ async def test_the_last_word_on_a_subject_can_be_read(broker: NatsBroker) -> Non
 
 async def test_a_broker_that_was_not_started_is_not_connected() -> None:
     assert not connected(make_broker(BrokerSettings(nats_url="nats://127.0.0.1:1"), "runtime-test"))
+
+
+async def test_a_refused_login_is_tried_again(tmp_path: Any) -> None:
+    """Where a password changes on one side first: at the start, and on a link that was up."""
+    from darkroom.embedded import NatsServer
+    from darkroom.embedded.ports import free_port
+
+    port = free_port()
+
+    def server(password: str) -> NatsServer:
+        users = f"authorization: {{users: [{{user: runtime-test, password: {password}}}]}}"
+        return NatsServer(tmp_path, port=port, authorization=users)
+
+    async def refused(broker: NatsBroker) -> None:
+        await asyncio.sleep(2.5)
+        assert not connected(broker)
+
+    async def accepted(broker: NatsBroker) -> None:
+        async with asyncio.timeout(10):
+            while not connected(broker):
+                await asyncio.sleep(0.05)
+
+    settings = BrokerSettings(
+        nats_url=f"nats://127.0.0.1:{port}", nats_user="runtime-test", nats_password=SecretStr("ours")
+    )
+    broker = make_broker(settings, "runtime-test")
+    starting = asyncio.create_task(broker.start())
+    running = None
+    try:
+        for password, then in (("theirs", refused), ("ours", accepted), ("theirs", refused), ("ours", accepted)):
+            if running is not None:
+                running.stop()
+            running = server(password)
+            running.start()
+            await then(broker)
+        await starting
+        await broker.stop()
+    finally:
+        starting.cancel()
+        if running is not None:
+            running.stop()

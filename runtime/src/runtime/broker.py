@@ -33,7 +33,7 @@ def make_broker(
     security = None
     if settings.nats_user is not None and settings.nats_password is not None:
         security = SASLPlaintext(settings.nats_user, settings.nats_password.get_secret_value(), use_ssl=False)
-    return NatsBroker(
+    broker = NatsBroker(
         settings.nats_url.split(","),
         name=service,
         inbox_prefix=f"_INBOX_{service}",
@@ -44,10 +44,13 @@ def make_broker(
         connect_timeout=2,
         disconnected_cb=on_disconnected,
         reconnected_cb=reconnected,
-        error_cb=on_error,
         logger=None,
         security=security,
     )
+    # Not as an argument: FastStream's wrapper raises where the server refuses a login, and then never connects again.
+    # A password that changed on one side first is waited for, like everything else.
+    broker._connection_kwargs["error_cb"] = on_error
+    return broker
 
 
 def connected(broker: NatsBroker) -> bool:
@@ -108,9 +111,7 @@ async def publish_unique(broker: NatsBroker, subject: str, payload: bytes, *, st
 async def last_on(broker: NatsBroker, subject: str, *, stream: str) -> bytes | None:
     """The last message that a stream keeps on a subject; None where there is none or the log cannot be asked now."""
     try:
-        message = await broker.connection.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS).get_last_msg(
-            stream, subject, direct=True
-        )
+        log_of_facts = broker.connection.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
+        return (await log_of_facts.get_last_msg(stream, subject, direct=True)).data
     except (NotFoundError, APIError, NatsError, TimeoutError, OSError):
         return None
-    return message.data

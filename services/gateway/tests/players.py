@@ -108,7 +108,8 @@ class Players:
             ("generation.requested.>", self._requested),
         ]:
             await self._client.subscribe(subject, cb=answer)
-        await self._client.flush()
+        for _ in range(2):  # the first ping overtakes what nats-py has not written yet
+            await self._client.flush()
 
     async def stop(self) -> None:
         for task in self._tasks:
