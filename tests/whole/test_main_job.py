@@ -122,7 +122,8 @@ async def test_a_statement_tells_a_person_where_the_credits_went(
     assert sum(item["granted"] - item["captured"] + item["refunded"] for item in page["items"]) == balance["available"]
     shown = await asyncio.to_thread(darkroom.command, "statement", "--user", str(user.id))
     assert shown.returncode == 0, shown.stderr
-    assert made["id"] in shown.stdout
+    assert f"UTC  {made['id']}\n    quote 2, captured 2: Completed: 2 delivered." in shown.stdout
+    assert "UTC  starting grant\n    granted 10: a new user's credits" in shown.stdout
     assert "8 credits available, 0 held, 2 used." in shown.stdout
 
 

@@ -38,8 +38,6 @@ def statement(
 
 
 async def _show(nats_url: str, user: UUID, most: int) -> None:
-    from rich.console import Console
-
     from contracts.money import in_credits
     from contracts.questions import LEDGER_BALANCE, Balance, BalanceOf
     from darkroom.jetstream import connect
@@ -49,13 +47,11 @@ async def _show(nats_url: str, user: UUID, most: int) -> None:
         question = BalanceOf(user_id=user).model_dump_json().encode()
         answer = await client.request(LEDGER_BALANCE, question, timeout=ANSWER_SECONDS)
         balance = Balance.model_validate_json(answer.data)
-        table = _table([entry async for entry in _entries(client, user, most)])
+        async for entry in _entries(client, user, most):
+            typer.echo(_words(entry))
     finally:
         await client.close()
-    console = Console()
-    if table.row_count:
-        console.print(table)
-    console.print(
+    typer.echo(
         f"{in_credits(balance.available):,} credits available, {in_credits(balance.held):,} held, "
         f"{in_credits(balance.used):,} used."
     )
@@ -77,24 +73,15 @@ async def _entries(client: Any, user: UUID, most: int) -> "AsyncIterator[Stateme
             return
 
 
-def _table(entries: "list[StatementEntry]") -> Any:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Column, Table
-
+def _words(entry: "StatementEntry") -> str:
+    """Two lines, which no terminal is too narrow for: when and what, then the amounts and why."""
     from contracts.money import in_credits
 
-    amounts = ("quote", "captured", "released", "refunded", "granted")
-    columns = [Column(name.capitalize(), justify="right") for name in amounts]
-    table = Table(
-        "When (UTC)", Column("What", overflow="fold"), *columns, Column("Why", overflow="fold"), box=box.SIMPLE_HEAD
-    )
-    for entry in entries:
-        units = (getattr(entry, name) for name in amounts)
-        table.add_row(
-            f"{entry.at:%Y-%m-%d %H:%M:%S}",
-            str(entry.generation_id or entry.entry.replace("_", " ")),
-            *(f"{in_credits(amount):,}" if amount else "" for amount in units),
-            escape(entry.why),
-        )
-    return table
+    what = str(entry.generation_id or entry.entry.replace("_", " "))
+    amounts = [
+        f"{name} {in_credits(units):,}"
+        for name in ("quote", "captured", "released", "refunded", "granted")
+        if (units := getattr(entry, name))
+    ]
+    why = "".join(letter if letter.isprintable() else " " for letter in entry.why)
+    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC  {what}\n    {', '.join(amounts) or 'free'}: {why}"
