@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +15,7 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from contracts.facts import CONTENT_TYPE, Ending, Kind, Lane, Outcome, Requested, Verdict
+from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
 from contracts.questions import CatalogModel
@@ -27,10 +25,10 @@ from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
+from gateway.orders import Order, fit
 from gateway.records import Generation
 from gateway.refusals import (
     IdempotencyMismatch,
-    Invalid,
     InvalidKey,
     NotFound,
     TooManyRequests,
@@ -46,37 +44,10 @@ REQUESTED_TIMEOUT_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
 MAX_KEY_CHARACTERS = 255
-MAX_COUNT = 4
-MAX_OPTIONS_DEPTH = 32
-"""Far below what the encoders on the way of a fact can take."""
-MAX_ECHO_CHARACTERS = 40
 MAX_USERS_LIMITED = 100_000
 SOURCE = "gateway"
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a dialect understood of a request."""
-
-    dialect: str
-    route: str
-    """What an Idempotency-Key belongs to."""
-    kind: Kind
-    prompt: str
-    model: str | None = None
-    count: int = 1
-    size: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    lane: Lane = Lane.INTERACTIVE
-    idempotency_key: str | None = None
-    traceparent: str | None = None
-
-    def body_hash(self) -> bytes:
-        """Tells whether two requests under one key ask for the same."""
-        asked = [self.kind, self.prompt, self.model, self.count, self.size, self.options, self.lane]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 class Commands:
@@ -111,11 +82,11 @@ class Commands:
             if existing is not None:
                 return existing
         model = self._offers.model(order.kind, order.model)
-        size = _checked(order, model)
-        quote = self._offers.quote(model, order.count, size, order.options)
+        fitted = fit(order, model)
+        quote = self._offers.quote(model, fitted)
         self._pace.admit(caller.user_id)
         await self._funds.check(caller.user_id, quote)
-        generation = await self._record(caller, order, model, size, quote, generation_id)
+        generation = await self._record(caller, order, fitted, model, quote, generation_id)
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
             if existing is None:
@@ -241,8 +212,9 @@ class Commands:
         return existing
 
     async def _record(
-        self, caller: Caller, order: Order, model: CatalogModel, size: str | None, quote: Quote, generation_id: UUID
+        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
     ) -> Generation | None:
+        particulars = fitted.particulars
         values = {
             "id": generation_id,
             "user_id": caller.user_id,
@@ -251,12 +223,15 @@ class Commands:
             "lane": order.lane.value,
             "model": model.id,
             "prompt": order.prompt,
-            "size": size,
+            "size": fitted.size,
             "count": order.count,
             "options": json.dumps(order.options),
+            "particulars": json.dumps(particulars) if particulars else None,
             "quote_amount": quote.amount,
             "unit_price": quote.unit_price,
             "price_version": quote.price_version,
+            "input_price": quote.tokens and quote.tokens.input,
+            "output_price": quote.tokens and quote.tokens.output,
             "body_hash": order.body_hash(),
             "traceparent": order.traceparent,
             "deadline_seconds": model.deadline_seconds,
@@ -315,48 +290,3 @@ def _generation_id(caller: Caller, order: Order) -> UUID:
     if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
     return keyed_generation_id(caller.user_id, order.route, key)
-
-
-def _checked(order: Order, model: CatalogModel) -> str | None:
-    """The size to make. Raises Invalid for what the model does not offer."""
-    if not order.prompt.strip():
-        raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
-    if len(order.prompt) > model.max_prompt_characters:
-        limit = model.max_prompt_characters
-        raise Invalid(f"The prompt is longer than {limit} characters.", details=_at("prompt", f"at most {limit}"))
-    if not _is_text(order.prompt):
-        raise Invalid(
-            "The prompt contains characters that are not text.", details=_at("prompt", "no NUL, no surrogate")
-        )
-    most = min(MAX_COUNT, model.max_count)
-    if not 1 <= order.count <= most:
-        raise Invalid(f"The count has to be 1 to {most}.", details=_at("count", f"1 to {most}"))
-    unfit = _unfit(order.options)
-    if unfit is not None:
-        raise Invalid(f"The options cannot be kept: {unfit}.", details=_at("options", unfit))
-    size = model.default_size if order.size is None else order.size
-    if size is not None and size not in model.sizes:
-        offered, asked = ", ".join(model.sizes) or "none", size[:MAX_ECHO_CHARACTERS]
-        raise Invalid(
-            f"{model.id} does not offer the size {asked!r}. Offered: {offered}.", details=_at("size", offered)
-        )
-    return size
-
-
-def _is_text(text: str) -> bool:
-    """Whether Postgres and UTF-8 can hold it."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _unfit(value: Any, depth: int = 0) -> str | None:
-    """Why a JSON value cannot be kept, if it cannot."""
-    if depth > MAX_OPTIONS_DEPTH:
-        return f"at most {MAX_OPTIONS_DEPTH} levels"
-    if isinstance(value, str):
-        return None if _is_text(value) else "no NUL, no surrogate"
-    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return next((problem for part in parts if (problem := _unfit(part, depth + 1))), None)
-
-
-def _at(place: str, message: str) -> dict[str, object]:
-    return {"errors": [{"field": place, "message": message}]}

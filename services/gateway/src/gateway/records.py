@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from contracts.facts import Kind, Lane, Outcome, Request
-from contracts.money import Quote, cost
+from contracts.money import Quote, TokenPrices, cost
 from runtime.database import Connection, Row
 
 
@@ -29,6 +29,8 @@ class Generation:
     size: str | None
     count: int
     options: dict[str, Any]
+    particulars: dict[str, Any]
+    """What only some kinds take: `seconds`, `inputs`, `messages`, `max_tokens`, as in the request."""
     quote: Quote
     status: str
     published: bool
@@ -49,7 +51,7 @@ class Generation:
         """What was paid, in units; 0 while nothing is."""
         if self.outcome is None or self.status != "completed":
             return 0
-        return cost(self.quote, self.outcome.data.delivered)
+        return cost(self.quote, self.outcome.data.delivered, self.outcome.data.usage)
 
     def request(self) -> Request:
         """What the fact `requested` says."""
@@ -65,12 +67,14 @@ class Generation:
             options=self.options,
             quote=self.quote,
             deadline_at=self.deadline_at,
+            **self.particulars,
         )
 
 
 COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wanted, options::text AS options,
-    quote_amount, unit_price, price_version, status, published, body_hash, traceparent, created_at, deadline_at,
-    cancel_asked_at, completed_at, outcome::text AS outcome"""
+    particulars::text AS particulars, quote_amount, unit_price, price_version, input_price, output_price, status,
+    published, body_hash, traceparent, created_at, deadline_at, cancel_asked_at, completed_at,
+    outcome::text AS outcome"""
 
 
 def generation_of(row: Row) -> Generation:
@@ -85,7 +89,13 @@ def generation_of(row: Row) -> Generation:
         size=row.size,
         count=row.wanted,
         options=json.loads(row.options),
-        quote=Quote(amount=row.quote_amount, unit_price=row.unit_price, price_version=row.price_version),
+        particulars=json.loads(row.particulars) if row.particulars else {},
+        quote=Quote(
+            amount=row.quote_amount,
+            unit_price=row.unit_price,
+            price_version=row.price_version,
+            tokens=None if row.input_price is None else TokenPrices(input=row.input_price, output=row.output_price),
+        ),
         status=row.status,
         published=row.published,
         body_hash=row.body_hash,
@@ -109,11 +119,12 @@ _INSERT = text(f"""
         WHERE s.waiting < :max_waiting OR (s.taken < :slots AND s.waiting = 0)
         RETURNING waiting = 0 AS free
     )
-    INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, quote_amount,
-        unit_price, price_version, status, published, body_hash, traceparent, deadline_at, deadline_seconds,
-        p99_seconds, next_drive_at)
+    INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, particulars,
+        quote_amount, unit_price, price_version, input_price, output_price, status, published, body_hash, traceparent,
+        deadline_at, deadline_seconds, p99_seconds, next_drive_at)
     SELECT :id, :user_id, :dialect, :kind, :lane, :model, :prompt, :size, :count, CAST(:options AS jsonb),
-        :quote_amount, :unit_price, :price_version, 'pending', slot.free, :body_hash, :traceparent,
+        CAST(:particulars AS jsonb), :quote_amount, :unit_price, :price_version, CAST(:input_price AS bigint),
+        CAST(:output_price AS bigint), 'pending', slot.free, :body_hash, :traceparent,
         now() + make_interval(secs => :deadline_seconds), :deadline_seconds, :p99_seconds,
         CASE WHEN slot.free THEN now() + make_interval(secs => :first_drive_seconds) ELSE 'infinity' END
     FROM slot

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from contracts.facts import Kind, Lane
+from contracts.facts import Kind, Lane, Message
+from contracts.money import Per, Usage
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
 
@@ -36,6 +37,9 @@ class NewGeneration(BaseModel):
     model: str | None = Field(default=None, description="One of `GET /v1/models`; the first of the kind if absent.")
     count: int = Field(default=1, strict=True, description="How many, 1 to 4; each is paid for only when delivered.")
     size: str | None = Field(default=None, description="Width x height in pixels, one of the model's sizes.")
+    seconds: int | None = Field(default=None, strict=True, description="How long a video has to be.")
+    messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
+    max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
     lane: Lane = Field(default=Lane.INTERACTIVE, description="`batch` never delays a person.")
 
@@ -48,8 +52,9 @@ class AssetView(BaseModel):
     mime_type: str
     width: int | None
     height: int | None
+    seconds: float | None = Field(description="How long it plays.")
     sha256: str
-    variants: dict[str, str] = Field(description="`medium` and `thumbnail`, as WebP.")
+    variants: dict[str, str] = Field(description="`medium` and `thumbnail`, as WebP; `poster` of a video.")
 
 
 class ErrorView(BaseModel):
@@ -69,9 +74,12 @@ class GenerationView(BaseModel):
     prompt: str
     count: int
     size: str | None
+    seconds: int | None
     quote: int | float = Field(description="What it costs at most.")
     cost: int | float = Field(description="What was paid; 0 until completed, and for whatever was not delivered.")
     assets: list[AssetView]
+    text: str | None = Field(description="What was written, for the kind `text`.")
+    usage: Usage | None = Field(description="The tokens that a text took.")
     error: ErrorView | None
     created_at: datetime
     completed_at: datetime | None
@@ -117,10 +125,13 @@ class StatementPage(BaseModel):
 
 
 class PriceView(BaseModel):
-    """Credits for one output, or for each second of it; null stands for any size or quality that no other names."""
+    """Credits for one output, or for a measure of it; null stands for any size or quality that no other names."""
 
     price: int | float
-    per: Literal["output", "second"]
+    per: Per
+    input_price: int | float | None = Field(
+        description="For a million tokens that are read, where `price` is for those that are written."
+    )
     size: str | None
     quality: str | None
 
@@ -132,8 +143,15 @@ class ModelView(BaseModel):
     kind: Kind
     provider: str
     state: Literal["active", "legacy"]
+    successor: str | None = Field(description="Does the work of a `legacy` model.")
     sizes: list[str]
     default_size: str | None
+    seconds: list[int] = Field(description="How long its videos can be; shorter ones are trimmed to what was asked.")
+    default_seconds: int | None
+    ratios: list[str]
+    inputs: list[str] = Field(description="What it can start from.")
+    voices: list[str]
+    max_tokens: int | None
     max_count: int
     max_prompt_characters: int
     price: int | float = Field(description="Credits for each output that no special price fits.")

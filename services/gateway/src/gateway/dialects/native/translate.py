@@ -9,7 +9,6 @@ from fastapi import Request
 from contracts.facts import Asset, Ending, Verdict
 from contracts.money import Price, in_credits
 from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
-from gateway.commands import Order
 from gateway.dialects.native.schemas import (
     AssetView,
     Credits,
@@ -23,6 +22,7 @@ from gateway.dialects.native.schemas import (
     StatementPage,
 )
 from gateway.dialects.surface import Surface, traceparent_of
+from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
 from gateway.refusals import NotFound
@@ -39,6 +39,9 @@ def order(body: NewGeneration, request: Request) -> Order:
         model=body.model,
         count=body.count,
         size=body.size,
+        seconds=body.seconds,
+        messages=tuple(body.messages),
+        max_tokens=body.max_tokens,
         options=body.options,
         lane=body.lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -64,9 +67,12 @@ def view(surface: Surface, generation: Generation) -> GenerationView:
         prompt=generation.prompt,
         count=generation.count,
         size=generation.size,
+        seconds=generation.particulars.get("seconds"),
         quote=in_credits(generation.quote.amount),
         cost=in_credits(generation.cost),
         assets=[asset_view(surface, asset) for asset in ending.assets] if ending else [],
+        text=ending.text if ending else None,
+        usage=ending.usage if ending else None,
         error=_error(ending),
         created_at=generation.created_at,
         completed_at=generation.completed_at,
@@ -88,6 +94,7 @@ def asset_view(surface: Surface, asset: Asset) -> AssetView:
         mime_type=asset.mime_type,
         width=asset.width,
         height=asset.height,
+        seconds=asset.seconds,
         sha256=asset.sha256,
         variants={name: surface.address(key) for name, key in asset.variants.items()},
     )
@@ -144,13 +151,26 @@ def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
         kind=model.kind,
         provider=model.provider,
         state="legacy" if model.state == "legacy" else "active",
+        successor=model.successor,
         sizes=list(model.sizes),
         default_size=model.default_size,
+        seconds=list(model.seconds),
+        default_seconds=model.default_seconds,
+        ratios=list(model.ratios),
+        inputs=list(model.inputs),
+        voices=list(model.voices),
+        max_tokens=model.max_tokens,
         max_count=model.max_count,
         max_prompt_characters=model.max_prompt_characters,
         price=in_credits(prices[0].amount),
         prices=[
-            PriceView(price=in_credits(price.amount), per=price.per, size=price.size, quality=price.quality)
+            PriceView(
+                price=in_credits(price.amount),
+                per=price.per,
+                input_price=in_credits(price.input_amount) if price.per == "million_tokens" else None,
+                size=price.size,
+                quality=price.quality,
+            )
             for price in prices
         ],
     )
