@@ -119,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "Generations", "description": "Make things and follow them."},
+            {"name": "Batches", "description": "Many things at once, which never delay a person."},
             {"name": "Account", "description": "Credits."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
@@ -155,8 +156,10 @@ def _add_edges(app: FastAPI, settings: Settings) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "ETag",
             "Link",
             "Location",
+            "Preference-Applied",
             "Retry-After",
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",

@@ -20,16 +20,19 @@ from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
 from contracts.questions import CatalogModel
 from contracts.topology import outcome_subject, requested_subject
-from gateway import records
+from gateway import batches, records, turns
+from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Order, fit
+from gateway.orders import Order, again, fit
 from gateway.records import Generation
 from gateway.refusals import (
+    AlreadyFinished,
+    Gone,
     IdempotencyMismatch,
-    InvalidKey,
+    NotFinished,
     NotFound,
     TooManyRequests,
 )
@@ -43,7 +46,8 @@ from runtime.health import is_transient
 REQUESTED_TIMEOUT_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
-MAX_KEY_CHARACTERS = 255
+QUEUE_FULL_SECONDS = 30
+"""When to ask again."""
 MAX_USERS_LIMITED = 100_000
 SOURCE = "gateway"
 
@@ -85,12 +89,12 @@ class Commands:
         fitted = fit(order, model)
         quote = self._offers.quote(model, fitted)
         self._pace.admit(caller.user_id)
-        await self._funds.check(caller.user_id, quote)
+        await self._funds.check(caller.user_id, quote.amount)
         generation = await self._record(caller, order, fitted, model, quote, generation_id)
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
             if existing is None:
-                raise NotFound("There is no such generation.")
+                raise Gone("What this Idempotency-Key made was deleted.")
             return existing
         log.info(
             "generation.accepted",
@@ -103,7 +107,9 @@ class Commands:
             await self.drive(generation)  # raises nothing: what is recorded is accepted
         return generation
 
-    async def create_and_wait(self, verdicts: Verdicts, caller: Caller, order: Order) -> Generation:
+    async def create_and_wait(
+        self, verdicts: Verdicts, caller: Caller, order: Order, seconds: float | None = None
+    ) -> Generation:
         """The same, held open until the generation is final or the wait is over.
 
         It listens before it publishes, so that no outcome passes unheard.
@@ -111,7 +117,68 @@ class Commands:
         generation_id = _generation_id(caller, order)
         async with verdicts.listening(generation_id) as heard:
             generation = await self.create(caller, order, generation_id)
-            return await verdicts.wait(caller, generation, heard)
+            return await verdicts.wait(caller, generation, heard, seconds)
+
+    async def create_batch(self, caller: Caller, orders: Sequence[Order]) -> Batch:
+        """Accepts all of them, or none. The same key gives the same batch.
+
+        Raises:
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, IdempotencyMismatch, TooManyRequests, Unavailable:
+                nothing has changed.
+        """
+        batch_id = batches.id_of(caller, orders[0])
+        if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
+            return existing
+        models = [self._offers.model(order.kind, order.model) for order in orders]
+        fitted = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
+        self._pace.admit(caller.user_id)
+        await self._funds.check(caller.user_id, sum(quote.amount for quote in quotes))
+        rows = [
+            self._row(caller, *each, _generation_id(caller, each[0], item)) | {"batch_id": batch_id, "batch_item": item}
+            for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
+        ]
+        try:
+            async with self._database.transaction() as connection:
+                made = [await records.insert(connection, row) for row in rows]
+        except records.QueueFull as error:
+            raise self._queue_full() from error
+        except records.Duplicate as error:
+            if existing := await self._existing_batch(caller, batch_id, orders):
+                return existing
+            raise Gone("What this Idempotency-Key made was deleted.") from error
+        await asyncio.gather(*(self.drive(each) for each in made if each.published))
+        log.info("batch.accepted", batch_id=str(batch_id), generations=len(made))
+        return Batch(batch_id, tuple(made))
+
+    async def retry(self, caller: Caller, generation_id: UUID, key: str | None, traceparent: str | None) -> Generation:
+        """Asks again for what failed, was declined or cancelled, as a new generation at today's price.
+
+        Raises:
+            NotFound: no such generation of this user. AlreadyFinished: it is not over, or it was delivered.
+            Whatever `create` raises.
+        """
+        async with self._database.statement() as connection:
+            generation = await records.get(connection, caller.user_id, generation_id)
+        if generation is None:
+            raise NotFound("There is no such generation.")
+        if generation.status not in {Verdict.FAILED, Verdict.DECLINED, Verdict.CANCELLED}:
+            raise AlreadyFinished(f"The generation is {generation.status}: there is nothing to be tried again.")
+        return await self.create(caller, again(generation, key, traceparent))
+
+    async def delete(self, caller: Caller, generation_id: UUID) -> None:
+        """Hides a generation for ever. Its id stays taken, so that its key is never another generation's.
+
+        Raises:
+            NotFound: no such generation of this user. NotFinished: cancel it first.
+        """
+        async with self._database.statement() as connection:
+            if await records.delete(connection, caller.user_id, generation_id):
+                return
+            generation = await records.get(connection, caller.user_id, generation_id)
+        if generation is None:
+            raise NotFound("There is no such generation.")
+        raise NotFinished("The generation is still at work: cancel it first.")
 
     async def drive(self, generation: Generation) -> bool:
         """Publishes `requested` (again). False when the bus did not take it: the sweeper will try again.
@@ -201,7 +268,7 @@ class Commands:
         """Lets a user's waiting generations into the slots that became free."""
         slots = slots_of(self._limits, lane)
         async with self._database.transaction() as connection:
-            admitted = await records.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
+            admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
         await asyncio.gather(*map(self.drive, admitted))
 
     async def _existing(self, caller: Caller, generation_id: UUID, order: Order) -> Generation | None:
@@ -214,8 +281,20 @@ class Commands:
     async def _record(
         self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
     ) -> Generation | None:
+        values = self._row(caller, order, fitted, model, quote, generation_id)
+        try:
+            return await self._insert(values)
+        except DBAPIError as error:
+            if not is_transient(error):
+                raise
+            # The connection was lost, and whether the row is there is unknown: the same id is recorded once.
+            return await self._insert(values) or await self._existing(caller, generation_id, order)
+
+    def _row(
+        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
+    ) -> dict[str, Any]:
         particulars = fitted.particulars
-        values = {
+        return {
             "id": generation_id,
             "user_id": caller.user_id,
             "dialect": order.dialect,
@@ -239,23 +318,30 @@ class Commands:
             "first_drive_seconds": self._sweeper.first_drive_seconds,
             "slots": slots_of(self._limits, order.lane),
             "max_waiting": self._limits.max_waiting,
+            "batch_id": None,
+            "batch_item": None,
         }
-        try:
-            return await self._insert(values)
-        except DBAPIError as error:
-            if not is_transient(error):
-                raise
-            # The connection was lost, and whether the row is there is unknown: the same id is recorded once.
-            return await self._insert(values) or await self._existing(caller, generation_id, order)
 
     async def _insert(self, values: dict[str, Any]) -> Generation | None:
         try:
             async with self._database.statement() as connection:
                 return await records.insert(connection, values)
+        except records.Duplicate:
+            return None
         except records.QueueFull as error:
-            raise TooManyRequests(
-                f"You have {self._limits.max_waiting} generations waiting; let some finish first.", 30
-            ) from error
+            raise self._queue_full() from error
+
+    def _queue_full(self) -> TooManyRequests:
+        return TooManyRequests(
+            f"You have {self._limits.max_waiting} generations waiting; let some finish first.", QUEUE_FULL_SECONDS
+        )
+
+    async def _existing_batch(self, caller: Caller, batch_id: UUID, orders: Sequence[Order]) -> Batch | None:
+        async with self._database.statement() as connection:
+            existing = await batches.get(connection, caller.user_id, batch_id)
+        if existing is not None and not existing.is_of(orders):
+            raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
+        return existing
 
 
 def slots_of(limits: LimitSettings, lane: Lane) -> int:
@@ -282,11 +368,6 @@ class Pace:
             raise TooManyRequests(f"At most {self._per_minute} generations per minute.", wait_seconds)
 
 
-def _generation_id(caller: Caller, order: Order) -> UUID:
-    key = order.idempotency_key
-    if key is None:
-        return new_generation_id()
-    key = key.strip().removeprefix('"').removesuffix('"')
-    if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
-        raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
-    return keyed_generation_id(caller.user_id, order.route, key)
+def _generation_id(caller: Caller, order: Order, item: int = 0) -> UUID:
+    key = order.key()
+    return new_generation_id() if key is None else keyed_generation_id(caller.user_id, order.route, key, item)

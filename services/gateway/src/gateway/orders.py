@@ -8,10 +8,12 @@ from typing import Any
 from contracts.facts import Input, Kind, Lane, Message
 from contracts.money import Usage
 from contracts.questions import CatalogModel
-from gateway.refusals import Invalid
+from gateway.records import Generation
+from gateway.refusals import Invalid, InvalidKey
 
 MAX_COUNT = 4
 MAX_INPUTS = 16
+MAX_KEY_CHARACTERS = 255
 MAX_MESSAGES = 200
 MAX_OPTIONS_DEPTH = 32
 """Far below what the encoders on the way of a fact can take."""
@@ -59,6 +61,15 @@ class Order:
         }
         return {name: value for name, value in asked.items() if value}
 
+    def key(self) -> str | None:
+        """The Idempotency-Key without the quotes that some put around it. Raises InvalidKey."""
+        if self.idempotency_key is None:
+            return None
+        key = self.idempotency_key.strip().removeprefix('"').removesuffix('"')
+        if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
+            raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
+        return key
+
     @property
     def usage(self) -> Usage | None:
         """The most tokens that it can take: none is shorter than a byte."""
@@ -67,6 +78,28 @@ class Order:
         said = [self.prompt, *(message.content for message in self.messages)]
         read = sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
         return Usage(input_tokens=read, output_tokens=self.max_tokens)
+
+
+def again(generation: Generation, key: str | None, traceparent: str | None) -> Order:
+    """The order that a generation came from."""
+    request = generation.request()
+    return Order(
+        dialect=generation.dialect,
+        route=f"retry of {generation.id}",
+        kind=request.kind,
+        prompt=request.prompt,
+        model=request.model,
+        count=request.count,
+        size=request.size,
+        seconds=request.seconds,
+        inputs=request.inputs,
+        messages=request.messages,
+        max_tokens=request.max_tokens,
+        options=request.options,
+        lane=request.lane,
+        idempotency_key=key,
+        traceparent=traceparent,
+    )
 
 
 def fit(order: Order, model: CatalogModel) -> Order:

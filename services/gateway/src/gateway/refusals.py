@@ -62,6 +62,18 @@ class AlreadyFinished(Refusal):
     title = "The generation has ended already"
 
 
+class NotFinished(Refusal):
+    status = 409
+    code = "not_finished"
+    title = "The generation has not ended yet"
+
+
+class Gone(Refusal):
+    status = 410
+    code = "deleted"
+    title = "It was deleted"
+
+
 class BodyTooLarge(Refusal):
     status = 413
     code = "body_too_large"

@@ -1,27 +1,34 @@
 """The routes of /v1."""
 
+import hashlib
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
-from contracts.facts import Kind
+from contracts.facts import Kind, Lane
 from contracts.questions import MAX_STATEMENT_ENTRIES
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.schemas import (
+    BatchView,
     Credits,
     GenerationPage,
     GenerationView,
     Models,
+    NewBatch,
     NewGeneration,
     Problem,
+    QuoteView,
     StatementPage,
     Status,
 )
-from gateway.dialects.surface import Surface, route_class
+from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.live import follow
+from gateway.pages import Filter
 from gateway.records import Generation
 from gateway.refusals import AlreadyFinished, TooManyRequests
 
@@ -29,6 +36,14 @@ MAX_PAGE = 100
 
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", description="The same key and body give the same generation.")
+]
+
+
+Wait = Annotated[
+    str | None, Header(alias="Prefer", description="`wait=30`: the answer comes once it is final, or after 30 s.")
+]
+Known = Annotated[
+    str | None, Header(alias="If-None-Match", description="The `ETag` that is known; 304 where nothing has changed.")
 ]
 
 
@@ -47,12 +62,56 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make something",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(400, 402, 413, 422, 429),
+        responses=_problems(400, 402, 410, 413, 422, 429),
     )
-    async def create(body: NewGeneration, request: Request, idempotency_key: Key = None) -> Response:
+    async def create(
+        body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
+    ) -> Response:
         """Accepts the work and answers at once; `Location` is where to look. It is charged only when delivered."""
-        generation = await commands.create(await identity.required(request), translate.order(body, request))
-        return _generation(surface, generation, 202, {"Location": f"/v1/generations/{generation.id}"})
+        caller, order, seconds = (
+            await identity.required(request),
+            translate.order(body, request),
+            translate.wait_seconds(prefer),
+        )
+        if seconds is None:
+            return _accepted(surface, await commands.create(caller, order))
+        return _accepted(surface, await commands.create_and_wait(surface.verdicts, caller, order, seconds), seconds)
+
+    @router.post(
+        "/quotes",
+        summary="Ask what it would cost",
+        tags=["Generations"],
+        response_model=QuoteView,
+        responses=_problems(413, 422),
+    )
+    async def quote(body: NewGeneration, request: Request) -> Response:
+        """The same body as for making it. Nothing is recorded and nothing is set aside."""
+        asked = await queries.quote(await identity.required(request), translate.order(body, request))
+        return _json(translate.quote_view(*asked))
+
+    @router.post(
+        "/batches",
+        status_code=202,
+        summary="Make many things",
+        tags=["Batches"],
+        response_model=BatchView,
+        responses=_problems(400, 402, 410, 413, 422, 429),
+    )
+    async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
+        """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
+        batch = await commands.create_batch(await identity.required(request), translate.orders(body, request))
+        return _json(translate.batch_view(surface, batch), 202, {"Location": f"/v1/batches/{batch.id}"})
+
+    @router.get(
+        "/batches/{id}",
+        summary="Look at a batch",
+        tags=["Batches"],
+        response_model=BatchView,
+        responses=_problems(404),
+    )
+    async def show_batch(id: str, request: Request, if_none_match: Known = None) -> Response:  # noqa: A002
+        batch = await queries.batch(await identity.required(request), translate.generation_id(id))
+        return _tagged(translate.batch_view(surface, batch), if_none_match)
 
     @router.get(
         "/generations",
@@ -67,10 +126,18 @@ def make_router(surface: Surface) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=200)] = None,
         status: Status | None = None,
         kind: Kind | None = None,
+        lane: Lane | None = None,
+        model: Annotated[str | None, Query(max_length=200)] = None,
+        batch: UUID | None = None,
+        q: Annotated[str | None, Query(max_length=200, description="Part of the prompt.")] = None,
+        since: Annotated[AwareDatetime | None, Query(description="Asked for at or after this moment.")] = None,
+        until: Annotated[AwareDatetime | None, Query(description="Asked for before this moment.")] = None,
+        if_none_match: Known = None,
     ) -> Response:
         """Newest first, a page at a time."""
-        page = await queries.generations(await identity.required(request), limit, cursor, status, kind)
-        return _json(translate.page_view(surface, page))
+        wanted = Filter(status, kind, lane, model, batch, q, since, until)
+        page = await queries.generations(await identity.required(request), limit, cursor, wanted)
+        return _tagged(translate.page_view(surface, page), if_none_match)
 
     @router.get(
         "/generations/{id}",
@@ -79,9 +146,48 @@ def make_router(surface: Surface) -> APIRouter:
         response_model=GenerationView,
         responses=_problems(404),
     )
-    async def show(id: str, request: Request) -> Response:  # noqa: A002
-        generation = await queries.generation(await identity.required(request), translate.generation_id(id))
-        return _generation(surface, generation)
+    async def show(
+        id: str,  # noqa: A002
+        request: Request,
+        prefer: Wait = None,
+        if_none_match: Known = None,
+    ) -> Response:
+        caller, wanted, seconds = (
+            await identity.required(request),
+            translate.generation_id(id),
+            translate.wait_seconds(prefer),
+        )
+        if seconds is None:
+            return _tagged(translate.view(surface, await queries.generation(caller, wanted)), if_none_match)
+        generation = await queries.generation_once_final(surface.verdicts, caller, wanted, seconds)
+        return _tagged(translate.view(surface, generation), if_none_match, _applied(seconds))
+
+    @router.delete(
+        "/generations/{id}",
+        status_code=204,
+        summary="Delete a generation",
+        tags=["Generations"],
+        responses=_problems(404, 409),
+    )
+    async def delete(id: str, request: Request) -> Response:  # noqa: A002
+        """It is not shown any more. What it cost stays in the statement, and its Idempotency-Key stays used."""
+        await commands.delete(await identity.required(request), translate.generation_id(id))
+        return Response(status_code=204)
+
+    @router.post(
+        "/generations/{id}/retry",
+        status_code=202,
+        summary="Try a generation again",
+        tags=["Generations"],
+        response_model=GenerationView,
+        responses=_problems(400, 402, 404, 409, 422, 429),
+    )
+    async def retry(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
+        """A new generation like one that failed, was declined or cancelled, at today's price."""
+        caller = await identity.required(request)
+        traceparent = traceparent_of(request)
+        generation = await commands.retry(caller, translate.generation_id(id), idempotency_key, traceparent)
+        return _accepted(surface, generation)
 
     @router.post(
         "/generations/{id}/cancel",
@@ -151,6 +257,26 @@ def make_router(surface: Surface) -> APIRouter:
         return _json(Models(items=[translate.model_view(*priced) for priced in queries.models(kind)]))
 
     return router
+
+
+def _accepted(surface: Surface, generation: Generation, seconds: float | None = None) -> Response:
+    """202, or 200 where it was waited for and is final."""
+    headers = {"Location": f"/v1/generations/{generation.id}"} | ({} if seconds is None else _applied(seconds))
+    return _generation(surface, generation, 200 if seconds is not None and generation.is_final else 202, headers)
+
+
+def _applied(seconds: float) -> dict[str, str]:
+    return {"Preference-Applied": f"wait={seconds:.0f}"}
+
+
+def _tagged(body: BaseModel, known: str | None, headers: dict[str, str] | None = None) -> Response:
+    """The body under its ETag, or 304 where the client has it already."""
+    text = body.model_dump_json()
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    headers = {**(headers or {}), "ETag": tag, "Cache-Control": "private, no-cache"}
+    if known is not None and (known.strip() == "*" or tag in re.split(r"\s*,\s*|\bW/", known.strip())):
+        return Response(status_code=304, headers=headers)
+    return Response(text, headers=headers, media_type="application/json")
 
 
 def _generation(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from contracts.facts import Kind, Lane, Message
 from contracts.money import Per, Usage
+from gateway.batches import MAX_ITEMS
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
 
@@ -41,7 +42,33 @@ class NewGeneration(BaseModel):
     messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
     max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
-    lane: Lane = Field(default=Lane.INTERACTIVE, description="`batch` never delays a person.")
+    lane: Lane | None = Field(
+        default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
+    )
+
+
+class NewBatch(BaseModel):
+    """What to make together: all of it is accepted, or nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[NewGeneration] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+class QuoteView(BaseModel):
+    """What a generation would cost. Nothing is set aside by asking."""
+
+    kind: Kind
+    model: str
+    count: int
+    size: str | None
+    seconds: int | None
+    max_tokens: int | None
+    quote: int | float = Field(description="What it would cost at most.")
+    unit_price: int | float = Field(description="What each output would cost at most.")
+    price_version: int
+    available: int | float
+    affordable: bool
 
 
 class AssetView(BaseModel):
@@ -90,6 +117,17 @@ class GenerationPage(BaseModel):
 
     items: list[GenerationView]
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
+
+
+class BatchView(BaseModel):
+    """Generations that were asked for together."""
+
+    id: UUID
+    total: int
+    finished: int
+    quote: int | float = Field(description="What all of them cost at most.")
+    cost: int | float = Field(description="What was paid so far.")
+    items: list[GenerationView] = Field(description="In the order in which they were asked for.")
 
 
 class Credits(BaseModel):

@@ -6,18 +6,22 @@ from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Ending, Verdict
-from contracts.money import Price, in_credits
+from contracts.facts import Asset, Ending, Lane, Verdict
+from contracts.money import Price, Quote, in_credits
 from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
+from gateway.batches import Batch
 from gateway.dialects.native.schemas import (
     AssetView,
+    BatchView,
     Credits,
     ErrorView,
     GenerationPage,
     GenerationView,
     ModelView,
+    NewBatch,
     NewGeneration,
     PriceView,
+    QuoteView,
     StatementEntryView,
     StatementPage,
 )
@@ -30,7 +34,7 @@ from gateway.refusals import NotFound
 DIALECT = "native"
 
 
-def order(body: NewGeneration, request: Request) -> Order:
+def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -43,10 +47,52 @@ def order(body: NewGeneration, request: Request) -> Order:
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
         options=body.options,
-        lane=body.lane,
+        lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
+
+
+def orders(body: NewBatch, request: Request) -> list[Order]:
+    return [order(item, request, Lane.BATCH) for item in body.items]
+
+
+def quote_view(fitted: Order, quote: Quote, balance: Balance) -> QuoteView:
+    return QuoteView(
+        kind=fitted.kind,
+        model=fitted.model or "",
+        count=fitted.count,
+        size=fitted.size,
+        seconds=fitted.seconds,
+        max_tokens=fitted.max_tokens,
+        quote=in_credits(quote.amount),
+        unit_price=in_credits(quote.unit_price),
+        price_version=quote.price_version,
+        available=in_credits(balance.available),
+        affordable=quote.amount <= balance.available,
+    )
+
+
+def batch_view(surface: Surface, batch: Batch) -> BatchView:
+    made = batch.generations
+    return BatchView(
+        id=batch.id,
+        total=len(made),
+        finished=sum(generation.is_final for generation in made),
+        quote=in_credits(sum(generation.quote.amount for generation in made)),
+        cost=in_credits(sum(generation.cost for generation in made)),
+        items=[view(surface, generation) for generation in made],
+    )
+
+
+def wait_seconds(prefer: str | None) -> float | None:
+    """How long a client prefers to wait (RFC 7240, `wait=30`); None where it does not say, or says nonsense."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition("=")
+        seconds = value.strip()
+        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdecimal() and len(seconds) <= 6:
+            return float(seconds)
+    return None
 
 
 def generation_id(text: str) -> UUID:
