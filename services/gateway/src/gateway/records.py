@@ -224,7 +224,8 @@ async def follow(connection: Connection, moved: Sequence[tuple[UUID, bool]], fir
     await connection.execute(_FOLLOW, values)
 
 
-# Aggregated per slot: an UPDATE … FROM applies one source row per target row only.
+# Aggregated per slot: an UPDATE … FROM applies one source row per target row only. What webhooks are owed is written
+# with the outcome: one is never there without the other.
 _FINISH = text(f"""
     WITH done AS (
         UPDATE generations SET status = ended_status, outcome = ended_outcome, completed_at = now()
@@ -232,6 +233,11 @@ _FINISH = text(f"""
             AS ended (ended_id, ended_status, ended_outcome)
         WHERE id = ended_id AND status IN ('pending', 'processing')
         RETURNING {COLUMNS}
+    ), told AS (
+        INSERT INTO deliveries (id, webhook_id, generation_id, event)
+        SELECT gen_random_uuid(), w.id, done.id, 'generation.' || done.status
+        FROM done JOIN webhooks w USING (user_id)
+        WHERE w.state = 'active' AND 'generation.' || done.status = ANY (w.events)
     ), freed AS (
         SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
             count(*) FILTER (WHERE NOT published) AS waiting

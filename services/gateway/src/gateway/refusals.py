@@ -115,6 +115,12 @@ class TooManyRequests(Refusal):
         super().__init__(message, headers={"Retry-After": str(retry_after_seconds)})
 
 
+class NotConfigured(Refusal):
+    status = 501
+    code = "not_configured"
+    title = "This is not set up here"
+
+
 class Unavailable(Refusal):
     """Nothing was recorded; the same request may be sent again."""
 

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
 
 
@@ -32,6 +33,16 @@ class AddressSettings(Fragment):
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+
+class WebhookSettings(Fragment):
+    """What webhooks are signed with."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    webhook_signing_key: SecretStr | None = Field(
+        default=None, min_length=16, description="the secret of every webhook is derived from it; none: no webhooks"
+    )
 
 
 class LimitSettings(Fragment):
@@ -72,6 +83,8 @@ class Settings:
     addresses: AddressSettings
     limits: LimitSettings
     sweeper: SweeperSettings
+    webhooks: WebhookSettings
+    outbound: OutboundSettings
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -83,6 +96,8 @@ class Settings:
             AddressSettings(),
             LimitSettings(),
             SweeperSettings(),
+            WebhookSettings(),
+            OutboundSettings(),
         )
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")

@@ -19,6 +19,7 @@ from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
 from gateway.waiting import Verdicts
+from gateway.webhooks.endpoints import Webhooks
 from runtime import telemetry
 from runtime.database import Database
 from runtime.health import is_transient
@@ -39,6 +40,7 @@ class Surface:
 
     commands: Commands
     queries: Queries
+    webhooks: Webhooks
     identity: Identity
     verdicts: Verdicts
     hub: Hub

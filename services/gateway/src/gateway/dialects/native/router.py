@@ -47,7 +47,8 @@ Known = Annotated[
 ]
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for its documentation."""
     return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, *statuses, 503)}
 
 
@@ -62,7 +63,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make something",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(400, 402, 410, 413, 422, 429),
+        responses=problems(400, 402, 410, 413, 422, 429),
     )
     async def create(
         body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
@@ -82,12 +83,12 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Ask what it would cost",
         tags=["Generations"],
         response_model=QuoteView,
-        responses=_problems(413, 422),
+        responses=problems(413, 422),
     )
     async def quote(body: NewGeneration, request: Request) -> Response:
         """The same body as for making it. Nothing is recorded and nothing is set aside."""
         asked = await queries.quote(await identity.required(request), translate.order(body, request))
-        return _json(translate.quote_view(*asked))
+        return json_answer(translate.quote_view(*asked))
 
     @router.post(
         "/batches",
@@ -95,19 +96,19 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make many things",
         tags=["Batches"],
         response_model=BatchView,
-        responses=_problems(400, 402, 410, 413, 422, 429),
+        responses=problems(400, 402, 410, 413, 422, 429),
     )
     async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
         """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
         batch = await commands.create_batch(await identity.required(request), translate.orders(body, request))
-        return _json(translate.batch_view(surface, batch), 202, {"Location": f"/v1/batches/{batch.id}"})
+        return json_answer(translate.batch_view(surface, batch), 202, {"Location": f"/v1/batches/{batch.id}"})
 
     @router.get(
         "/batches/{id}",
         summary="Look at a batch",
         tags=["Batches"],
         response_model=BatchView,
-        responses=_problems(404),
+        responses=problems(404),
     )
     async def show_batch(id: str, request: Request, if_none_match: Known = None) -> Response:  # noqa: A002
         batch = await queries.batch(await identity.required(request), translate.generation_id(id))
@@ -118,7 +119,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="List your generations",
         tags=["Generations"],
         response_model=GenerationPage,
-        responses=_problems(422),
+        responses=problems(422),
     )
     async def listing(
         request: Request,
@@ -144,7 +145,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Look at a generation",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(404),
+        responses=problems(404),
     )
     async def show(
         id: str,  # noqa: A002
@@ -167,7 +168,7 @@ def make_router(surface: Surface) -> APIRouter:
         status_code=204,
         summary="Delete a generation",
         tags=["Generations"],
-        responses=_problems(404, 409),
+        responses=problems(404, 409),
     )
     async def delete(id: str, request: Request) -> Response:  # noqa: A002
         """It is not shown any more. What it cost stays in the statement, and its Idempotency-Key stays used."""
@@ -180,7 +181,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Try a generation again",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(400, 402, 404, 409, 422, 429),
+        responses=problems(400, 402, 404, 409, 422, 429),
     )
     async def retry(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
         """A new generation like one that failed, was declined or cancelled, at today's price."""
@@ -194,7 +195,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Cancel a generation",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(404, 409),
+        responses=problems(404, 409),
     )
     async def cancel(id: str, request: Request) -> Response:  # noqa: A002
         """200 with the cancelled generation, 202 while the wish travels, 409 where it ended otherwise first."""
@@ -210,7 +211,7 @@ def make_router(surface: Surface) -> APIRouter:
         response_class=StreamingResponse,
         responses={
             200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
-            **_problems(404, 429),
+            **problems(404, 429),
         },
     )
     async def events(id: str, request: Request) -> Response:  # noqa: A002
@@ -230,16 +231,16 @@ def make_router(surface: Surface) -> APIRouter:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=_problems())
+    @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=problems())
     async def balance(request: Request) -> Response:
-        return _json(translate.credits_view(await queries.balance(await identity.required(request))))
+        return json_answer(translate.credits_view(await queries.balance(await identity.required(request))))
 
     @router.get(
         "/credits/statement",
         summary="Where your credits went",
         tags=["Account"],
         response_model=StatementPage,
-        responses={200: {"content": {"text/csv": {}}}, **_problems(422)},
+        responses={200: {"content": {"text/csv": {}}}, **problems(422)},
     )
     async def statement(
         request: Request,
@@ -251,10 +252,10 @@ def make_router(surface: Surface) -> APIRouter:
         found = await queries.statement(await identity.required(request), limit, cursor)
         return _statement(translate.statement_view(found), limit, as_csv=format == "csv")
 
-    @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=_problems(422))
+    @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:
         await identity.required(request)
-        return _json(Models(items=[translate.model_view(*priced) for priced in queries.models(kind)]))
+        return json_answer(Models(items=[translate.model_view(*priced) for priced in queries.models(kind)]))
 
     return router
 
@@ -282,12 +283,12 @@ def _tagged(body: BaseModel, known: str | None, headers: dict[str, str] | None =
 def _generation(
     surface: Surface, generation: Generation, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return _json(translate.view(surface, generation), status, headers)
+    return json_answer(translate.view(surface, generation), status, headers)
 
 
 def _statement(page: StatementPage, limit: int, *, as_csv: bool) -> Response:
     if not as_csv:
-        return _json(page)
+        return json_answer(page)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     if page.next_cursor is not None:
         following = urlencode({"format": "csv", "limit": limit, "cursor": page.next_cursor})
@@ -295,5 +296,5 @@ def _statement(page: StatementPage, limit: int, *, as_csv: bool) -> Response:
     return Response(translate.statement_csv(page), headers=headers, media_type="text/csv")
 
 
-def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(body.model_dump_json(), status, headers, media_type="application/json")

@@ -1,10 +1,10 @@
 """The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from contracts.facts import Kind, Lane, Message
 from contracts.money import Per, Usage
@@ -160,6 +160,80 @@ class StatementPage(BaseModel):
 
     items: list[StatementEntryView]
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
+
+
+Event = Literal["generation.completed", "generation.failed", "generation.declined", "generation.cancelled"]
+
+
+class NewWebhook(BaseModel):
+    """Where to be told, and of what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(description="An https address of yours, on port 443.")
+    events: list[Event] = Field(default=list(get_args(Event)), description="Which events; all if absent.")
+
+
+class WebhookChange(BaseModel):
+    """What is absent stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = None
+    events: list[Event] | None = None
+    state: Literal["active", "disabled"] | None = None
+
+
+class WebhookView(BaseModel):
+    """Where you want to be told."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    state: Literal["active", "disabled"]
+    why_disabled: str | None
+    failing_since: datetime | None = Field(description="Since when nothing was taken.")
+    previous_secret_until: datetime | None = Field(description="Until when the secret before signs as well.")
+    created_at: datetime
+    secret: str | None = Field(default=None, description="Shown once, when it is new.")
+
+
+class Webhooks(BaseModel):
+    items: list[WebhookView]
+
+
+class DeliveryView(BaseModel):
+    """One event for one webhook, sent until it is taken or a day is over."""
+
+    id: UUID
+    generation_id: UUID | None
+    event: str
+    state: Literal["pending", "delivered", "parked"]
+    attempts: int
+    next_at: datetime | None = Field(description="When it is tried next, while it is pending.")
+    status: int | None = Field(description="What the receiver answered last.")
+    error: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Deliveries(BaseModel):
+    """Newest first. Give the last `id` as `before` for those before it."""
+
+    items: list[DeliveryView]
+
+
+class Period(BaseModel):
+    """From `since` on, before `until`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime
+    until: AwareDatetime
+
+
+class Redelivered(BaseModel):
+    deliveries: int = Field(description="How many are sent again; ask again while it is 100.")
 
 
 class PriceView(BaseModel):

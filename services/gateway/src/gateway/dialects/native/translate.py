@@ -14,6 +14,7 @@ from gateway.dialects.native.schemas import (
     AssetView,
     BatchView,
     Credits,
+    DeliveryView,
     ErrorView,
     GenerationPage,
     GenerationView,
@@ -24,12 +25,15 @@ from gateway.dialects.native.schemas import (
     QuoteView,
     StatementEntryView,
     StatementPage,
+    WebhookView,
 )
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
 from gateway.refusals import NotFound
+from gateway.webhooks.endpoints import Webhook
+from runtime.database import Row
 
 DIALECT = "native"
 
@@ -153,6 +157,36 @@ def page_view(surface: Surface, page: Page) -> GenerationPage:
 def credits_view(balance: Balance) -> Credits:
     return Credits(
         available=in_credits(balance.available), held=in_credits(balance.held), used=in_credits(balance.used)
+    )
+
+
+def webhook_view(webhook: Webhook) -> WebhookView:
+    row = webhook.row
+    return WebhookView(
+        id=row.id,
+        url=row.url,
+        events=row.events,
+        state=row.state,
+        why_disabled=row.why_disabled,
+        failing_since=row.failing_since,
+        previous_secret_until=row.previous_secret_until,
+        created_at=row.created_at,
+        secret=webhook.secret,
+    )
+
+
+def delivery_view(row: Row) -> DeliveryView:
+    return DeliveryView(
+        id=row.id,
+        generation_id=row.generation_id,
+        event=row.event,
+        state=row.state,
+        attempts=row.attempts,
+        next_at=row.next_at if row.state == "pending" else None,
+        status=row.status,
+        error=row.error,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
     )
 
 
