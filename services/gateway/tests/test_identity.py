@@ -12,8 +12,11 @@ import asyncpg
 import pytest
 from multidict import CIMultiDict
 
+from contracts.questions import ConfirmedPayment
+
 from .client import IMAGE, SECRET, Answer, Client, token
 from .conftest import MakeClient, Service
+from .players import Players
 
 pytestmark = pytest.mark.connected
 
@@ -178,7 +181,7 @@ async def test_a_role_is_not_taken_from_a_token_for_somebody_else(client_of: Mak
 
 
 async def test_every_route_with_an_id_is_404_for_others(
-    service: Service, client_of: MakeClient, postgres: asyncpg.Pool
+    service: Service, client_of: MakeClient, players: Players, postgres: asyncpg.Pool
 ) -> None:
     """P26: the routes are read off the application, so that a new one is in here by itself."""
     owner, stranger = client_of(), client_of()
@@ -187,10 +190,11 @@ async def test_every_route_with_an_id_is_404_for_others(
     batch = (await owner.post("/v1/batches", json={"items": [IMAGE]})).json
     webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com/"})).json
     delivery = (await owner.post(f"/v1/webhooks/{webhook['id']}/test")).json
+    players.confirmations = {(owner.user_id, made["id"]): ConfirmedPayment(state="pending")}
     before = await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"]))
     period = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     bodies = {"/v1/webhooks/{id}": {"state": "active"}, "/v1/webhooks/{id}/redeliver": period}
-    owned = {"batches": batch["id"], "generations": made["id"], "webhooks": webhook["id"]}
+    owned = {"batches": batch["id"], "generations": made["id"], "webhooks": webhook["id"], "payments": made["id"]}
     routes = [
         (method.upper(), path, owned[path.split("/")[2]])
         for path, operations in service.app.openapi()["paths"].items()

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import nats
 import pytest
@@ -22,14 +25,18 @@ from contracts.topology import (
     OUTCOMES,
     Stream,
 )
+from darkroom.embedded import Process as ChildProcess
+from darkroom.embedded import free_port
 from darkroom.migration import upgrade
 from ledger.app import create_app
 from ledger.operations import Ledger
-from ledger.settings import CreditSettings, ReconcilerSettings, Settings
+from ledger.payments.operations import Payments
+from ledger.settings import CreditSettings, PaymentSettings, ReconcilerSettings, Settings
 from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
+from .bank import Bank, new_bank, paid_unheard, settings_for
 from .books import contradictions
 from .samples import CREDIT
 
@@ -90,8 +97,55 @@ async def broker(nats_server, streams) -> AsyncIterator[NatsBroker]:
     await broker.stop()
 
 
+@pytest.fixture(scope="session")
+def simulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Stripe: a process of its own."""
+    port = free_port()
+    log_path = tmp_path_factory.mktemp("simulator") / "simulator.log"
+    command = [sys.executable, "-m", "simulator", "--port", str(port)]
+    process = ChildProcess("simulator", command, log_path=log_path, env=os.environ)
+    process.start()
+    try:
+        process.wait_ready(lambda: "listens" in process.log_tail())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
 @pytest.fixture
-def service(nats_server, database_url, database, streams) -> Service:
+async def bank(simulator_url: str) -> AsyncIterator[Bank]:
+    bank = new_bank(simulator_url)
+    await bank.admin("POST", "reset")
+    yield bank
+    await bank.close()
+
+
+@pytest.fixture
+def stripe_settings(bank: Bank) -> PaymentSettings:
+    return settings_for(bank)
+
+
+@pytest.fixture
+async def payments(database, operations, stripe_settings) -> AsyncIterator[Payments]:
+    payments = Payments(database, operations, stripe_settings)
+    yield payments
+    assert payments.provider is not None
+    await payments.provider.close()
+
+
+@pytest.fixture
+async def paid(payments: Payments, bank: Bank) -> tuple[UUID, dict]:
+    return await paid_unheard(payments, bank)
+
+
+@pytest.fixture
+def payment_settings() -> PaymentSettings:
+    """Payments are off; a module with other wishes has a fixture of this name."""
+    return PaymentSettings()
+
+
+@pytest.fixture
+def service(nats_server, database_url, database, streams, payment_settings) -> Service:
     """Starts a whole process of the ledger, which consumes and answers when the block begins."""
     settings = Settings(
         BrokerSettings(nats_url=nats_server.nats_url),
@@ -99,6 +153,7 @@ def service(nats_server, database_url, database, streams) -> Service:
         ProcessSettings(log_level="ERROR"),
         CreditSettings(),
         ReconcilerSettings(reconcile_seconds=0.2, hold_overdue_seconds=5400),
+        payment_settings,
     )
 
     @asynccontextmanager

@@ -19,7 +19,9 @@ from gateway import subscribers
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.modelark import router as modelark
+from gateway.dialects.native import account as native_account
 from gateway.dialects.native import errors as native_errors
+from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import router as native
 from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
@@ -27,6 +29,7 @@ from gateway.edge import BodyLimit
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.live import Hub
 from gateway.offers import Offers
+from gateway.payments import Payments
 from gateway.queries import Queries
 from gateway.refusals import plain, refusal_of
 from gateway.settings import Settings
@@ -77,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         commands,
         queries,
         webhooks,
+        Payments(broker),
         identity,
         Verdicts(broker, database, settings.limits.sync_wait_seconds),
         hub,
@@ -133,7 +137,7 @@ def _checks(database: Database, offers: Offers) -> list[Check]:
 
 
 def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
-    for dialect in (native, native_webhooks, modelark):
+    for dialect in (native, native_account, native_webhooks, native_incoming, modelark):
         app.include_router(dialect.make_router(surface))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:
@@ -150,7 +154,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
         openapi_tags=[
             {"name": "Generations", "description": "Make things and follow them."},
             {"name": "Batches", "description": "Many things at once, which never delay a person."},
-            {"name": "Account", "description": "Credits."},
+            {"name": "Account", "description": "Credits, and paying for them."},
             {"name": "Webhooks", "description": "Be told of what ends, by Standard Webhooks 1.0."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},

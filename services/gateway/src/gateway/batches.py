@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from contracts.ids import keyed_generation_id, new_generation_id
 from gateway.identity import Caller
-from gateway.orders import Order
+from gateway.orders import Order, checked_key
 from gateway.records import COLUMNS, Generation, generation_of
 from runtime.database import Connection
 
@@ -36,8 +36,10 @@ class Batch:
 
 def id_of(caller: Caller, order: Order) -> UUID:
     """The id of the batch that begins with this order. Raises InvalidKey."""
-    key = order.key()
-    return new_generation_id() if key is None else keyed_generation_id(caller.user_id, order.route, key, _NO_ITEM)
+    key = order.idempotency_key
+    if key is None:
+        return new_generation_id()
+    return keyed_generation_id(caller.user_id, order.route, checked_key(key), _NO_ITEM)
 
 
 async def get(connection: Connection, user_id: UUID, batch_id: UUID) -> Batch | None:

@@ -26,7 +26,7 @@ from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Order, again, fit
+from gateway.orders import Order, again, checked_key, fit
 from gateway.records import Generation
 from gateway.refusals import (
     AlreadyFinished,
@@ -349,10 +349,11 @@ def slots_of(limits: LimitSettings, lane: Lane) -> int:
 
 
 class Pace:
-    """How fast one user may ask: a bucket of one minute's tokens, in this process."""
+    """How fast one user may ask: a bucket of one minute's tokens, in this process. `what` is counted, for people."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, what: str = "generations") -> None:
         self._per_minute = per_minute
+        self._what = what
         self._buckets: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
 
     def admit(self, user_id: UUID) -> None:
@@ -365,9 +366,15 @@ class Pace:
             self._buckets.popitem(last=False)
         if tokens < 1:
             wait_seconds = int((1 - tokens) * 60 / self._per_minute) + 1
-            raise TooManyRequests(f"At most {self._per_minute} generations per minute.", wait_seconds)
+            raise TooManyRequests(f"At most {self._per_minute} {self._what} per minute.", wait_seconds)
 
 
 def _generation_id(caller: Caller, order: Order, item: int = 0) -> UUID:
-    key = order.key()
-    return new_generation_id() if key is None else keyed_generation_id(caller.user_id, order.route, key, item)
+    return id_of(caller, order.route, order.idempotency_key, item)
+
+
+def id_of(caller: Caller, route: str, key: str | None, item: int = 0) -> UUID:
+    """The id that an Idempotency-Key always names; without one a new id. Raises InvalidKey."""
+    if key is None:
+        return new_generation_id()
+    return keyed_generation_id(caller.user_id, route, checked_key(key), item)

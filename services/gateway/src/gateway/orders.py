@@ -61,15 +61,6 @@ class Order:
         }
         return {name: value for name, value in asked.items() if value}
 
-    def key(self) -> str | None:
-        """The Idempotency-Key without the quotes that some put around it. Raises InvalidKey."""
-        if self.idempotency_key is None:
-            return None
-        key = self.idempotency_key.strip().removeprefix('"').removesuffix('"')
-        if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
-            raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
-        return key
-
     @property
     def usage(self) -> Usage | None:
         """The most tokens that it can take: none is shorter than a byte."""
@@ -78,6 +69,14 @@ class Order:
         said = [self.prompt, *(message.content for message in self.messages)]
         read = sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
         return Usage(input_tokens=read, output_tokens=self.max_tokens)
+
+
+def checked_key(text: str) -> str:
+    """An Idempotency-Key without the quotes that some put around it. Raises InvalidKey."""
+    key = text.strip().removeprefix('"').removesuffix('"')
+    if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
+        raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
+    return key
 
 
 def again(generation: Generation, key: str | None, traceparent: str | None) -> Order:

@@ -1,29 +1,23 @@
 """The routes of /v1."""
 
-import hashlib
-import re
-from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime
 
 from contracts.facts import Kind, Lane
-from contracts.questions import MAX_STATEMENT_ENTRIES
 from gateway.dialects.native import errors, translate
+from gateway.dialects.native.answers import Key, Known, json_answer, problems, tagged
 from gateway.dialects.native.schemas import (
     BatchView,
-    Credits,
     GenerationPage,
     GenerationView,
     Models,
     NewBatch,
     NewGeneration,
-    Problem,
     QuoteView,
-    StatementPage,
     Status,
 )
 from gateway.dialects.surface import Surface, route_class, traceparent_of
@@ -34,22 +28,9 @@ from gateway.refusals import AlreadyFinished, TooManyRequests
 
 MAX_PAGE = 100
 
-Key = Annotated[
-    str | None, Header(alias="Idempotency-Key", description="The same key and body give the same generation.")
-]
-
-
 Wait = Annotated[
     str | None, Header(alias="Prefer", description="`wait=30`: the answer comes once it is final, or after 30 s.")
 ]
-Known = Annotated[
-    str | None, Header(alias="If-None-Match", description="The `ETag` that is known; 304 where nothing has changed.")
-]
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for its documentation."""
-    return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, *statuses, 503)}
 
 
 def make_router(surface: Surface) -> APIRouter:
@@ -112,7 +93,7 @@ def make_router(surface: Surface) -> APIRouter:
     )
     async def show_batch(id: str, request: Request, if_none_match: Known = None) -> Response:  # noqa: A002
         batch = await queries.batch(await identity.required(request), translate.generation_id(id))
-        return _tagged(translate.batch_view(surface, batch), if_none_match)
+        return tagged(translate.batch_view(surface, batch), if_none_match)
 
     @router.get(
         "/generations",
@@ -138,7 +119,7 @@ def make_router(surface: Surface) -> APIRouter:
         """Newest first, a page at a time."""
         wanted = Filter(status, kind, lane, model, batch, q, since, until)
         page = await queries.generations(await identity.required(request), limit, cursor, wanted)
-        return _tagged(translate.page_view(surface, page), if_none_match)
+        return tagged(translate.page_view(surface, page), if_none_match)
 
     @router.get(
         "/generations/{id}",
@@ -159,9 +140,9 @@ def make_router(surface: Surface) -> APIRouter:
             translate.wait_seconds(prefer),
         )
         if seconds is None:
-            return _tagged(translate.view(surface, await queries.generation(caller, wanted)), if_none_match)
+            return tagged(translate.view(surface, await queries.generation(caller, wanted)), if_none_match)
         generation = await queries.generation_once_final(surface.verdicts, caller, wanted, seconds)
-        return _tagged(translate.view(surface, generation), if_none_match, _applied(seconds))
+        return tagged(translate.view(surface, generation), if_none_match, _applied(seconds))
 
     @router.delete(
         "/generations/{id}",
@@ -231,27 +212,6 @@ def make_router(surface: Surface) -> APIRouter:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=problems())
-    async def balance(request: Request) -> Response:
-        return json_answer(translate.credits_view(await queries.balance(await identity.required(request))))
-
-    @router.get(
-        "/credits/statement",
-        summary="Where your credits went",
-        tags=["Account"],
-        response_model=StatementPage,
-        responses={200: {"content": {"text/csv": {}}}, **problems(422)},
-    )
-    async def statement(
-        request: Request,
-        limit: Annotated[int, Query(ge=1, le=MAX_STATEMENT_ENTRIES)] = 100,
-        cursor: Annotated[str | None, Query(max_length=200)] = None,
-        format: Literal["json", "csv"] = "json",  # noqa: A002
-    ) -> Response:
-        """Each generation and each gift, newest first. As CSV, the `Link` header has the next page."""
-        found = await queries.statement(await identity.required(request), limit, cursor)
-        return _statement(translate.statement_view(found), limit, as_csv=format == "csv")
-
     @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:
         await identity.required(request)
@@ -270,31 +230,7 @@ def _applied(seconds: float) -> dict[str, str]:
     return {"Preference-Applied": f"wait={seconds:.0f}"}
 
 
-def _tagged(body: BaseModel, known: str | None, headers: dict[str, str] | None = None) -> Response:
-    """The body under its ETag, or 304 where the client has it already."""
-    text = body.model_dump_json()
-    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    headers = {**(headers or {}), "ETag": tag, "Cache-Control": "private, no-cache"}
-    if known is not None and (known.strip() == "*" or tag in re.split(r"\s*,\s*|\bW/", known.strip())):
-        return Response(status_code=304, headers=headers)
-    return Response(text, headers=headers, media_type="application/json")
-
-
 def _generation(
     surface: Surface, generation: Generation, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     return json_answer(translate.view(surface, generation), status, headers)
-
-
-def _statement(page: StatementPage, limit: int, *, as_csv: bool) -> Response:
-    if not as_csv:
-        return json_answer(page)
-    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
-    if page.next_cursor is not None:
-        following = urlencode({"format": "csv", "limit": limit, "cursor": page.next_cursor})
-        headers["Link"] = f'</v1/credits/statement?{following}>; rel="next"'
-    return Response(translate.statement_csv(page), headers=headers, media_type="text/csv")
-
-
-def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(body.model_dump_json(), status, headers, media_type="application/json")

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from gateway.dialects.native import errors
-from gateway.dialects.native.router import json_answer, problems
+from gateway.dialects.native.answers import json_answer, problems
 from gateway.dialects.native.schemas import (
     Deliveries,
     DeliveryView,
