@@ -13,14 +13,17 @@ from simulator.fields import Fields, InvalidFieldError
 from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.pictures import Gallery
+from simulator.stripe.service import Stripe
 
-PROVIDERS = ("", "ark", "openai")
+PROVIDERS = ("", "ark", "openai", "stripe")
 
 
 class Admin:
-    def __init__(self, clock: Clock, latency: Latency, faults: Faults, journal: Journal, gallery: Gallery) -> None:
+    def __init__(
+        self, clock: Clock, latency: Latency, faults: Faults, journal: Journal, gallery: Gallery, stripe: Stripe
+    ) -> None:
         self._clock, self._latency, self._faults = clock, latency, faults
-        self._journal, self._gallery = journal, gallery
+        self._journal, self._gallery, self._stripe = journal, gallery, stripe
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -50,7 +53,7 @@ class Admin:
         return web.json_response([asdict(fault) for fault in FAULTS.values()])
 
     async def push_scenario(self, request: web.Request) -> web.Response:
-        """`{"provider"?: "ark"|"openai", "prompt_contains"?: text, "outcomes": ["429", "ok", …]}`"""
+        """`{"provider"?: "ark"|"openai"|"stripe", "prompt_contains"?: text, "outcomes": ["429", "ok", …]}`"""
         fields = await _fields(request, {"provider", "prompt_contains", "outcomes"})
         outcomes = fields.get("outcomes")
         if not isinstance(outcomes, list) or not outcomes or not all(isinstance(one, str) for one in outcomes):
@@ -86,6 +89,7 @@ class Admin:
     async def reset(self, _: web.Request) -> web.Response:
         """Everything as at the start, except that sequence numbers go on and handed-out URLs stay known."""
         self._faults.reset()
+        self._stripe.reset()
         self._journal.clear()
         self._latency.reset()
         self._clock.offset_seconds = 0.0

@@ -19,6 +19,7 @@ from simulator.openai_images import OpenAIImages
 from simulator.pictures import Gallery
 from simulator.refusals import Refusal
 from simulator.settings import Settings
+from simulator.stripe.service import Stripe
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.5
@@ -40,7 +41,7 @@ def build_app(settings: Settings) -> web.Application:
         assets=assets,
         variants=settings.variants,
     )
-    ark, openai = Ark(), OpenAIImages()
+    ark, openai, stripe = Ark(), OpenAIImages(), Stripe(clock, faults)
 
     def images(dialect: Dialect) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -50,6 +51,7 @@ def build_app(settings: Settings) -> web.Application:
 
     async def finish(_: web.Application) -> AsyncIterator[None]:
         yield
+        await stripe.deliveries.close()
         journal.close()
         gallery.close()
 
@@ -62,7 +64,8 @@ def build_app(settings: Settings) -> web.Application:
             web.post("/openai/v1/images/generations", images(openai)),
             web.get("/openai/v1/models", _models(list(OPENAI_MODELS))),
             web.get("/assets/{name}", assets.serve),
-            *Admin(clock, latency, faults, journal, gallery).routes(),
+            *stripe.routes(),
+            *Admin(clock, latency, faults, journal, gallery, stripe).routes(),
             web.route("*", "/ark/{path:.*}", _unknown(ark)),
             web.route("*", "/openai/{path:.*}", _unknown(openai)),
         ]
