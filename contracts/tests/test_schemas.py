@@ -1,6 +1,7 @@
 """The exported documents say what the contracts say, and the topology keeps its own rules (design.md §3.4, §4)."""
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,9 @@ from contracts.facts import (
     Notified,
     Outcome,
     Output,
+    PaymentReceived,
     Progress,
+    Receipt,
     Rendered,
     Rendering,
     Request,
@@ -39,10 +42,19 @@ from contracts.questions import (
     Affordable,
     Balance,
     BalanceOf,
+    BegunPayment,
     Catalog,
     CatalogModel,
+    ConfirmedPayment,
+    ConfirmPayment,
+    CreatedPayment,
+    CreatePayment,
+    CreditPack,
+    CreditPacks,
     GrantCredits,
     Nothing,
+    PaymentEvent,
+    PaymentEventVerdict,
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
@@ -121,6 +133,10 @@ SAMPLES: tuple[Event, ...] = (
         time=datetime(2026, 11, 21, tzinfo=UTC),
         data=Grant(user_id=USER, amount=5, reason="granted"),
     ),
+    PaymentReceived.of(
+        Receipt(payment_id=GENERATION, user_id=USER, amount=5, price=1000, currency="usd", payment_intent="pi_1"),
+        "ledger",
+    ),
     Notified.of(
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
@@ -138,6 +154,25 @@ ANSWERS: dict[type[Frozen], Frozen] = {
             entries=(StatementEntry(at=datetime(2026, 11, 21, tzinfo=UTC), entry="grant", granted=1),),
             cursor="next",
         ),
+        CreditPacks(packs=(CreditPack(id="small", credits=1, price=2, currency="usd"),), publishable_key="pk_test_1"),
+        CreatePayment(payment_id=GENERATION, user_id=USER, pack="small", price=2, currency="usd"),
+        CreatedPayment(
+            payment=BegunPayment(
+                payment_id=GENERATION,
+                payment_intent="pi_1",
+                client_secret="pi_1_secret_1",
+                publishable_key="pk_test_1",
+                pack="small",
+                credits=1,
+                price=2,
+                currency="usd",
+                status="requires_payment_method",
+            )
+        ),
+        ConfirmPayment(user_id=USER, reference="pi_1"),
+        ConfirmedPayment(state="credited", credits=1, balance=Balance(available=1, held=2, used=3, debt=4)),
+        PaymentEvent(body=b64encode(b'{"id": "evt_1"}'), signature="t=1,v1=ab"),
+        PaymentEventVerdict(verdict="accepted", reason="paid"),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),

@@ -137,7 +137,7 @@ class Event(Frozen):
     """The service that says it."""
     type: str
     subject: str
-    """The generation's id."""
+    """The id of the generation; of the user, where it is about credits."""
     time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
     traceparent: str | None = None
@@ -211,6 +211,32 @@ class Granted(Event):
     data: Grant
 
 
+class Receipt(Frozen):
+    """Credits that a user paid for."""
+
+    payment_id: UUID
+    user_id: UUID
+    amount: int
+    """In units."""
+    price: int
+    """In minor units of the currency."""
+    currency: str
+    payment_intent: str
+    """Stripe's id."""
+
+
+class PaymentReceived(Event):
+    """A user paid, and the credits are theirs."""
+
+    type: Literal["darkroom.credits.payment_received"] = "darkroom.credits.payment_received"
+    data: Receipt
+
+    @classmethod
+    def of(cls, receipt: Receipt, source: str) -> Self:
+        envelope = _envelope("payment_received", source, receipt.payment_id, None)
+        return cls(**{**envelope, "subject": str(receipt.user_id)}, data=receipt)
+
+
 class Notice(Frozen):
     """What a client may be told: its record is final and committed."""
 
@@ -242,7 +268,7 @@ class Progress(Frozen):
     percent: int = Field(ge=0, le=100)
 
 
-FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, Notified)
+FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, PaymentReceived, Notified)
 
 
 def _envelope(

@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Base64Bytes, Field
 
 from contracts.facts import Kind, Outcome
 from contracts.model import Frozen
@@ -14,12 +14,20 @@ LEDGER_BALANCE = "ledger.balance"
 LEDGER_PRICES = "ledger.prices"
 LEDGER_GRANT = "ledger.grant"
 LEDGER_STATEMENT = "ledger.statement"
+LEDGER_CREDIT_PACKS = "ledger.credit_packs"
+LEDGER_CREATE_PAYMENT = "ledger.create_payment"
+LEDGER_CONFIRM_PAYMENT = "ledger.confirm_payment"
+LEDGER_PAYMENT_EVENT = "ledger.payment_event"
 GENERATOR_CATALOG = "generator.catalog"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 
 MAX_IDS_PER_QUESTION = 500
 MAX_STATEMENT_ENTRIES = 500
 """On one page."""
+MAX_PRICE = 99_999_999
+"""What Stripe takes at most, in minor units."""
+MAX_PAYMENT_EVENT_BYTES = 1 << 18
+MAX_REFERENCE_CHARACTERS = 255
 
 
 class Affordable(Frozen):
@@ -39,11 +47,15 @@ class BalanceOf(Frozen):
 
 
 class Balance(Frozen):
-    """A user's money in units: `used` is what was captured so far."""
+    """A user's money in units: `used` is what was captured so far.
+
+    `debt` is what refunds and disputes of payments took back beyond what was there; what comes in pays it first.
+    """
 
     available: Units
     held: Units
     used: Units
+    debt: Units = 0
 
 
 class GrantCredits(Frozen):
@@ -65,14 +77,15 @@ class StatementOf(Frozen):
 
 
 class StatementEntry(Frozen):
-    """What one generation or one gift did to a user's credits, in units.
+    """What one generation, gift or payment did to a user's credits, in units.
 
-    What a user has, held included, is all that was granted, less what was captured, plus what was refunded.
+    What a user has, held included and less what is owed, is all that was granted, less what was captured, plus what
+    was refunded. What a payment brought, or took back, stands in `granted`.
     """
 
     at: AwareDatetime
-    """When it was held, or given."""
-    entry: Literal["generation", "grant", "starting_grant"]
+    """When it was held, given or paid."""
+    entry: Literal["generation", "grant", "starting_grant", "payment", "payment_reversal", "payment_restored"]
     generation_id: UUID | None = None
     state: Literal["open", "captured", "released", "declined", "expired"] | None = None
     """Of the hold."""
@@ -92,6 +105,103 @@ class Statement(Frozen):
     cursor: str | None
     is_cursor_known: bool = True
     """Whether the cursor that was asked with is one that was handed out; there are no entries otherwise."""
+
+
+class CreditPack(Frozen):
+    """Credits that can be bought together."""
+
+    id: str
+    credits: Units
+    price: int
+    """In minor units of the currency: cents."""
+    currency: str
+    """ISO 4217, in lower case."""
+
+
+class CreditPacks(Frozen):
+    """What can be bought. Without payments there is no key, and nothing to buy."""
+
+    packs: tuple[CreditPack, ...]
+    publishable_key: str | None = None
+    """Stripe's key for browsers."""
+
+
+class CreatePayment(Frozen):
+    """Begin to pay for a credit pack, named by its id or by its exact price. The same `payment_id` is begun once.
+
+    Where several are given they must agree. Neither credits nor a price are ever taken from here.
+    """
+
+    payment_id: UUID
+    user_id: UUID
+    pack: str | None = Field(default=None, max_length=MAX_REFERENCE_CHARACTERS)
+    price: Units | None = Field(default=None, ge=1, le=MAX_PRICE)
+    """In minor units of the currency."""
+    currency: str | None = Field(default=None, max_length=MAX_REFERENCE_CHARACTERS)
+
+
+class PaymentRefusal(Frozen):
+    """Why a payment was not begun. `unavailable`: Stripe does not answer, and the same may be asked again."""
+
+    code: Literal[
+        "not_offered", "no_such_pack", "price_mismatch", "currency_mismatch", "id_used", "expired", "unavailable"
+    ]
+    message: str
+
+
+class BegunPayment(Frozen):
+    """What a browser needs to pay."""
+
+    payment_id: UUID
+    payment_intent: str
+    """Stripe's id."""
+    client_secret: str
+    publishable_key: str | None
+    pack: str
+    credits: Units
+    price: int
+    currency: str
+    status: str
+    """Stripe's own word."""
+
+
+class CreatedPayment(Frozen):
+    """Exactly one of them is set."""
+
+    payment: BegunPayment | None = None
+    refusal: PaymentRefusal | None = None
+
+
+class ConfirmPayment(Frozen):
+    """Has this payment of this user been made? `reference` is its id, or Stripe's."""
+
+    user_id: UUID
+    reference: str = Field(max_length=MAX_REFERENCE_CHARACTERS)
+
+
+class ConfirmedPayment(Frozen):
+    """`credited`: its credits are the user's. `unpaid`, `canceled`: as Stripe says. `unavailable`: it is silent."""
+
+    state: Literal["credited", "unpaid", "canceled", "unknown", "unavailable"]
+    credits: Units = 0
+    """What the payment brought, if it is credited."""
+    balance: Balance | None = None
+    """After that."""
+
+
+class PaymentEvent(Frozen):
+    """A webhook of Stripe exactly as it came: who wrote it is not known yet."""
+
+    body: Base64Bytes = Field(max_length=MAX_PAYMENT_EVENT_BYTES)
+    signature: str = Field(max_length=4096)
+
+
+class PaymentEventVerdict(Frozen):
+    """`accepted`: it is in the books. `ignored`: genuine, and nothing to do. `refused`: not to be believed."""
+
+    verdict: Literal["accepted", "ignored", "refused"]
+    reason: str = ""
+    """For people."""
 
 
 class Nothing(Frozen):
@@ -142,6 +252,10 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_PRICES: (Nothing, PriceList),
     LEDGER_GRANT: (GrantCredits, Balance),
     LEDGER_STATEMENT: (StatementOf, Statement),
+    LEDGER_CREDIT_PACKS: (Nothing, CreditPacks),
+    LEDGER_CREATE_PAYMENT: (CreatePayment, CreatedPayment),
+    LEDGER_CONFIRM_PAYMENT: (ConfirmPayment, ConfirmedPayment),
+    LEDGER_PAYMENT_EVENT: (PaymentEvent, PaymentEventVerdict),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
 }

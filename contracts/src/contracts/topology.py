@@ -3,7 +3,18 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from contracts.facts import Funded, Granted, Kind, Lane, Notified, Outcome, Rendered, Request, Requested
+from contracts.facts import (
+    Funded,
+    Granted,
+    Kind,
+    Lane,
+    Notified,
+    Outcome,
+    PaymentReceived,
+    Rendered,
+    Request,
+    Requested,
+)
 from contracts.model import Frozen
 
 _HOUR = 3600
@@ -223,11 +234,12 @@ def generation_of(subject: str) -> UUID:
     return UUID(subject.rsplit(".", 1)[-1])
 
 
-CHANNELS: dict[str, type[Requested | Funded | Rendered | Outcome | Granted | Notified]] = {
+CHANNELS: dict[str, type[Requested | Funded | Rendered | Outcome | Granted | PaymentReceived | Notified]] = {
     "generation.requested.{kind}.{lane}.{generation_id}": Requested,
     "generation.funded.{kind}.{lane}.{generation_id}": Funded,
     "generation.rendered.{kind}.{lane}.{generation_id}": Rendered,
     "generation.outcome.{generation_id}": Outcome,
     "credits.granted.{user_id}": Granted,
+    "credits.payment_received.{user_id}": PaymentReceived,
     "notification.{user_id}.{status}": Notified,
 }

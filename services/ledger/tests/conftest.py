@@ -25,7 +25,7 @@ from contracts.topology import (
 from darkroom.migration import upgrade
 from ledger.app import create_app
 from ledger.operations import Ledger
-from ledger.settings import CreditSettings, ReconcilerSettings, Settings
+from ledger.settings import CreditSettings, PaymentSettings, ReconcilerSettings, Settings
 from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
@@ -91,7 +91,13 @@ async def broker(nats_server, streams) -> AsyncIterator[NatsBroker]:
 
 
 @pytest.fixture
-def service(nats_server, database_url, database, streams) -> Service:
+def payment_settings() -> PaymentSettings:
+    """Payments are off; a module with other wishes has a fixture of this name."""
+    return PaymentSettings()
+
+
+@pytest.fixture
+def service(nats_server, database_url, database, streams, payment_settings) -> Service:
     """Starts a whole process of the ledger, which consumes and answers when the block begins."""
     settings = Settings(
         BrokerSettings(nats_url=nats_server.nats_url),
@@ -99,6 +105,7 @@ def service(nats_server, database_url, database, streams) -> Service:
         ProcessSettings(log_level="ERROR"),
         CreditSettings(),
         ReconcilerSettings(reconcile_seconds=0.2, hold_overdue_seconds=5400),
+        payment_settings,
     )
 
     @asynccontextmanager

@@ -33,20 +33,23 @@ async def balances(evidence: Evidence) -> Result:
                SELECT user_id,
                       coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0) AS available,
                       coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0) AS held,
-                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS used
+                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS used,
+                      coalesce(-sum(amount) FILTER (WHERE purse = 'debt'), 0) AS debt
                FROM ledger.postings GROUP BY user_id
            ), open AS (
                SELECT user_id, sum(amount) AS held FROM ledger.holds WHERE state = 'open' GROUP BY user_id
            )
-           SELECT user_id, a.available, a.held, a.used, coalesce(p.available, 0) AS sum_available,
-                  coalesce(p.held, 0) AS sum_held, coalesce(p.used, 0) AS sum_used, coalesce(o.held, 0) AS open_held
+           SELECT user_id, a.available, a.held, a.used, a.debt, coalesce(p.available, 0) AS sum_available,
+                  coalesce(p.held, 0) AS sum_held, coalesce(p.used, 0) AS sum_used, coalesce(p.debt, 0) AS sum_debt,
+                  coalesce(o.held, 0) AS open_held
            FROM ledger.accounts a FULL JOIN posted p USING (user_id) FULL JOIN open o USING (user_id)
-           WHERE (coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.used, 0)) IS DISTINCT FROM
-                 (coalesce(p.available, 0), coalesce(p.held, 0), coalesce(p.used, 0))
-              OR coalesce(a.held, 0) <> coalesce(o.held, 0) OR least(a.available, a.held, a.used) < 0"""
+           WHERE (coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.used, 0), coalesce(a.debt, 0))
+                 IS DISTINCT FROM
+                 (coalesce(p.available, 0), coalesce(p.held, 0), coalesce(p.used, 0), coalesce(p.debt, 0))
+              OR coalesce(a.held, 0) <> coalesce(o.held, 0) OR least(a.available, a.held, a.used, a.debt) < 0"""
     )
     for row in rows:
-        for purse in ("available", "held", "used"):
+        for purse in ("available", "held", "used", "debt"):
             cached, posted = row[purse] or 0, row[f"sum_{purse}"]
             if cached != posted:
                 words = f"{purse} is {cached} units, its postings add up to {posted}"

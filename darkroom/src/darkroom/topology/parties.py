@@ -5,7 +5,11 @@ from contracts.questions import (
     GENERATOR_CATALOG,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
     LEDGER_GRANT,
+    LEDGER_PAYMENT_EVENT,
     LEDGER_PRICES,
     LEDGER_STATEMENT,
 )
@@ -17,6 +21,7 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
     "generation.rendered.{kind}.{lane}.{generation_id}": ("generator",),
     "generation.outcome.{generation_id}": ("gateway", "generator", "storage", "ledger"),
     "credits.granted.{user_id}": ("ledger",),
+    "credits.payment_received.{user_id}": ("ledger",),
     "notification.{user_id}.{status}": ("gateway",),
 }
 ASKERS: dict[str, tuple[str, ...]] = {
@@ -25,6 +30,10 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_PRICES: ("gateway", "operator"),
     LEDGER_GRANT: ("operator",),
     LEDGER_STATEMENT: ("gateway", "operator"),
+    LEDGER_CREDIT_PACKS: ("gateway", "operator"),
+    LEDGER_CREATE_PAYMENT: ("gateway",),
+    LEDGER_CONFIRM_PAYMENT: ("gateway",),
+    LEDGER_PAYMENT_EVENT: ("gateway",),
     GENERATOR_CATALOG: ("gateway",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
 }

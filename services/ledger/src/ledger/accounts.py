@@ -37,13 +37,14 @@ _MOVE = """
         SELECT user_id,
                coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0)::bigint AS available,
                coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0)::bigint AS held,
-               coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0)::bigint AS used
+               coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0)::bigint AS used,
+               coalesce(-sum(amount) FILTER (WHERE purse = 'debt'), 0)::bigint AS debt
         FROM posted GROUP BY user_id
     ), locked AS MATERIALIZED (
         SELECT user_id FROM accounts WHERE user_id IN (SELECT user_id FROM change) ORDER BY user_id FOR UPDATE
     ), moved AS (
         UPDATE accounts SET available = accounts.available + change.available, held = accounts.held + change.held,
-                            used = accounts.used + change.used
+                            used = accounts.used + change.used, debt = accounts.debt + change.debt
         FROM change JOIN locked USING (user_id) WHERE accounts.user_id = change.user_id
         RETURNING accounts.user_id
     ), counts AS (

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 
 from faststream.nats import NatsBroker
 
-from contracts.facts import CONTENT_TYPE, Funded, Granted, Outcome
+from contracts.facts import CONTENT_TYPE, Funded, Granted, Outcome, PaymentReceived
 from contracts.topology import CREDITS, GENERATION, OUTCOMES, funded_subject, outcome_subject
 from runtime.broker import publish, publish_unique
 
+Said = Funded | Outcome | Granted | PaymentReceived
 
-async def announce(broker: NatsBroker, facts: Iterable[Funded | Outcome | Granted]) -> None:
+
+async def announce(broker: NatsBroker, facts: Iterable[Said]) -> None:
     """Publishes all of them at the same time: a batch of requests is what bounds their number.
 
     Raises:
@@ -34,7 +36,7 @@ async def decide_outcome(broker: NatsBroker, outcome: Outcome) -> Outcome:
     return Outcome.decode(kept)
 
 
-async def _say(broker: NatsBroker, fact: Funded | Outcome | Granted) -> None:
+async def _say(broker: NatsBroker, fact: Said) -> None:
     if isinstance(fact, Outcome):
         # Whose outcome the log keeps does not matter here: it comes back through the consumer of outcomes.
         subject = outcome_subject(fact.data.generation_id)
@@ -43,9 +45,10 @@ async def _say(broker: NatsBroker, fact: Funded | Outcome | Granted) -> None:
         subject = funded_subject(fact.data)
         await publish(broker, subject, fact.encode(), stream=GENERATION.name, content_type=CONTENT_TYPE)
     else:
+        what = "granted" if isinstance(fact, Granted) else "payment_received"
         await publish(
             broker,
-            f"credits.granted.{fact.data.user_id}",
+            f"credits.{what}.{fact.data.user_id}",
             fact.encode(),
             stream=CREDITS.name,
             content_type=CONTENT_TYPE,

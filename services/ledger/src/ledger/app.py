@@ -4,9 +4,11 @@ from faststream.asgi import AsgiFastStream
 
 from ledger.balances import Balances
 from ledger.operations import Ledger
+from ledger.payments.operations import Payments
+from ledger.payments.pull import Pull
 from ledger.reconciler import Reconciler
 from ledger.settings import Settings
-from ledger.subscribers import consume_facts, questions
+from ledger.subscribers import consume_facts, payment_questions, questions
 from runtime import telemetry
 from runtime.broker import connected, make_broker
 from runtime.consumption import Consumers
@@ -27,8 +29,11 @@ def create_app(settings: Settings) -> AsgiFastStream:
     consumers = Consumers(broker)
     ledger = Ledger(database, settings.credits.starting_grant)
     reconciler = Reconciler(settings.reconciler, database, broker, ledger)
+    payments = Payments(database, ledger, settings.payments)
+    pull = Pull(database, broker, payments, settings.payments.stripe_pull_seconds)
     consume_facts(consumers, broker, ledger)
     broker.include_router(questions(broker, database, ledger, Balances(ledger, broker)))
+    broker.include_router(payment_questions(payments, pull))
 
     async def check_database() -> list[str]:
         await database.check()
@@ -41,11 +46,18 @@ def create_app(settings: Settings) -> AsgiFastStream:
         lag.start()
         await consumers.start()
         await reconciler.start()
+        await pull.start()
 
     async def stop() -> None:
+        await pull.stop()
         await reconciler.stop()
         await consumers.stop()
         lag.stop()
+
+    async def close() -> None:
+        if payments.provider is not None:
+            await payments.provider.close()
+        await database.close()
 
     return AsgiFastStream(
         broker,
@@ -53,5 +65,5 @@ def create_app(settings: Settings) -> AsgiFastStream:
         asgi_routes=routes(lag, [check_database, check_broker]),
         after_startup=[start],
         on_shutdown=[stop],
-        after_shutdown=[database.close],
+        after_shutdown=[close],
     )

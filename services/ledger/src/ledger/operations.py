@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from contracts.facts import Ending, Failure, Funded, Grant, Granted, Outcome, Request, Requested, Verdict
 from contracts.ids import event_id
 from contracts.questions import Balance, GrantCredits
-from ledger import accounts, holds
+from ledger import accounts, debts, holds
 from ledger.domain import transactions
 from ledger.domain.holds import (
     INSUFFICIENT_CREDITS,
@@ -38,7 +38,7 @@ MAX_HOLDS_LOOKED_UP = 100
 log = structlog.get_logger()
 
 _BALANCE = text("""
-    SELECT asked.user_id, accounts.available, accounts.held, accounts.used,
+    SELECT asked.user_id, accounts.available, accounts.held, accounts.used, accounts.debt,
            ARRAY(SELECT generation_id FROM holds WHERE holds.user_id = asked.user_id AND state = 'open'
                  ORDER BY opened_at LIMIT :most) AS open
     FROM unnest(CAST(:users AS uuid[])) AS asked (user_id) LEFT JOIN accounts USING (user_id)
@@ -203,7 +203,12 @@ class Ledger:
     def _balance_of(self, row: Row) -> tuple[Balance, list[UUID]]:
         if row.available is None:
             return Balance(available=self._starting_grant, held=0, used=0), []
-        return Balance(available=row.available, held=row.held, used=row.used), list(row.open)
+        balance = Balance(available=row.available, held=row.held, used=row.used, debt=row.debt)
+        return balance, list(row.open)
+
+    async def open_account(self, connection: Connection, user_id: UUID) -> None:
+        """Makes the account of a user who has none yet, with what a new user is given."""
+        await accounts.open_accounts(connection, [user_id], self._starting_grant)
 
     async def grant(self, asked: GrantCredits) -> Granted:
         """Gives credits, once per grant id; what was given under that id, whoever asks again.
@@ -215,8 +220,9 @@ class Ledger:
             raise ValueError(f"not an amount to give: {asked.amount}")
         given = transactions.grant(asked.grant_id, asked.user_id, asked.amount, asked.reason)
         async with self._database.transaction() as connection:
-            await accounts.open_accounts(connection, [asked.user_id], self._starting_grant)
+            await self.open_account(connection, asked.user_id)
             new = await accounts.post(connection, [given], only_new=True)
+            await debts.pay_debts(connection, [asked.user_id])
             recorded = (await connection.execute(_GRANTED, {"key": given.key})).one()
         if (recorded.user_id, recorded.amount) != (asked.user_id, asked.amount):
             raise ValueError(f"the grant {asked.grant_id} was given otherwise")

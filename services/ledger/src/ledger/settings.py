@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from contracts.money import to_units
@@ -37,6 +37,16 @@ class ReconcilerSettings(Fragment):
     reconcile_seconds: float = Field(default=5, gt=0, description="pause between two rounds of asking")
 
 
+class PaymentSettings(Fragment):
+    """Stripe. Without its secret key nothing is for sale."""
+
+    stripe_secret_key: SecretStr | None = Field(default=None, description="sk_… or rk_…; payments are off without it")
+    stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_… of our endpoint there")
+    stripe_publishable_key: str | None = Field(default=None, description="pk_…, which browsers are told")
+    stripe_base_url: str = Field(default="https://api.stripe.com", description="where Stripe's API is")
+    stripe_pull_seconds: float = Field(default=60, gt=0, description="pause between two looks for what no webhook said")
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that the ledger is told."""
@@ -46,6 +56,7 @@ class Settings:
     process: ProcessSettings
     credits: CreditSettings
     reconciler: ReconcilerSettings
+    payments: PaymentSettings
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -55,4 +66,5 @@ class Settings:
             ProcessSettings(_env_prefix="LEDGER_"),
             CreditSettings(),
             ReconcilerSettings(),
+            PaymentSettings(),
         )

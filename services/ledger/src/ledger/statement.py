@@ -1,4 +1,4 @@
-"""A user's statement: what every generation and every gift did to their credits, and why, for people to read."""
+"""A user's statement: what every generation, gift and payment did to their credits, and why, for people to read."""
 
 import base64
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ _PAGE = text("""
         UNION ALL
         (SELECT created_at, key, type, NULL, NULL, 0, 0, -amount, NULL, NULL, NULL, reason
          FROM postings JOIN transactions ON transactions.id = transaction_id
-         WHERE postings.user_id = :user_id AND purse IN ('issuance', 'promotion') AND created_at <= :at
+         WHERE postings.user_id = :user_id AND purse IN ('issuance', 'promotion', 'payments') AND created_at <= :at
              AND (created_at, key) < (:at, CAST(:key AS text))
          ORDER BY created_at DESC, key DESC LIMIT :most)
     ) AS entries ORDER BY at DESC, key COLLATE "C" DESC LIMIT :most
@@ -63,7 +63,12 @@ def _entry(row: Row) -> StatementEntry:
     )
 
 
-_GIVEN = {"grant": "granted", "starting_grant": "a new user's credits"}
+_GIVEN = {
+    "grant": "granted",
+    "starting_grant": "a new user's credits",
+    "payment": "paid",
+    "payment_restored": "the dispute was won",
+}
 _CORRECTED = {
     "refund": " It was charged otherwise before, and was given back.",
     "write_off": " What it was charged too little stays with the house.",

@@ -11,15 +11,26 @@ from contracts.money import PriceList
 from contracts.questions import (
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
     LEDGER_GRANT,
+    LEDGER_PAYMENT_EVENT,
     LEDGER_PRICES,
     LEDGER_STATEMENT,
     Affordability,
     Affordable,
     Balance,
     BalanceOf,
+    ConfirmedPayment,
+    ConfirmPayment,
+    CreatedPayment,
+    CreatePayment,
+    CreditPacks,
     GrantCredits,
     Nothing,
+    PaymentEvent,
+    PaymentEventVerdict,
     Statement,
     StatementOf,
 )
@@ -27,6 +38,8 @@ from contracts.topology import LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES
 from ledger.announcements import announce
 from ledger.balances import Balances
 from ledger.operations import Ledger
+from ledger.payments.operations import Payments
+from ledger.payments.pull import Pull
 from ledger.pricing import price_list
 from ledger.statement import statement
 from runtime.consumption import Consumers
@@ -76,6 +89,33 @@ def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: 
     async def grant(question: GrantCredits) -> Balance:
         await announce(broker, [await ledger.grant(question)])
         return await balances.of(question.user_id)
+
+    return router
+
+
+def payment_questions(payments: Payments, pull: Pull) -> NatsRouter:
+    """Answers about payments, in the same way."""
+    router = NatsRouter(middlewares=[ExceptionMiddleware(handlers={Exception: _unanswered})])
+
+    @router.subscriber(LEDGER_CREDIT_PACKS, queue="ledger")
+    async def packs(question: Nothing) -> CreditPacks:
+        return await payments.packs()
+
+    @router.subscriber(LEDGER_CREATE_PAYMENT, queue="ledger", max_workers=ANSWERS_AT_ONCE)
+    async def create(question: CreatePayment) -> CreatedPayment:
+        return await payments.create(question)
+
+    @router.subscriber(LEDGER_CONFIRM_PAYMENT, queue="ledger", max_workers=ANSWERS_AT_ONCE)
+    async def confirm(question: ConfirmPayment) -> ConfirmedPayment:
+        confirmed = await payments.confirm(question)
+        await pull.tell_soon()
+        return confirmed
+
+    @router.subscriber(LEDGER_PAYMENT_EVENT, queue="ledger", max_workers=ANSWERS_AT_ONCE)
+    async def event(question: PaymentEvent) -> PaymentEventVerdict:
+        verdict = await payments.receive(question)
+        await pull.tell_soon()
+        return verdict
 
     return router
 

@@ -2,11 +2,13 @@
 
 An account is (user, purse). The purses `available` and `held` are the user's, the others are the house's, kept per user
 so that no row is hot; only the user's balances are cached. `used` caches what the user paid: revenue and write-offs.
+`debt` caches what the user owes.
 """
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -42,7 +44,9 @@ accounts = Table(
     _amount("held"),
     _amount("used"),
     _now("opened_at"),
+    Column("debt", BigInteger, nullable=False, server_default="0"),
 )
+Index("ix_accounts_in_debt", accounts.c.user_id, postgresql_where=text("debt > 0"))
 
 transactions = Table(
     "transactions",
@@ -69,7 +73,7 @@ Index(
     "ix_postings_given",
     postings.c.user_id,
     postings.c.transaction_id,
-    postgresql_where=text("purse IN ('issuance', 'promotion')"),
+    postgresql_where=text("purse IN ('issuance', 'promotion', 'payments')"),
 )
 
 holds = Table(
@@ -125,4 +129,69 @@ epochs = Table(
     Column("stream", Text, primary_key=True),
     Column("created", Text, nullable=False),
     _now("seen_at"),
+)
+
+credit_packs = Table(
+    "credit_packs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _amount("credits"),
+    _amount("price"),
+    Column("currency", Text, nullable=False),
+    Column("is_offered", Boolean, nullable=False, server_default=text("true")),
+)
+Index(
+    "uq_credit_packs_price",
+    credit_packs.c.price,
+    credit_packs.c.currency,
+    unique=True,
+    postgresql_where=text("is_offered"),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("pack", Text, nullable=False),
+    _amount("credits"),
+    _amount("price"),
+    Column("currency", Text, nullable=False),
+    Column("payment_intent", Text),
+    Column("state", Text, nullable=False, server_default="created"),
+    _amount("taken_back"),
+    Column("movements", Integer, nullable=False),
+    _now("created_at"),
+    Column("paid_at", DateTime(timezone=True)),
+    Column("told_at", DateTime(timezone=True)),
+    UniqueConstraint("payment_intent"),
+)
+Index("ix_payments_untold", payments.c.paid_at, postgresql_where=text("state = 'paid' AND told_at IS NULL"))
+
+payment_claims = Table(
+    "payment_claims",
+    metadata,
+    Column("payment_intent", Text, primary_key=True),
+    Column("claim", Text, primary_key=True),
+    _amount("amount"),
+    Column("currency", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _now("claimed_at"),
+)
+
+payment_events = Table(
+    "payment_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("payment_intent", Text, nullable=False),
+    _now("received_at"),
+)
+
+payment_pulls = Table(
+    "payment_pulls",
+    metadata,
+    Column("source", Text, primary_key=True),
+    _amount("until_seconds"),
+    _now("pulled_at"),
 )

@@ -9,11 +9,16 @@ from uuid import UUID
 
 
 class Purse(StrEnum):
-    """`available` and `held` belong to the user; the others are the house's side of that user's business."""
+    """`available` and `held` belong to the user; the others are the house's side of that user's business.
+
+    `debt` is below zero by what the user owes.
+    """
 
     AVAILABLE = "available"
     HELD = "held"
+    DEBT = "debt"
     ISSUANCE = "issuance"
+    PAYMENTS = "payments"
     PROMOTION = "promotion"
     REVENUE = "revenue"
     WRITEOFF = "writeoff"
@@ -83,3 +88,36 @@ def write_off(generation_id: UUID, user_id: UUID, amount: int) -> Transaction:
     """Books what was delivered and not charged: earned, and lost. The user's balances stay."""
     postings = ((Purse.WRITEOFF, -amount), (Purse.REVENUE, amount))
     return Transaction(f"write_off:{generation_id}", "write_off", user_id, postings, generation_id)
+
+
+def payment(payment_id: UUID, user_id: UUID, amount: int) -> Transaction:
+    """What a user bought. One key for a payment, however often and by whatever its success is reported."""
+    postings = ((Purse.PAYMENTS, -amount), (Purse.AVAILABLE, amount))
+    return Transaction(f"payment:{payment_id}", "payment", user_id, postings)
+
+
+def payment_reversal(
+    payment_id: UUID, number: int, user_id: UUID, amount: int, available: int, reason: str
+) -> Transaction:
+    """Takes back what a payment brought: from what is available, and what was spent already is owed."""
+    taken = min(amount, available)
+    postings = ((Purse.PAYMENTS, amount), (Purse.AVAILABLE, -taken), (Purse.DEBT, taken - amount))
+    return Transaction(
+        f"payment_movement:{payment_id}:{number}",
+        "payment_reversal",
+        user_id,
+        tuple((purse, units) for purse, units in postings if units),
+        reason=reason,
+    )
+
+
+def payment_restored(payment_id: UUID, number: int, user_id: UUID, amount: int) -> Transaction:
+    """Gives back what a dispute had taken that was won."""
+    postings = ((Purse.PAYMENTS, -amount), (Purse.AVAILABLE, amount))
+    return Transaction(f"payment_movement:{payment_id}:{number}", "payment_restored", user_id, postings)
+
+
+def debt_payment(key: str, user_id: UUID, amount: int) -> Transaction:
+    """Pays what is owed from what is available."""
+    postings = ((Purse.AVAILABLE, -amount), (Purse.DEBT, amount))
+    return Transaction(f"debt_payment:{key}", "debt_payment", user_id, postings)
