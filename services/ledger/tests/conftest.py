@@ -2,7 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -22,14 +25,18 @@ from contracts.topology import (
     OUTCOMES,
     Stream,
 )
+from darkroom.embedded import Process as ChildProcess
+from darkroom.embedded import free_port
 from darkroom.migration import upgrade
 from ledger.app import create_app
 from ledger.operations import Ledger
+from ledger.payments.operations import Payments
 from ledger.settings import CreditSettings, PaymentSettings, ReconcilerSettings, Settings
 from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
+from .bank import Bank
 from .books import contradictions
 from .samples import CREDIT
 
@@ -88,6 +95,49 @@ async def broker(nats_server, streams) -> AsyncIterator[NatsBroker]:
     await broker.start()
     yield broker
     await broker.stop()
+
+
+@pytest.fixture(scope="session")
+def simulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Stripe: a process of its own."""
+    port = free_port()
+    log_path = tmp_path_factory.mktemp("simulator") / "simulator.log"
+    command = [sys.executable, "-m", "simulator", "--port", str(port)]
+    process = ChildProcess("simulator", command, log_path=log_path, env=os.environ)
+    process.start()
+    try:
+        process.wait_ready(lambda: "listens" in process.log_tail())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+async def bank(simulator_url: str) -> AsyncIterator[Bank]:
+    """An account at Stripe that nobody else uses."""
+    bank = Bank(simulator_url, f"sk_test_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}")
+    await bank.admin("POST", "reset")
+    yield bank
+    await bank.close()
+
+
+@pytest.fixture
+def stripe_settings(bank: Bank) -> PaymentSettings:
+    return PaymentSettings(
+        stripe_secret_key=SecretStr(bank.key),
+        stripe_webhook_secret=SecretStr(bank.secret),
+        stripe_publishable_key="pk_test_of_this_stack",
+        stripe_base_url=f"{bank.url}/stripe",
+        stripe_pull_seconds=60,
+    )
+
+
+@pytest.fixture
+async def payments(database, operations, stripe_settings) -> AsyncIterator[Payments]:
+    payments = Payments(database, operations, stripe_settings)
+    yield payments
+    assert payments.provider is not None
+    await payments.provider.close()
 
 
 @pytest.fixture

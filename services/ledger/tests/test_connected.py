@@ -15,12 +15,17 @@ from contracts.money import PriceList
 from contracts.questions import (
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
     LEDGER_GRANT,
     LEDGER_PRICES,
     Affordability,
     Affordable,
     Balance,
     BalanceOf,
+    CreatedPayment,
+    CreatePayment,
+    CreditPacks,
     GrantCredits,
     Nothing,
 )
@@ -226,6 +231,14 @@ async def test_prices_are_told(service, broker):
     async with service():
         prices = await ask(broker, LEDGER_PRICES, Nothing(), PriceList)
     assert prices.prices["gpt-image-1.5"] == CREDIT
+
+
+async def test_without_a_key_of_stripes_nothing_is_for_sale(service, broker):
+    async with service():
+        assert await ask(broker, LEDGER_CREDIT_PACKS, Nothing(), CreditPacks) == CreditPacks(packs=())
+        question = CreatePayment(payment_id=uuid4(), user_id=uuid4(), pack="small")
+        answer = await ask(broker, LEDGER_CREATE_PAYMENT, question, CreatedPayment)
+        assert (answer.payment, answer.refusal.code) == (None, "not_offered")
 
 
 async def test_a_grant_is_answered_and_said_once(service, broker, streams):
