@@ -39,7 +39,7 @@ async def test_a_request_becomes_a_stored_and_paid_for_picture(new_user: Callabl
         assert headers["Content-Type"] == "image/webp"
         with Image.open(io.BytesIO(small)) as variant:
             assert max(variant.size) == longest
-    assert await user.credits() == {"available": 9, "held": 0, "used": 1}
+    assert await user.credits() == {"available": 9, "held": 0, "used": 1, "owed": 0}
 
 
 async def test_the_command_line_leaves_a_picture_that_opens(darkroom: Darkroom, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ async def test_only_what_is_delivered_is_paid_for(new_user: Callable[[], User]) 
     assert made["quote"] == 4
     assert len(made["assets"]) == 3
     assert made["cost"] == 3
-    assert await user.credits() == {"available": 7, "held": 0, "used": 3}
+    assert await user.credits() == {"available": 7, "held": 0, "used": 3, "owed": 0}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_a_failure_costs_nothing_and_says_why(
     assert made["cost"] == 0
     assert made["error"]["message"]
     assert code is None or made["error"]["code"] == code
-    assert await user.credits() == {"available": 10, "held": 0, "used": 0}
+    assert await user.credits() == {"available": 10, "held": 0, "used": 0, "owed": 0}
 
 
 async def test_exactly_ten_of_fifty_parallel_requests_on_ten_credits_are_funded(new_user: Callable[[], User]) -> None:
@@ -100,7 +100,7 @@ async def test_exactly_ten_of_fifty_parallel_requests_on_ten_credits_are_funded(
     statuses = [generation["status"] for generation in ended]
     assert statuses.count("completed") == 10
     assert statuses.count("declined") == len(accepted) - 10
-    assert await user.credits() == {"available": 0, "held": 0, "used": 10}
+    assert await user.credits() == {"available": 0, "held": 0, "used": 10, "owed": 0}
     status, problem, _ = await user.call("POST", "/v1/generations", json=body)
     assert status == 402
     assert (problem["required"], problem["available"]) == (1, 0)
@@ -134,7 +134,7 @@ async def test_a_cancelled_generation_is_not_paid_for(new_user: Callable[[], Use
     status, cancelled, _ = await user.call("POST", f"/v1/generations/{accepted['id']}/cancel")
     assert (status, cancelled["status"]) == (200, "cancelled")
     await asyncio.sleep(0.3)
-    assert await user.credits() == {"available": 10, "held": 0, "used": 0}
+    assert await user.credits() == {"available": 10, "held": 0, "used": 0, "owed": 0}
     assert (await user.ended(accepted["id"]))["status"] == "cancelled"
 
 

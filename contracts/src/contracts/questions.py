@@ -192,7 +192,8 @@ class ConfirmedPayment(Frozen):
 class PaymentEvent(Frozen):
     """A webhook of Stripe exactly as it came: who wrote it is not known yet."""
 
-    body: Base64Bytes = Field(max_length=MAX_PAYMENT_EVENT_BYTES)
+    body: Base64Bytes = Field(max_length=MAX_PAYMENT_EVENT_BYTES * 4 // 3 + 4)
+    """Base64 in JSON, which is what the bound is of."""
     signature: str = Field(max_length=4096)
 
 

@@ -33,6 +33,10 @@ from contracts.questions import (
     GENERATOR_CATALOG,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
+    LEDGER_PAYMENT_EVENT,
     LEDGER_PRICES,
     LEDGER_STATEMENT,
     Affordability,
@@ -41,6 +45,14 @@ from contracts.questions import (
     BalanceOf,
     Catalog,
     CatalogModel,
+    ConfirmedPayment,
+    ConfirmPayment,
+    CreatedPayment,
+    CreatePayment,
+    CreditPack,
+    CreditPacks,
+    PaymentEvent,
+    PaymentEventVerdict,
     Statement,
     StatementOf,
 )
@@ -77,6 +89,9 @@ PRICES = PriceList(
     ),
 )
 STARTING_UNITS = 10_000_000
+PACKS = CreditPacks(
+    packs=(CreditPack(id="small", credits=1_000_000, price=1000, currency="usd"),), publishable_key="pk_test_1"
+)
 
 
 class Players:
@@ -94,6 +109,15 @@ class Players:
         """Users about whom the ledger says nothing."""
         self.statements: dict[tuple[UUID, str | None, int], Statement] = {}
         """By user, cursor and limit."""
+        self.payments: dict[UUID, CreatedPayment] = {}
+        """What is answered to a user who begins to pay."""
+        self.confirmations: dict[tuple[UUID, str], ConfirmedPayment] = {}
+        """By user and reference."""
+        self.begun: list[CreatePayment] = []
+        self.events: list[PaymentEvent] = []
+        """Every webhook that was handed on."""
+        self.event_verdict: PaymentEventVerdict | None = PaymentEventVerdict(verdict="accepted")
+        """None: the ledger is silent."""
         self.asked: list[Affordable] = []
         self.requested: list[Requested] = []
         """Every `requested` that the bus carried, in order."""
@@ -105,6 +129,10 @@ class Players:
             (LEDGER_AFFORDABLE, self._affordable),
             (LEDGER_BALANCE, self._balance),
             (LEDGER_STATEMENT, self._statement),
+            (LEDGER_CREDIT_PACKS, self._packs),
+            (LEDGER_CREATE_PAYMENT, self._create_payment),
+            (LEDGER_CONFIRM_PAYMENT, self._confirm_payment),
+            (LEDGER_PAYMENT_EVENT, self._payment_event),
             ("generation.requested.>", self._requested),
         ]:
             await self._client.subscribe(subject, cb=answer)
@@ -205,6 +233,26 @@ class Players:
             answer = self.statements.get((question.user_id, question.cursor, question.limit))
             answer = answer or Statement(entries=(), cursor=None, is_cursor_known=question.cursor is None)
             await message.respond(answer.model_dump_json().encode())
+
+    async def _packs(self, message: Msg) -> None:
+        await message.respond(PACKS.model_dump_json().encode())
+
+    async def _create_payment(self, message: Msg) -> None:
+        question = CreatePayment.model_validate_json(message.data)
+        self.begun.append(question)
+        if question.user_id in self.payments:
+            await message.respond(self.payments[question.user_id].model_dump_json().encode())
+
+    async def _confirm_payment(self, message: Msg) -> None:
+        question = ConfirmPayment.model_validate_json(message.data)
+        unknown = ConfirmedPayment(state="unknown")
+        answer = self.confirmations.get((question.user_id, question.reference), unknown)
+        await message.respond(answer.model_dump_json().encode())
+
+    async def _payment_event(self, message: Msg) -> None:
+        self.events.append(PaymentEvent.model_validate_json(message.data))
+        if self.event_verdict is not None:
+            await message.respond(self.event_verdict.model_dump_json().encode())
 
     async def _requested(self, message: Msg) -> None:
         fact = Requested.decode(message.data)

@@ -1,4 +1,4 @@
-"""What refunds and disputes take back of a payment, in any order: the difference, from what is there, the rest is owed."""
+"""What refunds and disputes take back of a payment: what is new of it, from what is there, and the rest is owed."""
 
 import random
 from uuid import uuid4
@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from contracts.questions import CreditPack, GrantCredits, StatementOf
 from ledger.debts import collect_debts
+from ledger.operations import Ledger
 from ledger.statement import statement
 
 from .bank import DISPUTING, begin

@@ -20,11 +20,13 @@ from gateway.description import describe
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.native import errors as native_errors
 from gateway.dialects.native import router as native
+from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
 from gateway.edge import BodyLimit
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.live import Hub
 from gateway.offers import Offers
+from gateway.payments import Payments
 from gateway.queries import Queries
 from gateway.refusals import plain, refusal_of
 from gateway.settings import Settings
@@ -71,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     surface = Surface(
         commands,
         queries,
+        Payments(broker),
         identity,
         Verdicts(broker, database, settings.limits.sync_wait_seconds),
         hub,
@@ -119,13 +122,13 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "Generations", "description": "Make things and follow them."},
-            {"name": "Account", "description": "Credits."},
+            {"name": "Account", "description": "Credits, and paying for them."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
         ],
     )
-    app.include_router(native.make_router(surface))
-    app.include_router(modelark.make_router(surface))
+    for dialect in (native, native_webhooks, modelark):
+        app.include_router(dialect.make_router(surface))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     # The bus is no condition of being ready: without it generations are accepted and driven later.
     for path, endpoint in health.routes(lag, [check_database, check_offers]):

@@ -288,10 +288,11 @@ def slots_of(limits: LimitSettings, lane: Lane) -> int:
 
 
 class Pace:
-    """How fast one user may ask: a bucket of one minute's tokens, in this process."""
+    """How fast one user may ask: a bucket of one minute's tokens, in this process. `what` is counted, for people."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, what: str = "generations") -> None:
         self._per_minute = per_minute
+        self._what = what
         self._buckets: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
 
     def admit(self, user_id: UUID) -> None:
@@ -304,17 +305,21 @@ class Pace:
             self._buckets.popitem(last=False)
         if tokens < 1:
             wait_seconds = int((1 - tokens) * 60 / self._per_minute) + 1
-            raise TooManyRequests(f"At most {self._per_minute} generations per minute.", wait_seconds)
+            raise TooManyRequests(f"At most {self._per_minute} {self._what} per minute.", wait_seconds)
 
 
 def _generation_id(caller: Caller, order: Order) -> UUID:
-    key = order.idempotency_key
+    return id_of(caller, order.route, order.idempotency_key)
+
+
+def id_of(caller: Caller, route: str, key: str | None) -> UUID:
+    """The id that an Idempotency-Key always names; without one a new id. Raises InvalidKey."""
     if key is None:
         return new_generation_id()
     key = key.strip().removeprefix('"').removesuffix('"')
     if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
-    return keyed_generation_id(caller.user_id, order.route, key)
+    return keyed_generation_id(caller.user_id, route, key)
 
 
 def _checked(order: Order, model: CatalogModel) -> str | None:

@@ -1,14 +1,10 @@
 """What can be asked: one generation, a page of them, the balance, the statement, the models."""
 
-from typing import TypeVar
 from uuid import UUID
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
 from contracts.facts import Kind
-from contracts.model import Frozen
 from contracts.money import Price
 from contracts.questions import (
     LEDGER_BALANCE,
@@ -23,13 +19,12 @@ from gateway import pages, records
 from gateway.identity import Caller
 from gateway.offers import Offers
 from gateway.pages import Page
+from gateway.questions import ask_ledger
 from gateway.records import Generation
-from gateway.refusals import Invalid, NotFound, Unavailable
-from runtime.broker import connected
+from gateway.refusals import Invalid, NotFound
 from runtime.database import Database
 
 LEDGER_TIMEOUT_SECONDS = 2.0
-Answer = TypeVar("Answer", bound=Frozen)
 
 
 class Queries:
@@ -60,7 +55,9 @@ class Queries:
 
     async def balance(self, caller: Caller) -> Balance:
         """Raises Unavailable while the ledger does not answer."""
-        return await self._ask_ledger(LEDGER_BALANCE, BalanceOf(user_id=caller.user_id), Balance)
+        return await ask_ledger(
+            self._broker, LEDGER_BALANCE, BalanceOf(user_id=caller.user_id), Balance, LEDGER_TIMEOUT_SECONDS
+        )
 
     async def statement(self, caller: Caller, limit: int, cursor: str | None) -> Statement:
         """What happened to the caller's credits, newest first.
@@ -70,20 +67,10 @@ class Queries:
             Unavailable: the ledger does not answer.
         """
         question = StatementOf(user_id=caller.user_id, limit=limit, cursor=cursor)
-        answer = await self._ask_ledger(LEDGER_STATEMENT, question, Statement)
+        answer = await ask_ledger(self._broker, LEDGER_STATEMENT, question, Statement, LEDGER_TIMEOUT_SECONDS)
         if not answer.is_cursor_known:
             raise Invalid("The cursor is not one that was handed out.")
         return answer
-
-    async def _ask_ledger(self, subject: str, question: Frozen, answer: type[Answer]) -> Answer:
-        if connected(self._broker):
-            payload = question.model_dump_json().encode()
-            try:
-                reply = await self._broker.connection.request(subject, payload, timeout=LEDGER_TIMEOUT_SECONDS)
-                return answer.model_validate_json(reply.data)
-            except (NatsError, TimeoutError, OSError, ValidationError):
-                pass
-        raise Unavailable("The ledger does not answer right now.")
 
     def models(self, kind: Kind | None = None) -> list[tuple[CatalogModel, list[Price]]]:
         """What can be asked for, with its prices: first the one of whatever the others do not name."""

@@ -56,6 +56,17 @@ class NotFound(Refusal):
     title = "There is no such thing"
 
 
+class PaymentsNotOffered(Refusal):
+    status = 404
+    code = "payments_not_offered"
+    title = "Nothing can be paid for here"
+
+
+class WebhookRefused(Refusal):
+    code = "webhook_refused"
+    title = "The webhook is not to be believed"
+
+
 class AlreadyFinished(Refusal):
     status = 409
     code = "already_finished"

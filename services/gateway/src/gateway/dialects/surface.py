@@ -15,6 +15,7 @@ from contracts.media import address
 from gateway.commands import Commands
 from gateway.identity import Identity
 from gateway.live import Hub
+from gateway.payments import Payments
 from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
@@ -39,6 +40,7 @@ class Surface:
 
     commands: Commands
     queries: Queries
+    payments: Payments
     identity: Identity
     verdicts: Verdicts
     hub: Hub

@@ -11,11 +11,15 @@ from contracts.facts import Kind
 from contracts.questions import MAX_STATEMENT_ENTRIES
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.schemas import (
+    ConfirmedPaymentView,
+    CreditPacksView,
     Credits,
     GenerationPage,
     GenerationView,
     Models,
     NewGeneration,
+    NewPayment,
+    PaymentView,
     Problem,
     StatementPage,
     Status,
@@ -39,7 +43,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def make_router(surface: Surface) -> APIRouter:
     """The native API over the given commands and queries."""
     router = APIRouter(prefix="/v1", route_class=route_class(errors.render))
-    commands, queries, identity = surface.commands, surface.queries, surface.identity
+    commands, queries, identity, payments = surface.commands, surface.queries, surface.identity, surface.payments
 
     @router.post(
         "/generations",
@@ -144,6 +148,43 @@ def make_router(surface: Surface) -> APIRouter:
         """Each generation and each gift, newest first. As CSV, the `Link` header has the next page."""
         found = await queries.statement(await identity.required(request), limit, cursor)
         return _statement(translate.statement_view(found), limit, as_csv=format == "csv")
+
+    @router.get(
+        "/credit-packs",
+        summary="What credits cost",
+        tags=["Account"],
+        response_model=CreditPacksView,
+        responses=_problems(),
+    )
+    async def packs(request: Request) -> Response:
+        """Empty where payments are not offered."""
+        await identity.required(request)
+        return _json(translate.packs_view(await payments.packs()))
+
+    @router.post(
+        "/payments",
+        status_code=201,
+        summary="Begin to pay",
+        tags=["Account"],
+        response_model=PaymentView,
+        responses=_problems(400, 404, 413, 422, 429),
+    )
+    async def pay(body: NewPayment, request: Request, idempotency_key: Key = None) -> Response:
+        """Give `client_secret` to Stripe.js. The credits come once Stripe says that it was paid."""
+        caller = await identity.required(request)
+        begun = await payments.create(caller, request.url.path, idempotency_key, body.pack, body.amount, body.currency)
+        return _json(translate.payment_view(begun), 201)
+
+    @router.post(
+        "/payments/{id}/confirm",
+        summary="Have a payment credited",
+        tags=["Account"],
+        response_model=ConfirmedPaymentView,
+        responses=_problems(404, 429),
+    )
+    async def confirm(id: str, request: Request) -> Response:  # noqa: A002
+        """By our id or Stripe's. Harmless at any time: the credits also come by themselves."""
+        return _json(translate.confirmed_view(await payments.confirm(await identity.required(request), id)))
 
     @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=_problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:

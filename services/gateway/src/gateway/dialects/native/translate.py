@@ -8,16 +8,28 @@ from fastapi import Request
 
 from contracts.facts import Asset, Ending, Verdict
 from contracts.money import Price, in_credits
-from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
+from contracts.questions import (
+    Balance,
+    BegunPayment,
+    CatalogModel,
+    ConfirmedPayment,
+    CreditPacks,
+    Statement,
+    StatementEntry,
+)
 from gateway.commands import Order
 from gateway.dialects.native.schemas import (
     AssetView,
+    ConfirmedPaymentView,
+    CreditPacksView,
+    CreditPackView,
     Credits,
     ErrorView,
     GenerationPage,
     GenerationView,
     ModelView,
     NewGeneration,
+    PaymentView,
     PriceView,
     StatementEntryView,
     StatementPage,
@@ -25,7 +37,7 @@ from gateway.dialects.native.schemas import (
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.pages import Page
 from gateway.records import Generation
-from gateway.refusals import NotFound
+from gateway.refusals import BodyTooLarge, NotFound
 
 DIALECT = "native"
 
@@ -99,8 +111,50 @@ def page_view(surface: Surface, page: Page) -> GenerationPage:
 
 def credits_view(balance: Balance) -> Credits:
     return Credits(
-        available=in_credits(balance.available), held=in_credits(balance.held), used=in_credits(balance.used)
+        available=in_credits(balance.available),
+        held=in_credits(balance.held),
+        used=in_credits(balance.used),
+        owed=in_credits(balance.debt),
     )
+
+
+async def raw_body(request: Request, max_bytes: int) -> bytes:
+    """The bytes as they came. Raises BodyTooLarge while they arrive."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise BodyTooLarge(f"A body may have {max_bytes} bytes at most here.")
+    return bytes(body)
+
+
+def packs_view(packs: CreditPacks) -> CreditPacksView:
+    return CreditPacksView(
+        items=[
+            CreditPackView(id=pack.id, credits=in_credits(pack.credits), amount=pack.price, currency=pack.currency)
+            for pack in packs.packs
+        ],
+        publishable_key=packs.publishable_key,
+    )
+
+
+def payment_view(payment: BegunPayment) -> PaymentView:
+    return PaymentView(
+        id=payment.payment_id,
+        payment_intent=payment.payment_intent,
+        client_secret=payment.client_secret,
+        publishable_key=payment.publishable_key,
+        pack=payment.pack,
+        credits=in_credits(payment.credits),
+        amount=payment.price,
+        currency=payment.currency,
+        status=payment.status,
+    )
+
+
+def confirmed_view(confirmed: ConfirmedPayment) -> ConfirmedPaymentView:
+    available = in_credits(confirmed.balance.available) if confirmed.balance is not None else None
+    return ConfirmedPaymentView(state=confirmed.state, credits=in_credits(confirmed.credits), available=available)
 
 
 def statement_view(statement: Statement) -> StatementPage:
