@@ -9,9 +9,13 @@ from uuid import UUID
 
 from contracts.facts import Outcome, Request, Requested
 from contracts.questions import GrantCredits
+from ledger.domain.payments import Report, Standing, State
+from ledger.payments.events import Event
 
 REFUSED = "refused"
 DECLINED = "declined"
+ACCEPTED = "accepted"
+IGNORED = "ignored"
 
 
 @dataclass
@@ -37,20 +41,44 @@ class Hold:
 
 
 @dataclass
+class Payment:
+    """What became of something that was bought."""
+
+    id: UUID
+    user: UUID
+    credits: int
+    price: int
+    intent: str | None = None
+    state: State = State.CREATED
+    taken_back: int = 0
+
+
+@dataclass
 class Model:
-    """The operations of `ledger.operations.Ledger`, one after the other."""
+    """The operations of `ledger.operations.Ledger` and of payments, one after the other."""
 
     starting_grant: int
     gifts: dict[UUID, GrantCredits] = field(default_factory=dict)
     holds: dict[UUID, Hold] = field(default_factory=dict)
+    payments: dict[UUID, Payment] = field(default_factory=dict)
+    claims: dict[str, dict[str, tuple[int, Standing]]] = field(default_factory=dict)
+    """Of each intent, by name: the most that was claimed, and the last word on it."""
+    seen: set[str] = field(default_factory=set)
+    debts: dict[UUID, int] = field(default_factory=dict)
 
-    def balance(self, user: UUID) -> tuple[int, int, int]:
-        """Available, held and used."""
+    def balance(self, user: UUID) -> tuple[int, int, int, int]:
+        """Available, held, used and owed."""
         theirs = [hold for hold in self.holds.values() if hold.request and hold.request.user_id == user]
         given = self.starting_grant + sum(gift.amount for gift in self.gifts.values() if gift.user_id == user)
         held = sum(hold.amount for hold in theirs if hold.state == "open")
         used = sum(hold.captured - hold.refunded for hold in theirs)
-        return given - held - used, held, used
+        bought = sum(
+            each.credits - each.taken_back
+            for each in self.payments.values()
+            if each.user == user and each.state is State.PAID
+        )
+        debt = self.debts.get(user, 0)
+        return given + bought + debt - held - used, held, used, debt
 
     def open_of(self, user: UUID) -> set[UUID]:
         """The generations that hold some of a user's credits."""
@@ -58,6 +86,7 @@ class Model:
 
     def grant(self, asked: GrantCredits) -> GrantCredits | str:
         gift = self.gifts.setdefault(asked.grant_id, asked)
+        self.pay_debt(asked.user_id)
         return asked if (gift.user_id, gift.amount) == (asked.user_id, asked.amount) else REFUSED
 
     def hold(self, facts: Iterable[Requested]) -> dict[UUID, Request | Outcome | str]:
@@ -94,3 +123,57 @@ class Model:
             if hold.ended_by and hold.captured != hold.due(outcome) and hold.corrected_to is None:
                 hold.corrected_to = outcome
                 hold.refunded = max(0, hold.captured - hold.due(outcome))
+
+    def apply(self, event: Event) -> str:
+        """Each report moves a payment in one direction only; what is taken back follows from all that is known."""
+        report = event.report
+        linked = (each for each in self.payments.values() if each.intent == report.payment_intent)
+        payment = next(linked, None) or self.payments.get(report.payment_id)
+        if payment is None and report.claim is None:
+            return IGNORED
+        if event.id in self.seen:
+            return ACCEPTED
+        self.seen.add(event.id)
+        if payment is not None and not self._fits(payment, report):
+            return IGNORED
+        if report.claim is not None:
+            of_intent = self.claims.setdefault(report.payment_intent, {})
+            amount, standing = of_intent.get(report.claim.name, (0, Standing.OPEN))
+            of_intent[report.claim.name] = (
+                max(amount, report.claim.amount),
+                max(standing, report.claim.standing),
+            )
+        if payment is None:
+            return IGNORED
+        payment.intent = report.payment_intent
+        if report.state is State.PAID or (report.state is State.CANCELED and payment.state is State.CREATED):
+            payment.state = report.state
+        self._take_back(payment)
+        self.pay_debt(payment.user)
+        return ACCEPTED
+
+    def _fits(self, payment: Payment, report: Report) -> bool:
+        return (
+            report.user_id in {None, payment.user}
+            and payment.intent in {None, report.payment_intent}
+            and (report.state is not State.PAID or (report.amount, report.currency) == (payment.price, "usd"))
+        )
+
+    def _take_back(self, payment: Payment) -> None:
+        if payment.state is not State.PAID:
+            return
+        of_intent = self.claims.get(payment.intent or "", {}).values()
+        claimed = sum(amount for amount, standing in of_intent if standing is not Standing.WON)
+        due = payment.credits * min(claimed, payment.price) // payment.price
+        more = due - payment.taken_back
+        short = max(0, more - self.balance(payment.user)[0])
+        payment.taken_back = due
+        self.debts[payment.user] = self.debts.get(payment.user, 0) + short
+
+    def pay_debt(self, user: UUID) -> None:
+        available, _, _, debt = self.balance(user)
+        self.debts[user] = debt - min(available, debt)
+
+    def collect(self, _: None) -> None:
+        for user in list(self.debts):
+            self.pay_debt(user)

@@ -29,12 +29,19 @@ from sqlalchemy import text
 from contracts.facts import Funded, Granted, Outcome, Request, Verdict
 from contracts.ids import event_id
 from contracts.questions import GrantCredits
+from ledger.debts import collect_debts
+from ledger.domain import payments as domain
+from ledger.domain.payments import REFUNDS, Claim, Report, Standing, State
 from ledger.operations import Ledger
+from ledger.payments import rows
+from ledger.payments.events import Event
+from ledger.payments.operations import Payments
+from ledger.settings import PaymentSettings
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
 
 from .books import contradictions
-from .model import DECLINED, REFUSED, Model
+from .model import DECLINED, REFUSED, Model, Payment
 from .samples import cancelled, completed, failed, request, requested
 
 EXAMPLES = int(os.environ.get("LEDGER_MODEL_EXAMPLES", "40"))
@@ -46,14 +53,22 @@ USERS = [UUID(int=number) for number in (1, 2, 3)]
 Action = tuple[str, Any]
 """An operation of the ledger, which is one of the model as well, and its argument."""
 
-_FORGET = text("TRUNCATE accounts, transactions, postings, holds, corrections")
+_FORGET = text("""
+    TRUNCATE accounts, transactions, postings, holds, corrections, payments, payment_claims, payment_events
+""")
 _HOLDS = text("""
     SELECT holds.generation_id, holds.user_id, holds.amount, state, captured, disputed_at IS NOT NULL AS disputed,
            outcome::text, corrections.told::text
     FROM holds LEFT JOIN corrections USING (generation_id)
 """)
+_PAYMENTS = text("SELECT id, payment_intent, state, taken_back FROM payments")
+PAYMENTS = 5
+CREDITS, PRICE = 7, 3
+"""Of every payment: no part of the price is a whole number of units."""
 
 numbers = st.integers(0, 15)
+bought = st.integers(0, PAYMENTS - 1)
+successes = st.sampled_from(["payment_intent.succeeded", "charge.succeeded"])
 """Which of the generations that the example knows."""
 prices = st.tuples(st.sampled_from(USERS), st.integers(1, 4), st.integers(0, 3))
 endings = st.one_of(
@@ -73,6 +88,10 @@ class Processes:
         settings = DatabaseSettings(database_url=SecretStr(database_url))
         self.databases = [Database(settings, "ledger") for _ in range(2)]
         self.ledgers = [Ledger(database, STARTING_GRANT) for database in self.databases]
+        self.payments = [
+            Payments(database, ledger, PaymentSettings())
+            for database, ledger in zip(self.databases, self.ledgers, strict=True)
+        ]
 
     def close(self) -> None:
         for database in self.databases:
@@ -85,21 +104,35 @@ class Processes:
             await connection.execute(text("SET LOCAL session_replication_role = replica"))
             await connection.execute(_FORGET)
 
+    async def begin(self, payments: Sequence[Payment]) -> None:
+        """As if Stripe had been asked, and its answer lost: the rows know no intent yet."""
+        async with self.databases[0].transaction() as connection:
+            for each in payments:
+                new = domain.Payment(each.id, each.user, "small", each.credits, each.price, "usd")
+                await rows.begin(connection, new, 60)
+
     async def at_once(self, actions: Sequence[Action]) -> list[Any]:
         """Each in a process of its own; what they answered, in the model's words."""
-        return await asyncio.gather(
-            *(_answer(ledger, *action) for ledger, action in zip(self.ledgers, actions, strict=False))
-        )
+        return await asyncio.gather(*(self._answer(number, *action) for number, action in enumerate(actions)))
+
+    async def _answer(self, process: int, operation: str, argument: Any) -> Any:
+        if operation == "apply":
+            return (await self.payments[process].apply(argument.report, argument)).verdict
+        if operation == "collect":
+            return await collect_debts(self.databases[process])
+        return await _answer(self.ledgers[process], operation, argument)
 
     async def books(self) -> dict[str, Any]:
         """What the ledger says that there is, in the words of `_expected`."""
         async with self.databases[0].statement() as connection:
-            rows = (await connection.execute(_HOLDS)).all()
+            held = (await connection.execute(_HOLDS)).all()
+            paid = (await connection.execute(_PAYMENTS)).all()
         found = await asyncio.gather(*(self.ledgers[0].balance(user) for user in USERS))
         return {
-            "balances": [(balance.available, balance.held, balance.used) for balance, _ in found],
+            "balances": [(balance.available, balance.held, balance.used, balance.debt) for balance, _ in found],
             "still open": [set(still_open) for _, still_open in found],
-            "holds": {row.generation_id: (*tuple(row)[1:-2], *map(_read, tuple(row)[-2:])) for row in rows},
+            "holds": {row.generation_id: (*tuple(row)[1:-2], *map(_read, tuple(row)[-2:])) for row in held},
+            "payments": {row.id: tuple(row)[1:] for row in paid},
         }
 
 
@@ -144,6 +177,7 @@ def _expected(model: Model) -> dict[str, Any]:
             )
             for id_, hold in model.holds.items()
         },
+        "payments": {each.id: (each.intent, each.state, each.taken_back) for each in model.payments.values()},
     }
 
 
@@ -188,6 +222,9 @@ class Deliveries(RuleBasedStateMachine):
             request(user, count=count, unit_price=unit_price, id_=UUID(int=100 + number))
             for number, (user, count, unit_price) in enumerate(priced)
         ]
+        begun = [Payment(UUID(int=5000 + n), USERS[n % len(USERS)], CREDITS, PRICE) for n in range(PAYMENTS)]
+        self.model.payments = {each.id: each for each in begun}
+        self.run(self.processes.begin(begun))
 
     def hold(self, which: Sequence[int]) -> Action:
         return "hold", [requested(self.requests[number]) for number in which]
@@ -197,6 +234,19 @@ class Deliveries(RuleBasedStateMachine):
 
     def grant(self, number: int, user: UUID, amount: int) -> Action:
         return "grant", GrantCredits(grant_id=UUID(int=1000 + number), user_id=user, amount=amount)
+
+    def paid(self, number: int, kind: str, again: int = 0, **wrong: Any) -> Action:
+        """Success, as an event of this kind reports it; `again` tells apart those that say the same."""
+        payment = UUID(int=5000 + number)
+        told = {"state": State.PAID, "amount": PRICE, "currency": "usd", **wrong}
+        report = Report(f"pi_{number}", payment, USERS[number % len(USERS)], **told)
+        return "apply", Event(f"evt_{number}_{kind}_{again}_{wrong}", kind, 0, False, report)
+
+    def claimed(self, number: int, name: str, amount: int, standing: Standing) -> Action:
+        """Refunds say whose payment they are of, disputes do not."""
+        ours = (UUID(int=5000 + number), USERS[number % len(USERS)]) if name == REFUNDS else ()
+        report = Report(f"pi_{number}", *ours, claim=Claim(name, amount, "usd", standing))
+        return "apply", Event(f"evt_{number}_{name}_{amount}_{standing}", name, 0, False, report)
 
     def more(self, user: UUID, amount: int) -> int:
         """One more generation, of this price."""
@@ -239,6 +289,43 @@ class Deliveries(RuleBasedStateMachine):
         disputed = sorted(id_ for id_, hold in self.model.holds.items() if hold.disputed)
         if disputed:
             self.do(("correct", [told(disputed[number % len(disputed)])]))
+
+    @rule(number=bought, kind=successes, again=st.integers(0, 2))
+    def top_up_by_a_payment(self, number: int, kind: str, again: int) -> None:
+        self.do(self.paid(number, kind, again))
+
+    @rule(number=bought, wrong=st.sampled_from([{"amount": PRICE + 1}, {"currency": "eur"}, {"amount": 0}]))
+    def top_up_with_what_was_not_asked_for(self, number: int, wrong: dict[str, Any]) -> None:
+        self.do(self.paid(number, "payment_intent.succeeded", **wrong))
+
+    @rule(number=bought)
+    def cancel_a_payment(self, number: int) -> None:
+        self.do(self.paid(number, "payment_intent.canceled", state=State.CANCELED))
+
+    @rule(number=bought, amount=st.integers(1, PRICE))
+    def refund(self, number: int, amount: int) -> None:
+        """The sum of all refunds so far; a smaller one is an older one that comes late."""
+        self.do(self.claimed(number, REFUNDS, amount, Standing.LOST))
+
+    @rule(
+        number=bought,
+        name=st.sampled_from(["du_1", "du_2"]),
+        amount=st.integers(1, PRICE),
+        standing=st.sampled_from(Standing),
+    )
+    def dispute(self, number: int, name: str, amount: int, standing: Standing) -> None:
+        self.do(self.claimed(number, name, amount, standing))
+
+    @rule()
+    def collect_what_is_owed(self) -> None:
+        self.do(("collect", None))
+
+    @rule(number=bought)
+    def buy_spend_and_be_refunded(self, number: int) -> None:
+        """The way into debt."""
+        self.do(self.paid(number, "payment_intent.succeeded"))
+        self.reserve_about_everything(USERS[number % len(USERS)], 0)
+        self.do(self.claimed(number, REFUNDS, PRICE, Standing.LOST))
 
     @precondition(lambda self: self.history)
     @rule(back=st.integers(1, 12))
@@ -288,6 +375,25 @@ class Deliveries(RuleBasedStateMachine):
         self.gifts += 1
         self.do(*(self.grant(100 + self.gifts, user, amount) for amount in amounts))
 
+    @rule(number=bought)
+    def be_told_of_a_payment_in_two_ways(self, number: int) -> None:
+        self.do(self.paid(number, "payment_intent.succeeded"), self.paid(number, "charge.succeeded"))
+
+    @rule(number=bought, amount=st.integers(1, PRICE), standing=st.sampled_from(Standing))
+    def refund_or_dispute_while_it_is_paid(self, number: int, amount: int, standing: Standing) -> None:
+        name = REFUNDS if standing is Standing.LOST else "du_1"
+        self.do(self.paid(number, "charge.succeeded", 3), self.claimed(number, name, amount, standing))
+
+    @rule(number=bought, ending=endings)
+    def refund_while_it_is_spent_or_given_back(self, number: int, ending: Any) -> None:
+        user = USERS[number % len(USERS)]
+        still_open = sorted(self.model.open_of(user))
+        refunded = self.claimed(number, REFUNDS, PRICE, Standing.LOST)
+        if still_open:
+            self.do(refunded, ("settle", [ending(still_open[0])]))
+        else:
+            self.do(refunded, self.hold([self.more(user, self.model.balance(user)[0])]))
+
     @rule(number=numbers, first=endings, second=endings)
     def correct_in_two_ways(self, number: int, first: Any, second: Any) -> None:
         self.do(("correct", self.settle((number, first))[1]), ("correct", self.settle((number, second))[1]))
@@ -299,7 +405,7 @@ class Deliveries(RuleBasedStateMachine):
         assert self.run(contradictions(self.processes.databases[0])) == {}
 
     @invariant()
-    def nobody_pays_more_than_was_quoted_or_owes_anything(self) -> None:
+    def nobody_pays_more_than_was_quoted_and_no_balance_is_negative(self) -> None:
         assert all(hold.captured <= hold.amount for hold in self.model.holds.values())
         assert all(amount >= 0 for user in USERS for amount in self.model.balance(user))
 

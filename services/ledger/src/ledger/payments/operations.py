@@ -152,13 +152,13 @@ class Payments:
                 return _ignored(event, "no payment of ours")
             if event is not None and not await rows.remember(connection, event, report.payment_intent):
                 return PaymentEventVerdict(verdict="accepted", reason="applied before")
+            if payment is not None and (problem := problem_of(payment, report)) is not None:
+                log.error("payment.contradicted", payment_id=str(payment.id), error=problem)
+                return _ignored(event, problem)
             if report.claim is not None:
                 await rows.claim(connection, report.payment_intent, report.claim)
             if payment is None:
                 return _ignored(event, "no payment of ours yet")
-            if (problem := problem_of(payment, report)) is not None:
-                log.error("payment.contradicted", payment_id=str(payment.id), error=problem)
-                return _ignored(event, problem)
             await self._move(connection, payment, report)
         return PaymentEventVerdict(verdict="accepted")
 
