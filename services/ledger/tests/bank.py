@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from base64 import b64encode
 from typing import Any
@@ -9,10 +10,12 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import stripe
+from pydantic import SecretStr
 from stripe import AIOHTTPClient, StripeClient, WebhookSignature
 
 from contracts.questions import BegunPayment, CreatePayment, PaymentEvent, PaymentEventVerdict
 from ledger.payments.operations import Payments
+from ledger.settings import PaymentSettings
 
 BACK = "https://studio.example/paid"
 DISPUTING = "pm_card_createDispute"
@@ -79,6 +82,30 @@ class Bank:
     async def tell(self, payments: Payments, *types: str) -> list[PaymentEventVerdict]:
         """Every event (of these types) as a webhook, in order."""
         return [await payments.receive(self.webhook(event)) for event in await self.events(*types)]
+
+
+def new_bank(simulator_url: str) -> Bank:
+    """An account that nobody else uses."""
+    return Bank(simulator_url, f"sk_test_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}")
+
+
+def settings_for(bank: Bank) -> PaymentSettings:
+    return PaymentSettings(
+        stripe_secret_key=SecretStr(bank.key),
+        stripe_webhook_secret=SecretStr(bank.secret),
+        stripe_publishable_key="pk_test_of_this_stack",
+        stripe_base_url=f"{bank.url}/stripe",
+        stripe_pull_seconds=60,
+    )
+
+
+async def paid_unheard(payments: Payments, bank: Bank) -> tuple[UUID, dict[str, Any]]:
+    """A user whose payment was made, and nobody told us: the event that says it."""
+    user = uuid4()
+    begun = await begin(payments, user)
+    await bank.pay(begun)
+    events = await bank.events("payment_intent.succeeded")
+    return user, next(event for event in events if event["data"]["object"]["id"] == begun.payment_intent)
 
 
 async def begin(payments: Payments, user: UUID, pack: str = "small") -> BegunPayment:

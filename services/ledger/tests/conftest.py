@@ -3,11 +3,11 @@
 import asyncio
 import json
 import os
-import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import nats
 import pytest
@@ -36,7 +36,7 @@ from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
-from .bank import Bank
+from .bank import Bank, new_bank, paid_unheard, settings_for
 from .books import contradictions
 from .samples import CREDIT
 
@@ -114,8 +114,7 @@ def simulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def bank(simulator_url: str) -> AsyncIterator[Bank]:
-    """An account at Stripe that nobody else uses."""
-    bank = Bank(simulator_url, f"sk_test_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}")
+    bank = new_bank(simulator_url)
     await bank.admin("POST", "reset")
     yield bank
     await bank.close()
@@ -123,13 +122,7 @@ async def bank(simulator_url: str) -> AsyncIterator[Bank]:
 
 @pytest.fixture
 def stripe_settings(bank: Bank) -> PaymentSettings:
-    return PaymentSettings(
-        stripe_secret_key=SecretStr(bank.key),
-        stripe_webhook_secret=SecretStr(bank.secret),
-        stripe_publishable_key="pk_test_of_this_stack",
-        stripe_base_url=f"{bank.url}/stripe",
-        stripe_pull_seconds=60,
-    )
+    return settings_for(bank)
 
 
 @pytest.fixture
@@ -138,6 +131,11 @@ async def payments(database, operations, stripe_settings) -> AsyncIterator[Payme
     yield payments
     assert payments.provider is not None
     await payments.provider.close()
+
+
+@pytest.fixture
+async def paid(payments: Payments, bank: Bank) -> tuple[UUID, dict]:
+    return await paid_unheard(payments, bank)
 
 
 @pytest.fixture

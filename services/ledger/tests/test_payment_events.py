@@ -10,7 +10,6 @@ from sqlalchemy import text
 from contracts.questions import PaymentEvent
 from ledger.payments.events import UnreadableError, read_event
 
-from .bank import begin
 from .test_payments import money
 
 pytestmark = pytest.mark.connected
@@ -24,15 +23,6 @@ async def booked(database) -> tuple[int, ...]:
                            (SELECT count(*) FROM payments WHERE state = 'paid')""")
         )
         return tuple(row.one())
-
-
-@pytest.fixture
-async def paid(payments, bank):
-    """A user whose payment was made, and nobody told us: the event that says it."""
-    user = uuid4()
-    await bank.pay(await begin(payments, user))
-    (event,) = await bank.events("payment_intent.succeeded")
-    return user, event
 
 
 # -- not to be believed -------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ away, or the second one would be what is tested. A race is given the millisecond
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,8 @@ from runtime.database import Database
 from . import test_connected, test_double_entry, test_operations, test_races
 from .books import contradictions
 from .conftest import MIGRATIONS
+from .planted_payments import PAYMENT_BUGS, at_a_new_bank
+from .planting import Bug, reworded
 from .samples import CREDIT
 
 pytestmark = pytest.mark.connected
@@ -43,25 +45,6 @@ _ANY_BALANCE = """
 _ANY_CAPTURE = "ALTER TABLE holds DROP CONSTRAINT ck_holds_captured"
 _ANY_END = "DROP TRIGGER one_way ON holds"
 _ANY_SUM = "DROP TRIGGER balanced ON postings"
-
-
-@dataclass(frozen=True)
-class Bug:
-    """What is wrong, how it is planted, what it does to the database, and the check that must notice."""
-
-    plant: Callable[[pytest.MonkeyPatch], None]
-    check: Callable[..., Awaitable[None]]
-    schema: tuple[str, ...] = ()
-
-
-def reworded(patch: pytest.MonkeyPatch, module: Any, names: str, *changes: tuple[str, str]) -> None:
-    """Statements with other words. What is replaced must be there, or nothing would be planted."""
-    for name in names.split():
-        wording = getattr(module, name).text
-        for old, new in changes:
-            assert old in wording, f"{name} has no {old!r}: plant the bug anew"
-            wording = wording.replace(old, new)
-        patch.setattr(module, name, text(wording))
 
 
 def every_move(patch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> None:
@@ -298,6 +281,7 @@ BUGS = {
         facts_are_said_before_they_are_committed,
         test_connected.test_promise_2_a_process_that_dies_before_it_held_has_said_nothing_and_loses_nothing,
     ),
+    **PAYMENT_BUGS,
 }
 
 
@@ -317,7 +301,7 @@ async def database(make_process) -> AsyncIterator[Database]:
 
 @pytest.mark.parametrize("name", BUGS)
 async def test_a_planted_bug_turns_its_check_red(
-    name, database, make_process, operations, service, broker, streams, monkeypatch
+    name, database, make_process, operations, service, broker, streams, monkeypatch, simulator_url
 ):
     bug = BUGS[name]
     given = {
@@ -330,10 +314,12 @@ async def test_a_planted_bug_turns_its_check_red(
         "streams": streams,
         "monkeypatch": monkeypatch,
     }
-    asked_for = [name for name in inspect.signature(bug.check).parameters if name in given]
+    parameters = inspect.signature(bug.check).parameters
 
     async def check() -> None:
-        await bug.check(**{name: given[name] for name in asked_for})
+        async with at_a_new_bank(database, operations, simulator_url, parameters) as payment:
+            known = given | payment
+            await bug.check(**{name: known[name] for name in parameters if name in known})
         assert await contradictions(database) == {}
 
     await check()
