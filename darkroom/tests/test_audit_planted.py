@@ -19,6 +19,18 @@ _NEW_TRANSACTION = """
 """
 
 
+_PAYMENT = """
+    INSERT INTO ledger.payments (id, user_id, pack, credits, price, currency, payment_intent, state, paid_at)
+        VALUES ('{user}', '{user}', 'small', 10, 5, 'usd', 'pi_{user}', 'paid', now());
+"""
+_PAID = """
+    INSERT INTO ledger.transactions (key, type) VALUES ('payment:{user}', 'payment');
+    INSERT INTO ledger.postings SELECT max(id), 'payments', '{user}', -10 FROM ledger.transactions;
+    INSERT INTO ledger.postings SELECT max(id), 'available', '{user}', 10 FROM ledger.transactions;
+    UPDATE ledger.accounts SET available = available + 10 WHERE user_id = '{user}';
+"""
+
+
 def _of(key: str, purse: str, change: str) -> str:
     """Changes one posting."""
     return f"""
@@ -146,6 +158,14 @@ PLANTED = {
     "a hold that no posting backs": (
         "balance differs",
         "UPDATE ledger.holds SET amount = 1 WHERE generation_id = '{unfinished}'",
+    ),
+    "a debt that nothing made": ("balance differs", _account("debt = 1")),
+    "a payment that was made and not credited": ("payment differs", _PAYMENT),
+    "a payment that was credited and not made": ("payment differs", _PAID),
+    "a refund that took nothing back": (
+        "payment differs",
+        f"""{_PAYMENT} {_PAID} INSERT INTO ledger.payment_claims (payment_intent, claim, amount, currency, state)
+            VALUES ('pi_{{user}}', 'refunds', 3, 'usd', 'lost')""",
     ),
     # 7: a provider is paid once per attempt
     "two attempts of one submission that delivered": ("paid twice", _NEXT_ATTEMPT % "rendered"),

@@ -62,6 +62,19 @@ PLAN = Plan(
 # -- environments -------------------------------------------------------------------------------------------------
 
 
+def test_payments_are_simulated_only_without_a_key_of_stripes() -> None:
+    """A real key never goes to the simulator, and where there is none the simulator's is for the ledger alone."""
+    simulated = service_environment("ledger", PLAN, {})
+    assert simulated["STRIPE_BASE_URL"] == "http://127.0.0.1:5/stripe"
+    assert simulated["STRIPE_SECRET_KEY"].startswith("sk_test_")
+    real = service_environment("ledger", PLAN, {"STRIPE_SECRET_KEY": "sk_live_real"})
+    assert (real["STRIPE_SECRET_KEY"], "STRIPE_BASE_URL" in real) == ("sk_live_real", False)
+    none = service_environment("ledger", replace(PLAN, simulator=False), {})
+    assert not [name for name in none if name.startswith("STRIPE_")]
+    others = [service_environment(service, PLAN, {}) for service in SERVICES if service != "ledger"]
+    assert not [name for environment in others for name in environment if name.startswith("STRIPE_")]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_secret_reaches_only_the_service_that_uses_it(service: str) -> None:
     """design.md §3.11; the administrator's database is nobody's."""

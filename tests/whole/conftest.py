@@ -21,6 +21,8 @@ BRISK = {
     "GATEWAY_SWEEP_FIRST_DRIVE_SECONDS": "2",
     "GATEWAY_SWEEP_LONGEST_PAUSE_SECONDS": "5",
     "GENERATOR_LEASE_SECONDS": "4",
+    "STRIPE_WEBHOOK_SECRET": "whsec_of_this_run",
+    "STRIPE_PULL_SECONDS": "2",
 }
 """What sweeper and leases would do in half an hour, in half a minute."""
 

@@ -60,3 +60,36 @@ async def balances(evidence: Evidence) -> Result:
             words = f"{row['held'] or 0} units are held, but open holds come to {row['open_held']}"
             result.findings.append(found(row["user_id"], words))
     return result
+
+
+async def payments(evidence: Evidence) -> Result:
+    """A payment is credited once, and only if it was made; what is claimed of it is taken back."""
+    result = Result("payment differs", "6, 10")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM ledger.payments")
+    for row in await evidence.rows(
+        """SELECT p.id, p.state, count(t.key) AS credited FROM ledger.payments p
+               LEFT JOIN ledger.transactions t ON t.key = 'payment:' || p.id
+           GROUP BY p.id, p.state HAVING count(t.key) <> (p.state = 'paid')::int"""
+    ):
+        result.findings.append(found(row["id"], f"is {row['state']} and was credited {row['credited']} times"))
+    for row in await evidence.rows(
+        """SELECT user_id, coalesce(b.units, 0) AS bought, coalesce(t.units, 0) AS posted
+           FROM (SELECT user_id, sum(credits - taken_back) AS units FROM ledger.payments WHERE state = 'paid'
+                 GROUP BY user_id) b
+               FULL JOIN (SELECT user_id, -sum(amount) AS units FROM ledger.postings WHERE purse = 'payments'
+                          GROUP BY user_id) t USING (user_id)
+           WHERE coalesce(b.units, 0) <> coalesce(t.units, 0)"""
+    ):
+        words = f"bought {row['bought']} units that were not taken back, and {row['posted']} are posted"
+        result.findings.append(found(row["user_id"], words))
+    for row in await evidence.rows(
+        """SELECT p.id, p.taken_back, div(p.credits * least(c.claimed, p.price), p.price)::bigint AS due
+           FROM ledger.payments p, LATERAL (
+               SELECT coalesce(sum(CASE WHEN c.currency = p.currency THEN c.amount ELSE p.price END), 0) AS claimed
+               FROM ledger.payment_claims c WHERE c.payment_intent = p.payment_intent AND c.state <> 'won') c
+           WHERE p.state = 'paid' AND p.taken_back <> div(p.credits * least(c.claimed, p.price), p.price)"""
+    ):
+        words = f"{row['taken_back']} units of it are taken back, {row['due']} are claimed"
+        result.findings.append(found(row["id"], words))
+    return result

@@ -14,6 +14,7 @@ from darkroom.stack import SERVICES
 
 PROVIDER_KEYS = ("ARK_API_KEY", "OPENAI_API_KEY")
 SIMULATOR_KEY = "sk-sim"
+SIMULATOR_STRIPE_KEYS = {"STRIPE_SECRET_KEY": "sk_test_simulator", "STRIPE_PUBLISHABLE_KEY": "pk_test_simulator"}
 _ONLY_FOR = {
     "ARK_": {"generator"},
     "OPENAI_": {"generator"},
@@ -144,6 +145,9 @@ def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
             "ARK_BASE_URL": f"{plan.url('simulator')}/ark/api/v3",
             "OPENAI_BASE_URL": f"{plan.url('simulator')}/openai/v1",
         }
+    if plan.simulator and service == "ledger" and not given.get("STRIPE_SECRET_KEY"):
+        # Where nothing is real, nothing real is paid; a real key never goes to the simulator.
+        fixed |= {**SIMULATOR_STRIPE_KEYS, "STRIPE_BASE_URL": f"{plan.url('simulator')}/stripe"}
     if plan.simulator and service in {"generator", "storage"}:
         # The one private address that they may call: the pictures come from there.
         simulator = f"{LOOPBACK}:{plan.ports['simulator']}"

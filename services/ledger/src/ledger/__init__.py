@@ -1,1 +1,1 @@
-"""Owns accounts, postings, holds and prices. Never knows what a picture is."""
+"""Owns accounts, postings, holds, prices and payments. Never knows what a picture is."""
