@@ -146,6 +146,9 @@ async def test_what_is_about_something_else_is_ignored(payments, bank, database,
     _, event = paid
     for kind in ("payment_intent.created", "payment_intent.payment_failed", "customer.created", "", "x" * 1000):
         assert await ignored(payments, bank, database, event | {"type": kind})
+    others = {"id": "pi_of_a_ship", "amount_received": 999_999_999_999, "currency": "idr", "metadata": {"user_id": "7"}}
+    event["data"]["object"] |= others
+    assert await ignored(payments, bank, database, event) == "no payment of ours"
     (charge,) = await bank.events("charge.succeeded")
     charge["data"]["object"]["payment_intent"] = None
     assert await ignored(payments, bank, database, charge)

@@ -51,9 +51,10 @@ async def _show(nats_url: str, user: UUID, most: int) -> None:
             typer.echo(_words(entry))
     finally:
         await client.close()
+    owed = f", {in_credits(balance.debt):,} owed" if balance.debt else ""
     typer.echo(
         f"{in_credits(balance.available):,} credits available, {in_credits(balance.held):,} held, "
-        f"{in_credits(balance.used):,} used."
+        f"{in_credits(balance.used):,} used{owed}."
     )
 
 

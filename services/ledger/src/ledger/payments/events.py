@@ -9,12 +9,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stripe import SignatureVerificationError, WebhookSignature
 
-from contracts.questions import MAX_PRICE
 from ledger.domain.payments import REFUNDS, Claim, Report, Standing, State
 
 TOLERANCE_SECONDS = 300
 """How old, and how far ahead of us, a signature may be."""
 MAX_ID_CHARACTERS = 255
+MAX_AMOUNT = 10**15
+"""More than Stripe takes in any currency. An account may sell other things than ours, for more."""
 
 
 class UnbelievableError(Exception):
@@ -44,7 +45,7 @@ class _Part(BaseModel):
 class _Intent(_Part):
     id: str = Field(max_length=MAX_ID_CHARACTERS)
     status: str
-    amount_received: int = Field(ge=0, le=MAX_PRICE)
+    amount_received: int = Field(ge=0, le=MAX_AMOUNT)
     currency: str
     metadata: dict[str, str] = {}
 
@@ -52,8 +53,8 @@ class _Intent(_Part):
 class _Charge(_Part):
     payment_intent: str | None = Field(max_length=MAX_ID_CHARACTERS)
     paid: bool
-    amount_captured: int = Field(ge=0, le=MAX_PRICE)
-    amount_refunded: int = Field(ge=0, le=MAX_PRICE)
+    amount_captured: int = Field(ge=0, le=MAX_AMOUNT)
+    amount_refunded: int = Field(ge=0, le=MAX_AMOUNT)
     currency: str
     metadata: dict[str, str] = {}
 
@@ -61,7 +62,7 @@ class _Charge(_Part):
 class _Dispute(_Part):
     id: str = Field(max_length=MAX_ID_CHARACTERS)
     payment_intent: str | None = Field(max_length=MAX_ID_CHARACTERS)
-    amount: int = Field(ge=0, le=MAX_PRICE)
+    amount: int = Field(ge=0, le=MAX_AMOUNT)
     currency: str
     status: str
 
