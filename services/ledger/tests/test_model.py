@@ -4,7 +4,6 @@ What happens at the same moment in two processes must be as if it had happened i
 for more sequences than a run of the suite has time for.
 """
 
-import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -23,53 +22,28 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from pydantic import SecretStr
-from sqlalchemy import text
 
-from contracts.facts import Funded, Granted, Outcome, Request, Verdict
-from contracts.ids import event_id
+from contracts.facts import Request
 from contracts.questions import GrantCredits
-from ledger.debts import collect_debts
-from ledger.domain import payments as domain
 from ledger.domain.payments import REFUNDS, Claim, Report, Standing, State
-from ledger.operations import Ledger
-from ledger.payments import rows
 from ledger.payments.events import Event
-from ledger.payments.operations import Payments
-from ledger.settings import PaymentSettings
-from runtime.database import Database
-from runtime.settings import DatabaseSettings
 
 from .books import contradictions
-from .model import DECLINED, REFUSED, Model, Payment
+from .model import Model, Payment
+from .processes import STARTING_GRANT, USERS, Action, Processes, expected
 from .samples import cancelled, completed, failed, request, requested
 
 EXAMPLES = int(os.environ.get("LEDGER_MODEL_EXAMPLES", "40"))
 STEPS = 30
-STARTING_GRANT = 10
-USERS = [UUID(int=number) for number in (1, 2, 3)]
-"""The last of them is asked for nothing until a rule asks: a stranger."""
 
-Action = tuple[str, Any]
-"""An operation of the ledger, which is one of the model as well, and its argument."""
-
-_FORGET = text("""
-    TRUNCATE accounts, transactions, postings, holds, corrections, payments, payment_claims, payment_events
-""")
-_HOLDS = text("""
-    SELECT holds.generation_id, holds.user_id, holds.amount, state, captured, disputed_at IS NOT NULL AS disputed,
-           outcome::text, corrections.told::text
-    FROM holds LEFT JOIN corrections USING (generation_id)
-""")
-_PAYMENTS = text("SELECT id, payment_intent, state, taken_back FROM payments")
 PAYMENTS = 5
 CREDITS, PRICE = 7, 3
 """Of every payment: no part of the price is a whole number of units."""
 
 numbers = st.integers(0, 15)
 bought = st.integers(0, PAYMENTS - 1)
+"""Which of the generations that the example knows, and which of its payments."""
 successes = st.sampled_from(["payment_intent.succeeded", "charge.succeeded"])
-"""Which of the generations that the example knows."""
 prices = st.tuples(st.sampled_from(USERS), st.integers(1, 4), st.integers(0, 3))
 endings = st.one_of(
     st.integers(0, 6).map(lambda delivered: lambda id_: completed(id_, delivered)),
@@ -77,108 +51,6 @@ endings = st.one_of(
 )
 some = st.lists(numbers, min_size=1, max_size=5)
 some_ended = st.lists(st.tuples(numbers, endings), min_size=1, max_size=4)
-
-
-class Processes:
-    """Two processes of the ledger on one database, driven from outside of any event loop."""
-
-    def __init__(self, database_url: str) -> None:
-        # Not the event loop of the tests: it waits for the test that drives this one.
-        self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        settings = DatabaseSettings(database_url=SecretStr(database_url))
-        self.databases = [Database(settings, "ledger") for _ in range(2)]
-        self.ledgers = [Ledger(database, STARTING_GRANT) for database in self.databases]
-        self.payments = [
-            Payments(database, ledger, PaymentSettings())
-            for database, ledger in zip(self.databases, self.ledgers, strict=True)
-        ]
-
-    def close(self) -> None:
-        for database in self.databases:
-            self.runner.run(database.close())
-        self.runner.close()
-
-    async def forget(self) -> None:
-        """An example begins with empty books; for once their rules are off."""
-        async with self.databases[0].transaction() as connection:
-            await connection.execute(text("SET LOCAL session_replication_role = replica"))
-            await connection.execute(_FORGET)
-
-    async def begin(self, payments: Sequence[Payment]) -> None:
-        """As if Stripe had been asked, and its answer lost: the rows know no intent yet."""
-        async with self.databases[0].transaction() as connection:
-            for each in payments:
-                new = domain.Payment(each.id, each.user, "small", each.credits, each.price, "usd")
-                await rows.begin(connection, new, 60)
-
-    async def at_once(self, actions: Sequence[Action]) -> list[Any]:
-        """Each in a process of its own; what they answered, in the model's words."""
-        return await asyncio.gather(*(self._answer(number, *action) for number, action in enumerate(actions)))
-
-    async def _answer(self, process: int, operation: str, argument: Any) -> Any:
-        if operation == "apply":
-            return (await self.payments[process].apply(argument.report, argument)).verdict
-        if operation == "collect":
-            return await collect_debts(self.databases[process])
-        return await _answer(self.ledgers[process], operation, argument)
-
-    async def books(self) -> dict[str, Any]:
-        """What the ledger says that there is, in the words of `_expected`."""
-        async with self.databases[0].statement() as connection:
-            held = (await connection.execute(_HOLDS)).all()
-            paid = (await connection.execute(_PAYMENTS)).all()
-        found = await asyncio.gather(*(self.ledgers[0].balance(user) for user in USERS))
-        return {
-            "balances": [(balance.available, balance.held, balance.used, balance.debt) for balance, _ in found],
-            "still open": [set(still_open) for _, still_open in found],
-            "holds": {row.generation_id: (*tuple(row)[1:-2], *map(_read, tuple(row)[-2:])) for row in held},
-            "payments": {row.id: tuple(row)[1:] for row in paid},
-        }
-
-
-async def _answer(ledger: Ledger, operation: str, argument: Any) -> Any:
-    try:
-        answer = await getattr(ledger, operation)(argument)
-    except ValueError:
-        return REFUSED
-    if operation == "hold":
-        assert len({fact.data.generation_id for fact in answer}) == len(answer), "an id is answered once"
-        return {fact.data.generation_id: _said(fact) for fact in answer}
-    if isinstance(answer, Granted):
-        assert answer.id == event_id("granted", "ledger", argument.grant_id)
-        return argument.model_copy(update={"user_id": answer.data.user_id, "amount": answer.data.amount})
-    return answer
-
-
-def _said(fact: Funded | Outcome) -> Request | Outcome | str:
-    if isinstance(fact, Funded):
-        return fact.data
-    return DECLINED if fact.data.verdict is Verdict.DECLINED else fact
-
-
-def _read(recorded: str | None) -> Outcome | None:
-    """Verbatim: the same outcome said at another time is another text."""
-    return Outcome.decode(recorded.encode()) if recorded else None
-
-
-def _expected(model: Model) -> dict[str, Any]:
-    return {
-        "balances": [model.balance(user) for user in USERS],
-        "still open": [model.open_of(user) for user in USERS],
-        "holds": {
-            id_: (
-                hold.request.user_id if hold.request else None,
-                hold.amount,
-                hold.state,
-                hold.captured,
-                hold.disputed,
-                hold.ended_by,
-                hold.corrected_to,
-            )
-            for id_, hold in model.holds.items()
-        },
-        "payments": {each.id: (each.intent, each.state, each.taken_back) for each in model.payments.values()},
-    }
 
 
 class Deliveries(RuleBasedStateMachine):
@@ -198,19 +70,19 @@ class Deliveries(RuleBasedStateMachine):
         """All of them at the same moment. The ledger must have done what the model does in one of their orders."""
         answers = self.run(self.processes.at_once(actions))
         books = self.run(self.processes.books())
-        expected = []
+        explained = []
         for order in permutations(range(len(actions))):
             model = deepcopy(self.model)
             said = {number: getattr(model, actions[number][0])(actions[number][1]) for number in order}
-            expected.append(([said[number] for number in range(len(actions))], _expected(model)))
-            if expected[-1] == (answers, books):
+            explained.append(([said[number] for number in range(len(actions))], expected(model)))
+            if explained[-1] == (answers, books):
                 self.model = model
                 self.history.extend(actions)
                 return
-        differ = [{what: (of[what], books[what]) for what in books if of[what] != books[what]} for _, of in expected]
+        differ = [{what: (of[what], books[what]) for what in books if of[what] != books[what]} for _, of in explained]
         seen = (
             f"no order of {actions} explains it\n"
-            f"answered: {answers}\nexpected: {[said for said, _ in expected]}\nbooks, expected and found: {differ}"
+            f"answered: {answers}\nexpected: {[said for said, _ in explained]}\nbooks, expected and found: {differ}"
         )
         # A race does not repeat itself when Hypothesis tries again, and then it shows only that.
         print(seen)

@@ -30,7 +30,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_PRICES: ("gateway", "operator"),
     LEDGER_GRANT: ("operator",),
     LEDGER_STATEMENT: ("gateway", "operator"),
-    LEDGER_CREDIT_PACKS: ("gateway", "operator"),
+    LEDGER_CREDIT_PACKS: ("gateway",),
     LEDGER_CREATE_PAYMENT: ("gateway",),
     LEDGER_CONFIRM_PAYMENT: ("gateway",),
     LEDGER_PAYMENT_EVENT: ("gateway",),
