@@ -36,6 +36,7 @@ SAYS = {
         "ledger.prices",
         "generator.catalog",
         *(f"$JS.API.CONSUMER.INFO.{each.stream}.{each.durable}" for each in CONSUMERS),
+        "$JS.API.STREAM.INFO.DEAD",
         "$JS.API.STREAM.INFO.NOTIFICATIONS",
         "$JS.API.CONSUMER.CREATE.NOTIFICATIONS",
         "$JS.FC.NOTIFICATIONS.Ab12.Cd34",

@@ -22,6 +22,7 @@ from gateway.dialects.native import errors as native_errors
 from gateway.dialects.native import router as native
 from gateway.dialects.surface import Surface
 from gateway.edge import BodyLimit
+from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.live import Hub
 from gateway.offers import Offers
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
     queries = Queries(database, broker, offers)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
+    figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(settings.tokens, keys, local_mode=settings.limits.local_mode)
@@ -92,8 +94,10 @@ def create_app(settings: Settings) -> FastAPI:
         joining = asyncio.create_task(join_bus(), name="join bus")
         await offers.start()
         await sweeper.start()
+        await figures.start()
         yield
         joining.cancel()
+        await figures.stop()
         await sweeper.stop()
         await offers.stop()
         await hub.stop()
@@ -103,13 +107,6 @@ def create_app(settings: Settings) -> FastAPI:
         await keys.close()
         await database.close()
         lag.stop()
-
-    async def check_database() -> list[str]:
-        await database.check()
-        return []
-
-    async def check_offers() -> list[str]:
-        return offers.problems()
 
     app = FastAPI(
         title="Darkroom",
@@ -128,11 +125,22 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(modelark.make_router(surface))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     # The bus is no condition of being ready: without it generations are accepted and driven later.
-    for path, endpoint in health.routes(lag, [check_database, check_offers]):
+    for path, endpoint in health.routes(lag, _checks(database, offers)):
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
     _add_edges(app, settings)
     describe(app)
     return app
+
+
+def _checks(database: Database, offers: Offers) -> list[health.Check]:
+    async def check_database() -> list[str]:
+        await database.check()
+        return []
+
+    async def check_offers() -> list[str]:
+        return offers.problems()
+
+    return [check_database, check_offers]
 
 
 async def _connect(broker: NatsBroker) -> None:

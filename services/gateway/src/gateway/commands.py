@@ -22,7 +22,7 @@ from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
 from contracts.questions import CatalogModel
 from contracts.topology import outcome_subject, requested_subject
-from gateway import records
+from gateway import figures, records
 from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
@@ -121,6 +121,7 @@ class Commands:
             if existing is None:
                 raise NotFound("There is no such generation.")
             return existing
+        figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
         log.info(
             "generation.accepted",
             generation_id=str(generation.id),
@@ -224,6 +225,7 @@ class Commands:
             await records.finish(connection, outcomes)
             ended, waited_for = await records.ended(connection, [outcome.data.generation_id for outcome in outcomes])
         await asyncio.gather(*(notify(self._broker, generation) for generation in ended))
+        figures.tell(outcomes)
         await asyncio.gather(*(self.admit(user_id, lane) for user_id, lane in waited_for))
 
     async def admit(self, user_id: UUID, lane: Lane) -> None:

@@ -3,6 +3,7 @@
 from faststream.asgi import AsgiFastStream
 
 from ledger.balances import Balances
+from ledger.figures import Figures
 from ledger.operations import Ledger
 from ledger.reconciler import Reconciler
 from ledger.settings import Settings
@@ -27,6 +28,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
     consumers = Consumers(broker)
     ledger = Ledger(database, settings.credits.starting_grant)
     reconciler = Reconciler(settings.reconciler, database, broker, ledger)
+    figures = Figures(database)
     consume_facts(consumers, broker, ledger)
     broker.include_router(questions(broker, database, ledger, Balances(ledger, broker)))
 
@@ -41,8 +43,10 @@ def create_app(settings: Settings) -> AsgiFastStream:
         lag.start()
         await consumers.start()
         await reconciler.start()
+        await figures.start()
 
     async def stop() -> None:
+        await figures.stop()
         await reconciler.stop()
         await consumers.stop()
         lag.stop()
