@@ -104,13 +104,13 @@ def _nats_values() -> dict[str, Any]:
         },
         "container": {
             "env": {
-                "GOMEMLIMIT": "3GiB",
+                "GOMEMLIMIT": "5GiB",
                 **{_password(user): _from_secret(_password(user)) for user in NATS_USERS},
             },
             "merge": {
                 "resources": {
-                    "requests": {"cpu": "500m", "memory": "2Gi"},
-                    "limits": {"cpu": "2", "memory": "4Gi"},
+                    "requests": {"cpu": "500m", "memory": "4Gi"},
+                    "limits": {"cpu": "2", "memory": "6Gi"},
                 },
             },
         },
