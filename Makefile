@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PACKAGES := contracts runtime simulator services/gateway services/generator services/storage services/ledger darkroom
 STAMP  := $(VENV)/.ready
 
-.PHONY: env up test check format lock schemas bench
+.PHONY: env up test check format lock schemas manifests bench
 
 env: $(STAMP)  ## the Python environment, from the lock
 
@@ -31,8 +31,11 @@ format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: env  ## exports the JSON Schemas, AsyncAPI, OpenAPI and the users of NATS
+schemas: env  ## exports the JSON Schemas, AsyncAPI, OpenAPI, the users of NATS and the scalers of Kubernetes
 	$(BIN)/darkroom schemas
+
+manifests: schemas  ## renders the overlays of Kubernetes (needs kubectl)
+	sh deploy/k8s/render.sh
 
 bench: env  ## latency, CPU and memory of the main job, in one run
 	$(BIN)/python -m bench $(ARGS)

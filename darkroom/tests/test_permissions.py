@@ -40,6 +40,7 @@ SAYS = {
         "ledger.payment_event",
         "generator.catalog",
         *(f"$JS.API.CONSUMER.INFO.{each.stream}.{each.durable}" for each in CONSUMERS),
+        "$JS.API.STREAM.INFO.DEAD",
         "$JS.API.STREAM.INFO.NOTIFICATIONS",
         "$JS.API.CONSUMER.CREATE.NOTIFICATIONS",
         "$JS.FC.NOTIFICATIONS.Ab12.Cd34",

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from darkroom.environment_example import SERVICES, Variable, environment_example, sections
 from darkroom.stack import NATS_USERS
-from darkroom.topology.authorization import nats_documents
+from darkroom.topology.authorization import CLUSTER_FILE, nats_documents
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -127,6 +127,23 @@ def test_a_container_has_what_it_needs_and_nothing_else(name: str) -> None:
     assert container["networks"]
     if name not in JOBS:
         assert container["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+
+
+def test_a_cluster_has_three_nodes_that_differ_in_their_name_alone() -> None:
+    # Compose's tag says how the files are put together, not what they say.
+    overlay = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text().replace("!override", ""))
+    nodes = [f"nats-{number}" for number in (1, 2, 3)]
+    for node in nodes:
+        assert overlay["services"][node]["hostname"] == node
+        assert overlay["services"][node]["volumes"][1] == f"{node}:/var/lib/nats"
+        assert node in overlay["volumes"]
+        assert f"nats://{node}:6222" in (ROOT / CLUSTER_FILE).read_text()
+    everybody = ",".join(f"nats://{node}:4222" for node in nodes)
+    clients = {name for name, each in overlay["services"].items() if "NATS_URL" in each.get("environment", {})}
+    assert clients == set(NATS_USERS)
+    assert {overlay["services"][name]["environment"]["NATS_URL"] for name in clients} == {everybody}
+    assert overlay["services"]["topology"]["command"] == ["topology", "--watch", "--replicas", "3"]
+    assert overlay["services"]["nats"]["profiles"], "the single node takes no part"
 
 
 def test_nothing_but_the_two_front_doors_is_published_and_that_on_loopback() -> None:

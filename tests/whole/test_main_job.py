@@ -204,3 +204,12 @@ async def test_one_generation_can_be_followed_through_every_service(
 def test_zz_the_auditor_finds_nothing(darkroom: Darkroom) -> None:
     """After everything above; the name keeps it last."""
     darkroom.audit()
+
+
+async def test_the_doctor_finds_nothing_to_do(darkroom: Darkroom) -> None:
+    examined = darkroom.command("doctor", "--json")
+    parts = json.loads(examined.stdout)["parts"]
+    assert [part["findings"] for part in parts] == [[]] * len(parts), examined.stdout
+    assert examined.returncode == 0
+    assert not any(part["skipped"] for part in parts)
+    assert sum(part["looked_at"] for part in parts) > 60

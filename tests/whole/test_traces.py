@@ -1,7 +1,8 @@
-"""Where a collector is named, one trace follows one generation through all four services."""
+"""Where a collector is named, one trace follows one generation from the request to the notification."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from uuid import uuid4
 
 import aiohttp
@@ -15,11 +16,24 @@ from tests.whole.conftest import BRISK, Darkroom, User
 pytestmark = pytest.mark.whole
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A span as the collector was told it."""
+
+    service: str
+    name: str
+    id: str
+    parent: str
+    began_at: int
+    """Nanoseconds."""
+    milliseconds: float
+
+
 class Collector:
-    """Keeps what OTLP/HTTP brings: trace id → names of the services that wrote spans of it."""
+    """Keeps what OTLP/HTTP brings: trace id → its spans."""
 
     def __init__(self) -> None:
-        self.services: dict[str, set[str]] = {}
+        self.spans: dict[str, list[Seen]] = {}
         self.url = ""
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -28,8 +42,43 @@ class Collector:
             names = [pair.value.string_value for pair in resource.resource.attributes if pair.key == "service.name"]
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    self.services.setdefault(span.trace_id.hex(), set()).update(names)
+                    milliseconds = (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6
+                    seen = Seen(
+                        names[0].removeprefix("darkroom-"),
+                        span.name,
+                        span.span_id.hex(),
+                        span.parent_span_id.hex(),
+                        span.start_time_unix_nano,
+                        milliseconds,
+                    )
+                    self.spans.setdefault(span.trace_id.hex(), []).append(seen)
         return web.Response()
+
+    def steps(self, trace_id: str) -> set[tuple[str, str]]:
+        return {(span.service, span.name) for span in self.spans.get(trace_id, [])}
+
+
+def tree(spans: list[Seen], parent: str, depth: int = 0) -> list[str]:
+    """A trace as an operator would look at it: who did what because of whom."""
+    lines = []
+    for span in sorted((span for span in spans if span.parent == parent), key=lambda span: span.began_at):
+        lines.append(f"{'  ' * depth}{span.service}: {span.name} ({span.milliseconds:.1f} ms)")
+        lines += tree(spans, span.id, depth + 1)
+    return lines
+
+
+EVERYTHING = {
+    ("gateway", "POST /v1/generations"),
+    ("ledger", "ledger-hold-requested"),
+    ("generator", "generator-render-image-interactive"),
+    ("generator", "submit"),
+    ("storage", "storage-store-rendered-interactive"),
+    ("ledger", "ledger-settle-outcomes"),
+    # Which tells the client, before it is done.
+    ("gateway", "gateway-record-outcomes"),
+}
+CALLER = "00f067aa0ba902b7"
+"""The span of whoever asked."""
 
 
 @pytest.fixture
@@ -55,16 +104,20 @@ async def test_a_trace_follows_a_generation(collector: Collector, tmp_path_facto
         async with aiohttp.ClientSession() as session:
             user = User(darkroom, session, uuid4())
             trace_id = uuid4().hex
-            headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+            headers = {"traceparent": f"00-{trace_id}-{CALLER}-01"}
             body = {"kind": "image", "prompt": "Traced", "size": "512x512"}
             status, accepted, _ = await user.call("POST", "/v1/generations", json=body, headers=headers)
             assert status == 202
             await user.ended(accepted["id"])
-        everybody = {f"darkroom-{service}" for service in ("gateway", "ledger", "generator", "storage")}
         for _ in range(100):
-            if collector.services.get(trace_id) == everybody:
+            if collector.steps(trace_id) >= EVERYTHING:
                 break
             await asyncio.sleep(0.1)
-        assert collector.services.get(trace_id) == everybody
+        spans = collector.spans.get(trace_id, [])
+        told = tree(spans, CALLER)
+        print("\n" + "\n".join(told))
+        assert collector.steps(trace_id) >= EVERYTHING
+        assert len(told) == len(spans), "every span is below the caller's"
+        assert {span.service for span in spans} == {"gateway", "ledger", "generator", "storage"}
     finally:
         await asyncio.to_thread(stack.__exit__, None, None, None)

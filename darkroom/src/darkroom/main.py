@@ -2,7 +2,20 @@
 
 import typer
 
-from darkroom.commands import audit, dead, generate, grant, migrate, prices, schemas, statement, token, topology, up
+from darkroom.commands import (
+    audit,
+    dead,
+    doctor,
+    generate,
+    grant,
+    migrate,
+    prices,
+    schemas,
+    statement,
+    token,
+    topology,
+    up,
+)
 
 app = typer.Typer(
     help="Darkroom: one request in, a finished, stored, paid-for picture out.",
@@ -19,5 +32,6 @@ app.command("statement")(statement.statement)
 app.command("migrate")(migrate.migrate)
 app.command("topology")(topology.topology)
 app.command("audit")(audit.audit)
+app.command("doctor")(doctor.doctor)
 app.command("schemas")(schemas.schemas)
 app.add_typer(dead.app, name="dead")

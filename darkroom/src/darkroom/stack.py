@@ -69,6 +69,7 @@ _STORES = ("MEDIA_STORAGE_BACKEND", "MEDIA_ROOT", "AWS_S3_BUCKET")
 _VARIABLES = {
     "url": "GATEWAY_URL",
     "nats_url": "NATS_URL",
+    "nats_monitoring_url": "NATS_MONITORING_URL",
     "database_url": "DATABASE_URL",
     "simulator_url": "SIMULATOR_URL",
     "media_url": "PUBLIC_MEDIA_URL",

@@ -79,7 +79,7 @@ async def examine(
             stack.push_async_callback(client.close)
             evidence.log = await read_log(client, bounds.log_messages)
         if storage_environment is not None:
-            evidence.objects = _objects(storage_environment)
+            evidence.objects = objects_of(storage_environment)
             stack.push_async_callback(evidence.objects.close)
         return Report([await check(evidence) for check in CHECKS])
 
@@ -111,7 +111,7 @@ async def _journal(simulator_url: str) -> Journal:
         return Journal(await answer.json(), read_at)
 
 
-def _objects(environment: Mapping[str, str]) -> Any:
+def objects_of(environment: Mapping[str, str]) -> Any:
     """The store that the storage service was told to use."""
     from storage.app import make_objects
     from storage.settings import MediaSettings

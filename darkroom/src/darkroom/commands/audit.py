@@ -34,7 +34,7 @@ def audit(
     from darkroom.audit.evidence import Bounds
     from darkroom.stack import NoStackError, Stack
 
-    _be_quiet()
+    be_quiet()
     stack = Stack.find(data)
     try:
         report = asyncio.run(
@@ -77,7 +77,7 @@ def _show(report: "Report") -> None:
     console.print("[green]Nothing is wrong.[/]" if report.clean else f"[bold red]{len(report.wrong)} findings.[/]")
 
 
-def _be_quiet() -> Any:
+def be_quiet() -> Any:
     """Parts of the services are used, and they would log."""
     import logging
 

@@ -6,16 +6,18 @@ from darkroom.commands.options import fail
 
 
 def schemas() -> None:
-    """Write the JSON Schemas, AsyncAPI, OpenAPI, .env.example and the users of NATS into the repository."""
+    """Write the JSON Schemas, AsyncAPI, OpenAPI, .env.example, NATS's users and KEDA's scalers into the repository."""
     from darkroom.environment_example import environment_example
     from darkroom.schemas.documents import SCHEMAS_FOLDER, contract_documents, openapi_documents, repository
     from darkroom.topology.authorization import nats_documents
+    from darkroom.topology.cluster import cluster_documents
 
     try:
         root = repository()
     except FileNotFoundError as error:
         fail(f"Nothing was written: {error}.")
-    documents = contract_documents() | openapi_documents() | nats_documents() | {".env.example": environment_example()}
+    documents = contract_documents() | openapi_documents() | nats_documents() | cluster_documents()
+    documents[".env.example"] = environment_example()
     for path in (root / SCHEMAS_FOLDER).glob("*.json"):
         if str(path.relative_to(root)) not in documents:
             path.unlink()

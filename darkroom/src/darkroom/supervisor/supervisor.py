@@ -275,7 +275,8 @@ class Supervisor:
     def _describe(self, plan: Plan) -> dict[str, Any]:
         """What is written into the stack's file; the ready file is the public part of it."""
         postgres = self._children["postgres"].server
-        assert isinstance(postgres, PostgresServer)  # noqa: S101
+        nats = self._children["nats"].server
+        assert isinstance(postgres, PostgresServer) and isinstance(nats, NatsServer)  # noqa: S101
         environment = service_environment("storage", plan, self._operator)
         jwt_secret = service_environment("gateway", plan, self._operator)["SUPABASE_JWT_SECRET"]
         return {
@@ -283,6 +284,7 @@ class Supervisor:
             "token": make_token(jwt_secret, DEVELOPMENT_USER, TOKEN_HOURS, f"{plan.url('gateway')}/auth/v1"),
             "user_id": str(DEVELOPMENT_USER),
             "nats_url": plan.operator_nats_url,
+            "nats_monitoring_url": nats.monitoring_url,
             "database_url": admin_url(postgres),
             "simulator_url": plan.url("simulator") if plan.simulator else None,
             "media_url": plan.url("storage"),

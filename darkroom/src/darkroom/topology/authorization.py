@@ -13,6 +13,7 @@ ANSWER_SECONDS = 10
 """Longer than anybody waits for an answer."""
 AUTHORIZATION_FILE = f"darkroom/src/darkroom/topology/{AUTHORIZATION.name}"
 NATS_FILE = "deploy/nats/nats.conf"
+CLUSTER_FILE = "deploy/nats/cluster.conf"
 _NATS = """\
 # One node of NATS for docker-compose.yml. Exported by `darkroom schemas`.
 
@@ -33,12 +34,40 @@ jetstream {
 """
 
 
+_CLUSTER = """\
+# One of three nodes of NATS, for docker-compose.cluster.yml. Exported by `darkroom schemas`.
+
+server_name: $HOSTNAME
+listen: 0.0.0.0:4222
+
+# Health and figures, without a password: for this container's own health check alone.
+http: 127.0.0.1:8222
+
+max_payload: 8MB
+
+# The nodes reach each other on the network `inside`, which nobody enters from outside.
+cluster {
+  name: darkroom
+  listen: 0.0.0.0:6222
+  routes: [nats://nats-1:6222, nats://nats-2:6222, nats://nats-3:6222]
+}
+
+jetstream {
+  store_dir: /var/lib/nats
+  # Three nodes of one machine fail together: each writes to the disk before it acknowledges.
+  sync_interval: always
+}
+
+"""
+
+
 def nats_documents() -> dict[str, str]:
     """Path → text of what the servers are told."""
     users = "\n".join(_authorization()) + "\n"
     return {
         AUTHORIZATION_FILE: "# The users of NATS for `darkroom up`. Exported by `darkroom schemas`.\n\n" + users,
         NATS_FILE: _NATS + users,
+        CLUSTER_FILE: _CLUSTER + users,
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from contracts.topology import (
     CLAIMS_BUCKET,
     CONSUMERS,
+    DEAD,
     NOTIFICATIONS,
     OUTCOMES,
     STREAMS,
@@ -34,6 +35,8 @@ _OWN: dict[str, tuple[str, ...]] = {
     "gateway": (
         # How far every consumer is behind, which the sweeper looks at.
         *(f"{_API}.CONSUMER.INFO.{consumer.stream}.{consumer.durable}" for consumer in CONSUMERS),
+        # How many messages nobody could handle, for its figures.
+        f"{_API}.STREAM.INFO.{DEAD.name}",
         # Its clients' live feed is an ordered consumer, which each process makes for itself. Nobody else makes any,
         # and on this subject the server makes none that is durable.
         f"{_API}.STREAM.INFO.{NOTIFICATIONS.name}",

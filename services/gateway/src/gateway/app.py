@@ -26,6 +26,7 @@ from gateway.dialects.native import router as native
 from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
 from gateway.edge import BodyLimit
+from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.live import Hub
 from gateway.offers import Offers
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
     queries = Queries(database, broker, offers)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
+    figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(settings.tokens, keys, local_mode=settings.limits.local_mode)
@@ -101,14 +103,13 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        await offers.start()
-        await sweeper.start()
-        await sender.start()
+        loops = (offers, sweeper, sender, figures)
+        for loop in loops:
+            await loop.start()
         yield
         joining.cancel()
-        await sender.stop()
-        await sweeper.stop()
-        await offers.stop()
+        for loop in reversed(loops):
+            await loop.stop()
         await hub.stop()
         await consumers.stop()
         with contextlib.suppress(Exception):

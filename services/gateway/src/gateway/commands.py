@@ -20,7 +20,7 @@ from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
 from contracts.questions import CatalogModel
 from contracts.topology import outcome_subject, requested_subject
-from gateway import batches, records, turns
+from gateway import batches, figures, records, turns
 from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
@@ -96,6 +96,7 @@ class Commands:
             if existing is None:
                 raise Gone("What this Idempotency-Key made was deleted.")
             return existing
+        figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
         log.info(
             "generation.accepted",
             generation_id=str(generation.id),
@@ -147,6 +148,8 @@ class Commands:
             if existing := await self._existing_batch(caller, batch_id, orders):
                 return existing
             raise Gone("What this Idempotency-Key made was deleted.") from error
+        for generation in made:
+            figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
         await asyncio.gather(*(self.drive(each) for each in made if each.published))
         log.info("batch.accepted", batch_id=str(batch_id), generations=len(made))
         return Batch(batch_id, tuple(made))
@@ -262,6 +265,7 @@ class Commands:
             await records.finish(connection, outcomes)
             ended, waited_for = await records.ended(connection, [outcome.data.generation_id for outcome in outcomes])
         await asyncio.gather(*(notify(self._broker, generation) for generation in ended))
+        figures.tell(outcomes)
         await asyncio.gather(*(self.admit(user_id, lane) for user_id, lane in waited_for))
 
     async def admit(self, user_id: UUID, lane: Lane) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.facts import Kind, Lane, Outcome, Request
 from contracts.money import Quote, TokenPrices, cost
+from gateway import figures
 from runtime.database import Connection, Row
 
 
@@ -273,7 +274,9 @@ async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> dict[UU
         "statuses": [outcome.data.verdict.value for outcome in unique.values()],
         "outcomes": [outcome.encode().decode() for outcome in unique.values()],
     }
-    return {row.id: generation_of(row) for row in await connection.execute(_FINISH, values)}
+    finished = {row.id: generation_of(row) for row in await connection.execute(_FINISH, values)}
+    figures.end([(generation.kind, generation.status) for generation in finished.values()])
+    return finished
 
 
 async def ended(connection: Connection, generation_ids: Iterable[UUID]) -> tuple[list[Ended], set[tuple[UUID, Lane]]]:

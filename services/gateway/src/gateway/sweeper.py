@@ -12,6 +12,7 @@ from contracts.facts import Failure, Outcome, Verdict
 from contracts.topology import CONSUMERS, Consumer
 from gateway import turns
 from gateway.commands import Commands
+from gateway.figures import LAG
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
 from runtime.broker import connected
@@ -118,6 +119,7 @@ class Sweeper:
                 info = await jetstream.consumer_info(consumer.stream, consumer.durable)
             except (NatsError, TimeoutError):
                 return 0  # a consumer that is missing is repaired by others; what it missed has to be driven
+            LAG.labels(consumer.durable).set(info.num_pending or 0)
             return info.num_pending or 0
 
         return max(await asyncio.gather(*map(lag_of, CONSUMERS)))

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from generator import subscribers
 from generator.catalog import Catalog
 from generator.claims import Claims
+from generator.figures import Figures
 from generator.generate import SOURCE as SERVICE
 from generator.generate import Generator
 from generator.leases import Leases
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
     work = Work(database, uuid4(), settings.work.lease_seconds)
     generator = Generator(work, catalog, Submitter(providers, Claims(broker)), broker)
     leases = Leases(work, generator, catalog, settings.work.slots + settings.work.batch_slots)
+    figures = Figures(database)
     subscribers.register(consumers, broker, generator, catalog, settings.work)
     sessions: list[aiohttp.ClientSession] = []
 
@@ -57,10 +59,12 @@ def create_app(settings: Settings) -> AsgiFastStream:
         with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
             await catalog.refresh()
         leases.start()
+        figures.start()
         await consumers.start()
         log.info("generator.started", providers=sorted(providers), process=str(work.process))
 
     async def finish() -> None:
+        figures.stop()
         await asyncio.gather(consumers.stop(), leases.drain())
         await leases.stop()
 

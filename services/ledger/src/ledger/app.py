@@ -3,6 +3,7 @@
 from faststream.asgi import AsgiFastStream
 
 from ledger.balances import Balances
+from ledger.figures import Figures
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
 from ledger.payments.pull import Pull
@@ -31,6 +32,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
     reconciler = Reconciler(settings.reconciler, database, broker, ledger)
     payments = Payments(database, ledger, settings.payments)
     pull = Pull(database, broker, payments, settings.payments.stripe_pull_seconds)
+    figures = Figures(database)
     consume_facts(consumers, broker, ledger)
     broker.include_router(questions(broker, database, ledger, Balances(ledger, broker)))
     broker.include_router(payment_questions(payments, pull))
@@ -47,8 +49,10 @@ def create_app(settings: Settings) -> AsgiFastStream:
         await consumers.start()
         await reconciler.start()
         await pull.start()
+        await figures.start()
 
     async def stop() -> None:
+        await figures.stop()
         await pull.stop()
         await reconciler.stop()
         await consumers.stop()

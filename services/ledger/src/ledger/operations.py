@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from contracts.facts import Ending, Failure, Funded, Grant, Granted, Outcome, Request, Requested, Verdict
 from contracts.ids import event_id
 from contracts.questions import Balance, GrantCredits
-from ledger import accounts, debts, holds
+from ledger import accounts, debts, figures, holds
 from ledger.domain import transactions
 from ledger.domain.holds import (
     INSUFFICIENT_CREDITS,
@@ -181,6 +181,7 @@ class Ledger:
             await accounts.post(connection, made)
         for correction in made:
             log.warning("hold.corrected", generation_id=str(correction.generation_id), type=correction.type)
+            figures.CORRECTED.labels(correction.type).inc()
         for generation_id in unknown:
             log.warning("dispute.unknown", generation_id=str(generation_id))
 
@@ -245,6 +246,7 @@ def _once(requests: Iterable[Request]) -> list[Request]:
 
 
 def _log_closings(closings: Closings) -> None:
+    figures.close(hold for hold, _ in (*closings.closed, *closings.new))
     log.info(
         "holds.closed",
         generation_id=[str(hold.generation_id) for hold, _ in closings.closed],

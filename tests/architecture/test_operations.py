@@ -1,0 +1,140 @@
+"""What an operator is told is true: every figure is exported, every alert has a page, every link leads somewhere."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+import gateway.app
+import generator.app
+import ledger.app
+import storage.app
+
+ROOT = Path(__file__).parents[2]
+SERVICES = (gateway.app, generator.app, storage.app, ledger.app)
+"""Imported, so that all that they export is registered."""
+ALERTS = [
+    rule
+    for group in yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+BOARDS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "deploy/grafana").glob("*.json"))}
+OTHERS = {
+    "up",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+    "kube_job_status_failed",
+    "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+}
+"""Of Prometheus, of every Python process, and of the cluster."""
+WORDS = {"sum", "max", "min", "rate", "increase", "histogram_quantile", "by", "le"}
+
+
+def metrics_of(expression: str) -> set[str]:
+    """The metrics that an expression of PromQL names."""
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)", "", expression)
+    return set(re.findall(r"[a-z_][a-z0-9_]*", bare)) - WORDS
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    for rule in ALERTS:
+        yield rule["alert"], rule["expr"]
+    for name, board in BOARDS.items():
+        for panel in board["panels"]:
+            for target in panel["targets"]:
+                yield f"{name}: {panel['title']}", target["expr"]
+
+
+def labels_of(expression: str) -> dict[str, set[str]]:
+    """Metric → the labels that are asked of it."""
+    found = re.findall(r"([a-z_][a-z0-9_]*)\{([^}]*)\}", expression)
+    return {metric: set(re.findall(r'(\w+)(?:=~?|!=)"', labels)) for metric, labels in found}
+
+
+def exported() -> dict[str, tuple[str, ...]]:
+    """Name of a metric or sample that one of our services exports → its labels."""
+    known: dict[str, tuple[str, ...]] = {}
+    for collector in REGISTRY._collector_to_names:
+        labels = getattr(collector, "_labelnames", ())
+        for name in REGISTRY._collector_to_names[collector]:
+            known[name] = labels
+    return known
+
+
+@pytest.mark.parametrize(("where", "expression"), list(expressions()), ids=lambda value: value[:60])
+def test_every_figure_is_exported(where: str, expression: str) -> None:
+    known = exported()
+    metrics = metrics_of(expression)
+    assert metrics
+    assert metrics <= set(known) | OTHERS, where
+    for metric, labels in labels_of(expression).items():
+        if metric not in OTHERS:
+            assert labels <= set(known[metric]), (where, metric)
+    for opening, closing in ("()", "[]", "{}"):
+        assert expression.count(opening) == expression.count(closing)
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_every_alert_has_a_page(rule: dict[str, Any]) -> None:
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    sections = re.split(r"^## ", (ROOT / page).read_text(), flags=re.MULTILINE)[1:]
+    texts = {section.split("\n", 1)[0].lower(): section for section in sections}
+    assert anchor == rule["alert"].lower()
+    assert len(texts[anchor]) > 200, "a page says what to do"
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert rule["annotations"]["summary"]
+
+
+def test_every_page_is_of_an_alert() -> None:
+    sections = re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text(), flags=re.MULTILINE)
+    assert sections == [rule["alert"] for rule in ALERTS], "in the same order"
+
+
+def test_every_promise_that_can_be_late_has_an_alert() -> None:
+    asked = set().union(*(metrics_of(rule["expr"]) for rule in ALERTS))
+    assert {
+        "generations_overdue",
+        "generations_ended_total",
+        "notification_lag_seconds_bucket",
+        "holds_oldest_open_seconds",
+        "attempts_total",
+        "consumer_lag",
+        "dead_letters",
+    } <= asked
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_can_be_imported(name: str) -> None:
+    board = BOARDS[name]
+    assert board["uid"].startswith("darkroom-")
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]}
+    assert len(places) == len(board["panels"])
+    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {"${source}"}
+
+
+PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md")] + sorted((ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), flags=re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, link
+
+
+def slug(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
