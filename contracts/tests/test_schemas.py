@@ -41,6 +41,8 @@ from contracts.questions import (
     BalanceOf,
     Catalog,
     CatalogModel,
+    FreshAddress,
+    FreshAddressOf,
     GrantCredits,
     Nothing,
     Recorded,
@@ -141,6 +143,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
+        FreshAddressOf(generation_id=GENERATION, index=0),
+        FreshAddress(url="https://provider/1?signed=anew"),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),
     )

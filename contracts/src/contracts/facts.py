@@ -55,6 +55,8 @@ class Request(Frozen):
     count: int = Field(ge=1)
     size: str | None = None
     """Width and height in pixels, as in `1024x1024`."""
+    seconds: int | None = None
+    """How long a video is to be."""
     options: dict[str, JsonValue] = {}
     """What only some models understand, by the model's own names."""
     quote: Quote
@@ -107,6 +109,13 @@ class Asset(Frozen):
     sha256: str
     width: int | None = None
     height: int | None = None
+    seconds: float | None = None
+    """How long it plays, where it does."""
+    bitrate: int | None = None
+    """Of what plays, in bits per second, all streams together."""
+    blurhash: str | None = None
+    provider_size: str | None = None
+    """As in `2048x2048`, where the provider delivered another size than asked for."""
     variants: dict[str, str] = {}
     """Variant name → key; made at the latest when first asked for."""
     source_url: str | None = None

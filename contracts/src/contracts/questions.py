@@ -15,6 +15,7 @@ LEDGER_PRICES = "ledger.prices"
 LEDGER_GRANT = "ledger.grant"
 LEDGER_STATEMENT = "ledger.statement"
 GENERATOR_CATALOG = "generator.catalog"
+GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 
 MAX_IDS_PER_QUESTION = 500
@@ -118,6 +119,19 @@ class Catalog(Frozen):
     models: tuple[CatalogModel, ...]
 
 
+class FreshAddressOf(Frozen):
+    """Output `index` of a generation cannot be fetched any more: where is it now?"""
+
+    generation_id: UUID
+    index: int = Field(ge=0)
+
+
+class FreshAddress(Frozen):
+    """Where the provider keeps it today; None where it keeps it no more, or gives no address twice."""
+
+    url: str | None = None
+
+
 class RecordedOutcomes(Frozen):
     """What did the clients of these generations hear?"""
 
@@ -143,5 +157,6 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_GRANT: (GrantCredits, Balance),
     LEDGER_STATEMENT: (StatementOf, Statement),
     GENERATOR_CATALOG: (Nothing, Catalog),
+    GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
 }

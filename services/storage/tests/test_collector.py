@@ -48,7 +48,12 @@ async def put(objects: LocalObjects, content: bytes = b"nobody's") -> str:
 
 
 async def test_named_objects_stay_and_orphans_go(
-    collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+    collector: Collector,
+    ingest: Ingest,
+    provider: Provider,
+    objects: LocalObjects,
+    database: Database,
+    workshop: Workshop,
 ) -> None:
     content = picture(400, 400)
     fact = rendered(provider.url("kept", content))
@@ -56,9 +61,7 @@ async def test_named_objects_stay_and_orphans_go(
     token = (await ingest.store(fact)).data.assets[0].key[:32]
     sought = await assets.seek(database, token, "thumbnail")
     assert sought is not None
-    workshop = Workshop()
     await Variants(database, objects, workshop).get(sought, "thumbnail")
-    workshop.close()
     kept = await names(objects)
     assert len(kept) == 2
     same_bytes_of_another = await put(objects, content)

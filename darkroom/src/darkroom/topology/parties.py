@@ -3,6 +3,7 @@
 from contracts.questions import (
     GATEWAY_OUTCOMES,
     GENERATOR_CATALOG,
+    GENERATOR_FRESH_ADDRESS,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
     LEDGER_GRANT,
@@ -26,6 +27,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_GRANT: ("operator",),
     LEDGER_STATEMENT: ("gateway", "operator"),
     GENERATOR_CATALOG: ("gateway",),
+    GENERATOR_FRESH_ADDRESS: ("storage",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
 }
 TELL_PROGRESS = ("generator", "storage")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,12 +16,14 @@ from runtime.health import LoopLag
 from storage import subscribers
 from storage.claims import Claims
 from storage.collector import Collector
-from storage.downloads import Downloads
+from storage.downloads import Bounds, Downloads
+from storage.fresh import fresh_address
 from storage.ingest import Ingest
 from storage.media import Media
 from storage.objects import Objects
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
+from storage.preparation import Preparation
 from storage.settings import MediaSettings, Settings
 from storage.variants import Variants
 from storage.workshop import Workshop
@@ -49,12 +52,14 @@ def create_app(settings: Settings) -> Application:
     downloads = Downloads(
         settings.outbound,
         Claims(broker),
-        max_bytes=limits.media_max_bytes,
-        give_up_seconds=limits.media_fetch_seconds,
+        partial(fresh_address, broker),
+        pictures=Bounds(limits.media_max_bytes, limits.media_fetch_seconds),
+        recordings=Bounds(limits.media_recording_max_bytes, limits.media_recording_fetch_seconds),
     )
-    ingest = Ingest(database, broker, downloads, objects)
-    subscribers.register(consumers, broker, database, ingest)
     workshop = Workshop()
+    preparation = Preparation(workshop)
+    ingest = Ingest(database, broker, downloads, objects, preparation)
+    subscribers.register(consumers, broker, database, ingest)
     signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
     media = Media(database, objects, Variants(database, objects, workshop), signing_key)
     collector = Collector(
@@ -86,7 +91,7 @@ def create_app(settings: Settings) -> Application:
 
     async def end() -> None:
         await downloads.close()
-        ingest.close()
+        preparation.close()
         workshop.close()
         await objects.close()
         await database.close()

@@ -16,16 +16,19 @@ from contracts.media import PATH, signed
 from runtime.database import Database
 from runtime.health import is_transient
 from storage import assets
-from storage.assets import VARIANTS, Named
+from storage.addresses import EXTENSIONS, ORIGINAL, VARIANT_NAMES
+from storage.assets import Named
 from storage.objects import Absent, Objects
-from storage.pictures import EXTENSIONS, Unusable
+from storage.pictures import Unusable
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
 
 SIGNED_SECONDS = 300
 """How long a client may keep a signed answer at most."""
 RETRY_AFTER_SECONDS = 5
-_ADDRESS = re.compile(rf"{PATH}([0-9a-f]{{32}})/(original|{'|'.join(VARIANTS)})\.({'|'.join(EXTENSIONS.values())})")
+_ADDRESS = re.compile(
+    rf"{PATH}([0-9a-f]{{32}})/({'|'.join((ORIGINAL, *VARIANT_NAMES))})\.({'|'.join(EXTENSIONS.values())})"
+)
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
@@ -108,7 +111,7 @@ class Media:
             sought = await assets.seek(self._database, token, variant)
             if sought is None:
                 raise Refusal(404, "not_found", "There is no such media.")
-            named = sought.original if variant == "original" else await self._variants.get(sought, variant)
+            named = sought.original if variant == ORIGINAL else await self._variants.get(sought, variant)
         except Unusable as error:
             raise Refusal(404, "not_found", f"This variant cannot be made: {error}.") from error
         except Exception as error:

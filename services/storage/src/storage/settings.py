@@ -23,8 +23,16 @@ class MediaSettings(Fragment):
     media_signing_key: SecretStr | None = Field(
         default=None, description="set: media addresses are signed and short-lived"
     )
-    media_max_bytes: int = Field(default=64 << 20, gt=0, description="the largest result taken over from a provider")
-    media_fetch_seconds: float = Field(default=20, gt=0, description="how long one result may take, all tries together")
+    media_max_bytes: int = Field(default=64 << 20, gt=0, description="the largest picture taken over from a provider")
+    media_fetch_seconds: float = Field(
+        default=20, gt=0, description="how long one picture may take, all tries together"
+    )
+    media_recording_max_bytes: int = Field(
+        default=2 << 30, gt=0, description="the largest video or sound; it passes through the folder that TMPDIR names"
+    )
+    media_recording_fetch_seconds: float = Field(
+        default=300, gt=0, description="how long one video or sound may take, all tries together"
+    )
     aws_s3_bucket: str | None = Field(default=None, description="the bucket, which must exist")
     s3_endpoint: str | None = Field(default=None, description="http(s)://host[:port] of any S3; unset: AWS")
     aws_access_key_id: str | None = None

@@ -27,7 +27,16 @@ T = TypeVar("T")
 class MinioObjects:
     """One bucket, which must exist."""
 
-    def __init__(self, endpoint: str | None, bucket: str, access_key: str, secret_key: str, region: str) -> None:
+    def __init__(
+        self,
+        endpoint: str | None,
+        bucket: str,
+        access_key: str,
+        secret_key: str,
+        region: str,
+        backend: str = "s3",
+    ) -> None:
+        self.backend = backend
         address = urllib3.util.parse_url(endpoint or f"https://s3.{region}.amazonaws.com")
         self._bucket = bucket
         self._client = Minio(
