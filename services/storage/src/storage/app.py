@@ -18,6 +18,7 @@ from storage.claims import Claims
 from storage.collector import Collector
 from storage.downloads import Bounds, Downloads
 from storage.fresh import fresh_address
+from storage.handover import Handover, ToProxy, ToStore
 from storage.ingest import Ingest
 from storage.media import Media
 from storage.objects import Objects
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> Application:
     ingest = Ingest(database, broker, downloads, objects, preparation)
     subscribers.register(consumers, broker, database, ingest)
     signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
-    media = Media(database, objects, Variants(database, objects, workshop), signing_key)
+    media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
     collector = Collector(
         database,
         broker,
@@ -133,6 +134,15 @@ def make_objects(settings: MediaSettings) -> Objects:
         secret.get_secret_value() if secret else "",
         settings.aws_region,
     )
+
+
+def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
+    """Who sends the bytes in our place, where the settings name somebody who can."""
+    if isinstance(objects, LocalObjects) and settings.media_accel_prefix is not None:
+        return ToProxy(settings.media_accel_prefix)
+    if isinstance(objects, MinioObjects) and settings.media_presigned_seconds:
+        return ToStore(objects, settings.media_presigned_seconds)
+    return None
 
 
 def make_store_check(objects: Objects) -> health.Check:

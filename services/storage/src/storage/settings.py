@@ -23,6 +23,16 @@ class MediaSettings(Fragment):
     media_signing_key: SecretStr | None = Field(
         default=None, description="set: media addresses are signed and short-lived"
     )
+    media_accel_prefix: str | None = Field(
+        default=None,
+        description="an internal location of the nginx in front, whose root is MEDIA_ROOT: it sends what is local",
+    )
+    media_presigned_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=900,
+        description="above 0: clients are sent on to the bucket, by addresses that live so long",
+    )
     media_max_bytes: int = Field(default=64 << 20, gt=0, description="the largest picture taken over from a provider")
     media_fetch_seconds: float = Field(
         default=20, gt=0, description="how long one picture may take, all tries together"

@@ -50,7 +50,7 @@ class Surface:
         """The public URL of a media key."""
         secret = self.addresses.media_signing_key
         return address(
-            self.addresses.public_url.rstrip("/"),
+            self.addresses.media_base,
             key,
             secret.get_secret_value() if secret else None,
             self.addresses.media_lifetime_seconds,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -79,6 +80,15 @@ class MinioObjects:
         finally:
             response.close()
             response.release_conn()
+
+    async def presigned(self, name: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """An address at which anybody may get the object for so long, as that type and in that way and no other."""
+        fixed: dict[str, str | list[str] | tuple[str]] = {
+            "response-content-type": mime_type,
+            "response-content-disposition": disposition,
+        }
+        get = partial(self._client.presigned_get_object, self._bucket, checked(name), response_headers=fixed)
+        return await self._run(partial(get, expires=timedelta(seconds=seconds)))
 
     async def delete(self, name: str) -> None:
         await self._run(self._client.remove_object, self._bucket, checked(name))
