@@ -17,6 +17,7 @@ from runtime.database import Database
 from storage import assets
 from storage.collector import Collector
 from storage.ingest import Ingest
+from storage.keeping import Bounds, Keeping
 from storage.objects import name_of
 from storage.objects.local import LocalObjects
 from storage.variants import Variants
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.connected
 
 
 def collector_of(database: Database, broker: NatsBroker, objects: LocalObjects, orphan_seconds: float) -> Collector:
-    return Collector(database, broker, objects, every_seconds=3600, orphan_seconds=orphan_seconds)
+    keeping = Keeping(database, Bounds())
+    return Collector(database, broker, objects, keeping, None, every_seconds=3600, orphan_seconds=orphan_seconds)
 
 
 @pytest.fixture

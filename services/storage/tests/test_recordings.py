@@ -198,7 +198,7 @@ def test_copying_leaves_everything_else_behind(tmp_path: Path) -> None:
     content = video(160, 90, 1, title="secret title", location="+52.5+013.4/")
     assert b"secret title" in content
     source.write_bytes(content + b"<script>hidden</script>")
-    copy_streams(str(source), str(target), "mp4")
+    copy_streams(str(source), str(target), "video/mp4")
     copied = target.read_bytes()
     assert not any(word in copied for word in (b"secret", b"hidden", b"+52.5"))
     assert inspect(str(target), Kind.VIDEO).seconds == pytest.approx(1, abs=0.05)

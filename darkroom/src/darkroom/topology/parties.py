@@ -9,6 +9,12 @@ from contracts.questions import (
     LEDGER_GRANT,
     LEDGER_PRICES,
     LEDGER_STATEMENT,
+    STORAGE_DELETE,
+    STORAGE_FORGET,
+    STORAGE_KEEP,
+    STORAGE_OFFER_UPLOAD,
+    STORAGE_TAKE_UPLOAD,
+    STORAGE_USAGE,
 )
 from contracts.topology import CONSUMERS, STREAMS
 
@@ -29,6 +35,12 @@ ASKERS: dict[str, tuple[str, ...]] = {
     GENERATOR_CATALOG: ("gateway",),
     GENERATOR_FRESH_ADDRESS: ("storage",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
+    STORAGE_TAKE_UPLOAD: ("gateway",),
+    STORAGE_OFFER_UPLOAD: ("gateway",),
+    STORAGE_USAGE: ("gateway", "operator"),
+    STORAGE_KEEP: ("gateway", "ledger", "operator"),
+    STORAGE_DELETE: ("gateway",),
+    STORAGE_FORGET: ("gateway", "operator"),
 }
 TELL_PROGRESS = ("generator", "storage")
 HEAR_PROGRESS = ("gateway",)

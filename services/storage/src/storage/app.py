@@ -20,16 +20,22 @@ from storage.downloads import Bounds, Downloads
 from storage.fresh import fresh_address
 from storage.handover import Handover, ToProxy, ToStore
 from storage.ingest import Ingest
+from storage.keeping import Bounds as KeepingBounds
+from storage.keeping import Keeping
 from storage.media import Media
 from storage.objects import Objects
+from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
 from storage.preparation import Preparation
-from storage.settings import MediaSettings, Settings
+from storage.scanner import Scanner
+from storage.settings import KeepingSettings, MediaSettings, Settings
+from storage.uploads import Uploads
 from storage.variants import Variants
 from storage.workshop import Workshop
 
 SERVICE = "storage"
+DAY_SECONDS = 86_400
 STORE_CHECK_SECONDS = 15.0
 """The store is asked at most so often whether it can be written to; to write costs money."""
 
@@ -50,9 +56,10 @@ def create_app(settings: Settings) -> Application:
     consumers = Consumers(broker)
     objects = make_objects(settings.media)
     limits = settings.media
+    claims = Claims(broker)
     downloads = Downloads(
         settings.outbound,
-        Claims(broker),
+        claims,
         partial(fresh_address, broker),
         pictures=Bounds(limits.media_max_bytes, limits.media_fetch_seconds),
         recordings=Bounds(limits.media_recording_max_bytes, limits.media_recording_fetch_seconds),
@@ -63,10 +70,25 @@ def create_app(settings: Settings) -> Application:
     subscribers.register(consumers, broker, database, ingest)
     signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
     media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
+    keeping = make_keeping(database, settings.keeping)
+    incoming = Incoming(objects) if isinstance(objects, MinioObjects) else None
+    uploads = Uploads(
+        database,
+        objects,
+        claims,
+        preparation,
+        keeping,
+        scanner=make_scanner(settings.keeping),
+        incoming=incoming,
+        max_bytes=settings.keeping.media_upload_max_bytes,
+    )
+    broker.include_router(subscribers.questions(uploads, keeping))
     collector = Collector(
         database,
         broker,
         objects,
+        keeping,
+        incoming,
         every_seconds=settings.collector.collect_seconds,
         orphan_seconds=settings.collector.orphan_seconds,
     )
@@ -143,6 +165,23 @@ def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
     if isinstance(objects, MinioObjects) and settings.media_presigned_seconds:
         return ToStore(objects, settings.media_presigned_seconds)
     return None
+
+
+def make_keeping(database: Database, settings: KeepingSettings) -> Keeping:
+    bounds = KeepingBounds(
+        quota_bytes=settings.media_quota_bytes or None,
+        retention_days=settings.media_retention_days or None,
+        trash_seconds=settings.media_trash_days * DAY_SECONDS,
+    )
+    return Keeping(database, bounds)
+
+
+def make_scanner(settings: KeepingSettings) -> Scanner | None:
+    """Raises ValueError for an address that is none."""
+    if settings.clamd_address is None:
+        return None
+    host, _, port = settings.clamd_address.rpartition(":")
+    return Scanner(host.strip("[]"), int(port))
 
 
 def make_store_check(objects: Objects) -> health.Check:

@@ -162,7 +162,7 @@ async def known(database: Database, generation_ids: Sequence[UUID]) -> list[Know
     found = {row["asked_id"]: Known(_outcome(row), {}) for row in rows}
     for row in rows:
         if row["id"] is not None:
-            found[row["asked_id"]].stored[row["index"]] = _asset(row)
+            found[row["asked_id"]].stored[row["index"]] = asset_of(row)
     return [found[generation_id] for generation_id in generation_ids]
 
 
@@ -279,5 +279,6 @@ def _token(asset: Asset) -> str:
     return asset.key.split("/", 1)[0]
 
 
-def _asset(row: Row) -> Asset:
+def asset_of(row: Row) -> Asset:
+    """A row as a fact tells of it."""
     return Asset.model_validate({**row, **addresses(row["token"], row["mime_type"])})

@@ -25,6 +25,19 @@ _TURNS = {
     180: [("hflip", ""), ("vflip", "")],
     -180: [("hflip", ""), ("vflip", "")],
 }
+_FORMATS = {
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "audio/mp4": "ipod",
+    "audio/webm": "webm",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
+    "audio/aac": "adts",
+}
+"""How FFmpeg calls what they are written as."""
 _UNUSABLE = "the video cannot be brought to the size and length that were asked for"
 
 
@@ -42,9 +55,14 @@ def make_exact(source: str, target: str, size: tuple[int, int] | None, seconds: 
             raise Unusable(_UNUSABLE) from error
 
 
-def copy_streams(source: str, target: str, format_: str) -> None:
-    """Writes `target` with the packets of what is seen and heard, and nothing else: no place, no name, no tail."""
-    with opened(source) as container, av.open(target, "w", format=format_) as made:
+def copy_streams(source: str, target: str, mime_type: str) -> None:
+    """Writes `target` with the packets of what is seen and heard, and nothing else: no place, no name, no tail.
+
+    Raises:
+        storage.pictures.Unusable: it cannot be done.
+        OSError: the target cannot be written.
+    """
+    with opened(source) as container, av.open(target, "w", format=_FORMATS[mime_type]) as made:
         try:
             chosen = (*container.streams.video[:1], *container.streams.audio[:1])
             copies = {stream.index: made.add_stream_from_template(stream) for stream in chosen}
@@ -55,7 +73,7 @@ def copy_streams(source: str, target: str, format_: str) -> None:
                     packet.stream = copies[packet.stream.index]
                     made.mux(packet)
         except (FFmpegError, ValueError) as error:
-            raise Unusable(_UNUSABLE) from error
+            raise Unusable("the recording cannot be copied") from error
 
 
 def poster(source: str) -> bytes:

@@ -16,9 +16,10 @@ from typing import IO, TYPE_CHECKING
 
 from contracts.facts import Kind, Request
 from storage import pictures
+from storage.beginnings import HEAD_BYTES, demuxer_of, is_picture
 from storage.downloads import Body
 from storage.metadata import Parts, join, parts
-from storage.pictures import MAX_PIXELS, Picture
+from storage.pictures import MAX_PIXELS, Picture, Unusable
 from storage.workshop import RECORDING_CPU_SECONDS, Place, Workshop
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Prepared:
     provider_size: str | None = None
 
 
+class Unsupported(Unusable):
+    """Nothing that is kept here begins so."""
+
+
 class Preparation:
     """Looks at what came, and changes what may not stay as it is."""
 
@@ -63,6 +68,19 @@ class Preparation:
         if request.kind is Kind.IMAGE:
             return await self._picture(body, size)
         return await self._recording(request, body, size)
+
+    async def clean(self, body: Body) -> Prepared:
+        """What is to be kept of what a user uploaded: made anew, so that nothing else is in it; as `prepare`.
+
+        The body is in a file with a name.
+        """
+        head = await asyncio.to_thread(_head, body.content)
+        if not is_picture(head) and demuxer_of(head) is None:
+            raise Unsupported("the content is no picture, video or sound that is kept here")
+        async with self._workshop.place() as place:
+            if is_picture(head):
+                return await _clean_picture(place, body)
+            return await _clean_recording(place, body)
 
     def close(self) -> None:
         self._decoders.shutdown(wait=False)
@@ -115,6 +133,28 @@ class Preparation:
         return replace(_recorded(made, exact), provider_size=was if is_other else None)
 
 
+async def _clean_picture(place: Place, body: Body) -> Prepared:
+    original = await asyncio.to_thread(_read, body.content)
+    await place.do(_inspect_picture, original)  # stricter than a decoder, which would mend what is missing
+    content = await place.do(pictures.redraw, original)
+    picture = await place.do(_inspect_picture, content)
+    blurhash = await place.do(pictures.blurhash, content)
+    return Prepared(_as_body(content), picture.mime_type, picture.width, picture.height, blurhash=blurhash)
+
+
+async def _clean_recording(place: Place, body: Body) -> Prepared:
+    found = await _inspect(place, body.content, None)
+    target = tempfile.NamedTemporaryFile(prefix="darkroom-")  # noqa: SIM115 - whoever asked closes it
+    try:
+        arguments = body.content.name, target.name, found.mime_type
+        await place.do(_copy_streams, *arguments, cpu_seconds=RECORDING_CPU_SECONDS)
+        copied = await _inspect(place, target, None)
+        return _recorded(await asyncio.to_thread(_hashed, target), copied)
+    except BaseException:
+        target.close()
+        raise
+
+
 def asked_size(size: str | None) -> tuple[int, int] | None:
     """Width and height in pixels; None where nothing exact was asked for, as with `2K` or `adaptive`."""
     found = _SIZE.fullmatch(size or "")
@@ -139,11 +179,21 @@ def _recorded(body: Body, recording: "Recording") -> Prepared:
     return Prepared(body, recording.mime_type, recording.width, recording.height, recording.seconds, recording.bitrate)
 
 
-async def _inspect(place: Place, content: IO[bytes], kind: Kind) -> "Recording":
+async def _inspect(place: Place, content: IO[bytes], kind: Kind | None) -> "Recording":
     return await place.do(_inspect_recording, content.name, kind, cpu_seconds=RECORDING_CPU_SECONDS)
 
 
-def _inspect_recording(path: str, kind: Kind) -> "Recording":
+def _inspect_picture(content: bytes) -> Picture:
+    return pictures.inspect(BytesIO(content))
+
+
+def _copy_streams(source: str, target: str, mime_type: str) -> None:
+    from storage.films import copy_streams
+
+    copy_streams(source, target, mime_type)
+
+
+def _inspect_recording(path: str, kind: Kind | None) -> "Recording":
     from storage.recordings import inspect  # FFmpeg is loaded by the processes that need it
 
     return inspect(path, kind)
@@ -153,6 +203,11 @@ def _make_exact(source: str, target: str, size: tuple[int, int] | None, seconds:
     from storage.films import make_exact
 
     make_exact(source, target, size, seconds)
+
+
+def _head(content: IO[bytes]) -> bytes:
+    content.seek(0)
+    return content.read(HEAD_BYTES)
 
 
 def _read(content: IO[bytes]) -> bytes:

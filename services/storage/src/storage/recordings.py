@@ -4,7 +4,6 @@ To be run in the workshop only. FFmpeg is given an open file, a demuxer that the
 all: a playlist inside a "video" is nothing to it, and nothing that a file names is opened.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,25 +15,16 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from contracts.facts import Kind
+from storage.beginnings import HEAD_BYTES, demuxer_of
 from storage.pictures import Unusable
 
 MAX_SECONDS = 3600
 MAX_STREAMS = 8
 MAX_PIXELS = 3840 * 2160 * 4
 """Of one frame: 8K."""
-HEAD_BYTES = 64
 _VIDEO_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d"}
 _AUDIO_CODECS = {"aac", "mp3", "mp3float", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 """What browsers play. Every other decoder would only be a way in."""
-_BEGINNINGS = {
-    "mov": re.compile(rb".{4}ftyp", re.DOTALL),
-    "matroska": re.compile(rb"\x1a\x45\xdf\xa3.{0,56}webm", re.DOTALL),
-    "wav": re.compile(rb"RIFF.{4}WAVE", re.DOTALL),
-    "ogg": re.compile(rb"OggS"),
-    "flac": re.compile(rb"fLaC"),
-    "aac": re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"),
-    "mp3": re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),
-}
 _NO_PROTOCOL = {"protocol_whitelist": "none"}
 _DAMAGED = "the recording is damaged or incomplete"
 
@@ -51,16 +41,10 @@ class Recording:
     """Bits per second, all streams together."""
 
 
-def demuxer_of(head: bytes) -> str | None:
-    """The demuxer for a file that begins so; None where it is no recording that we keep."""
-    for demuxer, begins in _BEGINNINGS.items():
-        if begins.match(head):
-            return demuxer
-    return None
-
-
-def inspect(path: str, kind: Kind) -> Recording:
+def inspect(path: str, kind: Kind | None = None) -> Recording:
     """Reads all packets of a recording and decodes all of its sound and every picture that stands for itself.
+
+    With a kind it has to be a video, or speech.
 
     Raises:
         Unusable: it is nothing of that kind, too long or large, of a codec that nobody plays, broken or incomplete.
@@ -79,7 +63,13 @@ def inspect(path: str, kind: Kind) -> Recording:
         if rotation % 180:
             width, height = height, width
         size = Path(path).stat().st_size
-        return Recording(_mime_type(path, kind), width, height, round(seconds, 3), int(size * 8 / seconds))
+        return Recording(
+            _mime_type(path, "audio" if video is None else "video"),
+            width,
+            height,
+            round(seconds, 3),
+            int(size * 8 / seconds),
+        )
 
 
 @contextmanager
@@ -144,10 +134,9 @@ def _start_of(stream: Any) -> float:
     return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
 
 
-def _mime_type(path: str, kind: Kind) -> str:
+def _mime_type(path: str, family: str) -> str:
     with Path(path).open("rb") as file:
         head = file.read(HEAD_BYTES)
-    family = "video" if kind is Kind.VIDEO else "audio"
     names = {
         "mov": "video/quicktime" if head[8:12] == b"qt  " and family == "video" else f"{family}/mp4",
         "matroska": f"{family}/webm",

@@ -60,6 +60,20 @@ class MediaSettings(Fragment):
         return self
 
 
+class KeepingSettings(Fragment):
+    """What users may bring, and how long things are kept that no plan of theirs says more about."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    media_upload_max_bytes: int = Field(default=64 << 20, gt=0, description="the largest file that a user may upload")
+    clamd_address: str | None = Field(
+        default=None, description="host:port of a clamd: what it does not call clean is not taken"
+    )
+    media_quota_bytes: int = Field(default=0, ge=0, description="what one user may have stored to upload more; 0: any")
+    media_retention_days: int = Field(default=0, ge=0, description="after which media is deleted; 0: never")
+    media_trash_days: float = Field(default=7, ge=0, description="how long what is deleted can be brought back")
+
+
 class CollectorSettings(Fragment):
     """When objects are deleted that nothing names any more."""
 
@@ -78,6 +92,7 @@ class Settings:
     process: ProcessSettings
     outbound: OutboundSettings
     media: MediaSettings
+    keeping: KeepingSettings
     collector: CollectorSettings
 
     @classmethod
@@ -88,5 +103,6 @@ class Settings:
             ProcessSettings(_env_prefix="STORAGE_"),
             OutboundSettings(),
             MediaSettings(),
+            KeepingSettings(),
             CollectorSettings(),
         )

@@ -94,6 +94,16 @@ variants = Table(
 )
 Index("ix_variants_sha256", variants.c.sha256)
 
+offers = Table(
+    "offers",
+    metadata,
+    Column("upload_id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+Index("ix_offers_expires_at", offers.c.expires_at)
+
 orphans = Table(
     "orphans",
     metadata,

@@ -38,9 +38,10 @@ class MinioObjects:
         backend: str = "s3",
     ) -> None:
         self.backend = backend
+        self.bucket = bucket
         address = urllib3.util.parse_url(endpoint or f"https://s3.{region}.amazonaws.com")
-        self._bucket = bucket
-        self._client = Minio(
+        self.bucket_url = f"{address.scheme}://{address.netloc}/{bucket}"
+        self.client = Minio(
             address.netloc or "",
             access_key=access_key,
             secret_key=secret_key,
@@ -55,27 +56,31 @@ class MinioObjects:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
 
     async def check(self) -> None:
-        await self._run(self._client.put_object, self._bucket, PROBE, BytesIO(b""), 0)
+        await self.run(self.client.put_object, self.bucket, PROBE, BytesIO(b""), 0)
 
     async def put(self, name: str, data: IO[bytes], size: int) -> None:
         # Always sent: one round trip, as asking would be, and equal bytes replace each other unseen.
-        await self._run(self._put, checked(name), data, size)
+        await self.run(self._put, checked(name), data, size)
 
     async def size(self, name: str) -> int | None:
+        return await self.size_of(checked(name))
+
+    async def size_of(self, key: str) -> int | None:
         try:
-            found = await self._run(self._client.stat_object, self._bucket, checked(name))
+            found = await self.run(self.client.stat_object, self.bucket, key)
         except Absent:
             return None
         return int(found.size or 0)
 
-    async def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+    def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        return self.read(checked(name), offset, length)
+
+    async def read(self, key: str, offset: int, length: int | None) -> AsyncGenerator[bytes, None]:
         if length == 0:
             return  # 0 would ask for everything
-        response = await self._run(
-            partial(self._client.get_object, self._bucket, checked(name), offset=offset, length=length or 0)
-        )
+        response = await self.run(partial(self.client.get_object, self.bucket, key, offset=offset, length=length or 0))
         try:
-            while chunk := await self._run(response.read, CHUNK_BYTES):
+            while chunk := await self.run(response.read, CHUNK_BYTES):
                 yield chunk
         finally:
             response.close()
@@ -87,15 +92,15 @@ class MinioObjects:
             "response-content-type": mime_type,
             "response-content-disposition": disposition,
         }
-        get = partial(self._client.presigned_get_object, self._bucket, checked(name), response_headers=fixed)
-        return await self._run(partial(get, expires=timedelta(seconds=seconds)))
+        get = partial(self.client.presigned_get_object, self.bucket, checked(name), response_headers=fixed)
+        return await self.run(partial(get, expires=timedelta(seconds=seconds)))
 
     async def delete(self, name: str) -> None:
-        await self._run(self._client.remove_object, self._bucket, checked(name))
+        await self.run(self.client.remove_object, self.bucket, checked(name))
 
     async def names(self) -> AsyncIterator[list[str]]:
-        found = self._client.list_objects(self._bucket, recursive=True)
-        while objects := await self._run(lambda: list(islice(found, NAMES_PER_LIST))):
+        found = self.client.list_objects(self.bucket, recursive=True)
+        while objects := await self.run(lambda: list(islice(found, NAMES_PER_LIST))):
             yield [name for each in objects if (name := str(each.object_name)) and NAME.fullmatch(name)]
 
     async def close(self) -> None:
@@ -103,9 +108,9 @@ class MinioObjects:
 
     def _put(self, name: str, data: IO[bytes], size: int) -> None:
         data.seek(0)
-        self._client.put_object(self._bucket, name, cast(BinaryIO, data), size)
+        self.client.put_object(self.bucket, name, cast(BinaryIO, data), size)
 
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Raises Absent or ConnectionError: a refusal, too, is for the operator to cure, and until then we wait."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
