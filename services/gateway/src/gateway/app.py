@@ -29,6 +29,8 @@ from gateway.queries import Queries
 from gateway.refusals import plain, refusal_of
 from gateway.settings import Settings
 from gateway.sweeper import Sweeper
+from gateway.uploads import FORM_BYTES, Uploads
+from gateway.uploads import ROUTE as UPLOADS_ROUTE
 from gateway.waiting import Verdicts
 from runtime import health, telemetry
 from runtime.broker import make_broker
@@ -77,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
+        Uploads(broker, settings.limits.max_upload_bytes),
     )
 
     async def join_bus() -> None:
@@ -119,6 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "Generations", "description": "Make things and follow them."},
+            {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Account", "description": "Credits."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
@@ -148,7 +152,8 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
+    uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],

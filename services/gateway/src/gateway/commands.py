@@ -308,13 +308,17 @@ class Pace:
 
 
 def _generation_id(caller: Caller, order: Order) -> UUID:
-    key = order.idempotency_key
-    if key is None:
+    if order.idempotency_key is None:
         return new_generation_id()
+    return keyed_generation_id(caller.user_id, order.route, checked_key(order.idempotency_key))
+
+
+def checked_key(key: str) -> str:
+    """An Idempotency-Key without its quotes. Raises InvalidKey."""
     key = key.strip().removeprefix('"').removesuffix('"')
     if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
-    return keyed_generation_id(caller.user_id, order.route, key)
+    return key
 
 
 def _checked(order: Order, model: CatalogModel) -> str | None:

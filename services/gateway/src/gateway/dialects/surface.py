@@ -18,6 +18,7 @@ from gateway.live import Hub
 from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
+from gateway.uploads import Uploads
 from gateway.waiting import Verdicts
 from runtime import telemetry
 from runtime.database import Database
@@ -45,6 +46,7 @@ class Surface:
     database: Database
     broker: Any
     addresses: AddressSettings
+    uploads: Uploads
 
     def address(self, key: str) -> str:
         """The public URL of a media key."""

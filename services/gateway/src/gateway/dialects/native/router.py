@@ -16,11 +16,15 @@ from gateway.dialects.native.schemas import (
     GenerationView,
     Models,
     NewGeneration,
+    NewUpload,
     Problem,
     StatementPage,
     Status,
+    UploadForm,
+    UploadView,
 )
 from gateway.dialects.surface import Surface, route_class
+from gateway.forms import file_of
 from gateway.live import follow
 from gateway.records import Generation
 from gateway.refusals import AlreadyFinished, TooManyRequests
@@ -30,6 +34,22 @@ MAX_PAGE = 100
 Key = Annotated[
     str | None, Header(alias="Idempotency-Key", description="The same key and body give the same generation.")
 ]
+
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -123,6 +143,46 @@ def make_router(surface: Surface) -> APIRouter:
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    @router.post(
+        "/uploads",
+        status_code=201,
+        summary="Bring a file",
+        tags=["Uploads"],
+        response_model=UploadView,
+        responses=_problems(400, 403, 413, 415, 422, 429),
+        openapi_extra=_FORM,
+    )
+    async def upload(request: Request, idempotency_key: Key = None) -> Response:
+        """A picture, a video or a sound, known by its content and made anew; anything else is refused."""
+        caller = await identity.required(request)
+        chunks = file_of(request, surface.uploads.max_form_bytes)
+        return _json(translate.upload_view(surface, *await surface.uploads.take(caller, chunks, idempotency_key)), 201)
+
+    @router.post(
+        "/uploads/direct",
+        status_code=201,
+        summary="Ask where a browser may put a file by itself",
+        tags=["Uploads"],
+        response_model=UploadForm,
+        responses=_problems(400, 403, 404, 413, 415, 422),
+    )
+    async def offer(body: NewUpload, request: Request) -> Response:
+        """Only where media is kept in a bucket; 404 elsewhere."""
+        caller = await identity.required(request)
+        return _json(translate.form_view(*await surface.uploads.offer(caller, body.mime_type, body.size_bytes)), 201)
+
+    @router.post(
+        "/uploads/{id}/finalize",
+        summary="Say that a file is in the bucket",
+        tags=["Uploads"],
+        response_model=UploadView,
+        responses=_problems(403, 404, 413, 415, 422),
+    )
+    async def finalize(id: str, request: Request) -> Response:  # noqa: A002
+        """It is looked at then, as any other upload; asked again, the answer is the same."""
+        caller = await identity.required(request)
+        return _json(translate.upload_view(surface, *await surface.uploads.finalize(caller, translate.upload_id(id))))
 
     @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=_problems())
     async def balance(request: Request) -> Response:

@@ -8,7 +8,7 @@ from fastapi import Request
 
 from contracts.facts import Asset, Ending, Verdict
 from contracts.money import Price, in_credits
-from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
+from contracts.questions import Balance, CatalogModel, OfferedUpload, Statement, StatementEntry
 from gateway.commands import Order
 from gateway.dialects.native.schemas import (
     AssetView,
@@ -21,6 +21,8 @@ from gateway.dialects.native.schemas import (
     PriceView,
     StatementEntryView,
     StatementPage,
+    UploadForm,
+    UploadView,
 )
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.pages import Page
@@ -91,6 +93,22 @@ def asset_view(surface: Surface, asset: Asset) -> AssetView:
         sha256=asset.sha256,
         variants={name: surface.address(key) for name, key in asset.variants.items()},
     )
+
+
+def upload_id(text: str) -> UUID:
+    """As `generation_id`."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound("There is no such upload.") from error
+
+
+def upload_view(surface: Surface, upload_id: UUID, asset: Asset) -> UploadView:
+    return UploadView(id=upload_id, asset=asset_view(surface, asset))
+
+
+def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:
+    return UploadForm.model_validate({"id": upload_id, **offered.model_dump()})
 
 
 def page_view(surface: Surface, page: Page) -> GenerationPage:
