@@ -2,7 +2,20 @@
 
 import typer
 
-from darkroom.commands import audit, dead, generate, grant, migrate, prices, schemas, statement, token, topology, up
+from darkroom.commands import (
+    audit,
+    dead,
+    generate,
+    grant,
+    media,
+    migrate,
+    prices,
+    schemas,
+    statement,
+    token,
+    topology,
+    up,
+)
 
 app = typer.Typer(
     help="Darkroom: one request in, a finished, stored, paid-for picture out.",
@@ -21,3 +34,4 @@ app.command("topology")(topology.topology)
 app.command("audit")(audit.audit)
 app.command("schemas")(schemas.schemas)
 app.add_typer(dead.app, name="dead")
+app.add_typer(media.app, name="media")

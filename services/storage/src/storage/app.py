@@ -27,9 +27,11 @@ from storage.objects import Objects
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
+from storage.objects.moving import MovingObjects
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.settings import KeepingSettings, MediaSettings, Settings
+from storage.stores import make_objects
 from storage.uploads import Uploads
 from storage.variants import Variants
 from storage.workshop import Workshop
@@ -54,7 +56,7 @@ def create_app(settings: Settings) -> Application:
 
     broker = make_broker(settings.broker, SERVICE, reconnected)
     consumers = Consumers(broker)
-    objects = make_objects(settings.media)
+    objects = make_objects(settings.store)
     limits = settings.media
     claims = Claims(broker)
     downloads = Downloads(
@@ -71,7 +73,7 @@ def create_app(settings: Settings) -> Application:
     signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
     media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
     keeping = make_keeping(database, settings.keeping)
-    incoming = Incoming(objects) if isinstance(objects, MinioObjects) else None
+    incoming = make_incoming(objects)
     uploads = Uploads(
         database,
         objects,
@@ -142,22 +144,6 @@ def create_app(settings: Settings) -> Application:
     return storage
 
 
-def make_objects(settings: MediaSettings) -> Objects:
-    """The store that the settings name."""
-    if settings.backend == "local":
-        log.info("objects.local", root=str(settings.media_root))
-        return LocalObjects(settings.media_root)
-    log.info("objects.s3", endpoint=settings.s3_endpoint, bucket=settings.aws_s3_bucket)
-    secret = settings.aws_secret_access_key
-    return MinioObjects(
-        settings.s3_endpoint,
-        settings.aws_s3_bucket or "",
-        settings.aws_access_key_id or "",
-        secret.get_secret_value() if secret else "",
-        settings.aws_region,
-    )
-
-
 def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
     """Who sends the bytes in our place, where the settings name somebody who can."""
     if isinstance(objects, LocalObjects) and settings.media_accel_prefix is not None:
@@ -165,6 +151,12 @@ def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
     if isinstance(objects, MinioObjects) and settings.media_presigned_seconds:
         return ToStore(objects, settings.media_presigned_seconds)
     return None
+
+
+def make_incoming(objects: Objects) -> Incoming | None:
+    """Where browsers put files by themselves: only a bucket can be told what to take."""
+    current = objects.current if isinstance(objects, MovingObjects) else objects
+    return Incoming(current) if isinstance(current, MinioObjects) else None
 
 
 def make_keeping(database: Database, settings: KeepingSettings) -> Keeping:

@@ -7,11 +7,13 @@ from datetime import timedelta
 from functools import partial
 from io import BytesIO
 from itertools import islice
-from typing import IO, BinaryIO, TypeVar, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
+from urllib.parse import SplitResult
 
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
+from minio.helpers import BaseURL
 
 from storage.objects import CHUNK_BYTES, NAME, Absent, checked
 
@@ -25,6 +27,18 @@ _ABSENT = {"NoSuchKey", "NoSuchObject"}
 T = TypeVar("T")
 
 
+class _Below(BaseURL):
+    """An S3 interface that is not at the root of its host, as Supabase's; the client knows only those that are."""
+
+    def __init__(self, endpoint: str, region: str, path: str) -> None:
+        super().__init__(endpoint, region)
+        self._path = path
+
+    def build(self, **parts: Any) -> SplitResult:
+        url: SplitResult = super().build(**parts)
+        return url._replace(path=self._path + url.path)
+
+
 class MinioObjects:
     """One bucket, which must exist."""
 
@@ -36,15 +50,17 @@ class MinioObjects:
         secret_key: str,
         region: str,
         backend: str = "s3",
+        session_token: str | None = None,
     ) -> None:
         self.backend = backend
         self.bucket = bucket
         address = urllib3.util.parse_url(endpoint or f"https://s3.{region}.amazonaws.com")
-        self.bucket_url = f"{address.scheme}://{address.netloc}/{bucket}"
+        self.bucket_url = f"{address.scheme}://{address.netloc}{address.path or ''}/{bucket}"
         self.client = Minio(
             address.netloc or "",
             access_key=access_key,
             secret_key=secret_key,
+            session_token=session_token,
             secure=address.scheme == "https",
             region=region,
             http_client=urllib3.PoolManager(
@@ -53,6 +69,8 @@ class MinioObjects:
                 retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
             ),
         )
+        if address.path:
+            self.client._base_url = _Below(f"{address.scheme}://{address.netloc}", region, address.path.rstrip("/"))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
 
     async def check(self) -> None:
