@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from contracts.facts import Asset, Kind, Output, Rendered
-from storage.addresses import addresses
+from runtime.database import Database
+from storage.addresses import EXTENSIONS, addresses
 from storage.ingest import Ingest
 from storage.metadata import join, parts
 from storage.objects import name_of
@@ -19,7 +20,7 @@ from storage.preparation import asked_size
 
 from .conftest import MAX_BYTES
 from .recorded import sound, video
-from .samples import Provider, names, picture, put_claim, rendered
+from .samples import Provider, names, picture, put_claim, rendered, rows
 
 pytestmark = pytest.mark.connected
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
@@ -219,3 +220,21 @@ async def test_an_asset_stored_before_is_told_the_same_way_again(
             addresses(first.data.assets[0].key[:32], first.data.assets[0].mime_type)["key"] == first.data.assets[0].key
         )
     assert inspect(io.BytesIO(picture())).is_upright
+
+
+async def test_a_row_says_all_that_the_frontends_tables_have(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+) -> None:
+    """By their names: `file_size`, `dimensions`, `storage_backend`, `storage_key`, `duration_seconds` and the others."""
+    fact = rendered(provider.url("v", video(320, 180, 2)), kind=Kind.VIDEO, size="160x90")
+    asset, _ = await stored(ingest, objects, fact)
+    [record] = await rows(database, "SELECT * FROM records WHERE asset_id = :id", id=asset.id)
+    assert (record["file_size"], record["mime_type"], record["dimensions"]) == (asset.size_bytes, "video/mp4", "160x90")
+    assert (record["storage_backend"], record["duration_seconds"]) == ("local", 2.0)
+    assert record["storage_key"] in await names(objects)
+    assert record["media_path"] == f"/media/{asset.key}"
+    assert (record["source_url"], record["provider_size"]) == (fact.data.outputs[0].url, "320x180")
+    for mime_type in EXTENSIONS.keys() - {"application/json"}:
+        await rows(database, "UPDATE assets SET mime_type = :type WHERE id = :id", type=mime_type, id=asset.id)
+        [record] = await rows(database, "SELECT * FROM records WHERE asset_id = :id", id=asset.id)
+        assert record["media_path"] == f"/media/{addresses(asset.key[:32], mime_type)['key']}"

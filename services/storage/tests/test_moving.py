@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import io
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,30 @@ async def test_no_address_breaks_while_everything_moves(
         database, "SELECT DISTINCT backend FROM assets WHERE token = ANY(:tokens)", tokens=[key[:32] for key in known]
     )
     assert [row["backend"] for row in backends] == ["s3"]
+
+
+async def test_the_command_moves_and_says_what_it_did(
+    objects: LocalObjects, bucket: MinioObjects, database_url: str, s3_server: Any, tmp_path: Path
+) -> None:
+    name = await put(objects, b"a picture")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MEDIA_STORAGE_BACKEND": "s3",
+        "MEDIA_FORMER_BACKEND": "local",
+        "MEDIA_ROOT": str(tmp_path / "media"),
+        "S3_ENDPOINT": s3_server.endpoint,
+        "AWS_S3_BUCKET": s3_server.bucket,
+        "AWS_ACCESS_KEY_ID": s3_server.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
+        "STORAGE_DATABASE_URL": database_url,
+    }
+    command = [sys.executable, "-m", "darkroom", "media", "move", "--data", str(tmp_path / "none")]
+    for said in ("1 objects copied (0.0 MB), 0 were there, 0 damaged.", "0 objects copied (0.0 MB), 1 were there"):
+        run = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert said in run.stdout
+        assert s3_server.secret_key not in run.stdout + run.stderr
+    assert await names(bucket) == {name}
+    del environment["MEDIA_FORMER_BACKEND"]
+    run = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True)
+    assert (run.returncode, "MEDIA_FORMER_BACKEND" in run.stderr) == (2, True)
