@@ -1,4 +1,4 @@
-"""`python -m bench.storage`: what storage takes for keeping and serving, beside the least that it could take, in one run.
+"""`python -m bench.storage`: what storage takes for keeping and serving, beside the least that could be, in one run.
 
 A storage process by itself, on a real NATS, a real Postgres and local files. 1 MB pictures are said to be rendered, and
 the time is taken until each is stored; beside it, two processes decode the same picture with Pillow, encode it as WebP
@@ -142,7 +142,7 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
             "OUTBOUND_ALLOW": provider.url.removeprefix("http://"),
             "STORAGE_LOG_LEVEL": "WARNING",
         }
-        storage = subprocess.Popen([sys.executable, "-m", "storage"], env={**os.environ, **settings})
+        storage = _begin([sys.executable, "-m", "storage"], **settings)
         try:
             await _ready(url)
             yield Bench(client, psutil.Process(storage.pid), url, provider)
@@ -151,6 +151,10 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
             storage.wait(30)
             database.stop()
             bus.stop()
+
+
+def _begin(command: list[str], **settings: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env={**os.environ, **settings})
 
 
 async def _ready(url: str) -> None:
@@ -239,7 +243,7 @@ async def peer(folder: Path, file: Path) -> AsyncIterator[tuple[str, str]]:
         port = free_port()
         (folder / "nginx.conf").write_text(_NGINX.format(folder=file.parent, port=port))
         command = [nginx, "-c", str(folder / "nginx.conf")]
-    process = subprocess.Popen(command)
+    process = _begin(command)
     try:
         await asyncio.sleep(2)
         yield ("nginx" if nginx else "aiohttp with sendfile"), f"http://127.0.0.1:{port}/{file.name}"

@@ -27,8 +27,14 @@ from storage.claims import Claims
 from storage.downloads import Bounds, Downloads
 from storage.fresh import fresh_address
 from storage.ingest import Ingest
+from storage.keeping import Bounds as KeepingBounds
+from storage.keeping import Keeping
+from storage.objects import Objects
+from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.preparation import Preparation
+from storage.scanner import Scanner
+from storage.uploads import Uploads
 from storage.workshop import Workshop
 
 from .samples import Provider
@@ -115,6 +121,31 @@ async def preparation(workshop: Workshop) -> AsyncIterator[Preparation]:
     preparation = Preparation(workshop)
     yield preparation
     preparation.close()
+
+
+Make = Callable[..., Uploads]
+
+
+@pytest.fixture
+def make(database: Database, broker: Any, objects: LocalObjects, preparation: Preparation) -> Make:
+    def make(
+        scanner: Scanner | None = None,
+        incoming: Incoming | None = None,
+        quota_bytes: int | None = None,
+        **other: Objects,
+    ) -> Uploads:
+        return Uploads(
+            database,
+            other.get("objects", objects),
+            Claims(broker),
+            preparation,
+            Keeping(database, KeepingBounds(quota_bytes=quota_bytes)),
+            scanner=scanner,
+            incoming=incoming,
+            max_bytes=MAX_BYTES,
+        )
+
+    return make
 
 
 @pytest.fixture

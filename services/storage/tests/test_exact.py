@@ -225,7 +225,7 @@ async def test_an_asset_stored_before_is_told_the_same_way_again(
 async def test_a_row_says_all_that_the_frontends_tables_have(
     ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
 ) -> None:
-    """By their names: `file_size`, `dimensions`, `storage_backend`, `storage_key`, `duration_seconds` and the others."""
+    """By their names: `file_size`, `dimensions`, `storage_key`, `duration_seconds` and the others."""
     fact = rendered(provider.url("v", video(320, 180, 2)), kind=Kind.VIDEO, size="160x90")
     asset, _ = await stored(ingest, objects, fact)
     [record] = await rows(database, "SELECT * FROM records WHERE asset_id = :id", id=asset.id)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,17 +15,16 @@ from PIL import Image
 
 from contracts.questions import Keep, OfferedUpload, OfferUpload, TakenUpload, TakeUpload
 from runtime.database import Database
-from storage.claims import Claims
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
-from storage.objects import Objects, name_of
+from storage.objects import name_of
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
-from storage.preparation import Preparation
 from storage.scanner import CHUNK_BYTES, Scanner
 from storage.uploads import Uploads
 
+from .conftest import MAX_BYTES, Make
 from .recorded import sound, video
 from .samples import Provider, names, noise, picture, put_claim, rendered, rows
 from .test_exact import with_metadata
@@ -33,30 +32,6 @@ from .test_pictures import HOSTILE as HOSTILE_PICTURES
 from .test_recordings import HOSTILE as HOSTILE_RECORDINGS
 
 pytestmark = pytest.mark.connected
-MAX_BYTES = 2_000_000
-Make = Callable[..., Uploads]
-
-
-@pytest.fixture
-def make(database: Database, broker: Any, objects: LocalObjects, preparation: Preparation) -> Make:
-    def make(
-        scanner: Scanner | None = None,
-        incoming: Incoming | None = None,
-        quota_bytes: int | None = None,
-        **other: Objects,
-    ) -> Uploads:
-        return Uploads(
-            database,
-            other.get("objects", objects),
-            Claims(broker),
-            preparation,
-            Keeping(database, Bounds(quota_bytes=quota_bytes)),
-            scanner=scanner,
-            incoming=incoming,
-            max_bytes=MAX_BYTES,
-        )
-
-    return make
 
 
 async def brought(uploads: Uploads, bus: Client, content: bytes, user_id: UUID | None = None) -> TakenUpload:
