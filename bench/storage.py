@@ -126,31 +126,33 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
     bus, database = NatsServer(folder), PostgresServer(folder)
     bus.start()
     database.start()
-    admin_url = urlsplit(database.admin_url)._replace(path="/darkroom").geturl()
-    urls = service_urls(admin_url, dict.fromkeys(("gateway", "generator", "storage", "ledger"), "bench"))
-    await migrate(admin_url, urls)
+    storage: subprocess.Popen[bytes] | None = None
     provider = Provider()
-    async with await nats.connect(bus.nats_url) as client, listening(provider.answer) as provider.url:
-        await apply(client)
-        url = f"http://127.0.0.1:{free_port()}"
-        settings = {
-            "NATS_URL": bus.nats_url,
-            "STORAGE_DATABASE_URL": urls["storage"],
-            "STORAGE_PORT": url.rpartition(":")[2],
-            "MEDIA_STORAGE_BACKEND": "local",
-            "MEDIA_ROOT": str(folder / "media"),
-            "OUTBOUND_ALLOW": provider.url.removeprefix("http://"),
-            "STORAGE_LOG_LEVEL": "WARNING",
-        }
-        storage = _begin([sys.executable, "-m", "storage"], **settings)
-        try:
+    try:
+        admin_url = urlsplit(database.admin_url)._replace(path="/darkroom").geturl()
+        urls = service_urls(admin_url, dict.fromkeys(("gateway", "generator", "storage", "ledger"), "bench"))
+        await migrate(admin_url, urls)
+        async with await nats.connect(bus.nats_url) as client, listening(provider.answer) as provider.url:
+            await apply(client)
+            url = f"http://127.0.0.1:{free_port()}"
+            storage = _begin(
+                [sys.executable, "-m", "storage"],
+                NATS_URL=bus.nats_url,
+                STORAGE_DATABASE_URL=urls["storage"],
+                STORAGE_PORT=url.rpartition(":")[2],
+                MEDIA_STORAGE_BACKEND="local",
+                MEDIA_ROOT=str(folder / "media"),
+                OUTBOUND_ALLOW=provider.url.removeprefix("http://"),
+                STORAGE_LOG_LEVEL="WARNING",
+            )
             await _ready(url)
             yield Bench(client, psutil.Process(storage.pid), url, provider)
-        finally:
+    finally:
+        if storage is not None:
             storage.terminate()
             storage.wait(30)
-            database.stop()
-            bus.stop()
+        database.stop()
+        bus.stop()
 
 
 def _begin(command: list[str], **settings: str) -> subprocess.Popen[bytes]:
