@@ -45,14 +45,22 @@ from contracts.questions import (
     BegunPayment,
     Catalog,
     CatalogModel,
+    Changed,
     ConfirmedPayment,
     ConfirmPayment,
     CreatedPayment,
     CreatePayment,
     CreditPack,
     CreditPacks,
+    Delete,
+    Forget,
+    FreshAddress,
+    FreshAddressOf,
     GrantCredits,
+    Keep,
     Nothing,
+    OfferedUpload,
+    OfferUpload,
     PaymentEvent,
     PaymentEventVerdict,
     Recorded,
@@ -61,6 +69,10 @@ from contracts.questions import (
     Statement,
     StatementEntry,
     StatementOf,
+    TakenUpload,
+    TakeUpload,
+    Usage,
+    UsageOf,
 )
 from contracts.topology import (
     CHANNELS,
@@ -176,6 +188,18 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
+        FreshAddressOf(generation_id=GENERATION, index=0),
+        FreshAddress(url="https://provider/1?signed=anew"),
+        TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),
+        TakenUpload(failure=FAILURE),
+        OfferUpload(upload_id=GENERATION, user_id=USER, mime_type="image/png", size_bytes=1),
+        OfferedUpload(url="https://bucket", expires_at=datetime(2026, 11, 21, tzinfo=UTC)),
+        UsageOf(user_id=USER),
+        Usage(assets=1, used_bytes=2, quota_bytes=3, retention_days=4),
+        Keep(user_id=USER, quota_bytes=1, retention_days=30),
+        Delete(user_id=USER, generation_id=GENERATION),
+        Forget(user_id=USER),
+        Changed(assets=1),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),
     )
@@ -246,7 +270,7 @@ def test_progress_is_what_its_schema_says() -> None:
 def _add_unknown_fields(document: Any) -> None:
     if isinstance(document, dict):
         for key, value in document.items():
-            if key not in {"options", "variants", "prices"}:  # whose keys are data
+            if key not in {"options", "variants", "prices", "fields"}:  # whose keys are data
                 _add_unknown_fields(value)
         if not {"seed", "thumbnail", "a-model", "watermark"} & document.keys():
             document["of_tomorrow"] = {"much": ["more"]}

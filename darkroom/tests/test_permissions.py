@@ -44,6 +44,14 @@ SAYS = {
         "$JS.API.STREAM.INFO.NOTIFICATIONS",
         "$JS.API.CONSUMER.CREATE.NOTIFICATIONS",
         "$JS.FC.NOTIFICATIONS.Ab12.Cd34",
+        "$O.claims.C.chunk",
+        "$O.claims.M.bmFtZQ==",
+        "storage.take_upload",
+        "storage.offer_upload",
+        "storage.usage",
+        "storage.keep",
+        "storage.delete",
+        "storage.forget",
     },
     "generator": {
         f"generation.rendered.image.batch.{ID}",
@@ -63,8 +71,10 @@ SAYS = {
         "gateway.outcomes",
         "$JS.API.DIRECT.GET.OBJ_claims",
         "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
+        "generator.fresh_address",
     },
     "ledger": {
+        "storage.keep",
         f"generation.funded.image.interactive.{ID}",
         f"generation.outcome.{ID}",
         f"credits.granted.{ID}",
@@ -81,11 +91,12 @@ for _each in CONSUMERS:
         f"$JS.ACK.{_each.stream}.{_each.durable}.1.2.3.4.5",
         f"dead.{_each.durable}",
     }
+STORAGE_ANSWERS = ("take_upload", "offer_upload", "usage", "keep", "delete", "forget")
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
-    "generator": {"_INBOX_generator.x.*", "generator.catalog"},
-    "storage": {"_INBOX_storage.x.*"},
+    "generator": {"_INBOX_generator.x.*", "generator.catalog", "generator.fresh_address"},
+    "storage": {"_INBOX_storage.x.*", *(f"storage.{each}" for each in STORAGE_ANSWERS)},
     "ledger": {
         "_INBOX_ledger.x.*",
         "ledger.affordable",

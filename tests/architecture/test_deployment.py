@@ -75,7 +75,7 @@ def test_a_variable_reaches_the_setting_that_it_is_named_after(
 def another_value(variable: Variable) -> str:
     if variable.default in {"true", "false"}:
         return "false" if variable.default == "true" else "true"
-    if variable.name == "MEDIA_STORAGE_BACKEND":
+    if variable.name in {"MEDIA_STORAGE_BACKEND", "MEDIA_FORMER_BACKEND"}:
         return "local"
     try:
         return str(int(float(variable.default or "")) + 1)

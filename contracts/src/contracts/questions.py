@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Base64Bytes, Field
 
-from contracts.facts import Kind, Outcome
+from contracts.facts import Asset, Failure, Kind, Outcome
 from contracts.model import Frozen
 from contracts.money import PriceList, Units
 
@@ -19,7 +19,14 @@ LEDGER_CREATE_PAYMENT = "ledger.create_payment"
 LEDGER_CONFIRM_PAYMENT = "ledger.confirm_payment"
 LEDGER_PAYMENT_EVENT = "ledger.payment_event"
 GENERATOR_CATALOG = "generator.catalog"
+GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
 GATEWAY_OUTCOMES = "gateway.outcomes"
+STORAGE_TAKE_UPLOAD = "storage.take_upload"
+STORAGE_OFFER_UPLOAD = "storage.offer_upload"
+STORAGE_USAGE = "storage.usage"
+STORAGE_KEEP = "storage.keep"
+STORAGE_DELETE = "storage.delete"
+STORAGE_FORGET = "storage.forget"
 
 MAX_IDS_PER_QUESTION = 500
 MAX_STATEMENT_ENTRIES = 500
@@ -241,6 +248,19 @@ class Catalog(Frozen):
     models: tuple[CatalogModel, ...]
 
 
+class FreshAddressOf(Frozen):
+    """Output `index` of a generation cannot be fetched any more: where is it now?"""
+
+    generation_id: UUID
+    index: int = Field(ge=0)
+
+
+class FreshAddress(Frozen):
+    """Where the provider keeps it today; None where it keeps it no more, or gives no address twice."""
+
+    url: str | None = None
+
+
 class RecordedOutcomes(Frozen):
     """What did the clients of these generations hear?"""
 
@@ -259,6 +279,85 @@ class Recorded(Frozen):
     outcomes: tuple[RecordedOutcome, ...]
 
 
+class TakeUpload(Frozen):
+    """Make an asset of what a user uploaded. Asked again, the same upload is the same asset."""
+
+    upload_id: UUID
+    user_id: UUID
+    claim: str | None = None
+    """The name of an object in the claims bucket; None where it went into the bucket that was offered."""
+
+
+class TakenUpload(Frozen):
+    """Exactly one is set. A failure's code is `unsupported_media`, `unusable_media`, `too_large`, `not_clean`,
+    `quota_exceeded`, `not_found` or `unavailable`; only after the last is it of use to ask again."""
+
+    asset: Asset | None = None
+    failure: Failure | None = None
+
+
+class OfferUpload(Frozen):
+    """Where may this user's browser put a file of this type, at most so long, by itself?"""
+
+    upload_id: UUID
+    user_id: UUID
+    mime_type: str
+    size_bytes: int = Field(ge=1)
+
+
+class OfferedUpload(Frozen):
+    """A form to be posted, its fields first and the file as `file`; `failure` where there is no such place."""
+
+    url: str | None = None
+    fields: dict[str, str] = {}
+    expires_at: AwareDatetime | None = None
+    failure: Failure | None = None
+
+
+class UsageOf(Frozen):
+    user_id: UUID
+
+
+class Usage(Frozen):
+    """What a user has stored. None is no limit."""
+
+    assets: int
+    used_bytes: int
+    quota_bytes: int | None = None
+    retention_days: int | None = None
+
+
+class Keep(Frozen):
+    """A user's plan, as storage needs to know it; None stands for what holds for everybody."""
+
+    user_id: UUID
+    quota_bytes: int | None = Field(default=None, ge=0)
+    retention_days: int | None = Field(default=None, ge=1)
+
+
+class Delete(Frozen):
+    """A user deletes the assets of a generation, or takes that back while they are still there.
+
+    Deleted assets are not served from now on; some days later their bytes go.
+    """
+
+    user_id: UUID
+    generation_id: UUID
+    undo: bool = False
+
+
+class Forget(Frozen):
+    """A user's assets go for good, now."""
+
+    user_id: UUID
+
+
+class Changed(Frozen):
+    """How many assets it was about."""
+
+    assets: int
+
+
 QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_AFFORDABLE: (Affordable, Affordability),
     LEDGER_BALANCE: (BalanceOf, Balance),
@@ -270,5 +369,12 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_CONFIRM_PAYMENT: (ConfirmPayment, ConfirmedPayment),
     LEDGER_PAYMENT_EVENT: (PaymentEvent, PaymentEventVerdict),
     GENERATOR_CATALOG: (Nothing, Catalog),
+    GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
+    STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
+    STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),
+    STORAGE_USAGE: (UsageOf, Usage),
+    STORAGE_KEEP: (Keep, Usage),
+    STORAGE_DELETE: (Delete, Changed),
+    STORAGE_FORGET: (Forget, Changed),
 }

@@ -8,6 +8,7 @@ from darkroom.commands import (
     doctor,
     generate,
     grant,
+    media,
     migrate,
     prices,
     schemas,
@@ -35,3 +36,4 @@ app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.command("schemas")(schemas.schemas)
 app.add_typer(dead.app, name="dead")
+app.add_typer(media.app, name="media")

@@ -65,7 +65,7 @@ class Stack:
         return dict(os.environ) if any(os.environ.get(name) for name in _STORES) else None
 
 
-_STORES = ("MEDIA_STORAGE_BACKEND", "MEDIA_ROOT", "AWS_S3_BUCKET")
+_STORES = ("MEDIA_STORAGE_BACKEND", "MEDIA_ROOT", "AWS_S3_BUCKET", "STORAGE_BUCKET_NAME")
 _VARIABLES = {
     "url": "GATEWAY_URL",
     "nats_url": "NATS_URL",

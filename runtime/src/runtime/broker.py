@@ -76,9 +76,7 @@ async def publish(
     Raises:
         nats.errors.Error, TimeoutError: unknown whether it is stored; publishing again is harmless.
     """
-    headers = {"content-type": content_type}
-    if message_id is not None:
-        headers["Nats-Msg-Id"] = message_id
+    headers = {"content-type": content_type} | ({} if message_id is None else {"Nats-Msg-Id": message_id})
     # Past FastStream's own publish, which costs as much again for what a fact in bytes does not need (ADR 3).
     jetstream = broker.connection.jetstream()
     await jetstream.publish(subject, payload, timeout=timeout_seconds, stream=stream, headers=headers)

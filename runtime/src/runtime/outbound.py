@@ -54,6 +54,10 @@ class Refused(Exception):
     """This address, or what it answers, will never be acceptable: trying again is useless."""
 
 
+class Gone(Refused):
+    """The server answered that it does not give this (any more): 401, 403, 404 or 410."""
+
+
 class Unreachable(Exception):
     """No usable answer this time. No OSError: a stranger's server being away is no reason for a fact to wait."""
 
@@ -112,10 +116,8 @@ def check_url(url: URL, allowed: Allowed) -> None:
     if (host, port) in allowed.hosts:
         return
     address = _literal(host)
-    if address is None and allowed.networks and port != 443:
-        return  # the resolver decides, once it knows whether the name leads into one of them
-    if address is not None and allowed.has(address):
-        return
+    if (allowed.networks and port != 443) if address is None else allowed.has(address):
+        return  # of a name the resolver decides, once it knows whether that leads into one of them
     if url.scheme != "https" or port != 443:
         raise Refused("only https on port 443 is allowed")
     if address is not None and not is_public(address):
@@ -153,10 +155,6 @@ class Download:
     response: aiohttp.ClientResponse
     max_bytes: int
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self.response.headers
-
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, as it arrives.
 
@@ -177,19 +175,27 @@ class Download:
 
 @asynccontextmanager
 async def fetch(
-    session: aiohttp.ClientSession, url: str, *, max_bytes: int, deadline_seconds: float, redirects: int = MAX_REDIRECTS
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    max_bytes: int,
+    deadline_seconds: float,
+    redirects: int = MAX_REDIRECTS,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Download]:
     """Gets an address that somebody else named; the deadline includes reading the body inside the block.
 
+    Whoever asks for a part by `headers` has to look whether the answer is one (status 206).
+
     Raises:
-        Refused: the address, a redirect, the status (4xx) or the length is not acceptable.
+        Refused: the address, a redirect, the status (4xx; Gone where it says so) or the length is not acceptable.
         Unreachable: connection, time, or the server (408, 425, 429, 5xx) failed.
     """
     target = _parsed(url)
     try:
         async with asyncio.timeout(deadline_seconds) as timer:
             for _ in range(redirects + 1):
-                async with await _get(session, target) as response:
+                async with await _get(session, target, headers or {}) as response:
                     location = response.headers.get("Location")
                     if location is None or response.status not in {301, 302, 303, 307, 308}:
                         _check_answer(response, max_bytes)
@@ -203,11 +209,11 @@ async def fetch(
         raise Unreachable(f"no whole answer within {deadline_seconds:.0f} s") from None
 
 
-async def _get(session: aiohttp.ClientSession, target: URL) -> aiohttp.ClientResponse:
+async def _get(session: aiohttp.ClientSession, target: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
     try:
         # Nothing is decompressed: a few bytes could become gigabytes, and media does not compress.
         return await session.get(
-            target, allow_redirects=False, auto_decompress=False, headers={"Accept-Encoding": "identity"}
+            target, allow_redirects=False, auto_decompress=False, headers={"Accept-Encoding": "identity", **headers}
         )
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
         raise Refused("the address is not one of http or https") from error
@@ -218,8 +224,8 @@ async def _get(session: aiohttp.ClientSession, target: URL) -> aiohttp.ClientRes
 def _check_answer(response: aiohttp.ClientResponse, max_bytes: int) -> None:
     if response.status in {408, 425, 429} or response.status >= 500:
         raise Unreachable(f"the server answered {response.status}")
-    if response.status != 200:
-        raise Refused(f"the server answered {response.status}")
+    if response.status not in {200, 206}:
+        raise (Gone if response.status in {401, 403, 404, 410} else Refused)(f"the server answered {response.status}")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused("the answer is compressed although that was not asked for")
     if response.content_length is not None and response.content_length > max_bytes:
@@ -230,11 +236,10 @@ def _parsed(text: str) -> URL:
     # An address written in full is sent as it is: re-quoting would break the signature in many a query.
     try:
         url = URL(text, encoded=_WRITTEN_IN_FULL.fullmatch(text) is not None)
-        named = url.user is not None or url.password is not None
+        if url.user is not None or url.password is not None:
+            raise Refused("the address carries a user name or password")  # aiohttp would make a header of them
     except ValueError as error:
         raise Refused("the address is malformed") from error
-    if named:
-        raise Refused("the address carries a user name or password")  # aiohttp would make a header of them
     return url
 
 

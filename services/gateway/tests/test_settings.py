@@ -86,3 +86,15 @@ def test_local_mode_on_loopback_starts(monkeypatch: pytest.MonkeyPatch, host: st
     monkeypatch.setenv("GATEWAY_LOCAL_MODE", "true")
     monkeypatch.setenv("GATEWAY_HOST", host)
     assert Settings.from_environment().limits.local_mode
+
+
+def test_media_addresses_begin_with_the_cdn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty domain is none; a general one comes before CloudFront's."""
+    for name in ("CLOUDFRONT_DOMAIN", "MEDIA_CDN_DOMAIN"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PUBLIC_URL", "https://darkroom.example/")
+    assert AddressSettings().media_base == "https://darkroom.example"
+    monkeypatch.setenv("CLOUDFRONT_DOMAIN", "d111111abcdef8.cloudfront.net")
+    assert AddressSettings().media_base == "https://d111111abcdef8.cloudfront.net"
+    monkeypatch.setenv("MEDIA_CDN_DOMAIN", "http://cdn.example/")
+    assert AddressSettings().media_base == "http://cdn.example"

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,18 @@ from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings
 from storage import subscribers
 from storage.claims import Claims
-from storage.downloads import Downloads
+from storage.downloads import Bounds, Downloads
+from storage.fresh import fresh_address
 from storage.ingest import Ingest
+from storage.keeping import Bounds as KeepingBounds
+from storage.keeping import Keeping
+from storage.objects import Objects
+from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
+from storage.preparation import Preparation
+from storage.scanner import Scanner
+from storage.uploads import Uploads
+from storage.workshop import Workshop
 
 from .samples import Provider
 
@@ -91,19 +101,58 @@ async def broker(bus: Client, nats_server: Any) -> AsyncIterator[NatsBroker]:
 @pytest.fixture
 async def downloads(broker: NatsBroker, provider: Provider) -> AsyncIterator[Downloads]:
     allowed = OutboundSettings(outbound_allow=f"127.0.0.1:{provider.port}")
-    downloads = Downloads(allowed, Claims(broker), max_bytes=MAX_BYTES, give_up_seconds=GIVE_UP_SECONDS)
+    bounds = Bounds(MAX_BYTES, GIVE_UP_SECONDS)
+    ask = partial(fresh_address, broker)
+    downloads = Downloads(allowed, Claims(broker), ask, pictures=bounds, recordings=bounds)
     await downloads.start()
     yield downloads
     await downloads.close()
 
 
+@pytest.fixture(scope="session")
+async def workshop() -> AsyncIterator[Workshop]:
+    workshop = Workshop()
+    yield workshop
+    workshop.close()
+
+
+@pytest.fixture
+async def preparation(workshop: Workshop) -> AsyncIterator[Preparation]:
+    preparation = Preparation(workshop)
+    yield preparation
+    preparation.close()
+
+
+Make = Callable[..., Uploads]
+
+
+@pytest.fixture
+def make(database: Database, broker: Any, objects: LocalObjects, preparation: Preparation) -> Make:
+    def make(
+        scanner: Scanner | None = None,
+        incoming: Incoming | None = None,
+        quota_bytes: int | None = None,
+        **other: Objects,
+    ) -> Uploads:
+        return Uploads(
+            database,
+            other.get("objects", objects),
+            Claims(broker),
+            preparation,
+            Keeping(database, KeepingBounds(quota_bytes=quota_bytes)),
+            scanner=scanner,
+            incoming=incoming,
+            max_bytes=MAX_BYTES,
+        )
+
+    return make
+
+
 @pytest.fixture
 async def ingest(
-    database: Database, broker: NatsBroker, downloads: Downloads, objects: LocalObjects
-) -> AsyncIterator[Ingest]:
-    ingest = Ingest(database, broker, downloads, objects)
-    yield ingest
-    ingest.close()
+    database: Database, broker: NatsBroker, downloads: Downloads, objects: LocalObjects, preparation: Preparation
+) -> Ingest:
+    return Ingest(database, broker, downloads, objects, preparation)
 
 
 @pytest.fixture

@@ -36,6 +36,13 @@ def picture(width: int = 40, height: int = 30, format_: str = "PNG", seed: int |
     return output.getvalue()
 
 
+def noise(width: int, height: int, format_: str = "PNG", **options: Any) -> bytes:
+    """A picture that cannot be made smaller: about three bytes a pixel as PNG."""
+    output = io.BytesIO()
+    Image.frombytes("RGB", (width, height), random.randbytes(width * height * 3)).save(output, format_, **options)
+    return output.getvalue()
+
+
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,12 +76,21 @@ class Provider:
         return await answer(request)
 
 
-def rendered(*outputs: Output | str, user_id: UUID | None = None, generation_id: UUID | None = None) -> Rendered:
+def rendered(
+    *outputs: Output | str,
+    user_id: UUID | None = None,
+    generation_id: UUID | None = None,
+    kind: Kind = Kind.IMAGE,
+    size: str | None = None,
+    seconds: int | None = None,
+) -> Rendered:
     """What the generator says; an address is an output of its own."""
     request = Request(
         generation_id=generation_id or new_generation_id(),
         user_id=user_id or uuid4(),
-        kind=Kind.IMAGE,
+        kind=kind,
+        size=size,
+        seconds=seconds,
         model="seedream-4-0-250828",
         prompt="a lake",
         count=max(1, len(outputs)),

@@ -17,6 +17,7 @@ from runtime.database import Database
 from storage import assets
 from storage.collector import Collector
 from storage.ingest import Ingest
+from storage.keeping import Bounds, Keeping
 from storage.objects import name_of
 from storage.objects.local import LocalObjects
 from storage.variants import Variants
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.connected
 
 
 def collector_of(database: Database, broker: NatsBroker, objects: LocalObjects, orphan_seconds: float) -> Collector:
-    return Collector(database, broker, objects, every_seconds=3600, orphan_seconds=orphan_seconds)
+    keeping = Keeping(database, Bounds())
+    return Collector(database, broker, objects, keeping, None, every_seconds=3600, orphan_seconds=orphan_seconds)
 
 
 @pytest.fixture
@@ -48,7 +50,12 @@ async def put(objects: LocalObjects, content: bytes = b"nobody's") -> str:
 
 
 async def test_named_objects_stay_and_orphans_go(
-    collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database
+    collector: Collector,
+    ingest: Ingest,
+    provider: Provider,
+    objects: LocalObjects,
+    database: Database,
+    workshop: Workshop,
 ) -> None:
     content = picture(400, 400)
     fact = rendered(provider.url("kept", content))
@@ -56,9 +63,7 @@ async def test_named_objects_stay_and_orphans_go(
     token = (await ingest.store(fact)).data.assets[0].key[:32]
     sought = await assets.seek(database, token, "thumbnail")
     assert sought is not None
-    workshop = Workshop()
     await Variants(database, objects, workshop).get(sought, "thumbnail")
-    workshop.close()
     kept = await names(objects)
     assert len(kept) == 2
     same_bytes_of_another = await put(objects, content)

@@ -19,13 +19,15 @@ from contracts.topology import progress_subject
 from runtime.database import Database
 from runtime.health import is_transient
 from storage import assets
+from storage.addresses import addresses
 from storage.assets import Opening
 from storage.downloads import Downloads
 from storage.ingest import Ingest, Overtaken
 from storage.objects import name_of
 from storage.objects.local import LocalObjects
+from storage.preparation import Preparation
 
-from .samples import Provider, names, picture, put_claim, rendered, rows
+from .samples import Provider, names, noise, picture, put_claim, rendered, rows
 
 pytestmark = pytest.mark.connected
 
@@ -63,7 +65,8 @@ async def test_a_picture_is_fetched_checked_and_stored(
     assert asset.source_url == fact.data.outputs[0].url
     token = asset.key.removesuffix("/original.jpg")
     assert len(bytes.fromhex(token)) == 16
-    assert asset.variants == {"medium": f"{token}/medium.webp", "thumbnail": f"{token}/thumbnail.webp"}
+    assert asset.variants == {name: f"{token}/{name}.webp" for name in ("full", "medium", "thumbnail")}
+    assert (asset.seconds, asset.bitrate, asset.provider_size) == (None, None, None)
     assert await names(objects) == {name_of(request.user_id, sha256)}
     assert await objects.size(name_of(request.user_id, sha256)) == len(content)
     [row] = await assets_of(database, fact)
@@ -137,7 +140,7 @@ async def test_a_provider_that_is_away_is_asked_a_few_times(ingest: Ingest, prov
 
 
 async def test_bytes_come_by_claim_check(ingest: Ingest, bus: Client, objects: LocalObjects) -> None:
-    content = picture(600, 400, "WEBP", lossless=True) + b"\0" * 300_000
+    content = noise(400, 300, "WEBP", lossless=True)
     await put_claim(bus, "claim-1", content)
     fact = rendered(Output(index=0, claim="claim-1", mime_type="image/png"))
     [asset] = (await ingest.store(fact)).data.assets
@@ -147,7 +150,7 @@ async def test_bytes_come_by_claim_check(ingest: Ingest, bus: Client, objects: L
 
 
 async def test_a_claim_put_by_the_official_client(ingest: Ingest, bus: Client) -> None:
-    content = picture(500, 300, "PNG") + b"\0" * 200_000
+    content = noise(300, 250)
     bucket = await bus.jetstream().object_store("claims")
     await bucket.put("official/claim-1.png", content)
     [asset] = (await ingest.store(rendered(Output(index=0, claim="official/claim-1.png")))).data.assets
@@ -223,18 +226,16 @@ async def test_killed_between_two_steps(
     """P17: the row is there before its bytes; whoever comes after finishes, and the token stays."""
     content = picture()
     fact = rendered(provider.url("a", content))
-    planned = await Ingest(database, ingest._broker, ingest._downloads, objects).store(
-        rendered(provider.url("b", content), user_id=fact.data.request.user_id)
-    )
+    planned = await ingest.store(rendered(provider.url("b", content), user_id=fact.data.request.user_id))
     template = planned.data.assets[0]
     asset = template.model_copy(
         update={
             "id": asset_id(fact.data.request.generation_id, 0),
-            **assets.addresses(secrets.token_hex(16), template.mime_type),
+            **addresses(secrets.token_hex(16), template.mime_type),
         }
     )
     request = fact.data.request
-    await assets.open_rows(database, [Opening(request.generation_id, request.user_id, [asset])])
+    await assets.open_rows(database, "local", [Opening(request.generation_id, request.user_id, [asset])])
     name = name_of(request.user_id, asset.sha256)
     await objects.delete(name)
     if step != "rows committed":
@@ -375,7 +376,12 @@ async def test_the_first_close_is_kept(database: Database) -> None:
 
 
 async def test_own_store_away_is_no_verdict(
-    database: Database, broker: NatsBroker, downloads: Downloads, provider: Provider, objects: LocalObjects
+    database: Database,
+    broker: NatsBroker,
+    downloads: Downloads,
+    provider: Provider,
+    objects: LocalObjects,
+    preparation: Preparation,
 ) -> None:
     """The disk is full or gone: the fact waits in place (transient), the row says `writing`, and it goes on after."""
 
@@ -385,11 +391,11 @@ async def test_own_store_away_is_no_verdict(
 
     fact = rendered(provider.url("a", picture()))
     with pytest.raises(OSError, match="No space") as caught:
-        await Ingest(database, broker, downloads, Full(objects._root)).store(fact)
+        await Ingest(database, broker, downloads, Full(objects._root), preparation).store(fact)
     assert is_transient(caught.value)
     [row] = await assets_of(database, fact)
     assert row["state"] == "writing"
-    outcome = await Ingest(database, broker, downloads, objects).store(fact)
+    outcome = await Ingest(database, broker, downloads, objects, preparation).store(fact)
     assert outcome.data.assets[0].key.startswith(str(row["token"]))
 
 

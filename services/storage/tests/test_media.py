@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,11 @@ from uuid import UUID
 import aiohttp
 import pytest
 import uvicorn
+from blurhash import is_valid_blurhash
 from PIL import Image
 from yarl import URL
 
-from contracts.facts import Asset
+from contracts.facts import Asset, Kind
 from contracts.media import address
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
@@ -23,11 +25,12 @@ from storage.ingest import Ingest
 from storage.media import Media
 from storage.objects import CHUNK_BYTES, name_of
 from storage.objects.local import LocalObjects
-from storage.pictures import Unusable
+from storage.pictures import Unusable, shrink
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
 from storage.workshop import Workshop
 
+from .recorded import sound, video
 from .samples import Provider, names, picture, rendered, rows
 
 pytestmark = pytest.mark.connected
@@ -46,13 +49,6 @@ async def served(media: Media) -> AsyncIterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     await serving
-
-
-@pytest.fixture(scope="module")
-async def workshop() -> AsyncIterator[Workshop]:
-    workshop = Workshop()
-    yield workshop
-    workshop.close()
 
 
 @pytest.fixture
@@ -284,6 +280,43 @@ async def test_variants_are_made_when_first_asked_for(
     assert {(row["name"], row["state"]) for row in made} == {("medium", "stored"), ("thumbnail", "stored")}
 
 
+async def test_a_video_has_a_poster_and_speech_has_a_waveform(
+    base: str, http: aiohttp.ClientSession, ingest: Ingest, provider: Provider, database: Database
+) -> None:
+    of_film = rendered(provider.url("v", video(1600, 800, 1)), kind=Kind.VIDEO)
+    of_speech = rendered(provider.url("s", sound(2)), kind=Kind.SPEECH)
+    [film], [speech] = [(await ingest.store(fact)).data.assets for fact in (of_film, of_speech)]
+    for variant, size in (("poster", (1600, 800)), ("medium", (1024, 512)), ("thumbnail", (256, 128))):
+        async with http.get(f"{base}/media/{film.variants[variant]}") as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
+            image = Image.open(io.BytesIO(await answer.read()))
+            assert (image.format, image.size) == ("WEBP", size)
+    async with http.get(f"{base}/media/{film.key}", headers={"Range": "bytes=0-99"}) as answer:
+        assert (answer.status, answer.headers["Content-Type"], len(await answer.read())) == (206, "video/mp4", 100)
+    async with http.get(f"{base}/media/{speech.variants['waveform']}") as answer:
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+        assert (await answer.json())["length"] > 100
+    for missing in (
+        film.key.replace("original.mp4", "waveform.json"),
+        speech.key.replace("original.mp3", "poster.webp"),
+    ):
+        async with http.get(f"{base}/media/{missing}") as answer:
+            assert answer.status == 404
+
+
+async def test_a_blurhash_is_found_out_with_the_first_variant(
+    base: str, http: aiohttp.ClientSession, stored: Stored, database: Database
+) -> None:
+    """Where a picture is decoded anyway, and never on the way of a generation (ADR 8)."""
+    assert stored.asset.blurhash is None
+    query = "SELECT blurhash FROM assets WHERE id = :id"
+    assert (await rows(database, query, id=stored.asset.id))[0]["blurhash"] is None
+    async with http.get(f"{base}/media/{stored.asset.variants['thumbnail']}") as answer:
+        assert answer.status == 200
+    [row] = await rows(database, query, id=stored.asset.id)
+    assert is_valid_blurhash(row["blurhash"])
+
+
 async def test_a_variant_is_made_once(
     base: str, http: aiohttp.ClientSession, stored: Stored, database: Database
 ) -> None:
@@ -326,23 +359,32 @@ async def test_what_cannot_be_made_is_404_and_harms_nobody(
 async def test_a_picture_that_takes_too_much_ends_alone(limits: dict[str, int]) -> None:
     """P29: a child process is bounded in memory and time; the next picture is made by another."""
     workshop = Workshop(**limits)
-    with pytest.raises(Unusable):
-        await workshop.shrink(picture(5_000, 4_000, "JPEG"), 4_000)
-    assert (await workshop.shrink(picture(300, 300), 256)).startswith(b"RIFF")
+    async with workshop.place() as place:
+        with pytest.raises(Unusable):
+            await place.do(shrink, picture(5_000, 4_000, "JPEG"), 4_000)
+        assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
     workshop.close()
 
 
 async def test_a_picture_that_kills_its_process_ends_alone() -> None:
-    """P29: the pool that died is replaced."""
+    """P29, F39: the process that died is replaced, and the one beside it does not notice."""
     workshop = Workshop()
-    await workshop.shrink(picture(300, 300), 256)
-    assert workshop._pool is not None
-    for process in list(workshop._pool._processes.values()):
-        process.kill()
-    with pytest.raises(Unusable, match="too much"):
-        for _ in range(3):
-            await workshop.shrink(picture(300, 300), 256)
-    assert (await workshop.shrink(picture(300, 300), 256)).startswith(b"RIFF")
+    async with workshop.place() as killed, workshop.place() as spared:
+        beside = asyncio.create_task(spared.do(time.sleep, 1))
+        with pytest.raises(Unusable, match="too much"):
+            await killed.do(signal.raise_signal, signal.SIGKILL)
+        await beside
+        assert (await killed.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
+    workshop.close()
+
+
+async def test_work_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P29: by the clock, too, for whatever waits needs no CPU."""
+    monkeypatch.setattr("storage.workshop.START_SECONDS", 0)
+    workshop = Workshop(cpu_seconds=1)
+    async with workshop.place() as place:
+        with pytest.raises(Unusable, match="too much"):
+            await place.do(time.sleep, 60)
     workshop.close()
 
 

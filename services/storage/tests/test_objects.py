@@ -13,12 +13,17 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
+from aiohttp import web
+from yarl import URL
 
 from runtime.health import is_transient
 from storage.objects import CHUNK_BYTES, Absent, Objects, name_of
 from storage.objects.local import ABANDONED_SECONDS, LocalObjects
 from storage.objects.minio import MinioObjects
+
+PATH = "/storage/v1/s3"
 
 
 def named(content: bytes) -> str:
@@ -202,3 +207,35 @@ class TestMinio(Conformance):
                 await attempt
             assert is_transient(caught.value)
         await store.close()
+
+
+@pytest.mark.connected
+class TestBelowAPath(Conformance):
+    """Supabase's S3 interface is below /storage/v1/s3, and its signatures are of the whole path."""
+
+    @pytest.fixture
+    async def store(self, s3_server: Any) -> AsyncIterator[MinioObjects]:  # type: ignore[override]
+        async with aiohttp.ClientSession(auto_decompress=False) as http:
+
+            async def forward(request: web.Request) -> web.StreamResponse:
+                below = request.raw_path.removeprefix(PATH)
+                assert below != request.raw_path
+                headers = {**request.headers, "X-Forwarded-Prefix": PATH}
+                body = await request.read()
+                url = URL(s3_server.endpoint + below, encoded=True)
+                async with http.request(request.method, url, headers=headers, data=body) as answer:
+                    content = await answer.read()
+                    kept = {name: value for name, value in answer.headers.items() if name != "Transfer-Encoding"}
+                    return web.Response(status=answer.status, body=content or None, headers=kept)
+
+            application = web.Application(client_max_size=32 << 20)
+            application.router.add_route("*", "/{path:.*}", forward)
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}"
+            keys = s3_server.access_key, s3_server.secret_key
+            store = MinioObjects(endpoint, s3_server.bucket, *keys, "us-east-1", "supabase")
+            yield store
+            await store.close()
+            await runner.cleanup()

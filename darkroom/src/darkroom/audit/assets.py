@@ -13,7 +13,7 @@ SAMPLE = 100
 
 
 async def rows(evidence: Evidence) -> Result:
-    """Every asset that a client was told of is a stored row with the same hash."""
+    """Every asset that a client was told of is a stored row with the same hash, unless it was deleted since."""
     result = Result("asset not stored", "8")
     found = finder(result.check)
     result.looked_at = await evidence.count(
@@ -28,14 +28,14 @@ async def rows(evidence: Evidence) -> Result:
            CROSS JOIN LATERAL jsonb_array_elements(g.outcome->'data'->'assets') AS told (asset)
            LEFT JOIN storage.assets a ON a.id = (told.asset->>'id')::uuid
            WHERE g.status = 'completed' AND g.created_at > now() - make_interval(secs => $1 * 86400)
-             AND (a.state IS DISTINCT FROM 'stored' OR a.sha256 IS DISTINCT FROM told.asset->>'sha256'
+             AND (coalesce(a.state, 'writing') = 'writing' OR a.sha256 IS DISTINCT FROM told.asset->>'sha256'
                   OR a.generation_id <> g.id)""",
         evidence.bounds.days,
     )
     for row in missing:
         if row["state"] is None:
             words = "has no row in storage"
-        elif row["state"] != "stored":
+        elif row["state"] == "writing":
             words = f"is {row['state']}"
         else:
             words = f"has the hash {row['sha256']}, the client was told {row['told']}"

@@ -113,10 +113,10 @@ async def _journal(simulator_url: str) -> Journal:
 
 def objects_of(environment: Mapping[str, str]) -> Any:
     """The store that the storage service was told to use."""
-    from storage.app import make_objects
-    from storage.settings import MediaSettings
+    from storage.settings import StoreSettings
+    from storage.stores import make_objects
 
     given: dict[str, Any] = {
-        name.lower(): value for name, value in environment.items() if name.lower() in MediaSettings.model_fields
+        name.lower(): value for name, value in environment.items() if name.lower() in StoreSettings.model_fields
     }
-    return make_objects(MediaSettings(**given))
+    return make_objects(StoreSettings(**given))

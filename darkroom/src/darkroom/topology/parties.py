@@ -3,6 +3,7 @@
 from contracts.questions import (
     GATEWAY_OUTCOMES,
     GENERATOR_CATALOG,
+    GENERATOR_FRESH_ADDRESS,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
     LEDGER_CONFIRM_PAYMENT,
@@ -12,6 +13,12 @@ from contracts.questions import (
     LEDGER_PAYMENT_EVENT,
     LEDGER_PRICES,
     LEDGER_STATEMENT,
+    STORAGE_DELETE,
+    STORAGE_FORGET,
+    STORAGE_KEEP,
+    STORAGE_OFFER_UPLOAD,
+    STORAGE_TAKE_UPLOAD,
+    STORAGE_USAGE,
 )
 from contracts.topology import CONSUMERS, STREAMS
 
@@ -35,7 +42,14 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_CONFIRM_PAYMENT: ("gateway",),
     LEDGER_PAYMENT_EVENT: ("gateway",),
     GENERATOR_CATALOG: ("gateway",),
+    GENERATOR_FRESH_ADDRESS: ("storage",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
+    STORAGE_TAKE_UPLOAD: ("gateway",),
+    STORAGE_OFFER_UPLOAD: ("gateway",),
+    STORAGE_USAGE: ("gateway", "operator"),
+    STORAGE_KEEP: ("gateway", "ledger", "operator"),
+    STORAGE_DELETE: ("gateway",),
+    STORAGE_FORGET: ("gateway", "operator"),
 }
 TELL_PROGRESS = ("generator", "storage")
 HEAR_PROGRESS = ("gateway",)

@@ -42,6 +42,9 @@ _OWN: dict[str, tuple[str, ...]] = {
         f"{_API}.STREAM.INFO.{NOTIFICATIONS.name}",
         f"{_API}.CONSUMER.CREATE.{NOTIFICATIONS.name}",
         f"$JS.FC.{NOTIFICATIONS.name}.*.*",
+        # What a user uploads, as it arrives: under a name that is new each time, so that nothing is looked for.
+        f"$O.{CLAIMS_BUCKET}.C.*",
+        f"$O.{CLAIMS_BUCKET}.M.*",
     ),
     "generator": (
         # Putting a claim: the bucket is looked for, the name as well, and a former claim of that name is removed.

@@ -23,6 +23,7 @@ from gateway.dialects.native import account as native_account
 from gateway.dialects.native import errors as native_errors
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import router as native
+from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
 from gateway.edge import BodyLimit
@@ -35,6 +36,8 @@ from gateway.queries import Queries
 from gateway.refusals import plain, refusal_of
 from gateway.settings import Settings
 from gateway.sweeper import Sweeper
+from gateway.uploads import FORM_BYTES, Uploads
+from gateway.uploads import ROUTE as UPLOADS_ROUTE
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
 from gateway.webhooks.sender import Sender
@@ -89,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
+        Uploads(broker, settings.limits.max_upload_bytes),
     )
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
 
@@ -138,7 +142,7 @@ def _checks(database: Database, offers: Offers) -> list[Check]:
 
 
 def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
-    for dialect in (native, native_account, native_webhooks, native_incoming, modelark):
+    for dialect in (native, native_uploads, native_account, native_webhooks, native_incoming, modelark):
         app.include_router(dialect.make_router(surface))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:
@@ -157,6 +161,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Batches", "description": "Many things at once, which never delay a person."},
             {"name": "Account", "description": "Credits, and paying for them."},
             {"name": "Webhooks", "description": "Be told of what ends, by Standard Webhooks 1.0."},
+            {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
         ],
@@ -176,7 +181,8 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
+    uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],

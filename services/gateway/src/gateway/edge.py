@@ -1,5 +1,7 @@
 """What every request passes first: the size of its body is bounded, whoever reads it."""
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -8,20 +10,25 @@ from gateway.refusals import BodyTooLarge, Refusal, plain
 
 
 class BodyLimit:
-    """Refuses bodies over a limit, by their length where it is given and while they arrive where it is not."""
+    """Refuses bodies over a limit, by their length where it is given and while they arrive where it is not.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    `larger` names the paths that have another one.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self._larger.get(scope["path"], self._max_bytes)
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._max_bytes:
-            await answer(scope, receive, send, self._refusal())
+        if length.isdigit() and int(length) > max_bytes:
+            await answer(scope, receive, send, _refusal(max_bytes))
             return
         if b"content-length" in headers:
             await self._app(scope, receive, send)
@@ -32,15 +39,16 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 # The framework lets this one through from wherever a body is read.
-                raise HTTPException(413, self._refusal().message)
+                raise HTTPException(413, _refusal(max_bytes).message)
             return message
 
         await self._app(scope, limited, send)
 
-    def _refusal(self) -> Refusal:
-        return BodyTooLarge(f"A body may have {self._max_bytes} bytes at most.")
+
+def _refusal(max_bytes: int) -> Refusal:
+    return BodyTooLarge(f"A body may have {max_bytes} bytes at most.")
 
 
 async def answer(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:

@@ -3,6 +3,8 @@
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from contracts.facts import Failure
+
 
 class Refusal(Exception):
     """A clear no.
@@ -26,6 +28,19 @@ class Refusal(Exception):
 class MalformedBody(Refusal):
     code = "malformed_body"
     title = "The body is not valid JSON"
+
+
+class MalformedForm(Refusal):
+    code = "malformed_body"
+    title = "The body is not a valid form"
+
+
+class UploadRefused(Refusal):
+    """Why a file was not taken; `code` is storage's own."""
+
+    status = 422
+    code = "unusable_media"
+    title = "The file is not taken"
 
 
 class InvalidKey(Refusal):
@@ -164,6 +179,21 @@ def refusal_of(error: HTTPException) -> Refusal:
     """What the framework refused, in our words."""
     refusal = _BY_STATUS.get(error.status_code, Refusal)(str(error.detail), headers=dict(error.headers or {}))
     refusal.status = error.status_code
+    return refusal
+
+
+_OF_UPLOADS = {"unsupported_media": 415, "too_large": 413, "quota_exceeded": 403}
+
+
+def refusal_of_upload(failure: Failure) -> Refusal:
+    """What storage refused, in our words."""
+    if failure.code == "unavailable":
+        return Unavailable(failure.message)
+    if failure.code == "not_found":
+        return NotFound(failure.message)
+    refusal = UploadRefused(failure.message)
+    refusal.code = failure.code
+    refusal.status = _OF_UPLOADS.get(failure.code, UploadRefused.status)
     return refusal
 
 

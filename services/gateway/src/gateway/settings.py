@@ -28,11 +28,23 @@ class AddressSettings(Fragment):
 
     public_url: str = Field(default="http://127.0.0.1:3001", description="the gateway's own address")
     public_media_url: str = Field(default="http://127.0.0.1:3002", description="storage's address for /media/*")
+    cloudfront_domain: str | None = Field(
+        default=None, description="a CloudFront distribution whose origin is PUBLIC_MEDIA_URL; media addresses name it"
+    )
+    media_cdn_domain: str | None = Field(default=None, description="the same for any other CDN, and before that")
     media_signing_key: SecretStr | None = Field(
         default=None, description="set: media addresses are signed and short-lived"
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+    @property
+    def media_base(self) -> str:
+        """What addresses of media begin with."""
+        domain = self.media_cdn_domain or self.cloudfront_domain
+        if domain is None:
+            return self.public_url.rstrip("/")
+        return domain.rstrip("/") if "://" in domain else f"https://{domain.rstrip('/')}"
 
 
 class WebhookSettings(Fragment):
@@ -55,6 +67,7 @@ class LimitSettings(Fragment):
     batch_slots: int = Field(default=8, ge=1, description="the same, in the batch lane")
     max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
     max_body_bytes: int = Field(default=1 << 20, description="a JSON body's size")
+    max_upload_bytes: int = Field(default=64 << 20, gt=0, description="an uploaded file's size")
     sync_wait_seconds: float = Field(default=300, description="how long a synchronous route waits for an outcome")
     local_mode: bool = Field(default=False, description="loopback only: no token means the development user")
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,17 +16,28 @@ from runtime.health import LoopLag
 from storage import subscribers
 from storage.claims import Claims
 from storage.collector import Collector
-from storage.downloads import Downloads
+from storage.downloads import Bounds, Downloads
+from storage.fresh import fresh_address
+from storage.handover import Handover, ToProxy, ToStore
 from storage.ingest import Ingest
+from storage.keeping import Bounds as KeepingBounds
+from storage.keeping import Keeping
 from storage.media import Media
 from storage.objects import Objects
+from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
-from storage.settings import MediaSettings, Settings
+from storage.objects.moving import MovingObjects
+from storage.preparation import Preparation
+from storage.scanner import Scanner
+from storage.settings import KeepingSettings, MediaSettings, Settings
+from storage.stores import make_objects
+from storage.uploads import Uploads
 from storage.variants import Variants
 from storage.workshop import Workshop
 
 SERVICE = "storage"
+DAY_SECONDS = 86_400
 STORE_CHECK_SECONDS = 15.0
 """The store is asked at most so often whether it can be written to; to write costs money."""
 
@@ -44,23 +56,41 @@ def create_app(settings: Settings) -> Application:
 
     broker = make_broker(settings.broker, SERVICE, reconnected)
     consumers = Consumers(broker)
-    objects = make_objects(settings.media)
+    objects = make_objects(settings.store)
     limits = settings.media
+    claims = Claims(broker)
     downloads = Downloads(
         settings.outbound,
-        Claims(broker),
-        max_bytes=limits.media_max_bytes,
-        give_up_seconds=limits.media_fetch_seconds,
+        claims,
+        partial(fresh_address, broker),
+        pictures=Bounds(limits.media_max_bytes, limits.media_fetch_seconds),
+        recordings=Bounds(limits.media_recording_max_bytes, limits.media_recording_fetch_seconds),
     )
-    ingest = Ingest(database, broker, downloads, objects)
-    subscribers.register(consumers, broker, database, ingest)
     workshop = Workshop()
+    preparation = Preparation(workshop)
+    ingest = Ingest(database, broker, downloads, objects, preparation)
+    subscribers.register(consumers, broker, database, ingest)
     signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
-    media = Media(database, objects, Variants(database, objects, workshop), signing_key)
+    media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
+    keeping = make_keeping(database, settings.keeping)
+    incoming = make_incoming(objects)
+    uploads = Uploads(
+        database,
+        objects,
+        claims,
+        preparation,
+        keeping,
+        scanner=make_scanner(settings.keeping),
+        incoming=incoming,
+        max_bytes=settings.keeping.media_upload_max_bytes,
+    )
+    broker.include_router(subscribers.questions(uploads, keeping))
     collector = Collector(
         database,
         broker,
         objects,
+        keeping,
+        incoming,
         every_seconds=settings.collector.collect_seconds,
         orphan_seconds=settings.collector.orphan_seconds,
     )
@@ -86,7 +116,7 @@ def create_app(settings: Settings) -> Application:
 
     async def end() -> None:
         await downloads.close()
-        ingest.close()
+        preparation.close()
         workshop.close()
         await objects.close()
         await database.close()
@@ -114,20 +144,36 @@ def create_app(settings: Settings) -> Application:
     return storage
 
 
-def make_objects(settings: MediaSettings) -> Objects:
-    """The store that the settings name."""
-    if settings.backend == "local":
-        log.info("objects.local", root=str(settings.media_root))
-        return LocalObjects(settings.media_root)
-    log.info("objects.s3", endpoint=settings.s3_endpoint, bucket=settings.aws_s3_bucket)
-    secret = settings.aws_secret_access_key
-    return MinioObjects(
-        settings.s3_endpoint,
-        settings.aws_s3_bucket or "",
-        settings.aws_access_key_id or "",
-        secret.get_secret_value() if secret else "",
-        settings.aws_region,
+def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
+    """Who sends the bytes in our place, where the settings name somebody who can."""
+    if isinstance(objects, LocalObjects) and settings.media_accel_prefix is not None:
+        return ToProxy(settings.media_accel_prefix)
+    if isinstance(objects, MinioObjects) and settings.media_presigned_seconds:
+        return ToStore(objects, settings.media_presigned_seconds)
+    return None
+
+
+def make_incoming(objects: Objects) -> Incoming | None:
+    """Where browsers put files by themselves: only a bucket can be told what to take."""
+    current = objects.current if isinstance(objects, MovingObjects) else objects
+    return Incoming(current) if isinstance(current, MinioObjects) else None
+
+
+def make_keeping(database: Database, settings: KeepingSettings) -> Keeping:
+    bounds = KeepingBounds(
+        quota_bytes=settings.media_quota_bytes or None,
+        retention_days=settings.media_retention_days or None,
+        trash_seconds=settings.media_trash_days * DAY_SECONDS,
     )
+    return Keeping(database, bounds)
+
+
+def make_scanner(settings: KeepingSettings) -> Scanner | None:
+    """Raises ValueError for an address that is none."""
+    if settings.clamd_address is None:
+        return None
+    host, _, port = settings.clamd_address.rpartition(":")
+    return Scanner(host.strip("[]"), int(port))
 
 
 def make_store_check(objects: Objects) -> health.Check:

@@ -11,12 +11,8 @@ from sqlalchemy import text
 
 from contracts.facts import Asset, Outcome, Verdict
 from runtime.database import Database, Row
+from storage.addresses import addresses, type_of
 from storage.objects import name_of
-from storage.pictures import EXTENSIONS
-
-VARIANTS = {"medium": 1024, "thumbnail": 256}
-"""The longest side of each, in pixels."""
-VARIANT_TYPE = "image/webp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,8 @@ class Sought:
     owner_id: UUID
     original: Named
     variant: Named | None
+    seconds: float | None = None
+    blurhash: str | None = None
 
 
 _KNOWN = text("""
@@ -61,18 +59,24 @@ _OPEN = text("""
         FROM unnest(CAST(:names AS text[])) AS name
     )
     INSERT INTO assets
-        (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url)
-    SELECT new.*
+        (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url,
+         seconds, bitrate, blurhash, provider_size, backend)
+    SELECT new.*, CAST(:backend AS text)
     FROM unnest(
         CAST(:generation_ids AS uuid[]), CAST(:owner_ids AS uuid[]), CAST(:ids AS uuid[]),
         CAST(:indexes AS smallint[]), CAST(:tokens AS text[]), CAST(:mime_types AS text[]), CAST(:sizes AS bigint[]),
-        CAST(:hashes AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]), CAST(:source_urls AS text[])
-    ) AS new (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url)
+        CAST(:hashes AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]), CAST(:source_urls AS text[]),
+        CAST(:seconds AS float[]), CAST(:bitrates AS bigint[]), CAST(:blurhashes AS text[]),
+        CAST(:provider_sizes AS text[])
+    ) AS new (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url,
+              seconds, bitrate, blurhash, provider_size)
     JOIN opened USING (generation_id), locked
     WHERE opened.is_open AND locked.locks >= 0
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
-        width = excluded.width, height = excluded.height, source_url = excluded.source_url
+        width = excluded.width, height = excluded.height, source_url = excluded.source_url,
+        seconds = excluded.seconds, bitrate = excluded.bitrate, blurhash = excluded.blurhash,
+        provider_size = excluded.provider_size, backend = excluded.backend
         WHERE assets.state = 'writing'
     RETURNING id, token
 """)
@@ -126,7 +130,11 @@ _OPEN_VARIANT = text("""
 """)
 
 _FINISH_VARIANT = text("""
-    UPDATE variants SET state = 'stored' WHERE asset_id = :asset_id AND name = :variant AND sha256 = :sha256
+    WITH finished AS (
+        UPDATE variants SET state = 'stored' WHERE asset_id = :asset_id AND name = :variant AND sha256 = :sha256
+    )
+    UPDATE assets SET blurhash = CAST(:blurhash AS text)
+    WHERE id = :asset_id AND blurhash IS NULL AND CAST(:blurhash AS text) IS NOT NULL
 """)
 
 
@@ -154,11 +162,11 @@ async def known(database: Database, generation_ids: Sequence[UUID]) -> list[Know
     found = {row["asked_id"]: Known(_outcome(row), {}) for row in rows}
     for row in rows:
         if row["id"] is not None:
-            found[row["asked_id"]].stored[row["index"]] = _asset(row)
+            found[row["asked_id"]].stored[row["index"]] = asset_of(row)
     return [found[generation_id] for generation_id in generation_ids]
 
 
-async def open_rows(database: Database, openings: Sequence[Opening]) -> list[tuple[Asset, ...] | None]:
+async def open_rows(database: Database, backend: str, openings: Sequence[Opening]) -> list[tuple[Asset, ...] | None]:
     """Commits a row for each asset, before its bytes are written, and returns them with the tokens that they keep.
 
     None where the generation was closed meanwhile, or another process has stored one of its assets.
@@ -177,6 +185,11 @@ async def open_rows(database: Database, openings: Sequence[Opening]) -> list[tup
         "widths": [asset.width for _, asset in new],
         "heights": [asset.height for _, asset in new],
         "source_urls": [asset.source_url for _, asset in new],
+        "seconds": [asset.seconds for _, asset in new],
+        "bitrates": [asset.bitrate for _, asset in new],
+        "blurhashes": [asset.blurhash for _, asset in new],
+        "provider_sizes": [asset.provider_size for _, asset in new],
+        "backend": backend,
     }
     async with database.statement() as connection:
         tokens = {row.id: row.token for row in await connection.execute(_OPEN, values)}
@@ -226,8 +239,8 @@ async def seek(database: Database, token: str, variant: str) -> Sought | None:
     owner_id = row["owner_id"]
     original = Named(name_of(owner_id, row["sha256"]), row["sha256"], row["size_bytes"], row["mime_type"])
     made = row["variant_sha256"]
-    stored = Named(name_of(owner_id, made), made, row["variant_size_bytes"], VARIANT_TYPE) if made else None
-    return Sought(row["id"], owner_id, original, stored)
+    stored = Named(name_of(owner_id, made), made, row["variant_size_bytes"], type_of(variant)) if made else None
+    return Sought(row["id"], owner_id, original, stored, row["seconds"], row["blurhash"])
 
 
 async def open_variant(database: Database, asset_id: UUID, variant: str, named: Named) -> bool:
@@ -243,18 +256,13 @@ async def open_variant(database: Database, asset_id: UUID, variant: str, named: 
         return (await connection.execute(_OPEN_VARIANT, values)).first() is not None
 
 
-async def finish_variant(database: Database, asset_id: UUID, variant: str, sha256: str) -> None:
+async def finish_variant(
+    database: Database, asset_id: UUID, variant: str, sha256: str, blurhash: str | None = None
+) -> None:
+    """Says that the bytes of a variant are in the store, and what the picture is like where that was found out."""
     async with database.statement() as connection:
-        values = {"asset_id": asset_id, "variant": variant, "sha256": sha256}
+        values = {"asset_id": asset_id, "variant": variant, "sha256": sha256, "blurhash": blurhash}
         await connection.execute(_FINISH_VARIANT, values)
-
-
-def addresses(token: str, mime_type: str) -> dict[str, object]:
-    """The keys below which an asset and its variants are served."""
-    return {
-        "key": f"{token}/original.{EXTENSIONS[mime_type]}",
-        "variants": {name: f"{token}/{name}.{EXTENSIONS[VARIANT_TYPE]}" for name in VARIANTS},
-    }
 
 
 def _opened(assets: Sequence[Asset], tokens: dict[UUID, str]) -> tuple[Asset, ...] | None:
@@ -271,5 +279,6 @@ def _token(asset: Asset) -> str:
     return asset.key.split("/", 1)[0]
 
 
-def _asset(row: Row) -> Asset:
+def asset_of(row: Row) -> Asset:
+    """A row as a fact tells of it."""
     return Asset.model_validate({**row, **addresses(row["token"], row["mime_type"])})

@@ -15,7 +15,9 @@ from sqlalchemy import text
 from contracts.questions import GATEWAY_OUTCOMES, MAX_IDS_PER_QUESTION, Recorded, RecordedOutcomes
 from runtime.database import Connection, Database
 from storage import assets
+from storage.keeping import Keeping
 from storage.objects import Objects
+from storage.objects.incoming import Incoming
 
 FIRST_ROUND_SECONDS = 60.0
 SILENT_SECONDS = 3600
@@ -30,6 +32,7 @@ _IS_NAMED = """(
     EXISTS (
         SELECT FROM assets
         WHERE assets.sha256 = right(object.name, 64) AND assets.owner_id = CAST(left(object.name, 36) AS uuid)
+            AND assets.state <> 'purged'
     ) OR EXISTS (
         SELECT FROM variants JOIN assets ON assets.id = variants.asset_id
         WHERE variants.sha256 = right(object.name, 64) AND assets.owner_id = CAST(left(object.name, 36) AS uuid)
@@ -62,11 +65,21 @@ class Collector:
     """One round an hour or so; several processes take turns."""
 
     def __init__(
-        self, database: Database, broker: NatsBroker, objects: Objects, *, every_seconds: float, orphan_seconds: float
+        self,
+        database: Database,
+        broker: NatsBroker,
+        objects: Objects,
+        keeping: Keeping,
+        incoming: Incoming | None,
+        *,
+        every_seconds: float,
+        orphan_seconds: float,
     ) -> None:
         self._database = database
         self._broker = broker
         self._objects = objects
+        self._keeping = keeping
+        self._incoming = incoming
         self._every_seconds = every_seconds
         self._orphan_seconds = orphan_seconds
         self._task: asyncio.Task[None] | None = None
@@ -141,6 +154,9 @@ class Collector:
             except Exception:
                 log.exception("collector.failed")
             try:
+                log.info("collector.expired", purged=await self._keeping.expire())
+                if self._incoming is not None:
+                    log.info("collector.forgotten", deleted=await self._incoming.delete_forgotten())
                 log.info("collector.collected", deleted=await self.collect())
             except Exception:
                 log.exception("collector.failed")

@@ -5,7 +5,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -23,13 +22,13 @@ from runtime.database import Database, Together
 from runtime.outbound import Refused, Unreachable
 from runtime.telemetry import current_traceparent
 from storage import assets
+from storage.addresses import addresses
 from storage.downloads import Body, Downloads
 from storage.objects import Objects, name_of
-from storage.pictures import Picture, Unusable, inspect, is_quick
+from storage.pictures import Unusable
+from storage.preparation import Preparation
 
 SOURCE = "storage"
-DECODERS = 2
-"""Threads in which pictures are checked."""
 STORING_PERCENT = 90
 
 log = structlog.get_logger()
@@ -42,7 +41,7 @@ class Overtaken(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An output whose bytes came and are a picture."""
+    """An output whose bytes came and are what was asked for."""
 
     asset: Asset
     body: Body
@@ -51,15 +50,22 @@ class Arrival:
 class Ingest:
     """Stores what was rendered."""
 
-    def __init__(self, database: Database, broker: NatsBroker, downloads: Downloads, objects: Objects) -> None:
+    def __init__(
+        self,
+        database: Database,
+        broker: NatsBroker,
+        downloads: Downloads,
+        objects: Objects,
+        preparation: Preparation,
+    ) -> None:
         self._database = database
         self._broker = broker
         self._downloads = downloads
         self._objects = objects
         self._known = Together(partial(assets.known, database))
-        self._open_rows = Together(partial(assets.open_rows, database))
+        self._preparation = preparation
+        self._open_rows = Together(partial(assets.open_rows, database, objects.backend))
         self._finish_rows = Together(partial(assets.finish_rows, database))
-        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
 
     async def store(self, rendered: Rendered) -> Outcome:
         """What is to be said about the generation: its recorded outcome if it is closed, else what storing it gave.
@@ -90,9 +96,6 @@ class Ingest:
         dropped = await assets.drop(self._database, [kept.data.generation_id])
         log.info("outcome.of_another", verdict=kept.data.verdict, source=kept.source, dropped=dropped)
 
-    def close(self) -> None:
-        self._decoders.shutdown(wait=False)
-
     async def _receive(
         self, rendering: Rendering, stored: dict[int, Asset], bodies: ExitStack
     ) -> tuple[list[Arrival], list[Failure]]:
@@ -109,9 +112,10 @@ class Ingest:
         if output.failure is not None:
             return output.failure
         try:
-            body = await self._downloads.get(output)
+            body = await self._downloads.get(request, output)
             bodies.callback(body.content.close)
-            picture = await self._inspect(body)
+            prepared = await self._preparation.prepare(request, body)
+            bodies.callback(prepared.body.content.close)
         except (Refused, Unusable) as error:
             log.warning("output.unusable", index=output.index, error=str(error))
             return Failure(code="result_unusable", message=f"The provider's result cannot be used: {error}.")
@@ -121,20 +125,19 @@ class Ingest:
         asset = Asset(
             id=asset_id(request.generation_id, output.index),
             index=output.index,
-            mime_type=picture.mime_type,
-            size_bytes=body.size,
-            sha256=body.sha256,
-            width=picture.width,
-            height=picture.height,
+            mime_type=prepared.mime_type,
+            size_bytes=prepared.body.size,
+            sha256=prepared.body.sha256,
+            width=prepared.width,
+            height=prepared.height,
+            seconds=prepared.seconds,
+            bitrate=prepared.bitrate,
+            blurhash=prepared.blurhash,
+            provider_size=prepared.provider_size,
             source_url=output.url,
-            **assets.addresses(secrets.token_hex(16), picture.mime_type),
+            **addresses(secrets.token_hex(16), prepared.mime_type),
         )
-        return Arrival(asset, body)
-
-    async def _inspect(self, body: Body) -> Picture:
-        if is_quick(body.content, body.size):
-            return inspect(body.content)
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, inspect, body.content)
+        return Arrival(asset, prepared.body)
 
     async def _keep(self, request: Request, arrived: list[Arrival]) -> tuple[Asset, ...]:
         """Rows, then bytes, then rows again: an object never is without a row that names it. Raises Overtaken."""

@@ -16,16 +16,20 @@ from contracts.media import PATH, signed
 from runtime.database import Database
 from runtime.health import is_transient
 from storage import assets
-from storage.assets import VARIANTS, Named
+from storage.addresses import EXTENSIONS, ORIGINAL, VARIANT_NAMES
+from storage.assets import Named
+from storage.handover import Handover
 from storage.objects import Absent, Objects
-from storage.pictures import EXTENSIONS, Unusable
+from storage.pictures import Unusable
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
 
 SIGNED_SECONDS = 300
 """How long a client may keep a signed answer at most."""
 RETRY_AFTER_SECONDS = 5
-_ADDRESS = re.compile(rf"{PATH}([0-9a-f]{{32}})/(original|{'|'.join(VARIANTS)})\.({'|'.join(EXTENSIONS.values())})")
+_ADDRESS = re.compile(
+    rf"{PATH}([0-9a-f]{{32}})/({'|'.join((ORIGINAL, *VARIANT_NAMES))})\.({'|'.join(EXTENSIONS.values())})"
+)
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
@@ -49,11 +53,19 @@ class Refusal(Exception):
 class Media:
     """Serves what is stored."""
 
-    def __init__(self, database: Database, objects: Objects, variants: Variants, signing_key: str | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        objects: Objects,
+        variants: Variants,
+        signing_key: str | None,
+        handover: Handover | None = None,
+    ) -> None:
         self._database = database
         self._objects = objects
         self._variants = variants
         self._signing_key = signing_key
+        self._handover = handover
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -67,7 +79,8 @@ class Media:
             raise Refusal(404, "not_found", "There is no such media.")
         if scope["method"] not in {"GET", "HEAD"}:
             raise Refusal(405, "method_not_allowed", "Media can only be read.", allow="GET, HEAD")
-        caching = self._caching(scope)
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        caching = self._caching(scope["path"], query)
         token, variant, extension = address.groups()
         named = await self._find(token, variant, extension)
         asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -75,12 +88,15 @@ class Media:
             "etag": f'"{named.sha256}"',
             "cache-control": caching,
             "content-type": named.mime_type,
-            "content-disposition": f'inline; filename="{token[:8]}-{variant}.{extension}"',
+            "content-disposition": f'{_disposition(query)}; filename="{token[:8]}-{variant}.{extension}"',
             "accept-ranges": "bytes",
         }
         if matches(asked.get("if-none-match"), named.sha256):
             await _start(send, 304, headers)
             await send({"type": "http.response.body", "body": b""})
+            return
+        if self._handover is not None and scope["method"] == "GET":
+            await self._hand_over(send, named, headers)
             return
         start, stop, status = _part(asked, named) if scope["method"] == "GET" else (0, named.size_bytes, 200)
         headers["content-length"] = str(stop - start)
@@ -92,14 +108,13 @@ class Media:
         else:
             await self._stream(send, named, start, stop, status, headers)
 
-    def _caching(self, scope: Any) -> str:
+    def _caching(self, path: str, query: dict[str, list[str]]) -> str:
         """Raises Refusal where a signature is needed and is not good; otherwise says how long to keep the answer."""
         if self._signing_key is None:
             return "public, max-age=31536000, immutable"
-        query = parse_qs(scope["query_string"].decode("latin-1"))
         expires, signature = query.get("expires", [""])[-1], query.get("signature", [""])[-1]
         good = re.fullmatch(r"\d{1,12}", expires, re.ASCII) and signature.isascii()
-        if not good or not signed(scope["path"], int(expires), signature, self._signing_key):
+        if not good or not signed(path, int(expires), signature, self._signing_key):
             raise Refusal(403, "forbidden", "This address has expired or was never valid.")
         return f"private, max-age={min(SIGNED_SECONDS, max(0, int(expires) - int(time.time())))}"
 
@@ -108,7 +123,7 @@ class Media:
             sought = await assets.seek(self._database, token, variant)
             if sought is None:
                 raise Refusal(404, "not_found", "There is no such media.")
-            named = sought.original if variant == "original" else await self._variants.get(sought, variant)
+            named = sought.original if variant == ORIGINAL else await self._variants.get(sought, variant)
         except Unusable as error:
             raise Refusal(404, "not_found", f"This variant cannot be made: {error}.") from error
         except Exception as error:
@@ -116,6 +131,15 @@ class Media:
         if EXTENSIONS[named.mime_type] != extension:
             raise Refusal(404, "not_found", "There is no such media.")
         return named
+
+    async def _hand_over(self, send: Any, named: Named, headers: dict[str, str]) -> None:
+        assert self._handover is not None  # noqa: S101
+        try:
+            status, answered = await self._handover.answer(named, headers)
+        except Exception as error:
+            raise _away(error) from error
+        await _start(send, status, answered)
+        await send({"type": "http.response.body", "body": b""})
 
     async def _stream(
         self, send: Any, named: Named, start: int, stop: int, status: int, headers: dict[str, str]
@@ -146,6 +170,11 @@ async def refuse(send: Any, refusal: Refusal, *, head: bool) -> None:
     }
     await _start(send, refusal.status, headers)
     await send({"type": "http.response.body", "body": b"" if head else payload})
+
+
+def _disposition(query: dict[str, list[str]]) -> str:
+    """`download=1` has a browser keep the file; its name is ours, and says nothing of anybody."""
+    return "attachment" if query.get("download", [""])[-1] == "1" else "inline"
 
 
 def _part(asked: dict[str, str], named: Named) -> tuple[int, int, int]:

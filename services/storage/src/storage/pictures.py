@@ -5,7 +5,7 @@ import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -19,13 +19,21 @@ QUICK_BYTES = 256 * 1024
 QUICK_PIXELS = 500_000
 """A PNG so small is checked in about the time that it takes to wake a thread for it."""
 QUALITY = 82
+BLURHASH_PIXELS = 32
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_KEPT_AS = {"PNG": "PNG", "JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}
+_BEST: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0, "progressive": True, "optimize": True},
+    "MPO": {"quality": 95, "subsampling": 0, "progressive": True, "optimize": True},
+    "WEBP": {"quality": 95},
+}
+"""A picture that has to be made anew is the original from then on."""
 _DAMAGED = "the picture is damaged or incomplete"
 _ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
+_OTHERWISE = {2, 3, 4, *_TURNED}
 _large = threading.Lock()
 
 
@@ -40,6 +48,8 @@ class Picture:
     mime_type: str
     width: int
     height: int
+    is_upright: bool = True
+    """Whether it may be shown without its metadata, which would tell how to turn it."""
 
 
 def is_quick(content: IO[bytes], size: int) -> bool:
@@ -64,16 +74,17 @@ def inspect(content: IO[bytes]) -> Picture:
                 _decode(content, large=width * height > LARGE_PIXELS)
             elif not whole:
                 raise Unusable(_DAMAGED)
-            if image.info.get("exif") and image.getexif().get(_ORIENTATION) in _TURNED:
+            orientation = image.getexif().get(_ORIENTATION, 1) if image.info.get("exif") else 1
+            if orientation in _TURNED:
                 width, height = height, width
-            return Picture(_TYPES[image.format or ""], width, height)
+            return Picture(_TYPES[image.format or ""], width, height, orientation not in _OTHERWISE)
     except Unusable:
         raise
     except Exception as error:  # decoders of hostile bytes raise anything
         raise _unusable(error) from error
 
 
-def shrink(content: bytes, longest_side: int) -> bytes:
+def shrink(content: bytes, longest_side: int | None) -> bytes:
     """A WebP whose longest side is at most `longest_side` pixels: upright, and without metadata.
 
     Raises:
@@ -82,9 +93,10 @@ def shrink(content: bytes, longest_side: int) -> bytes:
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:
             _check_size(image)
-            image.draft("RGB", (2 * longest_side, 2 * longest_side))  # a JPEG is decoded no larger than needed
+            if longest_side is not None:
+                image.draft("RGB", (2 * longest_side, 2 * longest_side))  # a JPEG is decoded no larger than needed
+                image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
             image.load()
-            image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
             upright = ImageOps.exif_transpose(image)
             small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         small.info.clear()  # not every version of Pillow leaves it out by itself
@@ -95,6 +107,45 @@ def shrink(content: bytes, longest_side: int) -> bytes:
         raise
     except Exception as error:
         raise _unusable(error) from error
+
+
+def redraw(content: bytes, size: tuple[int, int] | None = None) -> bytes:
+    """The same picture in the same format: upright, without metadata, and of exactly that size where one is given.
+
+    It is scaled until it covers the size, then cut off on both sides alike. Of what moves the first frame is kept.
+
+    Raises:
+        Unusable: as `inspect`.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=_FORMATS) as image:
+            _check_size(image)
+            format_, profile = image.format or "", image.info.get("icc_profile")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode == "P":
+                upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+            if size is not None:
+                upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
+        upright.info.clear()
+        output = BytesIO()
+        upright.save(output, _KEPT_AS[format_], icc_profile=profile, **_BEST.get(format_, {}))
+        return output.getvalue()
+    except Unusable:
+        raise
+    except Exception as error:
+        raise _unusable(error) from error
+
+
+def blurhash(content: bytes) -> str:
+    """A few dozen characters that a page can paint before the picture is there."""
+    from blurhash import encode  # the service itself never needs it
+
+    with Image.open(BytesIO(content), formats=_FORMATS) as image:
+        tiny = image.convert("RGB")
+    tiny.thumbnail((BLURHASH_PIXELS, BLURHASH_PIXELS))
+    wide = tiny.width >= tiny.height
+    return str(encode(tiny, x_components=4 if wide else 3, y_components=3 if wide else 4))
 
 
 def _decode(content: IO[bytes], *, large: bool) -> None:

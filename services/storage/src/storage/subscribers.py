@@ -1,21 +1,46 @@
-"""What storage hears: what was rendered, and what has ended."""
+"""What storage hears: what was rendered, what has ended, and questions about what users bring and keep."""
 
 from collections.abc import Sequence
 
-from faststream.nats import NatsBroker
+import structlog
+from faststream.middlewares import ExceptionMiddleware
+from faststream.nats import NatsBroker, NatsRouter
 
 from contracts.facts import CONTENT_TYPE, Outcome, Rendered
+from contracts.questions import (
+    STORAGE_DELETE,
+    STORAGE_FORGET,
+    STORAGE_KEEP,
+    STORAGE_OFFER_UPLOAD,
+    STORAGE_TAKE_UPLOAD,
+    STORAGE_USAGE,
+    Changed,
+    Delete,
+    Forget,
+    Keep,
+    OfferedUpload,
+    OfferUpload,
+    TakenUpload,
+    TakeUpload,
+    Usage,
+    UsageOf,
+)
 from contracts.topology import STORAGE_CLOSE_OUTCOMES, STORAGE_STORE, generation_of, outcome_subject
 from runtime.broker import publish_unique
 from runtime.consumption import Consumers
 from runtime.database import Database
 from storage import assets
 from storage.ingest import Ingest, unreadable
+from storage.keeping import Keeping
+from storage.uploads import Uploads
 
 SLOTS = 16
 BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
+UPLOADS_AT_ONCE = 4
+
+log = structlog.get_logger()
 
 
 def register(consumers: Consumers, broker: NatsBroker, database: Database, ingest: Ingest) -> None:
@@ -39,3 +64,38 @@ def register(consumers: Consumers, broker: NatsBroker, database: Database, inges
     @consumers.batch(STORAGE_CLOSE_OUTCOMES, Outcome, size=BATCH, linger_seconds=LINGER_SECONDS)
     async def close(outcomes: Sequence[Outcome]) -> None:
         await assets.close(database, outcomes)
+
+
+def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
+    """Answers on the subjects of contracts.questions. What cannot be answered gets no answer, and a log line."""
+    router = NatsRouter(middlewares=[ExceptionMiddleware(handlers={Exception: _unanswered})])
+
+    @router.subscriber(STORAGE_TAKE_UPLOAD, queue="storage", max_workers=UPLOADS_AT_ONCE)
+    async def take(question: TakeUpload) -> TakenUpload:
+        return await uploads.take(question)
+
+    @router.subscriber(STORAGE_OFFER_UPLOAD, queue="storage", max_workers=UPLOADS_AT_ONCE)
+    async def offer(question: OfferUpload) -> OfferedUpload:
+        return await uploads.offer(question)
+
+    @router.subscriber(STORAGE_USAGE, queue="storage")
+    async def usage(question: UsageOf) -> Usage:
+        return await keeping.usage(question.user_id)
+
+    @router.subscriber(STORAGE_KEEP, queue="storage")
+    async def keep(question: Keep) -> Usage:
+        return await keeping.keep(question)
+
+    @router.subscriber(STORAGE_DELETE, queue="storage")
+    async def delete(question: Delete) -> Changed:
+        return await keeping.delete(question)
+
+    @router.subscriber(STORAGE_FORGET, queue="storage")
+    async def forget(question: Forget) -> Changed:
+        return await keeping.forget(question)
+
+    return router
+
+
+async def _unanswered(error: Exception) -> None:
+    log.warning("question.unanswered", error=f"{type(error).__name__}: {error}"[:500])

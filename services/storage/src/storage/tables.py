@@ -5,6 +5,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -41,7 +42,7 @@ assets = Table(
     "assets",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("generation_id", Uuid, ForeignKey(generations.c.generation_id), nullable=False),
+    Column("generation_id", Uuid, ForeignKey(generations.c.generation_id)),
     Column("index", SmallInteger, nullable=False),
     Column("owner_id", Uuid, nullable=False),
     Column("token", Text(collation="C"), nullable=False),
@@ -53,11 +54,32 @@ assets = Table(
     Column("height", Integer),
     Column("source_url", Text),
     _now("created_at"),
+    Column("seconds", Double),
+    Column("bitrate", BigInteger),
+    Column("blurhash", Text),
+    Column("provider_size", Text),
+    Column("backend", Text),
+    Column("deleted_at", DateTime(timezone=True)),
     UniqueConstraint("token"),
-    CheckConstraint("state IN ('writing', 'stored')", name="state"),
+    CheckConstraint("state IN ('writing', 'stored', 'deleted', 'purged')", name="state"),
 )
 Index("ix_assets_generation_id", assets.c.generation_id)
 Index("ix_assets_sha256", assets.c.sha256)
+Index("ix_assets_owner_id", assets.c.owner_id)
+Index("ix_assets_created_at", assets.c.created_at, postgresql_using="brin")
+Index("ix_assets_deleted_at", assets.c.deleted_at, postgresql_where=text("state = 'deleted'"))
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner_id", Uuid, primary_key=True),
+    Column("retention_days", Integer),
+    Column("quota_bytes", BigInteger),
+    _now("changed_at"),
+    CheckConstraint("retention_days > 0", name="retention_days"),
+    CheckConstraint("quota_bytes >= 0", name="quota_bytes"),
+)
+Index("ix_owners_retention_days", owners.c.retention_days, postgresql_where=text("retention_days IS NOT NULL"))
 
 variants = Table(
     "variants",
@@ -71,6 +93,16 @@ variants = Table(
     CheckConstraint("state IN ('writing', 'stored')", name="state"),
 )
 Index("ix_variants_sha256", variants.c.sha256)
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("upload_id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+Index("ix_offers_expires_at", offers.c.expires_at)
 
 orphans = Table(
     "orphans",

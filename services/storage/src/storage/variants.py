@@ -1,18 +1,26 @@
-"""Variants: smaller pictures whose addresses are known from the start, made when first asked for, then kept."""
+"""Variants: what an asset looks like when smaller, or at its beginning, or when drawn.
+
+Their addresses are known from the start; each is made when first asked for, then kept.
+"""
 
 import asyncio
-from contextlib import aclosing
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
 from io import BytesIO
+from typing import IO
 from uuid import UUID
 
 import structlog
 
+from contracts.facts import Kind
 from runtime.database import Database
-from storage import assets
-from storage.assets import VARIANT_TYPE, VARIANTS, Named, Sought
+from storage import assets, pictures
+from storage.addresses import LONGEST_SIDES, kind_of, type_of, variants_of
+from storage.assets import Named, Sought
 from storage.objects import Absent, Objects, name_of
-from storage.workshop import Workshop
+from storage.workshop import RECORDING_CPU_SECONDS, Place, Workshop
 
 log = structlog.get_logger()
 
@@ -30,12 +38,14 @@ class Variants:
         """The variant, stored.
 
         Raises:
-            Absent: the asset or its bytes are gone.
+            Absent: the asset or its bytes are gone, or assets of its type have no such variant.
             storage.pictures.Unusable: it cannot be made.
             OSError, sqlalchemy.exc.DBAPIError: store or database are away.
         """
         if sought.variant is not None:
             return sought.variant
+        if variant not in variants_of(sought.original.mime_type):
+            raise Absent(variant)
         key = (sought.asset_id, variant)
         if key not in self._making:
             self._making[key] = asyncio.create_task(self._make(sought, variant), name=f"make {variant}")
@@ -44,15 +54,51 @@ class Variants:
         return await asyncio.shield(self._making[key])
 
     async def _make(self, sought: Sought, variant: str) -> Named:
-        async with self._workshop.places:
-            async with aclosing(self._objects.open(sought.original.object_name)) as chunks:
-                original = b"".join([chunk async for chunk in chunks])
-            content = await self._workshop.shrink(original, VARIANTS[variant])
+        async with self._workshop.place() as place:
+            content = await self._draw(place, sought, variant)
+            # Where a picture is decoded anyway: on the way of a generation it would be the dearest step of all.
+            is_picture = sought.blurhash is None and type_of(variant) == "image/webp"
+            blurhash = await place.do(pictures.blurhash, content) if is_picture else None
         digest = sha256(content).hexdigest()
-        named = Named(name_of(sought.owner_id, digest), digest, len(content), VARIANT_TYPE)
+        named = Named(name_of(sought.owner_id, digest), digest, len(content), type_of(variant))
         if not await assets.open_variant(self._database, sought.asset_id, variant, named):
             raise Absent(named.object_name)
         await self._objects.put(named.object_name, BytesIO(content), len(content))
-        await assets.finish_variant(self._database, sought.asset_id, variant, digest)
+        await assets.finish_variant(self._database, sought.asset_id, variant, digest, blurhash)
         log.info("variant.made", asset=str(sought.asset_id), variant=variant, bytes=len(content))
         return named
+
+    async def _draw(self, place: Place, sought: Sought, variant: str) -> bytes:
+        kind = kind_of(sought.original.mime_type)
+        if kind is Kind.IMAGE:
+            async with aclosing(self._objects.open(sought.original.object_name)) as chunks:
+                original = b"".join([chunk async for chunk in chunks])
+            return await place.do(pictures.shrink, original, LONGEST_SIDES[variant])
+        async with self._as_file(sought.original) as file:
+            if kind is Kind.SPEECH:
+                return await place.do(_waveform, file.name, sought.seconds or 0.0, cpu_seconds=RECORDING_CPU_SECONDS)
+            poster = await place.do(_poster, file.name, cpu_seconds=RECORDING_CPU_SECONDS)
+        longest = LONGEST_SIDES[variant]
+        return poster if longest is None else await place.do(pictures.shrink, poster, longest)
+
+    @asynccontextmanager
+    async def _as_file(self, original: Named) -> AsyncIterator[IO[bytes]]:
+        """A recording may be larger than memory, and a decoder wants to go back and forth in it."""
+        with tempfile.NamedTemporaryFile(prefix="darkroom-") as file:
+            async with aclosing(self._objects.open(original.object_name)) as chunks:
+                async for chunk in chunks:
+                    await asyncio.to_thread(file.write, chunk)
+            file.flush()
+            yield file
+
+
+def _poster(path: str) -> bytes:
+    from storage.films import poster  # FFmpeg is loaded by the processes that need it
+
+    return poster(path)
+
+
+def _waveform(path: str, seconds: float) -> bytes:
+    from storage.waveforms import waveform
+
+    return waveform(path, seconds)

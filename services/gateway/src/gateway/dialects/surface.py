@@ -19,6 +19,7 @@ from gateway.payments import Payments
 from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
+from gateway.uploads import Uploads
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
 from runtime import telemetry
@@ -49,12 +50,13 @@ class Surface:
     database: Database
     broker: Any
     addresses: AddressSettings
+    uploads: Uploads
 
     def address(self, key: str) -> str:
         """The public URL of a media key."""
         secret = self.addresses.media_signing_key
         return address(
-            self.addresses.public_url.rstrip("/"),
+            self.addresses.media_base,
             key,
             secret.get_secret_value() if secret else None,
             self.addresses.media_lifetime_seconds,

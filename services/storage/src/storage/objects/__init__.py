@@ -20,6 +20,10 @@ class Absent(Exception):
 class Objects(Protocol):
     """A store. Whatever keeps it from answering is an OSError (ConnectionError for a remote one)."""
 
+    @property
+    def backend(self) -> str:
+        """What MEDIA_STORAGE_BACKEND calls it."""
+
     async def check(self) -> None:
         """Raises OSError unless the store can be written to."""
 

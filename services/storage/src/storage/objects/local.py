@@ -24,6 +24,8 @@ T = TypeVar("T")
 class LocalObjects:
     """Content-addressed files. A file appears under its name only when its bytes are on the disk."""
 
+    backend = "local"
+
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self._begun = self._root / ".begun"

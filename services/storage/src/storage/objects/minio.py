@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from io import BytesIO
 from itertools import islice
-from typing import IO, BinaryIO, TypeVar, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
+from urllib.parse import SplitResult
 
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
+from minio.helpers import BaseURL
 
 from storage.objects import CHUNK_BYTES, NAME, Absent, checked
 
@@ -24,16 +27,40 @@ _ABSENT = {"NoSuchKey", "NoSuchObject"}
 T = TypeVar("T")
 
 
+class _Below(BaseURL):
+    """An S3 interface that is not at the root of its host, as Supabase's; the client knows only those that are."""
+
+    def __init__(self, endpoint: str, region: str, path: str) -> None:
+        super().__init__(endpoint, region)
+        self._path = path
+
+    def build(self, **parts: Any) -> SplitResult:
+        url: SplitResult = super().build(**parts)
+        return url._replace(path=self._path + url.path)
+
+
 class MinioObjects:
     """One bucket, which must exist."""
 
-    def __init__(self, endpoint: str | None, bucket: str, access_key: str, secret_key: str, region: str) -> None:
+    def __init__(
+        self,
+        endpoint: str | None,
+        bucket: str,
+        access_key: str,
+        secret_key: str,
+        region: str,
+        backend: str = "s3",
+        session_token: str | None = None,
+    ) -> None:
+        self.backend = backend
+        self.bucket = bucket
         address = urllib3.util.parse_url(endpoint or f"https://s3.{region}.amazonaws.com")
-        self._bucket = bucket
-        self._client = Minio(
+        self.bucket_url = f"{address.scheme}://{address.netloc}{address.path or ''}/{bucket}"
+        self.client = Minio(
             address.netloc or "",
             access_key=access_key,
             secret_key=secret_key,
+            session_token=session_token,
             secure=address.scheme == "https",
             region=region,
             http_client=urllib3.PoolManager(
@@ -42,41 +69,56 @@ class MinioObjects:
                 retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
             ),
         )
+        if address.path:
+            self.client._base_url = _Below(f"{address.scheme}://{address.netloc}", region, address.path.rstrip("/"))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
 
     async def check(self) -> None:
-        await self._run(self._client.put_object, self._bucket, PROBE, BytesIO(b""), 0)
+        await self.run(self.client.put_object, self.bucket, PROBE, BytesIO(b""), 0)
 
     async def put(self, name: str, data: IO[bytes], size: int) -> None:
         # Always sent: one round trip, as asking would be, and equal bytes replace each other unseen.
-        await self._run(self._put, checked(name), data, size)
+        await self.run(self._put, checked(name), data, size)
 
     async def size(self, name: str) -> int | None:
+        return await self.size_of(checked(name))
+
+    async def size_of(self, key: str) -> int | None:
         try:
-            found = await self._run(self._client.stat_object, self._bucket, checked(name))
+            found = await self.run(self.client.stat_object, self.bucket, key)
         except Absent:
             return None
         return int(found.size or 0)
 
-    async def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+    def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        return self.read(checked(name), offset, length)
+
+    async def read(self, key: str, offset: int, length: int | None) -> AsyncGenerator[bytes, None]:
         if length == 0:
             return  # 0 would ask for everything
-        response = await self._run(
-            partial(self._client.get_object, self._bucket, checked(name), offset=offset, length=length or 0)
-        )
+        response = await self.run(partial(self.client.get_object, self.bucket, key, offset=offset, length=length or 0))
         try:
-            while chunk := await self._run(response.read, CHUNK_BYTES):
+            while chunk := await self.run(response.read, CHUNK_BYTES):
                 yield chunk
         finally:
             response.close()
             response.release_conn()
 
+    async def presigned(self, name: str, seconds: int, mime_type: str, disposition: str) -> str:
+        """An address at which anybody may get the object for so long, as that type and in that way and no other."""
+        fixed: dict[str, str | list[str] | tuple[str]] = {
+            "response-content-type": mime_type,
+            "response-content-disposition": disposition,
+        }
+        get = partial(self.client.presigned_get_object, self.bucket, checked(name), response_headers=fixed)
+        return await self.run(partial(get, expires=timedelta(seconds=seconds)))
+
     async def delete(self, name: str) -> None:
-        await self._run(self._client.remove_object, self._bucket, checked(name))
+        await self.run(self.client.remove_object, self.bucket, checked(name))
 
     async def names(self) -> AsyncIterator[list[str]]:
-        found = self._client.list_objects(self._bucket, recursive=True)
-        while objects := await self._run(lambda: list(islice(found, NAMES_PER_LIST))):
+        found = self.client.list_objects(self.bucket, recursive=True)
+        while objects := await self.run(lambda: list(islice(found, NAMES_PER_LIST))):
             yield [name for each in objects if (name := str(each.object_name)) and NAME.fullmatch(name)]
 
     async def close(self) -> None:
@@ -84,9 +126,9 @@ class MinioObjects:
 
     def _put(self, name: str, data: IO[bytes], size: int) -> None:
         data.seek(0)
-        self._client.put_object(self._bucket, name, cast(BinaryIO, data), size)
+        self.client.put_object(self.bucket, name, cast(BinaryIO, data), size)
 
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Raises Absent or ConnectionError: a refusal, too, is for the operator to cure, and until then we wait."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

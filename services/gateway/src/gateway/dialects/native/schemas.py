@@ -82,7 +82,34 @@ class AssetView(BaseModel):
     height: int | None
     seconds: float | None = Field(description="How long it plays.")
     sha256: str
-    variants: dict[str, str] = Field(description="`medium` and `thumbnail`, as WebP; `poster` of a video.")
+    variants: dict[str, str] = Field(
+        description="`full`, `medium` and `thumbnail` as WebP, a video's `poster`; a sound's `waveform`, as JSON."
+    )
+
+
+class UploadView(BaseModel):
+    """A file that was taken."""
+
+    id: UUID
+    asset: AssetView
+
+
+class NewUpload(BaseModel):
+    """A file to be put into the bucket by the browser itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mime_type: str = Field(max_length=100, examples=["image/png"])
+    size_bytes: int = Field(ge=1, strict=True)
+
+
+class UploadForm(BaseModel):
+    """Post `fields`, then the file as `file`, to `url`; then finalize."""
+
+    id: UUID
+    url: str
+    fields: dict[str, str]
+    expires_at: datetime
 
 
 class ErrorView(BaseModel):

@@ -14,6 +14,7 @@ from contracts.questions import (
     CatalogModel,
     ConfirmedPayment,
     CreditPacks,
+    OfferedUpload,
     Statement,
     StatementEntry,
 )
@@ -37,6 +38,8 @@ from gateway.dialects.native.schemas import (
     QuoteView,
     StatementEntryView,
     StatementPage,
+    UploadForm,
+    UploadView,
     WebhookView,
 )
 from gateway.dialects.surface import Surface, traceparent_of
@@ -160,6 +163,22 @@ def asset_view(surface: Surface, asset: Asset) -> AssetView:
         sha256=asset.sha256,
         variants={name: surface.address(key) for name, key in asset.variants.items()},
     )
+
+
+def upload_id(text: str) -> UUID:
+    """As `generation_id`."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound("There is no such upload.") from error
+
+
+def upload_view(surface: Surface, upload_id: UUID, asset: Asset) -> UploadView:
+    return UploadView(id=upload_id, asset=asset_view(surface, asset))
+
+
+def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:
+    return UploadForm.model_validate({"id": upload_id, **offered.model_dump()})
 
 
 def page_view(surface: Surface, page: Page) -> GenerationPage:

@@ -1,0 +1,72 @@
+"""`darkroom media`: moving what is stored from one backend to another."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from darkroom.commands.options import DEFAULT_DATA, Data, fail
+
+if TYPE_CHECKING:
+    from storage.moving import Moved
+    from storage.settings import StoreSettings
+
+app = typer.Typer(help="What is stored, and where.", no_args_is_help=True)
+
+
+@app.callback()
+def media() -> None:
+    """What is stored, and where."""
+
+
+@app.command("move")
+def move(data: Data = DEFAULT_DATA) -> None:
+    """Copy all media from MEDIA_FORMER_BACKEND to MEDIA_STORAGE_BACKEND, each object proven by its hash.
+
+    Storage has to run with the same two variables meanwhile: it writes to the new backend and reads from both, so no
+    address stops working. Stopped and begun again, it goes on. Then MEDIA_FORMER_BACKEND can go, and what is in the
+    former backend, too. Exit code 1 where an object is damaged and stayed where it was.
+    """
+    import asyncio
+
+    from pydantic import ValidationError
+    from sqlalchemy.exc import DBAPIError
+
+    from darkroom.stack import NoStackError, Stack
+    from storage.settings import StoreSettings
+
+    stack = Stack.find(data)
+    environment = stack.storage_environment() or {}
+    given = {name: environment[name.upper()] for name in StoreSettings.model_fields if environment.get(name.upper())}
+    try:
+        settings = StoreSettings.model_validate(given)
+        if settings.media_former_backend is None:
+            fail("MEDIA_FORMER_BACKEND is not set: there is nothing to move from.", 2)
+        moved = asyncio.run(_move(settings, stack.address("storage_database_url")))
+    except (ValidationError, NoStackError) as error:
+        fail(str(error), 2)
+    except (OSError, DBAPIError) as error:
+        fail(f"Not everything is moved, begin again: {type(error).__name__}: {error}", 1)
+    megabytes = moved.copied_bytes / 1e6
+    typer.echo(
+        f"{moved.copied} objects copied ({megabytes:.1f} MB), {moved.there} were there, {moved.damaged} damaged."
+    )
+    raise typer.Exit(1 if moved.damaged else 0)
+
+
+async def _move(settings: "StoreSettings", database_url: str) -> "Moved":
+    from pydantic import SecretStr
+
+    from runtime.database import Database
+    from runtime.settings import DatabaseSettings
+    from storage.moving import move as move_objects
+    from storage.stores import make_store
+
+    assert settings.media_former_backend is not None  # noqa: S101
+    current, former = make_store(settings, settings.backend), make_store(settings, settings.media_former_backend)
+    database = Database(DatabaseSettings(database_url=SecretStr(database_url)), "media-move")
+    try:
+        return await move_objects(former, current, database)
+    finally:
+        await database.close()
+        await current.close()
+        await former.close()

@@ -1,0 +1,134 @@
+"""Uploads: streamed into the claims bucket as they arrive, then storage is asked to make an asset of it.
+
+The gateway neither keeps nor looks at the bytes. The id follows from the Idempotency-Key, so that sending a file again
+is the same upload.
+"""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from contracts.facts import Asset, Failure
+from contracts.ids import keyed_generation_id, new_generation_id
+from contracts.model import Frozen
+from contracts.questions import (
+    STORAGE_OFFER_UPLOAD,
+    STORAGE_TAKE_UPLOAD,
+    OfferedUpload,
+    OfferUpload,
+    TakenUpload,
+    TakeUpload,
+)
+from contracts.topology import CLAIMS_BUCKET
+from gateway.identity import Caller
+from gateway.orders import checked_key
+from gateway.refusals import BodyTooLarge, TooManyRequests, Unavailable, refusal_of_upload
+from runtime.broker import connected
+
+ROUTE = "/v1/uploads"
+AT_ONCE = 16
+"""In one process: each holds a chunk or two."""
+CHUNK_BYTES = 128 << 10
+PUT_SECONDS = 10.0
+OFFER_SECONDS = 5.0
+TAKE_SECONDS = 120.0
+"""A video is played while the user waits."""
+RETRY_SECONDS = 5
+FORM_BYTES = 1 << 20
+"""What a form may have around its file."""
+
+Answer = TypeVar("Answer", bound=Frozen)
+
+
+class Uploads:
+    """What users bring."""
+
+    def __init__(self, broker: NatsBroker, max_bytes: int) -> None:
+        self._broker = broker
+        self._max_bytes = max_bytes
+        self._under_way = 0
+        self.max_form_bytes = max_bytes + FORM_BYTES
+
+    async def take(self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None) -> tuple[UUID, Asset]:
+        """The upload and the asset that it has become.
+
+        Raises:
+            Refusal: why it has not; nothing is kept then.
+        """
+        if self._under_way >= AT_ONCE:
+            raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
+        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, ROUTE, checked_key(key))
+        # Not the upload's id alone: of two that are sent at once, none may read the other's half.
+        claim = f"uploads/{upload_id}/{uuid4()}"
+        self._under_way += 1
+        try:
+            await self._put(claim, chunks)
+            question = TakeUpload(upload_id=upload_id, user_id=caller.user_id, claim=claim)
+            return upload_id, _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
+        finally:
+            self._under_way -= 1
+
+    async def offer(self, caller: Caller, mime_type: str, size_bytes: int) -> tuple[UUID, OfferedUpload]:
+        """A form for the user's browser. Raises Refusal."""
+        upload_id = new_generation_id()
+        question = OfferUpload(upload_id=upload_id, user_id=caller.user_id, mime_type=mime_type, size_bytes=size_bytes)
+        offered = await self._ask(STORAGE_OFFER_UPLOAD, question, OfferedUpload, OFFER_SECONDS)
+        if offered.failure is not None:
+            raise refusal_of_upload(offered.failure)
+        return upload_id, offered
+
+    async def finalize(self, caller: Caller, upload_id: UUID) -> tuple[UUID, Asset]:
+        """The asset that the file in the bucket has become. Raises Refusal."""
+        question = TakeUpload(upload_id=upload_id, user_id=caller.user_id)
+        return upload_id, _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
+
+    async def _put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name."""
+        stream = self._broker.connection.jetstream(timeout=PUT_SECONDS) if connected(self._broker) else None
+        nuid, digest, size, count = uuid4().hex, sha256(), 0, 0
+        waiting = bytearray()
+        try:
+            if stream is None:
+                raise OSError("the bus is away")
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise BodyTooLarge(f"A file may have {self._max_bytes} bytes at most.")
+                digest.update(chunk)
+                waiting += chunk
+                while len(waiting) >= CHUNK_BYTES:
+                    await stream.publish(f"$O.{CLAIMS_BUCKET}.C.{nuid}", bytes(waiting[:CHUNK_BYTES]))
+                    del waiting[:CHUNK_BYTES]
+                    count += 1
+            if waiting:
+                await stream.publish(f"$O.{CLAIMS_BUCKET}.C.{nuid}", bytes(waiting))
+                count += 1
+            about = {"name": name, "bucket": CLAIMS_BUCKET, "nuid": nuid, "size": size, "chunks": count}
+            about["digest"] = f"SHA-256={base64.urlsafe_b64encode(digest.digest()).decode()}"
+            subject = f"$O.{CLAIMS_BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+            await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
+        except (NatsError, OSError) as error:
+            raise Unavailable("Files cannot be taken right now; send it again.") from error
+
+    async def _ask(self, subject: str, question: Frozen, answer: type[Answer], seconds: float) -> Answer:
+        try:
+            if not connected(self._broker):
+                raise OSError("the bus is away")
+            payload = question.model_dump_json().encode()
+            message = await self._broker.connection.request(subject, payload, timeout=seconds)
+            return answer.model_validate_json(message.data)
+        except (NatsError, OSError, ValidationError) as error:
+            raise Unavailable("Files cannot be taken right now; send it again.") from error
+
+
+def _asset(taken: TakenUpload) -> Asset:
+    if taken.asset is None:
+        raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
+    return taken.asset

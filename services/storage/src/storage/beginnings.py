@@ -1,0 +1,28 @@
+"""What a file may be, by its first bytes. Everything else is refused before any decoder sees it."""
+
+import re
+
+HEAD_BYTES = 64
+_PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF.{4}WEBP", re.DOTALL)
+_DEMUXERS = {
+    "mov": re.compile(rb".{4}ftyp", re.DOTALL),
+    "matroska": re.compile(rb"\x1a\x45\xdf\xa3.{0,56}webm", re.DOTALL),
+    "wav": re.compile(rb"RIFF.{4}WAVE", re.DOTALL),
+    "ogg": re.compile(rb"OggS"),
+    "flac": re.compile(rb"fLaC"),
+    "aac": re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"),
+    "mp3": re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),
+}
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins so may be a PNG, JPEG or WebP."""
+    return _PICTURE.match(head) is not None
+
+
+def demuxer_of(head: bytes) -> str | None:
+    """FFmpeg's demuxer for a file that begins so; None where it is no recording that we keep."""
+    for demuxer, begins in _DEMUXERS.items():
+        if begins.match(head):
+            return demuxer
+    return None

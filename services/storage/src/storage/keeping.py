@@ -1,0 +1,145 @@
+"""How long and how much: a user's quota and plan, deleting, taking that back, and being forgotten.
+
+A deleted asset is served no more, and its bytes go some days later; a purged one is a row that names no bytes, so that
+the outcome which once told of it is not contradicted. Objects are left to the collector, as ever.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from contracts.questions import Changed, Delete, Forget, Keep, Usage
+from runtime.database import Connection, Database
+
+PURGED_AT_ONCE = 500
+
+_USAGE = text("""
+    SELECT count(*) AS assets, CAST(coalesce(sum(size_bytes), 0) AS bigint) AS used_bytes
+    FROM assets WHERE owner_id = :owner_id AND state IN ('writing', 'stored')
+""")
+_PLAN = text("SELECT quota_bytes, retention_days FROM owners WHERE owner_id = :owner_id")
+_KEEP = text("""
+    INSERT INTO owners (owner_id, quota_bytes, retention_days) VALUES (:owner_id, :quota_bytes, :retention_days)
+    ON CONFLICT (owner_id) DO UPDATE SET
+        quota_bytes = excluded.quota_bytes, retention_days = excluded.retention_days, changed_at = now()
+""")
+_DELETE = text("""
+    UPDATE assets SET state = 'deleted', deleted_at = now()
+    WHERE owner_id = :owner_id AND generation_id = :generation_id AND state = 'stored'
+    RETURNING id
+""")
+_UNDO = text("""
+    UPDATE assets SET state = 'stored', deleted_at = NULL
+    WHERE owner_id = :owner_id AND generation_id = :generation_id AND state = 'deleted'
+    RETURNING id
+""")
+# In two steps as every deletion: what is deleted here is purged below, once its days are over.
+_EXPIRE = text("""
+    UPDATE assets SET state = 'deleted', deleted_at = now()
+    WHERE id IN (
+        SELECT assets.id FROM assets LEFT JOIN owners USING (owner_id)
+        WHERE assets.state = 'stored'
+            AND assets.created_at < now() - make_interval(days => CAST(:default_days AS integer))
+            AND owners.retention_days IS NULL
+        UNION ALL
+        SELECT assets.id FROM owners JOIN assets USING (owner_id)
+        WHERE owners.retention_days IS NOT NULL AND assets.state = 'stored'
+            AND assets.created_at < now() - make_interval(days => owners.retention_days)
+        LIMIT :limit
+    )
+    RETURNING id
+""")
+_PURGE = """
+    WITH chosen AS (
+        SELECT id FROM assets WHERE {which} ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), emptied AS (
+        DELETE FROM variants USING chosen WHERE variants.asset_id = chosen.id
+    )
+    UPDATE assets SET state = 'purged', source_url = NULL, blurhash = NULL FROM chosen WHERE assets.id = chosen.id
+    RETURNING assets.id
+"""
+_PURGE_OLD = text(
+    _PURGE.format(which="state = 'deleted' AND deleted_at < now() - make_interval(secs => :trash_seconds)")
+)
+_PURGE_OWNER = text(_PURGE.format(which="owner_id = :owner_id AND state IN ('stored', 'deleted')"))
+_FORGET = text(
+    "WITH gone AS (DELETE FROM offers WHERE owner_id = :owner_id) DELETE FROM owners WHERE owner_id = :owner_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds for whoever has no plan of their own; None is no limit."""
+
+    quota_bytes: int | None = None
+    retention_days: int | None = None
+    trash_seconds: float = 7 * 86_400
+
+
+class Keeping:
+    """What users and their plans say about stored assets."""
+
+    def __init__(self, database: Database, bounds: Bounds) -> None:
+        self._database = database
+        self._bounds = bounds
+
+    async def usage(self, user_id: UUID) -> Usage:
+        async with self._database.statement() as connection:
+            return await self.usage_on(connection, user_id)
+
+    async def usage_on(self, connection: Connection, user_id: UUID) -> Usage:
+        """As seen by a transaction that is under way."""
+        used = (await connection.execute(_USAGE, {"owner_id": user_id})).one()
+        plan = (await connection.execute(_PLAN, {"owner_id": user_id})).first()
+        own = (plan.quota_bytes, plan.retention_days) if plan is not None else (None, None)
+        return Usage(
+            assets=used.assets,
+            used_bytes=used.used_bytes,
+            quota_bytes=own[0] if own[0] is not None else self._bounds.quota_bytes,
+            retention_days=own[1] or self._bounds.retention_days,
+        )
+
+    async def keep(self, plan: Keep) -> Usage:
+        """Records a user's plan; it holds for what is stored already, too."""
+        values = {
+            "owner_id": plan.user_id,
+            "quota_bytes": plan.quota_bytes,
+            "retention_days": plan.retention_days,
+        }
+        async with self._database.statement() as connection:
+            await connection.execute(_KEEP, values)
+        return await self.usage(plan.user_id)
+
+    async def delete(self, question: Delete) -> Changed:
+        """Takes a generation's assets out of sight, or brings them back; somebody else's are none."""
+        values = {"owner_id": question.user_id, "generation_id": question.generation_id}
+        async with self._database.statement() as connection:
+            rows = await connection.execute(_UNDO if question.undo else _DELETE, values)
+        return Changed(assets=len(rows.all()))
+
+    async def forget(self, question: Forget) -> Changed:
+        """A user's assets name no bytes from now on; the collector removes those."""
+        assets = await self._purge(_PURGE_OWNER, {"owner_id": question.user_id})
+        async with self._database.statement() as connection:
+            await connection.execute(_FORGET, {"owner_id": question.user_id})
+        return Changed(assets=assets)
+
+    async def expire(self) -> int:
+        """Deletes what is older than its owner's plan keeps it, and purges what was deleted long enough ago."""
+        values = {"default_days": self._bounds.retention_days, "limit": PURGED_AT_ONCE}
+        while True:
+            async with self._database.statement() as connection:
+                expired = len((await connection.execute(_EXPIRE, values)).all())
+            if expired < PURGED_AT_ONCE:
+                break
+        return await self._purge(_PURGE_OLD, {"trash_seconds": self._bounds.trash_seconds})
+
+    async def _purge(self, statement: object, values: dict[str, object]) -> int:
+        purged = 0
+        while True:
+            async with self._database.statement() as connection:
+                rows = await connection.execute(statement, {**values, "limit": PURGED_AT_ONCE})  # type: ignore[arg-type]
+            purged += len(rows.all())
+            if len(rows.all()) < PURGED_AT_ONCE:
+                return purged

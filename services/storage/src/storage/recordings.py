@@ -1,0 +1,149 @@
+"""What a video or a sound is: decided by its content, decoded by FFmpeg with one demuxer and few decoders.
+
+To be run in the workshop only. FFmpeg is given an open file, a demuxer that the first bytes chose, and no protocol at
+all: a playlist inside a "video" is nothing to it, and nothing that a file names is opened.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from contracts.facts import Kind
+from storage.beginnings import HEAD_BYTES, demuxer_of
+from storage.pictures import Unusable
+
+MAX_SECONDS = 3600
+MAX_STREAMS = 8
+MAX_PIXELS = 3840 * 2160 * 4
+"""Of one frame: 8K."""
+_VIDEO_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d"}
+_AUDIO_CODECS = {"aac", "mp3", "mp3float", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
+"""What browsers play. Every other decoder would only be a way in."""
+_NO_PROTOCOL = {"protocol_whitelist": "none"}
+_DAMAGED = "the recording is damaged or incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What the content says about itself. Width and height in pixels, as a player shows them; None for a sound."""
+
+    mime_type: str
+    width: int | None
+    height: int | None
+    seconds: float
+    bitrate: int
+    """Bits per second, all streams together."""
+
+
+def inspect(path: str, kind: Kind | None = None) -> Recording:
+    """Reads all packets of a recording and decodes all of its sound and every picture that stands for itself.
+
+    With a kind it has to be a video, or speech.
+
+    Raises:
+        Unusable: it is nothing of that kind, too long or large, of a codec that nobody plays, broken or incomplete.
+        OSError: the file cannot be read.
+    """
+    with opened(path) as container:
+        video = container.streams.video[0] if container.streams.video else None
+        if kind is Kind.VIDEO and video is None:
+            raise Unusable("the content is no video")
+        if kind is Kind.SPEECH and video is not None:
+            raise Unusable("the content is no sound")
+        if video is not None:
+            video.codec_context.skip_frame = "NONKEY"  # the others are read, and need these
+        rotation, seconds = _play(container, video)
+        width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (None, None)
+        if rotation % 180:
+            width, height = height, width
+        size = Path(path).stat().st_size
+        return Recording(
+            _mime_type(path, "audio" if video is None else "video"),
+            width,
+            height,
+            round(seconds, 3),
+            int(size * 8 / seconds),
+        )
+
+
+@contextmanager
+def opened(path: str) -> Iterator[InputContainer]:
+    """A recording whose header was looked at; whatever a decoder makes of hostile bytes inside is Unusable."""
+    with Path(path).open("rb") as file:
+        demuxer = demuxer_of(file.read(HEAD_BYTES))
+        if demuxer is None:
+            raise Unusable("the content is no video or sound that we keep")
+        file.seek(0)
+        try:
+            with av.open(file, "r", format=demuxer, options=_NO_PROTOCOL, metadata_errors="ignore") as container:
+                _check_header(container)
+                yield container
+        except (FFmpegError, EOFError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in {5, 28}:
+                raise OSError(error.errno, str(error)) from error  # the disk, not the recording
+            raise Unusable(_DAMAGED) from error
+
+
+def _check_header(container: InputContainer) -> None:
+    if not container.streams.video and not container.streams.audio:
+        raise Unusable("there is nothing to see or hear in it")
+    if len(container.streams) > MAX_STREAMS:
+        raise Unusable(f"the recording has more than {MAX_STREAMS} streams")
+    if (container.duration or 0) > MAX_SECONDS * av.time_base:
+        raise Unusable(f"the recording is longer than {MAX_SECONDS} seconds")
+    for stream in (*container.streams.video, *container.streams.audio):
+        allowed = _VIDEO_CODECS if stream.type == "video" else _AUDIO_CODECS
+        if stream.codec_context is None or stream.codec_context.name not in allowed:
+            raise Unusable("the recording is of a kind that browsers do not play")
+        stream.codec_context.thread_count = 1  # a thread more would be memory more
+    for stream in container.streams.video:
+        if not 0 < stream.codec_context.width * stream.codec_context.height <= MAX_PIXELS:
+            raise Unusable(f"a frame has more than {MAX_PIXELS // 1_000_000} million pixels")
+
+
+def _play(container: InputContainer, video: Any) -> tuple[int, float]:
+    """The rotation in degrees, and when the last of the pictures, or of the sound, has been shown."""
+    rotation = 0
+    frames = 0
+    end = 0.0
+    for packet in container.demux(*container.streams.video, *container.streams.audio):
+        leading = packet.stream is video or video is None
+        if leading and packet.pts is not None and packet.time_base is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.is_corrupt or end > MAX_SECONDS:
+            raise Unusable(_DAMAGED if packet.is_corrupt else f"the recording is longer than {MAX_SECONDS} seconds")
+        frame: Any
+        for frame in packet.decode():
+            frames += leading
+            if packet.stream is video and frames == 1:
+                rotation = frame.rotation
+    start = _start_of(video if video is not None else container.streams.audio[0])
+    promised = (container.duration or 0) / av.time_base
+    if not frames or end <= start or end - start < promised - max(0.5, promised / 20):
+        raise Unusable(_DAMAGED)
+    return rotation, end - start
+
+
+def _start_of(stream: Any) -> float:
+    return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+
+
+def _mime_type(path: str, family: str) -> str:
+    with Path(path).open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    names = {
+        "mov": "video/quicktime" if head[8:12] == b"qt  " and family == "video" else f"{family}/mp4",
+        "matroska": f"{family}/webm",
+        "wav": "audio/wav",
+        "ogg": "audio/ogg",
+        "flac": "audio/flac",
+        "mp3": "audio/mpeg",
+        "aac": "audio/aac",
+    }
+    return names[demuxer_of(head) or ""]

@@ -1,0 +1,67 @@
+"""Real videos and sounds, made by FFmpeg as providers make them."""
+
+import io
+import math
+import struct
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.resampler import AudioResampler
+from PIL import Image
+
+RATE = 48_000
+
+
+def video(
+    width: int = 320,
+    height: int = 180,
+    seconds: float = 1.0,
+    *,
+    container: str = "mp4",
+    fps: int | Fraction = 24,
+    with_sound: bool = True,
+    **metadata: str,
+) -> bytes:
+    """A video whose left half is red at first and whose brightness grows; with a tone where asked for."""
+    output = io.BytesIO()
+    with av.open(output, "w", format=container) as made:
+        made.metadata.update(metadata)
+        pictures: Any = made.add_stream("libx264" if container != "webm" else "libvpx-vp9", rate=fps)
+        pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
+        codec = "aac" if container != "webm" else "libopus"
+        tones: Any = made.add_stream(codec, rate=RATE, layout="mono") if with_sound else None
+        for number in range(round(seconds * fps)):
+            image = Image.new("RGB", (width, height), (0, 0, number * 5 % 256))
+            image.paste((255, number * 5 % 256, 0), (0, 0, width // 2, height))
+            made.mux(pictures.encode(av.VideoFrame.from_image(image)))
+        made.mux(pictures.encode(None))
+        if tones is not None:
+            _play(made, tones, seconds)
+    return output.getvalue()
+
+
+def sound(seconds: float = 1.0, container: str = "mp3") -> bytes:
+    """A tone that grows, in the container that the name says."""
+    codec = {"mp3": "libmp3lame", "wav": "pcm_s16le", "flac": "flac", "ogg": "libopus", "adts": "aac", "ipod": "aac"}
+    output = io.BytesIO()
+    with av.open(output, "w", format=container) as made:
+        stream: Any = made.add_stream(codec[container], rate=RATE, layout="mono")
+        _play(made, stream, seconds)
+    return output.getvalue()
+
+
+def _play(made: Any, stream: Any, seconds: float) -> None:
+    resampler = AudioResampler(format=stream.codec_context.format, layout="mono", rate=RATE)
+    total = round(seconds * RATE)
+    for begin in range(0, total, 960):
+        samples = [
+            int(30_000 * (begin + index) / total * math.sin((begin + index) / 12))
+            for index in range(min(960, total - begin))
+        ]
+        frame: Any = av.AudioFrame(format="s16", layout="mono", samples=len(samples))
+        frame.sample_rate, frame.pts = RATE, begin
+        frame.planes[0].update(struct.pack(f"{len(samples)}h", *samples))
+        for each in resampler.resample(frame):
+            made.mux(stream.encode(each))
+    made.mux(stream.encode(None))

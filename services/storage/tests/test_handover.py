@@ -1,0 +1,129 @@
+"""Others that send the bytes: nginx by X-Accel-Redirect, the bucket by a presigned address; and downloads."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from contracts.facts import Asset
+from runtime.database import Database
+from storage.downloads import Downloads
+from storage.handover import ToProxy, ToStore
+from storage.ingest import Ingest
+from storage.media import Media
+from storage.objects import Objects
+from storage.objects.local import LocalObjects
+from storage.objects.minio import MinioObjects
+from storage.preparation import Preparation
+from storage.variants import Variants
+from storage.workshop import Workshop
+
+from .samples import Provider, picture, rendered
+from .test_media import served
+
+pytestmark = pytest.mark.connected
+CONTENT = picture(400, 300, "JPEG", seed=5)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def bucket(s3_server: Any) -> AsyncIterator[MinioObjects]:
+    keys = s3_server.access_key, s3_server.secret_key
+    bucket = MinioObjects(s3_server.endpoint, s3_server.bucket, *keys, "us-east-1")
+    yield bucket
+    await bucket.close()
+
+
+def media(database: Database, objects: Objects, workshop: Workshop, handover: Any = None) -> Media:
+    return Media(database, objects, Variants(database, objects, workshop), None, handover)
+
+
+async def stored(ingest: Ingest, provider: Provider) -> Asset:
+    [asset] = (await ingest.store(rendered(provider.url("a", CONTENT)))).data.assets
+    return asset
+
+
+async def test_a_download_is_kept_as_a_file_with_a_safe_name(
+    database: Database, objects: LocalObjects, workshop: Workshop, ingest: Ingest, provider: Provider, http: Any
+) -> None:
+    """B40: whatever a client writes there, the name is ours."""
+    asset = await stored(ingest, provider)
+    name = f'filename="{asset.key[:8]}-original.jpg"'
+    async with served(media(database, objects, workshop)) as base:
+        for query, expected in (
+            ("?download=1", f"attachment; {name}"),
+            ("?download=0", f"inline; {name}"),
+            ("?download=../../x%0d%0aset-cookie:a", f"inline; {name}"),
+            ("?download=1&filename=-rf%22;x", f"attachment; {name}"),
+        ):
+            async with http.get(f"{base}/media/{asset.key}{query}") as answer:
+                assert (answer.status, answer.headers["Content-Disposition"]) == (200, expected)
+                assert "Set-Cookie" not in answer.headers
+
+
+async def test_a_proxy_is_told_which_file_to_send(
+    database: Database,
+    objects: LocalObjects,
+    workshop: Workshop,
+    ingest: Ingest,
+    provider: Provider,
+    http: Any,
+    tmp_path: Path,
+) -> None:
+    asset = await stored(ingest, provider)
+    async with served(media(database, objects, workshop, ToProxy("/kept/"))) as base:
+        async with http.get(f"{base}/media/{asset.key}", headers={"Range": "bytes=0-9"}) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+            prefix, _, name = answer.headers["X-Accel-Redirect"].removeprefix("/").partition("/")
+            assert prefix == "kept"
+            assert (tmp_path / "media" / name).read_bytes() == CONTENT, "nginx looks for Range itself"
+            assert answer.headers["Content-Type"] == "image/jpeg"
+            assert answer.headers["ETag"] == f'"{asset.sha256}"'
+        async with http.get(f"{base}/media/{asset.key}", headers={"If-None-Match": f'"{asset.sha256}"'}) as answer:
+            assert (answer.status, "X-Accel-Redirect" in answer.headers) == (304, False)
+        async with http.head(f"{base}/media/{asset.key}") as answer:
+            assert answer.headers["Content-Length"] == str(len(CONTENT))
+
+
+async def test_the_bucket_sends_what_is_in_it(
+    database: Database,
+    broker: Any,
+    downloads: Downloads,
+    preparation: Preparation,
+    bucket: MinioObjects,
+    workshop: Workshop,
+    provider: Provider,
+    http: Any,
+) -> None:
+    """A type and a disposition stand in the signature: nobody can have it shown as something else."""
+    asset = await stored(Ingest(database, broker, downloads, bucket, preparation), provider)
+    async with served(media(database, bucket, workshop, ToStore(bucket, 60))) as base:
+        async with http.get(f"{base}/media/{asset.key}?download=1", allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (307, "private, max-age=30")
+            address = answer.headers["Location"]
+        async with http.get(f"{base}/media/{asset.key}?download=1") as answer:
+            assert (answer.status, await answer.read()) == (200, CONTENT)
+            assert answer.headers["Content-Type"] == "image/jpeg"
+            assert answer.headers["Content-Disposition"].startswith("attachment; ")
+        async with http.get(address.replace("image%2Fjpeg", "text%2Fhtml")) as answer:
+            assert answer.status == 403
+        async with http.get(address, headers={"Range": "bytes=0-9"}) as answer:
+            assert (answer.status, await answer.read()) == (206, CONTENT[:10])
+
+
+async def test_a_bucket_that_is_away_is_said(
+    database: Database, objects: LocalObjects, workshop: Workshop, ingest: Ingest, provider: Provider, http: Any
+) -> None:
+    asset = await stored(ingest, provider)
+    nowhere = MinioObjects("http://127.0.0.1:9", "media", "key", "secret", "")
+    away = media(database, objects, workshop, ToStore(nowhere, 60))
+    async with served(away) as base, http.get(f"{base}/media/{asset.key}") as answer:
+        assert answer.status == 503
+    await nowhere.close()

@@ -1,0 +1,145 @@
+"""Deleting, plans, being forgotten: rows change at once, bytes go by the collector, and an outcome stays true."""
+
+from uuid import uuid4
+
+import aiohttp
+import pytest
+from faststream.nats import NatsBroker
+
+from contracts.questions import Delete, Forget, Keep
+from runtime.database import Database
+from storage.collector import Collector
+from storage.ingest import Ingest
+from storage.keeping import Bounds, Keeping
+from storage.media import Media
+from storage.objects.local import LocalObjects
+from storage.variants import Variants
+from storage.workshop import Workshop
+
+from .samples import Provider, names, noise, picture, rendered, rows
+from .test_media import served
+
+pytestmark = pytest.mark.connected
+DAY = 86_400
+
+
+@pytest.fixture
+async def collector(database: Database, broker: NatsBroker, objects: LocalObjects) -> Collector:
+    await rows(database, "TRUNCATE orphans")
+    keeping = Keeping(database, Bounds())
+    return Collector(database, broker, objects, keeping, None, every_seconds=3600, orphan_seconds=0)
+
+
+async def state_of(database: Database, generation_id: object) -> list[str]:
+    found = await rows(database, "SELECT state FROM assets WHERE generation_id = :id", id=generation_id)
+    return [row["state"] for row in found]
+
+
+async def older(database: Database, generation_id: object, days: int) -> None:
+    for column in ("created_at", "deleted_at"):
+        statement = f"UPDATE assets SET {column} = {column} - make_interval(days => :days) WHERE generation_id = :id"
+        await rows(database, statement, days=days, id=generation_id)
+
+
+async def test_deleted_is_out_of_sight_and_can_be_taken_back(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, workshop: Workshop
+) -> None:
+    fact = rendered(provider.url("a", picture()))
+    request = fact.data.request
+    [asset] = (await ingest.store(fact)).data.assets
+    keeping = Keeping(database, Bounds())
+    media = Media(database, objects, Variants(database, objects, workshop), None)
+    question = Delete(user_id=request.user_id, generation_id=request.generation_id)
+    async with served(media) as base, aiohttp.ClientSession() as http:
+
+        async def status() -> int:
+            async with http.get(f"{base}/media/{asset.key}") as answer:
+                return answer.status
+
+        foreign = question.model_copy(update={"user_id": uuid4()})
+        assert (await keeping.delete(foreign)).assets == 0
+        assert await status() == 200
+        assert [(await keeping.delete(question)).assets for _ in range(2)] == [1, 0]
+        assert await status() == 404
+        assert (await keeping.delete(question.model_copy(update={"undo": True}))).assets == 1
+        assert await status() == 200
+
+
+async def test_the_bytes_of_what_was_deleted_go_some_days_later(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, collector: Collector
+) -> None:
+    fact = rendered(provider.url("a", noise(40, 40)))
+    request = fact.data.request
+    await ingest.store(fact)
+    keeping = Keeping(database, Bounds(trash_seconds=7 * DAY))
+    await keeping.delete(Delete(user_id=request.user_id, generation_id=request.generation_id))
+    assert (await keeping.expire(), await collector.collect()) == (0, 0)
+    await older(database, request.generation_id, 8)
+    assert await keeping.expire() == 1
+    assert await state_of(database, request.generation_id) == ["purged"]
+    assert await collector.collect() == 1
+    assert await names(objects) == set()
+    undo = Delete(user_id=request.user_id, generation_id=request.generation_id, undo=True)
+    assert (await keeping.delete(undo)).assets == 0, "too late"
+
+
+async def test_bytes_that_somebody_still_names_stay(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, collector: Collector
+) -> None:
+    content, user_id = picture(), uuid4()
+    facts = [rendered(provider.url("a", content), user_id=user_id) for _ in range(2)]
+    for fact in facts:
+        await ingest.store(fact)
+    keeping = Keeping(database, Bounds(trash_seconds=0))
+    await keeping.delete(Delete(user_id=user_id, generation_id=facts[0].data.request.generation_id))
+    assert await keeping.expire() == 1
+    assert await collector.collect() == 0
+    assert len(await names(objects)) == 1
+
+
+async def test_a_plan_says_how_long_things_are_kept(ingest: Ingest, provider: Provider, database: Database) -> None:
+    """Days as data: 30 for everybody, 90 for one of them, and the rest is found by itself."""
+    keeping = Keeping(database, Bounds(retention_days=30))
+    plans = {"free": (20, 40), "paying": (40, 100)}
+    kept = {}
+    for plan, ages in plans.items():
+        for age in ages:
+            fact = rendered(provider.url("a", picture()))
+            await ingest.store(fact)
+            await older(database, fact.data.request.generation_id, age)
+            if plan == "paying":
+                await keeping.keep(Keep(user_id=fact.data.request.user_id, retention_days=90))
+            kept[plan, age] = fact.data.request.generation_id
+    await keeping.expire()
+    states = {which: await state_of(database, generation_id) for which, generation_id in kept.items()}
+    assert states == {
+        ("free", 20): ["stored"],
+        ("free", 40): ["deleted"],
+        ("paying", 40): ["stored"],
+        ("paying", 100): ["deleted"],
+    }
+    await Keeping(database, Bounds()).expire()
+    assert await state_of(database, kept["free", 20]) == ["stored"], "without a limit nothing is deleted"
+
+
+async def test_a_user_is_forgotten(
+    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, collector: Collector
+) -> None:
+    """`delete my data`: all of it and nobody else's, at once; driven again it is the same."""
+    user_id = uuid4()
+    mine = [rendered(provider.url(str(number), picture()), user_id=user_id) for number in range(3)]
+    other = rendered(provider.url("other", picture()))
+    for fact in (*mine, other):
+        await ingest.store(fact)
+    keeping = Keeping(database, Bounds())
+    await keeping.keep(Keep(user_id=user_id, quota_bytes=10**9))
+    assert (await keeping.usage(user_id)).assets == 3
+    assert [(await keeping.forget(Forget(user_id=user_id))).assets for _ in range(2)] == [3, 0]
+    usage = await keeping.usage(user_id)
+    assert (usage.assets, usage.used_bytes, usage.quota_bytes) == (0, 0, None)
+    assert await collector.collect() == 3
+    assert len(await names(objects)) == 1
+    found = await rows(database, "SELECT source_url FROM assets WHERE owner_id = :id", id=user_id)
+    assert [row["source_url"] for row in found] == [None] * 3
+    [asset] = (await ingest.store(other)).data.assets
+    assert asset.source_url is not None

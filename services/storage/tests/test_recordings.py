@@ -1,0 +1,225 @@
+"""Videos and sounds: known by their content, played by the decoder, brought to what was asked for (P29, B39)."""
+
+import hashlib
+import io
+import json
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from contracts.facts import Kind
+from storage.films import copy_streams, make_exact, poster
+from storage.pictures import Unusable
+from storage.recordings import MAX_STREAMS, Recording, inspect
+from storage.waveforms import waveform
+
+from .recorded import sound, video
+from .samples import picture
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "recording"
+
+
+def inspected(file: Path, content: bytes, kind: Kind = Kind.VIDEO) -> Recording:
+    file.write_bytes(content)
+    return inspect(str(file), kind)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "webm"])
+@pytest.mark.parametrize("with_sound", [True, False])
+def test_a_video_is_known_by_content(file: Path, container: str, with_sound: bool) -> None:
+    content = video(320, 180, 2, container=container, with_sound=with_sound)
+    found = inspected(file, content)
+    expected = {"mp4": "video/mp4", "mov": "video/quicktime", "webm": "video/webm"}[container]
+    assert (found.mime_type, found.width, found.height) == (expected, 320, 180)
+    assert found.seconds == pytest.approx(2, abs=0.05)
+    assert found.bitrate == pytest.approx(len(content) * 8 / 2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("container", "mime_type"),
+    [
+        ("mp3", "audio/mpeg"),
+        ("wav", "audio/wav"),
+        ("flac", "audio/flac"),
+        ("ogg", "audio/ogg"),
+        ("adts", "audio/aac"),
+        ("ipod", "audio/mp4"),
+    ],
+)
+def test_a_sound_is_known_by_content(file: Path, container: str, mime_type: str) -> None:
+    found = inspected(file, sound(1.5, container), Kind.SPEECH)
+    assert (found.mime_type, found.width, found.height) == (mime_type, None, None)
+    assert found.seconds == pytest.approx(1.5, abs=0.1)
+    assert found.bitrate > 8_000
+
+
+def test_what_was_asked_for_and_nothing_else(file: Path) -> None:
+    for content, kind in ((sound(), Kind.VIDEO), (video(), Kind.SPEECH), (picture(), Kind.VIDEO)):
+        with pytest.raises(Unusable):
+            inspected(file, content, kind)
+
+
+# -- hostile --------------------------------------------------------------------------------------------------
+
+WHOLE = video(160, 90, 2)
+PLAYLIST = b"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:10.0,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+
+
+def without_index(content: bytes) -> bytes:
+    """Its `moov` renamed: nobody finds the index."""
+    return content.replace(b"moov", b"junk", 1)
+
+
+HOSTILE = {
+    "nothing": b"",
+    "B39 a playlist": PLAYLIST,
+    "B39 a playlist behind a sound beginning": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + PLAYLIST,
+    "B39 concat": b"ffconcat version 1.0\nfile /etc/passwd\n",
+    "B39 a bad index": WHOLE.replace(b"stsz", b"stsx", 1),
+    "B39 no index": without_index(WHOLE),
+    "B39 sizes that lie": WHOLE[:40] + struct.pack(">I", 2**31) + WHOLE[44:],
+    "half": WHOLE[: len(WHOLE) // 2],
+    "a hole": WHOLE[: len(WHOLE) // 2] + b"\0" * 4000 + WHOLE[len(WHOLE) // 2 + 4000 :],
+    "HTML": b"<!doctype html><script>alert(1)</script>",
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    "AVI": b"RIFF\x10\0\0\0AVI LIST",
+    "Matroska that is no WebM": b"\x1a\x45\xdf\xa3" + b"\0" * 60 + b"matroska",
+    "half a WAV": sound(1, "wav")[:44] + b"\0",
+    "MP3 of nothing": b"ID3\x04\0\0\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("kind", [Kind.VIDEO, Kind.SPEECH])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_recordings_are_refused_in_plain_words(file: Path, name: str, kind: Kind) -> None:
+    with pytest.raises(Unusable):
+        inspected(file, HOSTILE[name], kind)
+
+
+def test_b39_more_streams_than_anybody_needs(file: Path) -> None:
+    import av
+
+    output = io.BytesIO()
+    with av.open(output, "w", format="mp4") as made:
+        streams = [made.add_stream("aac", rate=48_000, layout="mono") for _ in range(MAX_STREAMS + 1)]
+        for stream in streams:
+            made.mux(stream.encode(None))
+    with pytest.raises(Unusable):
+        inspected(file, output.getvalue(), Kind.SPEECH)
+
+
+def test_b39_ten_hours_are_refused_by_the_header(file: Path) -> None:
+    """A picture an hour, so that the test need not wait for it."""
+    content = video(64, 64, 36_000, fps=Fraction(1, 3600), with_sound=False)
+    with pytest.raises(Unusable, match="longer"):
+        inspected(file, content)
+
+
+@contextmanager
+def canary() -> Iterator[tuple[int, list[object]]]:
+    """A listener on loopback that must hear nothing."""
+    heard: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        ended = threading.Event()
+
+        def listen() -> None:
+            while not ended.is_set():
+                try:
+                    heard.append(listener.accept())
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        yield listener.getsockname()[1], heard
+        ended.set()
+        thread.join()
+
+
+def test_p28_nothing_that_a_recording_names_is_opened(file: Path) -> None:
+    """B39: playlists and outside references to http and to files, under every beginning that chooses a demuxer."""
+    with canary() as (port, heard):
+        address = f"http://127.0.0.1:{port}/segment.ts".encode()
+        playlist = PLAYLIST.replace(b"file:///etc/passwd", address)
+        reference = WHOLE.replace(b"url \0\0\0\1", b"url \0\0\0\0", 1)  # "the data is elsewhere"
+        for content in (playlist, b"ID3\x04\0\0\0\0\0\0" + playlist, reference, b"OggS" + playlist):
+            for kind in (Kind.VIDEO, Kind.SPEECH):
+                with suppress(Unusable):
+                    inspected(file, content, kind)
+    assert heard == []
+
+
+# -- exactly what was asked for -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("container", ["mp4", "webm"])
+@pytest.mark.parametrize(
+    ("size", "seconds", "expected"),
+    [
+        ((128, 128), None, (128, 128, 2.0)),
+        (None, 1, (320, 180, 1.0)),
+        ((640, 360), 1, (640, 360, 1.0)),
+        ((90, 160), 5, (90, 160, 2.0)),
+    ],
+)
+def test_a_video_is_covered_cut_and_trimmed(
+    tmp_path: Path,
+    container: str,
+    size: tuple[int, int] | None,
+    seconds: int | None,
+    expected: tuple[int, int, float],
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(video(320, 180, 2, container=container))
+    make_exact(str(source), str(target), size, seconds)
+    found = inspect(str(target), Kind.VIDEO)
+    assert (found.mime_type, found.width, found.height) == ("video/mp4", *expected[:2])
+    assert found.seconds == pytest.approx(expected[2], abs=0.001)
+    image = Image.open(io.BytesIO(poster(str(target)))).convert("RGB")
+    left, right = image.getpixel((2, image.height // 2)), image.getpixel((image.width - 3, image.height // 2))
+    assert isinstance(left, tuple) and isinstance(right, tuple)
+    assert (left[0] > 200, right[0] < 100) == (True, True), "cut in the middle, nothing turned or stretched"
+
+
+def test_copying_leaves_everything_else_behind(tmp_path: Path) -> None:
+    """B33, B37: the place where it was made, its title, and what is hidden behind the end."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    content = video(160, 90, 1, title="secret title", location="+52.5+013.4/")
+    assert b"secret title" in content
+    source.write_bytes(content + b"<script>hidden</script>")
+    copy_streams(str(source), str(target), "video/mp4")
+    copied = target.read_bytes()
+    assert not any(word in copied for word in (b"secret", b"hidden", b"+52.5"))
+    assert inspect(str(target), Kind.VIDEO).seconds == pytest.approx(1, abs=0.05)
+
+
+# -- what players draw ----------------------------------------------------------------------------------------
+
+
+def test_a_waveform_has_the_shape_of_the_sound(file: Path) -> None:
+    file.write_bytes(sound(3, "wav"))
+    drawn = json.loads(waveform(str(file), 3.0))
+    assert (drawn["version"], drawn["channels"], drawn["bits"]) == (2, 1, 8)
+    assert drawn["length"] * drawn["samples_per_pixel"] / drawn["sample_rate"] == pytest.approx(3, abs=0.1)
+    assert len(drawn["data"]) == 2 * drawn["length"] <= 2 * 810
+    highest = drawn["data"][1::2]
+    assert all(-128 <= value <= 127 for value in drawn["data"])
+    assert highest[20] < highest[len(highest) // 2] < highest[-20], "it grows"
+    assert hashlib.sha256(waveform(str(file), 3.0)).digest() == hashlib.sha256(waveform(str(file), 3.0)).digest()
+
+
+def test_a_silent_video_has_no_waveform(file: Path) -> None:
+    file.write_bytes(video(64, 64, 1, with_sound=False))
+    with pytest.raises(Unusable):
+        waveform(str(file), 1.0)
