@@ -82,7 +82,6 @@ class ProviderConformance(ABC):
     def submission(self, words="a quiet harbour", **others):
         asked = {
             "kind": Kind.IMAGE,
-            "kind": Kind.IMAGE,
             "reference": REFERENCE,
             "model": self.model,
             "prompt": f"{words} {type(self).__name__}",

@@ -19,12 +19,16 @@ from contracts.facts import Ending, Kind, Lane, Outcome, Rendered, Request, Verd
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from contracts.topology import GENERATION, OUTCOMES, outcome_subject, rendered_subject
+from generator.announcements import Announcer
 from generator.app import make_providers
 from generator.catalog import Catalog
 from generator.claims import Claims
+from generator.drive import Driver
+from generator.follow import Follower
 from generator.generate import Generator
 from generator.leases import Leases
 from generator.settings import ProviderSettings
+from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
 from runtime.broker import last_on, make_broker
@@ -100,9 +104,12 @@ class Process:
         catalog = Catalog(database, providers)
         await catalog.refresh()
         work = Work(database, uuid4(), lease_seconds)
-        submitter = Submitter(providers, Claims(broker))
-        generator = Generator(work, catalog, submitter, broker)
-        leases = Leases(work, generator, catalog, 100)
+        announcer = Announcer(broker)
+        submitter = Submitter(providers, Claims(broker), announcer)
+        follower = Follower(submitter, announcer)
+        driver = Driver(work, submitter, follower, announcer)
+        generator = Generator(work, catalog, driver, follower, announcer)
+        leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, 100)
         return cls(database, broker, session, catalog, work, submitter, generator, leases)
 
     async def stop(self) -> None:

@@ -11,14 +11,18 @@ from faststream.asgi import AsgiFastStream
 from sqlalchemy.exc import DBAPIError
 
 from generator import subscribers
+from generator.announcements import SOURCE as SERVICE
+from generator.announcements import Announcer
 from generator.catalog import Catalog
 from generator.claims import Claims
-from generator.generate import SOURCE as SERVICE
+from generator.drive import Driver
+from generator.follow import Follower
 from generator.generate import Generator
 from generator.leases import Leases
 from generator.providers import modelark, openai
 from generator.providers.interface import Provider
 from generator.settings import ProviderSettings, Settings
+from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
 from runtime import health, telemetry
@@ -45,8 +49,12 @@ def create_app(settings: Settings) -> AsgiFastStream:
     providers: dict[str, Provider] = {}
     catalog = Catalog(database, keys(settings.providers))
     work = Work(database, uuid4(), settings.work.lease_seconds)
-    generator = Generator(work, catalog, Submitter(providers, Claims(broker)), broker)
-    leases = Leases(work, generator, catalog, settings.work.slots + settings.work.batch_slots)
+    announcer = Announcer(broker)
+    submitter = Submitter(providers, Claims(broker), announcer)
+    follower = Follower(submitter, announcer)
+    generator = Generator(work, catalog, Driver(work, submitter, follower, announcer), follower, announcer)
+    capacity = settings.work.slots + settings.work.batch_slots
+    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, capacity)
     subscribers.register(consumers, broker, generator, catalog, settings.work)
     sessions: list[aiohttp.ClientSession] = []
 
