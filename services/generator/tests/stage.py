@@ -40,6 +40,8 @@ CHEAP = "seedream-3-0-t2i-250415"
 """One picture a call, by address; an unknown attempt is made once more."""
 DEAR = "gpt-image-2"
 """Several pictures a call, as bytes; an unknown attempt is a failure."""
+FILM = "seedance-1-0-lite-t2v"
+"""A task, which is followed; an unknown attempt is looked for at its provider."""
 PAIR = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -65,8 +67,9 @@ class Simulator:
         """How many pictures a real provider would charge."""
         return sum(entry["billed"] for entry in self.calls(request))
 
-    def _ask(self, method: str, path: str) -> Any:
-        question = urllib.request.Request(f"{self.url}/__sim/{path}", method=method)
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        question = urllib.request.Request(f"{self.url}/__sim/{path}", method=method, data=content)
         with urllib.request.urlopen(question, timeout=5) as answer:
             return json.loads(answer.read())
 
@@ -91,6 +94,7 @@ class Process:
     catalog: Catalog
     work: Work
     submitter: Submitter
+    follower: Follower
     generator: Generator
     leases: Leases
 
@@ -110,7 +114,7 @@ class Process:
         driver = Driver(work, submitter, follower, announcer)
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, 100)
-        return cls(database, broker, session, catalog, work, submitter, generator, leases)
+        return cls(database, broker, session, catalog, work, submitter, follower, generator, leases)
 
     async def stop(self) -> None:
         await self.leases.drain()
@@ -124,6 +128,14 @@ class Process:
 
     def begin(self, request: Request) -> asyncio.Task[None]:
         return asyncio.create_task(self.generate(request))
+
+    async def finish(self) -> None:
+        """Follows what is followed to its end, as the loop of the process would."""
+        self.follower.start(self.leases.go_on)
+        try:
+            await until(lambda: not self.follower and not self.leases._taken, 20)
+        finally:
+            await self.follower.stop()
 
     async def take_due(self) -> None:
         """Takes over what is due and waits until this process has nothing left to do."""
@@ -169,15 +181,17 @@ def ask(
     count: int = 1,
     seconds: float = 120,
     size: str | None = None,
+    kind: Kind = Kind.IMAGE,
     generation_id: UUID | None = None,
     lane: Lane = Lane.INTERACTIVE,
+    **others: Any,
 ) -> Request:
     """A request whose prompt holds its id, so that the simulator's journal and faults know it from all others."""
     generation_id = generation_id or new_generation_id()
     return Request(
         generation_id=generation_id,
         user_id=uuid4(),
-        kind=Kind.IMAGE,
+        kind=kind,
         lane=lane,
         model=model,
         prompt=f"{words} {generation_id}",
@@ -185,7 +199,15 @@ def ask(
         size=size or ("512x512" if model != "dall-e-3" else "1024x1024"),
         quote=Quote(amount=10_000 * count, unit_price=10_000, price_version=1),
         deadline_at=datetime.now(UTC) + timedelta(seconds=seconds),
+        **others,
     )
+
+
+def ask_film(words: str = "a quiet harbour", **others: Any) -> Request:
+    """Two seconds of film."""
+    others = {"kind": Kind.VIDEO, "model": FILM, "size": "864x480"} | others
+    request = ask(words, **others)
+    return request.model_copy(update={"seconds": 2})
 
 
 def ended(request: Request, verdict: Verdict = Verdict.CANCELLED, source: str = "gateway") -> Outcome:

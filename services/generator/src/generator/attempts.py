@@ -79,7 +79,7 @@ class Attempt:
         return replace(self, state=state, failure=failure, pause_seconds=pause_seconds)
 
     def submitted(self, task: Task) -> "Attempt":
-        return replace(self, state=State.SUBMITTED, task=task)
+        return replace(self, state=State.SUBMITTED, task=task, failure=None)
 
     def written(self, text: str, usage: Usage | None) -> "Attempt":
         return replace(self, state=State.RENDERED, text=text, usage=usage)

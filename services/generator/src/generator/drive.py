@@ -220,7 +220,7 @@ class Driver:
             if self._submitter.may_have_sent(attempt)
             else attempt.ended(State.FAILED, NOT_SENT)
             for attempt in list(course.attempts.values())
-            if attempt.state is State.INTENT and not self._submitter.can_be_found(attempt)
+            if attempt.state is State.INTENT and not self._submitter.can_be_found(course.assignment, attempt)
         )
         ended = course.ended
         try:

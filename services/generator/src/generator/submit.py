@@ -75,9 +75,10 @@ class Submitter:
         """Whether this process began the call and it is not recorded how it ended."""
         return attempt.id in self._sent
 
-    def can_be_found(self, attempt: Attempt) -> bool:
+    def can_be_found(self, assignment: Assignment | None, attempt: Attempt) -> bool:
         """Whether its provider can tell others what became of a call that this process began."""
-        return self.may_have_sent(attempt) and self._of_tasks(attempt) is not None
+        is_film = assignment is not None and assignment.request.kind is Kind.VIDEO
+        return is_film and self.may_have_sent(attempt) and self._of_tasks(attempt) is not None
 
     def forget(self, recorded: Iterable[Attempt]) -> None:
         self._sent.difference_update(attempt.id for attempt in recorded)
@@ -135,7 +136,8 @@ class Submitter:
 
     async def find(self, assignment: Assignment, attempt: Attempt) -> Attempt:
         """What became of a call whose answer was lost: its task, surely nothing, or nobody knows."""
-        provider = self._of_tasks(attempt)
+        # A call for anything but a film is answered with its result as a rule, so its task cannot be looked for.
+        provider = self._of_tasks(attempt) if assignment.request.kind is Kind.VIDEO else None
         missed = 0
         for pause_seconds in FIND_PAUSES_SECONDS if provider is not None else ():
             if assignment.remaining_seconds - pause_seconds <= LEAST_SECONDS:
