@@ -94,6 +94,7 @@ class Process:
     catalog: Catalog
     work: Work
     submitter: Submitter
+    announcer: Announcer
     follower: Follower
     generator: Generator
     leases: Leases
@@ -114,7 +115,7 @@ class Process:
         driver = Driver(work, submitter, follower, announcer)
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, 100)
-        return cls(database, broker, session, catalog, work, submitter, follower, generator, leases)
+        return cls(database, broker, session, catalog, work, submitter, announcer, follower, generator, leases)
 
     async def stop(self) -> None:
         await self.leases.drain()
