@@ -31,6 +31,10 @@ class Running:
             headers["Authorization"] = f"Bearer {key}"
         return self.http.post(f"{self.url}{path}/images/generations", json=body, headers=headers)
 
+    def ask(self, method: str, path: str, body: Any = None, key: str = "sk-test", **others: Any) -> Any:
+        headers = {"Authorization": f"Bearer {key}"} | others.pop("headers", {})
+        return self.http.request(method, self.url + path, json=body, headers=headers, **others)
+
     async def journal(self, since: int = 0) -> list[dict[str, Any]]:
         async with self.http.get(f"{self.url}/__sim/journal?since={since}") as answer:
             entries: list[dict[str, Any]] = await answer.json()

@@ -14,6 +14,7 @@ from PIL import Image
 from simulator.faults import FAULTS, UnknownFaultError, read_wishes
 
 REFUSALS = [name for name, fault in FAULTS.items() if fault.stage == "refusal" and name != "fail-every"]
+STREAMS = {"stream-cut", "stream-error", "stream-endless"}
 GROUP = {
     "model": "seedream-4-0-250828",
     "size": "1K",
@@ -24,7 +25,8 @@ GROUP = {
 
 def test_every_fault_is_tested_here():
     elsewhere = {"fail-every", "error-200", "empty-200", "reset", "lost", "hang", "hang-paid", "slow-first-byte"}
-    elsewhere |= {"partial", "stopped", "latency"}
+    elsewhere |= {"partial", "stopped", "latency"} | STREAMS
+    elsewhere |= {name for name in FAULTS if name.startswith(("look-", "callback-", "task-"))}
     assert set(FAULTS) == set(REFUSALS) | elsewhere | set(ASSET_CHECKS)
 
 

@@ -8,7 +8,9 @@ from aiohttp import web
 
 from simulator.admin import Admin
 from simulator.ark import Ark
+from simulator.ark_videos import VIDEO_MODELS, ArkVideos
 from simulator.assets import Assets
+from simulator.calls import Calls
 from simulator.clock import Clock
 from simulator.exchange import Dialect, Exchange
 from simulator.faults import Faults
@@ -16,9 +18,11 @@ from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.models import ARK_MODELS, OPENAI_MODELS
 from simulator.openai_images import OpenAIImages
+from simulator.outside import Outside
 from simulator.pictures import Gallery
 from simulator.refusals import Refusal
 from simulator.settings import Settings
+from simulator.tasks import Tasks
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.5
@@ -31,16 +35,13 @@ def build_app(settings: Settings) -> web.Application:
     latency = Latency(settings.latency, settings.seed)
     journal = Journal(settings.journal)
     assets = Assets(clock, gallery, settings.seed)
+    calls = Calls(clock, latency, faults, journal)
     exchange = Exchange(
-        clock=clock,
-        latency=latency,
-        faults=faults,
-        journal=journal,
-        gallery=gallery,
-        assets=assets,
-        variants=settings.variants,
+        calls=calls, clock=clock, faults=faults, gallery=gallery, assets=assets, variants=settings.variants
     )
-    ark, openai = Ark(), OpenAIImages()
+    tasks = Tasks(clock, latency, journal)
+    outside = Outside(clock, tasks)
+    ark, openai = Ark(outside.fetch), OpenAIImages()
 
     def images(dialect: Dialect) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -50,6 +51,7 @@ def build_app(settings: Settings) -> web.Application:
 
     async def finish(_: web.Application) -> AsyncIterator[None]:
         yield
+        await outside.close()
         journal.close()
         gallery.close()
 
@@ -58,7 +60,8 @@ def build_app(settings: Settings) -> web.Application:
     app.add_routes(
         [
             web.post("/ark/api/v3/images/generations", images(ark)),
-            web.get("/ark/api/v3/models", _models(list(ARK_MODELS))),
+            *ArkVideos(calls, tasks, assets, outside, clock).routes(),
+            web.get("/ark/api/v3/models", _models([*ARK_MODELS, *VIDEO_MODELS])),
             web.post("/openai/v1/images/generations", images(openai)),
             web.get("/openai/v1/models", _models(list(OPENAI_MODELS))),
             web.get("/assets/{name}", assets.serve),

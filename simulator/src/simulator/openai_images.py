@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from simulator.calls import Call
 from simulator.exchange import Made, Order
 from simulator.fields import Fields, InvalidFieldError
 from simulator.latency import OPENAI_LOW_QUALITY, OPENAI_PICTURE
@@ -67,8 +67,8 @@ class OpenAIImages:
     provider = "openai"
     url_seconds = 60 * 60
 
-    def read(self, body: Mapping[str, Any]) -> Order:
-        fields = Fields(body, _COMMON | _LEGACY | _CURRENT)
+    async def read(self, call: Call) -> Order:
+        fields = Fields(call.json(), _COMMON | _LEGACY | _CURRENT)
         name = fields.required_text("model", 200)
         model = OPENAI_MODELS.get(name)
         if model is None:
