@@ -256,7 +256,7 @@ class Fal:
         elif state == "expired":
             refusal = Refusal(504, "request_timeout", "The request was not started in time.")
         elif state == "cancelled":
-            refusal = Refusal(400, "request_cancelled", "The request was cancelled.")
+            refusal = Refusal(400, "client_cancelled", "The request was cancelled.")
         else:
             return None
         return refusal.status, self.error(refusal, task.id)

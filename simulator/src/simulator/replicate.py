@@ -227,7 +227,7 @@ class Replicate:
             "metrics": {},
             "data_removed": deleted,
             "created_at": _moment(task.made_at),
-            "started_at": None if state == "waiting" else _moment(task.starts_at),
+            "started_at": _moment(task.starts_at) if _began(task, state) else None,
             "completed_at": _moment(self._desk.tasks.ended_at(task)) if state in FINAL else None,
             "urls": {"get": here, "cancel": f"{here}/cancel", "web": f"https://replicate.com/p/{task.id}"},
         }
@@ -268,6 +268,12 @@ class Replicate:
         mac = hmac.new(base64.b64decode(SECRET), message, hashlib.sha256).digest()
         signature = base64.b64encode(mac).decode()
         return {"webhook-id": name, "webhook-timestamp": moment, "webhook-signature": f"v1,{signature}"}
+
+
+def _began(task: Task, state: State) -> bool:
+    if task.cancelled_at is not None:
+        return task.cancelled_at >= task.starts_at
+    return state != "waiting"
 
 
 def _moment(seconds: float) -> str:

@@ -39,6 +39,7 @@ _RATIOS = ("16:9", "1:1", "9:16")
 _DURATION_AS_TEXT = ("fal-ai/kling-video/",)
 """These want `"5"`, all others 5."""
 _BLOCKED = frozenset({"content_policy_violation", "content_policy", "nsfw_content"})
+_CANCELLED = "client_cancelled"
 _USED_UP = ("exhausted balance", "insufficient", "user is locked")
 
 
@@ -93,15 +94,22 @@ class Fal:
                 return self._failed(submission, 500, {**status, "detail": status.get("error")})
             case "COMPLETED":
                 return await self._result(submission, requests)
+            case str():
+                return Running()  # whatever it means, it has not ended
             case _:
                 raise Unavailable
 
     async def cancel(self, submission: Submission, task: Task) -> bool:
-        """Only a request that waits in its queue is surely stopped; one that runs may still end, and be charged."""
+        """Only a request that waits in its queue is surely stopped; one that runs is stopped late, and charged."""
         requests = _requests(submission, task)
-        status = await self._caller.look(f"{requests}/status")
+        status = (await self._caller.known(f"{requests}/status")).get("status")
+        if status == "COMPLETED":
+            problem = (await self._caller.question("GET", requests)).problem()
+            return problem.get("error_type") == _CANCELLED
+        if status is None:
+            return False
         reply = await self._caller.question("PUT", f"{requests}/cancel")
-        return reply.status in {200, 202} and status.get("status") == "IN_QUEUE"
+        return reply.status in {200, 202} and status == "IN_QUEUE"
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown

@@ -75,6 +75,8 @@ class Flow:
             case "FAILED":
                 said = str(told.get("error")).lower()
                 return http.failed(submission, Rejected if any(word in said for word in _BLOCKED) else Unavailable)
+            case str():
+                return Running()  # whatever it means, it has not ended
             case _:
                 raise Unavailable
 

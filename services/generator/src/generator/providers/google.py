@@ -125,6 +125,8 @@ class Google:
         model, name = http.in_path(submission.model), http.task_id(task.id)
         operation = await self._caller.look(f"/v1beta/models/{model}/operations/{name}")
         if operation.get("done") is not True:
+            if "name" not in operation:
+                raise Unavailable
             return Running()
         error = operation.get("error")
         if isinstance(error, dict):

@@ -156,6 +156,13 @@ class Caller:
         """How a task stands, in the vendor's words. Raises as `ask`, and Unavailable for words that are none."""
         return (await self.ask("GET", path)).told()
 
+    async def known(self, path: str) -> dict[str, Any]:
+        """As `look`, but empty for a task that the vendor does not know."""
+        try:
+            return await self.look(path)
+        except sdk.NotKnown:
+            return {}
+
     async def question(
         self,
         method: str,
@@ -173,7 +180,9 @@ class Caller:
     def answered(self, reply: Reply) -> Reply:
         """Raises as `ask`."""
         if reply.status in {404, 410}:
-            raise Unknown
+            raise sdk.NotKnown
+        if 300 <= reply.status < 400:
+            raise Unavailable
         try:
             return self._checked(reply)
         except (Throttled, Invalid):
@@ -218,7 +227,7 @@ class Caller:
 
     def refusal(self, status: int, headers: Mapping[str, str], problem: Mapping[str, Any]) -> ProviderRefusal:
         said = self._reading(status, problem)
-        refusal = sdk.refusal(status, headers, said.refusal, said.words)
+        refusal = sdk.refused(status, headers, said.refusal, said.words)
         if isinstance(refusal, Throttled) and refusal.retry_after_seconds is None:
             refusal.retry_after_seconds = said.wait_seconds
         return refusal

@@ -52,7 +52,7 @@ class OpenAI:
         self._client = sdk.make_client(session, key, base_url, max_answer_bytes)
 
     async def submit(self, submission: Submission) -> Sequence[Item]:
-        answer = await sdk.make_images(self._client, submission, _body(submission), _meaning)
+        answer = await sdk.post_json(self._client, "/images/generations", submission, _body(submission), _meaning)
         pictures = sdk.read_answer(_Pictures, answer)
         if not pictures.data:
             raise Unavailable

@@ -89,14 +89,17 @@ class Replicate:
                 return http.failed(submission, Rejected if blocked else Unavailable)
             case "canceled" | "aborted":
                 return http.failed(submission, Unavailable, "The provider stopped the work.")
+            case str():
+                return Running()  # whatever it means, it has not ended
             case _:
                 raise Unavailable
 
     async def cancel(self, submission: Submission, task: Task) -> bool:
-        """It charges for what already ran."""
-        before = await self._caller.look(_prediction(task))
-        after = (await self._caller.ask("POST", f"{_prediction(task)}/cancel")).told()
-        return before.get("status") in {"starting", "queued"} and after.get("status") in {"canceled", "aborted"}
+        """What had begun to run is stopped too, and charged for as long as it ran."""
+        told = await self._caller.known(_prediction(task))
+        if told.get("status") in {"starting", "queued", "processing"}:
+            told = (await self._caller.ask("POST", f"{_prediction(task)}/cancel")).told()
+        return told.get("status") in {"canceled", "aborted"} and told.get("started_at") is None
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown

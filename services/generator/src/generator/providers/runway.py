@@ -85,16 +85,18 @@ class Runway:
                 return http.failed(submission, Rejected if code.startswith("SAFETY") else Unavailable)
             case "CANCELLED":
                 return http.failed(submission, Unavailable, "The provider stopped the work.")
+            case str():
+                return Running()  # whatever it means, it has not ended
             case _:
                 raise Unavailable
 
     async def cancel(self, submission: Submission, task: Task) -> bool:
         """Deleting a task that has ended would only forget it; one that is stopped says what it still costs."""
-        if (await self._caller.look(_task(task))).get("status") not in {"PENDING", "THROTTLED", "RUNNING"}:
-            return False
-        await self._caller.ask("DELETE", _task(task))
-        told = await self._caller.look(_task(task))
-        return told.get("status") == "CANCELLED" and sdk.read_answer(_Cancelled, told).cost.credits == 0
+        told = await self._caller.known(_task(task))
+        if told.get("status") in {"PENDING", "THROTTLED", "RUNNING"}:
+            await self._caller.ask("DELETE", _task(task))
+            told = await self._caller.known(_task(task))
+        return told.get("status") == "CANCELLED" and sdk.read_look(_Cancelled, told).cost.credits == 0
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown
