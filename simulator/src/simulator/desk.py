@@ -82,6 +82,13 @@ class Desk:
             raise vendor.refusal(refused.value, task.model)
         return task, state
 
+    def stop(self, task: Task) -> None:
+        """What waits costs nothing; what began to run is charged."""
+        if self.tasks.state(task) == "waiting":
+            self.tasks.cancel(task)
+        else:
+            task.cancelled_at = self.clock.now()
+
     def address(self, task: Task, recipe: Recipe, seconds: int) -> str:
         """Where a task's output is; the same at every look, until it expires."""
         key = f"output {recipe.index}"

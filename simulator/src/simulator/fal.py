@@ -139,8 +139,7 @@ class Fal:
             task = self._desk.known(self, request.match_info["id"], KEPT_SECONDS)
             if self._desk.tasks.state(task) in FINAL:
                 return web.json_response({"status": "ALREADY_COMPLETED"}, status=400)
-            if self._desk.tasks.state(task) == "waiting":
-                self._desk.tasks.cancel(task)
+            self._desk.stop(task)
             return web.json_response({"status": "CANCELLATION_REQUESTED"}, status=202)
 
         return await self._desk.free(request, self, answer, _key)

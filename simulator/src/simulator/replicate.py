@@ -118,11 +118,8 @@ class Replicate:
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         async def answer() -> web.Response:
             task = self._desk.known(self, request.match_info["id"], KEPT_SECONDS)
-            state = self._desk.tasks.state(task)
-            if state == "waiting":
-                self._desk.tasks.cancel(task)
-            elif state == "running":
-                task.cancelled_at = self._desk.clock.now()  # what ran is charged
+            if self._desk.tasks.state(task) not in FINAL:
+                self._desk.stop(task)
             return web.json_response(self._describe(task, self._desk.tasks.state(task)))
 
         return await self._desk.free(request, self, answer)

@@ -114,10 +114,8 @@ class Runway:
             task = self._desk.known(self, _id(request), KEPT_SECONDS)
             if self._desk.tasks.state(task) in FINAL:
                 self._desk.tasks.forget(task)
-            elif self._desk.tasks.state(task) == "waiting":
-                self._desk.tasks.cancel(task)
             else:
-                task.cancelled_at = self._desk.clock.now()  # what ran is charged
+                self._desk.stop(task)
             return web.Response(status=204)
 
         return await self._desk.free(request, self, answer, _key)
@@ -220,7 +218,11 @@ class Runway:
         recipe = Recipe(
             task.prompt, width, height, 0, seed, "mp4", given=task.asked["given"], seconds=task.asked["seconds"]
         )
-        output = [] if "task-no-url" in task.wishes else [self._desk.address(task, recipe, URL_SECONDS)]
+        output = (
+            []
+            if "task-no-url" in task.wishes
+            else [self._desk.assets.publish(task.host, recipe, URL_SECONDS, task.asset)]
+        )
         return body | {"status": "SUCCEEDED", "output": output, "cost": {"credits": task.asked["credits"]}}
 
 

@@ -117,6 +117,8 @@ class Fal:
     async def _result(self, submission: Submission, requests: str) -> Sequence[Item]:
         reply = await self._caller.question("GET", requests)
         problem = reply.problem()
+        if problem.get("error_type") == _CANCELLED:
+            return http.failed(submission, Unavailable, "The provider stopped the work.")
         if reply.status >= 400 and (isinstance(problem.get("detail"), list) or problem.get("error_type")):
             return self._failed(submission, reply.status, problem)  # the model's own word, whatever the status
         answer = self._caller.answered(reply).told()
@@ -134,7 +136,8 @@ class Fal:
         return http.filled(submission, items)
 
     def _failed(self, submission: Submission, status: int, problem: Mapping[str, Any]) -> Sequence[Item]:
-        refusal = self._caller.refusal(status, {}, problem)
+        # A model that took too long has ended too, and made nothing.
+        refusal = self._caller.refusal(min(status, 500), {}, problem)
         return [refusal.failure] * submission.count
 
 

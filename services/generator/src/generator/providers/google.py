@@ -119,6 +119,8 @@ class Google:
             return Task(http.task_id(name.removeprefix(f"models/{submission.model}/operations/")))
         path = f"/v1beta/models/{model}:generateContent"
         answer = self._sound(await self._caller.pay(submission, path, await self._picture(submission)))
+        if not answer:
+            raise Unavailable  # nothing was made
         return http.filled(submission, _pictures(sdk.read_answer(_Generated, answer)))
 
     async def look(self, submission: Submission, task: Task) -> Sequence[Item] | Running:

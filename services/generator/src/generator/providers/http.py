@@ -74,12 +74,10 @@ class Reply:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     def json(self) -> dict[str, Any]:
-        """Of a paid call: raises Unknown for anything but an object, Unavailable for an empty one."""
+        """Of a paid call: raises Unknown for anything but an object."""
         answer = self._object()
         if answer is None:
             raise Unknown
-        if not answer:
-            raise Unavailable  # nothing was made
         return answer
 
     def told(self) -> dict[str, Any]:
@@ -160,7 +158,7 @@ class Caller:
         """As `look`, but empty for a task that the vendor does not know."""
         try:
             return await self.look(path)
-        except sdk.NotKnown:
+        except (sdk.NotKnown, Invalid):
             return {}
 
     async def question(

@@ -22,6 +22,7 @@ from generator.providers.interface import (
     Running,
     Submission,
     Task,
+    Unavailable,
     Unknown,
 )
 from generator.providers.transport import MAX_ANSWER_BYTES
@@ -30,13 +31,15 @@ NAME = "stability"
 _PICTURES = "/v2beta/stable-image/generate/"
 _FILMS = "/v2beta/image-to-video"
 _RATIOS = ("21:9", "16:9", "3:2", "5:4", "1:1", "4:5", "2:3", "9:16", "9:21")
-_OPTIONS = frozenset({"seed", "negative_prompt", "output_format"})
-_STYLED = frozenset({"style_preset"})
+_OPTIONS = frozenset({"seed", "negative_prompt", "output_format", "style_preset"})
 _SD3 = frozenset({"cfg_scale"})
 _FILM_OPTIONS = frozenset({"seed", "cfg_scale", "motion_bucket_id"})
 _MAX_SEED = 4_294_967_294
 _STRENGTH = 0.7
 """How much a given picture may change; the API wants to be told."""
+_BLOCKED = "content_moderation"
+_ENDED = frozenset({400, 403, 422})
+"""How a look says that a film failed."""
 _JSON = {"Accept": "application/json"}
 
 
@@ -68,14 +71,21 @@ class Stability:
         form = _form(fields, await self._given(submission, "image"))
         reply = await self._caller.pay(submission, _PICTURES + path, form=form, headers=_JSON)
         answer = self._sound(reply)
+        if not answer:
+            raise Unavailable  # nothing was made
         mime_type = f"image/{fields.get('output_format', 'png')}"
         return http.filled(submission, [_item(sdk.read_answer(_Result, answer), mime_type)])
 
     async def look(self, submission: Submission, task: Task) -> Sequence[Item] | Running:
-        reply = await self._caller.ask("GET", f"{_FILMS}/result/{http.task_id(task.id)}", headers=_JSON)
+        path = f"{_FILMS}/result/{http.task_id(task.id)}"
+        reply = await self._caller.question("GET", path, headers=_JSON)
         if reply.status == 202:
             return Running()
-        result = sdk.read_answer(_Result, reply.told())
+        if reply.status in _ENDED and reply.problem().get("errors"):
+            blocked = reply.problem().get("name") == _BLOCKED
+            return http.failed(submission, Rejected if blocked else Unavailable)
+        self._caller.answered(reply)
+        result = sdk.read_look(_Result, reply.told())
         return http.filled(submission, [_item(result, "video/mp4")])
 
     async def cancel(self, submission: Submission, task: Task) -> bool:
@@ -100,7 +110,7 @@ def _picture_fields(submission: Submission) -> tuple[str, dict[str, JsonValue]]:
     """The last part of the path, and the form without its picture."""
     sd3 = submission.model.startswith("sd3")
     path = "sd3" if sd3 else http.in_path(submission.model)
-    fields = sdk.chosen(submission.options, _OPTIONS | (_SD3 if sd3 else _STYLED))
+    fields = sdk.chosen(submission.options, _OPTIONS | _SD3 if sd3 else _OPTIONS)
     seed = fields.get("seed")
     if isinstance(seed, int) and 0 < seed <= _MAX_SEED - submission.first_index:
         fields["seed"] = seed + submission.first_index  # the same seed would make the same picture each time
@@ -143,7 +153,7 @@ def _item(result: _Result, mime_type: str) -> Item:
 def _reading(status: int, problem: Mapping[str, Any]) -> http.Said:
     errors = problem.get("errors")
     words = " ".join(filter(lambda each: isinstance(each, str), errors)) if isinstance(errors, list) else None
-    if problem.get("name") == "content_moderation":
+    if problem.get("name") == _BLOCKED:
         return http.Said(Rejected, words)
     if problem.get("name") == "payment_required":
         return http.Said(QuotaExhausted, words)
