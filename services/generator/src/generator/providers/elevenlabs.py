@@ -20,7 +20,6 @@ from generator.providers.interface import (
     Submission,
     Throttled,
     Unauthorized,
-    Unavailable,
     Unknown,
 )
 from generator.providers.transport import MAX_ANSWER_BYTES
@@ -94,7 +93,7 @@ class ElevenLabs:
                 raise Unknown
             raise self._caller.refusal(reply.status, reply.headers, problem)
         if not reply.content:
-            raise Unavailable
+            raise Unknown
         usual = _TYPES.get(str(form).partition("_")[0], reply.mime_type)
         return http.filled(submission, [Delivered(content=reply.content, mime_type=usual)])
 
@@ -107,7 +106,7 @@ class ElevenLabs:
         found: list[Voice] = []
         query: dict[str, str | int] = {"page_size": VOICES_PER_PAGE}
         for _ in range(MAX_PAGES):
-            page = sdk.read_answer(_Voices, await self._caller.look(f"/v2/voices?{urlencode(query)}"))
+            page = sdk.read_look(_Voices, await self._caller.look(f"/v2/voices?{urlencode(query)}"))
             found += page.voices
             if not page.has_more or page.next_page_token is None:
                 break

@@ -28,7 +28,7 @@ from generator.providers.transport import MAX_ANSWER_BYTES
 
 NAME = "flow"
 _RATIOS = ("16:9", "1:1", "9:16")
-_NAME = re.compile(r"[\w./:-]{1,150}")
+_NAME = re.compile(r"^[\w./:-]{1,150}\Z")
 _BETWEEN = "#"
 _BLOCKED = ("unsafe", "policy")
 
