@@ -14,7 +14,9 @@ from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.pictures import Gallery
 
-PROVIDERS = ("", "ark", "openai")
+PROVIDERS = (
+    "", "ark", "openai", "stability", "fal", "replicate", "elevenlabs", "runway", "google", "flow",
+)  # fmt: skip
 
 
 class Admin:

@@ -12,8 +12,13 @@ from simulator.ark_videos import VIDEO_MODELS, ArkVideos
 from simulator.assets import Assets
 from simulator.calls import Calls
 from simulator.clock import Clock
+from simulator.desk import Desk
+from simulator.elevenlabs import ElevenLabs
 from simulator.exchange import Dialect, Exchange
+from simulator.fal import Fal
 from simulator.faults import Faults
+from simulator.flow import Flow
+from simulator.google import Google
 from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.models import ARK_MODELS, OPENAI_MODELS
@@ -21,7 +26,10 @@ from simulator.openai_images import OpenAIImages
 from simulator.outside import Outside
 from simulator.pictures import Gallery
 from simulator.refusals import Refusal
+from simulator.replicate import Replicate
+from simulator.runway import Runway
 from simulator.settings import Settings
+from simulator.stability import Stability
 from simulator.tasks import Tasks
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -41,6 +49,8 @@ def build_app(settings: Settings) -> web.Application:
     )
     tasks = Tasks(clock, latency, journal)
     outside = Outside(clock, tasks)
+    desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
+    vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, Flow)
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
     def images(dialect: Dialect) -> Handler:
@@ -64,6 +74,7 @@ def build_app(settings: Settings) -> web.Application:
             web.get("/ark/api/v3/models", _models([*ARK_MODELS, *VIDEO_MODELS])),
             web.post("/openai/v1/images/generations", images(openai)),
             web.get("/openai/v1/models", _models(list(OPENAI_MODELS))),
+            *(route for vendor in vendors for route in vendor(desk).routes()),
             web.get("/assets/{name}", assets.serve),
             *Admin(clock, latency, faults, journal, gallery).routes(),
             web.route("*", "/ark/{path:.*}", _unknown(ark)),
