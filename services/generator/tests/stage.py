@@ -19,8 +19,8 @@ from contracts.facts import Ending, Kind, Lane, Outcome, Rendered, Request, Verd
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from contracts.topology import GENERATION, OUTCOMES, outcome_subject, rendered_subject
+from generator.adapters import make_providers
 from generator.announcements import Announcer
-from generator.app import make_providers
 from generator.catalog import Catalog
 from generator.claims import Claims
 from generator.drive import Driver
@@ -80,6 +80,10 @@ def provider_settings(simulator_url: str, **others: Any) -> ProviderSettings:
         ark_base_url=f"{simulator_url}/ark/api/v3",
         openai_api_key=SecretStr("sk-openai"),
         openai_base_url=f"{simulator_url}/openai/v1",
+        fal_key=SecretStr("sk-fal"),
+        fal_base_url=f"{simulator_url}/fal",
+        replicate_api_token=SecretStr("sk-replicate"),
+        replicate_base_url=f"{simulator_url}/replicate",
         **others,
     )
 

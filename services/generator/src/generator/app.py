@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from uuid import uuid4
 
 import aiohttp
@@ -11,6 +10,7 @@ from faststream.asgi import AsgiFastStream
 from sqlalchemy.exc import DBAPIError
 
 from generator import subscribers
+from generator.adapters import keys, make_providers
 from generator.announcements import SOURCE as SERVICE
 from generator.announcements import Announcer
 from generator.catalog import Catalog
@@ -19,9 +19,8 @@ from generator.drive import Driver
 from generator.follow import Follower
 from generator.generate import Generator
 from generator.leases import Leases
-from generator.providers import modelark, openai
 from generator.providers.interface import Provider
-from generator.settings import ProviderSettings, Settings
+from generator.settings import Settings
 from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
@@ -100,20 +99,3 @@ def create_app(settings: Settings) -> AsgiFastStream:
         on_shutdown=[finish],
         after_shutdown=[end],
     )
-
-
-def keys(settings: ProviderSettings) -> Mapping[str, str]:
-    """The key of each provider that has one."""
-    given = {modelark.NAME: settings.ark_api_key, openai.NAME: settings.openai_api_key}
-    return {name: key.get_secret_value() for name, key in given.items() if key.get_secret_value()}
-
-
-def make_providers(session: aiohttp.ClientSession, settings: ProviderSettings) -> dict[str, Provider]:
-    """An adapter for each provider that has a key."""
-    providers: dict[str, Provider] = {}
-    for name, key in keys(settings).items():
-        if name == modelark.NAME:
-            providers[name] = modelark.ModelArk(session, key, settings.ark_base_url)
-        elif name == openai.NAME:
-            providers[name] = openai.OpenAI(session, key, settings.openai_base_url)
-    return providers

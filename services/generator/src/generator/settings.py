@@ -17,6 +17,25 @@ class ProviderSettings(Fragment):
     ark_base_url: str = "https://ark.ap-southeast.bytepluses.com/api/v3"
     openai_api_key: SecretStr = Field(default=SecretStr(""), description="OpenAI")
     openai_base_url: str = "https://api.openai.com/v1"
+    stability_api_key: SecretStr = Field(default=SecretStr(""), description="Stability AI")
+    stability_base_url: str = "https://api.stability.ai"
+    fal_key: SecretStr = Field(default=SecretStr(""), description="fal")
+    fal_base_url: str = "https://queue.fal.run"
+    anthropic_api_key: SecretStr = Field(default=SecretStr(""), description="Anthropic")
+    anthropic_base_url: str = "https://api.anthropic.com"
+    elevenlabs_api_key: SecretStr = Field(default=SecretStr(""), description="ElevenLabs")
+    elevenlabs_base_url: str = "https://api.elevenlabs.io"
+    gemini_api_key: SecretStr = Field(default=SecretStr(""), description="Google's Gemini API")
+    google_api_key: SecretStr = Field(default=SecretStr(""), description="the same under its other name")
+    gemini_base_url: str = "https://generativelanguage.googleapis.com"
+    runwayml_api_secret: SecretStr = Field(default=SecretStr(""), description="Runway")
+    runwayml_base_url: str = "https://api.dev.runwayml.com"
+    replicate_api_token: SecretStr = Field(default=SecretStr(""), description="Replicate")
+    replicate_base_url: str = "https://api.replicate.com"
+    flow_api_key: SecretStr = Field(
+        default=SecretStr(""), description="a bridge that speaks the contract of operationName and sceneId"
+    )
+    flow_base_url: str = ""
 
 
 class WorkSettings(Fragment):
