@@ -50,6 +50,9 @@ SAYS = {
         "$JS.API.STREAM.PURGE.OBJ_claims",
         "$O.claims.C.chunk",
         "$O.claims.M.bmFtZQ==",
+        "$JS.API.DIRECT.GET.OBJ_claims",
+        "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
+        f"hint.{ID}",
     },
     "storage": {
         f"generation.outcome.{ID}",
@@ -78,7 +81,7 @@ for _each in CONSUMERS:
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
-    "generator": {"_INBOX_generator.x.*", "generator.catalog"},
+    "generator": {"_INBOX_generator.x.*", "generator.catalog", f"hint.{ID}", "hint.>"},
     "storage": {"_INBOX_storage.x.*"},
     "ledger": {"_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"},
 }

@@ -13,6 +13,7 @@ from generator import subscribers
 from generator.adapters import keys, make_providers
 from generator.announcements import SOURCE as SERVICE
 from generator.announcements import Announcer
+from generator.callbacks import App, Callbacks
 from generator.catalog import Catalog
 from generator.claims import Claims
 from generator.drive import Driver
@@ -34,7 +35,7 @@ from runtime.outbound import make_session
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings) -> AsgiFastStream:
+def create_app(settings: Settings) -> App:
     """The generator, ready to be served."""
     telemetry.configure(settings.process, SERVICE)
     lag = LoopLag()
@@ -54,6 +55,8 @@ def create_app(settings: Settings) -> AsgiFastStream:
     generator = Generator(work, catalog, Driver(work, submitter, follower, announcer), follower, announcer)
     capacity = settings.work.slots + settings.work.batch_slots
     leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, capacity)
+    callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
+    submitter.callback_url = callbacks.url
     subscribers.register(consumers, broker, generator, catalog, settings.work)
     sessions: list[aiohttp.ClientSession] = []
 
@@ -64,6 +67,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
         with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
             await catalog.refresh()
         leases.start()
+        await callbacks.start()
         await consumers.start()
         log.info("generator.started", providers=sorted(providers), process=str(work.process))
 
@@ -91,7 +95,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
         return [] if catalog.known else ["catalog: not read yet"]
 
     checks: list[Check] = [check_database, check_broker, check_consumers, check_catalog]
-    return AsgiFastStream(
+    app = AsgiFastStream(
         broker,
         asgi_routes=health.routes(lag, checks),
         logger=None,
@@ -99,3 +103,4 @@ def create_app(settings: Settings) -> AsgiFastStream:
         on_shutdown=[finish],
         after_shutdown=[end],
     )
+    return callbacks.before(app)

@@ -20,7 +20,7 @@ from generator.tables import models
 from runtime.database import Database, Row
 
 _MODELS = select(models).order_by(models.c.position)
-_VERSION = text("SELECT version FROM catalog")
+_VERSION = text("SELECT version, callback_key FROM catalog")
 _OFFER = text("UPDATE catalog SET version = version + 1, offered = :offered WHERE offered <> :offered")
 LOOK_AGAIN_SECONDS = 5.0
 """How soon a model that was not there is looked for again."""
@@ -69,6 +69,8 @@ class Catalog:
         self._models: dict[str, Model] = {}
         self._version = 0
         self._read_at = float("-inf")
+        self.callback_key = b""
+        """Of the addresses that providers may call."""
 
     @property
     def known(self) -> bool:
@@ -80,11 +82,12 @@ class Catalog:
             if not self.known:
                 await connection.execute(_OFFER, {"offered": sorted(self._providers)})
             # The version first: should the models change in between, the next reading says so.
-            version = (await connection.execute(_VERSION)).scalar_one()
+            version, key = (await connection.execute(_VERSION)).one()
             rows = (await connection.execute(_MODELS)).all()
         known = {row["id"]: _model(row) for row in rows}
         self._models = {name: _resolved(model, known, self._providers) for name, model in known.items()}
         self._version = version
+        self.callback_key = key.encode()
         self._read_at = time.monotonic()
 
     async def answer(self) -> Answer:

@@ -33,6 +33,8 @@ LOOKS_AT_ONCE = 32
 TICK_SECONDS = 0.05
 MOST_PERCENT = 90
 """The rest is storing it."""
+HINTED_EVERY_SECONDS = 0.5
+"""However often somebody says that a task has moved."""
 MAX_EARLY_HINTS = 1000
 """Hints about attempts whose task is not recorded yet."""
 
@@ -47,6 +49,7 @@ class Watched:
     attempt: Attempt
     pause_seconds: float
     look_at: float
+    hinted_at: float = float("-inf")
     said: tuple[str, int | None, int | None] | None = None
 
 
@@ -114,8 +117,10 @@ class Follower:
     def hint(self, attempt_id: UUID) -> None:
         """Somebody says that a task has moved: it is looked at now. Whether it is true is seen then."""
         watched = self._watched.get(attempt_id)
+        now = time.monotonic()
         if watched is not None:
-            self._schedule(watched, 0.0)
+            self._schedule(watched, max(0.0, watched.hinted_at + HINTED_EVERY_SECONDS - now))
+            watched.hinted_at = now
         elif len(self._hints) < MAX_EARLY_HINTS:
             self._hints[attempt_id] = None
 
@@ -176,6 +181,7 @@ class Follower:
         structlog.contextvars.bind_contextvars(
             generation_id=str(request.generation_id), trace_id=trace_id(course.lease)
         )
+        began_at = time.monotonic()
         found: Attempt | Running | Silent | None
         found = await self._submitter.look(assignment, attempt)
         if not isinstance(found, Attempt) and time.monotonic() >= assignment.provider_deadline(attempt):
@@ -189,7 +195,8 @@ class Follower:
         grown = watched.pause_seconds * GROWTH
         watched.pause_seconds = min(grown, _bounded(course, 20, LATEST_LOOK_SECONDS))
         asked_seconds = found.pause_seconds if isinstance(found, Silent) else 0.0
-        self._schedule(watched, max(watched.pause_seconds, asked_seconds))
+        hinted = watched.hinted_at > began_at
+        self._schedule(watched, HINTED_EVERY_SECONDS if hinted else max(watched.pause_seconds, asked_seconds))
         if isinstance(found, Running):
             await self._tell(watched, found)
 

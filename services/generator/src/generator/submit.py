@@ -68,6 +68,8 @@ class Submitter:
         self._dice = random.Random()
         self._sent: set[UUID] = set()
         self._late: set[asyncio.Task[None]] = set()
+        self.callback_url: Callable[[UUID], str | None] = lambda _: None
+        """Where a provider may say that the task of an attempt has moved."""
         self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
         """Takes the task of a call that was answered after its generation was stopped."""
 
@@ -215,7 +217,13 @@ class Submitter:
         seconds = assignment.provider_deadline(attempt) - time.monotonic()
         read = partial(self._claims.given, assignment.request.inputs)
         given = await insist(read, assignment.give_up_at) if assignment.request.inputs else ()
-        return replace(about, timeout_seconds=seconds, given=given, say=speech.say if speech else None)
+        return replace(
+            about,
+            timeout_seconds=seconds,
+            given=given,
+            callback_url=self.callback_url(attempt.id),
+            say=speech.say if speech else None,
+        )
 
     def _about(self, assignment: Assignment, attempt: Attempt) -> Submission:
         """What the call is about, without the bytes that it starts from."""

@@ -59,6 +59,7 @@ catalog = Table(
     metadata,
     Column("version", BigInteger, primary_key=True),  # grows with every change of models or offered; there is one row
     Column("offered", ARRAY(Text), nullable=False),  # the providers that have a key
+    Column("callback_key", Text, nullable=False, server_default=text("gen_random_uuid()::text")),
 )
 
 work = Table(
