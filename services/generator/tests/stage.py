@@ -84,6 +84,8 @@ def provider_settings(simulator_url: str, **others: Any) -> ProviderSettings:
         fal_base_url=f"{simulator_url}/fal",
         replicate_api_token=SecretStr("sk-replicate"),
         replicate_base_url=f"{simulator_url}/replicate",
+        anthropic_api_key=SecretStr("sk-anthropic"),
+        anthropic_base_url=f"{simulator_url}/anthropic",
         **others,
     )
 

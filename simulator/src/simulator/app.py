@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from simulator.admin import Admin
+from simulator.anthropic import Anthropic
 from simulator.ark import Ark
 from simulator.ark_videos import VIDEO_MODELS, ArkVideos
 from simulator.assets import Assets
-from simulator.calls import Calls
+from simulator.calls import Calls, Vendor
 from simulator.clock import Clock
 from simulator.desk import Desk
 from simulator.elevenlabs import ElevenLabs
@@ -21,8 +22,12 @@ from simulator.flow import Flow
 from simulator.google import Google
 from simulator.journal import Journal
 from simulator.latency import Latency
-from simulator.models import ARK_MODELS, OPENAI_MODELS
-from simulator.openai_images import OpenAIImages
+from simulator.models import ARK_MODELS, LOCAL_MODELS, OPENAI_MODELS
+from simulator.openai_chat import CHAT_MODELS, OpenAIChat
+from simulator.openai_images import OpenAIEdits, OpenAIImages
+from simulator.openai_moderation import OpenAIModeration
+from simulator.openai_speech import SPEECH_MODELS, OpenAISpeech
+from simulator.openai_videos import OpenAIVideos
 from simulator.outside import Outside
 from simulator.pictures import Gallery
 from simulator.refusals import Refusal
@@ -51,6 +56,8 @@ def build_app(settings: Settings) -> web.Application:
     outside = Outside(clock, tasks)
     desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
     vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, Flow)
+    anthropic = Anthropic(calls)
+    local_chat = OpenAIChat(calls, clock, "compatible", None, "max_tokens")
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
     def images(dialect: Dialect) -> Handler:
@@ -73,12 +80,22 @@ def build_app(settings: Settings) -> web.Application:
             *ArkVideos(calls, tasks, assets, outside, clock).routes(),
             web.get("/ark/api/v3/models", _models([*ARK_MODELS, *VIDEO_MODELS])),
             web.post("/openai/v1/images/generations", images(openai)),
-            web.get("/openai/v1/models", _models(list(OPENAI_MODELS))),
             *(route for vendor in vendors for route in vendor(desk).routes()),
+            web.post("/openai/v1/images/edits", images(OpenAIEdits())),
+            web.post("/openai/v1/chat/completions", OpenAIChat(calls, clock).complete),
+            web.post("/openai/v1/audio/speech", OpenAISpeech(calls, gallery).speak),
+            web.post("/openai/v1/moderations", OpenAIModeration(calls).judge),
+            *OpenAIVideos(calls, tasks, gallery).routes(),
+            web.get("/openai/v1/models", _models([*OPENAI_MODELS, *CHAT_MODELS, *SPEECH_MODELS])),
+            web.post("/compatible/v1/images/generations", images(OpenAIImages("compatible", LOCAL_MODELS))),
+            web.post("/compatible/v1/chat/completions", local_chat.complete),
+            web.post("/compatible/v1/audio/speech", OpenAISpeech(calls, gallery, "compatible", None).speak),
+            web.post("/anthropic/v1/messages", anthropic.create),
             web.get("/assets/{name}", assets.serve),
             *Admin(clock, latency, faults, journal, gallery).routes(),
             web.route("*", "/ark/{path:.*}", _unknown(ark)),
             web.route("*", "/openai/{path:.*}", _unknown(openai)),
+            web.route("*", "/anthropic/{path:.*}", _unknown(anthropic)),
         ]
     )
     return app
@@ -105,9 +122,9 @@ def _models(names: list[str]) -> Handler:
     return handle
 
 
-def _unknown(dialect: Dialect) -> Handler:
+def _unknown(vendor: Vendor) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         refusal = Refusal(404, None, f"Unknown address: {request.method} {request.path}", kind="invalid_request_error")
-        return web.json_response(dialect.error(refusal, ""), status=404)
+        return web.json_response(vendor.error(refusal, ""), status=404)
 
     return handle

@@ -18,9 +18,9 @@ from simulator.calls import Call, Job, Product
 from simulator.desk import Desk, blocked, plain
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
-from simulator.forms import numbers, read_form
 from simulator.given import small
 from simulator.latency import SUBMISSION, Spread
+from simulator.multipart import numbers, read_form
 from simulator.pictures import CONTENT_TYPES, Recipe
 from simulator.refusals import Refusal
 

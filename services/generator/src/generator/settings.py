@@ -36,6 +36,13 @@ class ProviderSettings(Fragment):
         default=SecretStr(""), description="a bridge that speaks the contract of operationName and sceneId"
     )
     flow_base_url: str = ""
+    openai_compatible_servers: str = Field(
+        default="",
+        description="servers that speak OpenAI's dialect, as name=http://host:port/v1, comma-separated; models name them",
+    )
+    openai_compatible_keys: SecretStr = Field(
+        default=SecretStr(""), description="the keys of those that want one, as name=key, comma-separated"
+    )
 
 
 class WorkSettings(Fragment):
