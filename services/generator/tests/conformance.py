@@ -13,8 +13,9 @@ import aiohttp
 import av
 import pytest
 from aiohttp import web
+from PIL import Image
 
-from contracts.facts import Failure, Kind
+from contracts.facts import Failure, Kind, Message
 from generator.providers.interface import (
     Delivered,
     Invalid,
@@ -100,6 +101,7 @@ class ProviderConformance(ABC):
     meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {}
     """Faults that mean something else here."""
     malformed = tuple(MALFORMED)
+    hostile: ClassVar[dict[str, Any]] = HOSTILE_OPTIONS
 
     @abstractmethod
     def make(
@@ -217,7 +219,7 @@ class ProviderConformance(ABC):
         assert self.journal(simulator) == []
 
     async def test_options_cannot_change_what_is_paid(self, provider, simulator):
-        items = await self.delivered(provider, self.submission(options=HOSTILE_OPTIONS))
+        items = await self.delivered(provider, self.submission(options=self.hostile))
         assert len(items) == 1
         [call] = self.journal(simulator)
         assert (call["billed"], call["model"]) == (1, self.model)
@@ -244,6 +246,7 @@ class TaskConformance(ProviderConformance):
     meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {"empty-200": Unknown}
     malformed = (b"", b"<html>busy</html>", b"[1, 2]", b"{}", b'{"id": 5}', b'{"id": ""}', b'{"id": "../../admin"}')
     malformed_looks: tuple[bytes, ...] = (b"", b"<html>busy</html>", b"[1, 2]", b'{"id": "x", "status": 5}')
+    stops_what_waits = True
     finds = True
     """Whether the provider can be asked for what it has by something that we told it."""
     stops_what_runs = False
@@ -356,7 +359,9 @@ class TaskConformance(ProviderConformance):
         submission = self.submission("[[sim:latency=100]]")
         task = await provider.submit(submission)
         for _ in range(2):  # a handler can run twice
-            assert await provider.cancel(submission, task)
+            assert await provider.cancel(submission, task) == self.stops_what_waits
+        if not self.stops_what_waits:
+            return
         items = await provider.look(submission, task)
         assert [item.code for item in items] == ["provider_unavailable"]
         [call] = self.journal(simulator)
@@ -409,6 +414,133 @@ class TaskConformance(ProviderConformance):
                     await self.make(session, url).find(self.submission())
 
 
+class TextConformance(ProviderConformance):
+    """An adapter that writes."""
+
+    kind = Kind.TEXT
+    endpoint = "/chat/completions"
+    size = None
+    meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {"empty-200": Unknown}
+    malformed = (
+        b"",
+        b"<html>busy</html>",
+        b"[1, 2]",
+        b"data: nonsense\n\n",
+        b'data: {"choices": 5}\n\n',
+        b'data: {"choices": [{"delta": {"content": 5}}]}\n\n',
+        b'data: {"choices": [{"delta": {"content": "half a sen"}}]}\n\n',
+        b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+    )
+
+    async def check(self, item):
+        assert isinstance(item, Delivered) and item.url is None and item.content is None
+        assert len(item.text) > 20
+        assert item.usage.input_tokens > 0 and item.usage.output_tokens > 0
+
+    async def heard(self, provider, words="", **others):
+        """The item, or what it raised, and what was said meanwhile."""
+        said = []
+
+        async def say(delta):
+            said.append(delta)
+
+        try:
+            [result] = await provider.submit(self.submission(words, say=say, **others))
+        except ProviderRefusal as refused:
+            result = refused
+        return result, said
+
+    async def test_it_says_what_it_writes(self, provider):
+        item, said = await self.heard(provider, "Tell me about lighthouses")
+        assert "".join(said) == item.text and len(said) > 5
+        assert "lighthouses" in item.text
+
+    async def test_a_conversation_goes_on(self, provider):
+        messages = (
+            Message(role="system", content="Speak like a sailor"),
+            Message(role="user", content="My boat is the Arrow"),
+            Message(role="assistant", content="Aye"),
+        )
+        item, _ = await self.heard(provider, "What is my boat", messages=messages)
+        alone, _ = await self.heard(provider, "What is my boat")
+        assert "speak like a sailor" in item.text and "Aye" in item.text
+        assert item.usage.input_tokens > alone.usage.input_tokens
+
+    async def test_it_writes_no_more_than_may_be_paid(self, provider):
+        item, said = await self.heard(provider, max_tokens=4)
+        assert item.usage.output_tokens == len(said) == 4
+
+    @pytest.mark.parametrize("fault", ["reset", "stream-cut", "stream-error"])
+    async def test_a_text_that_broke_off_is_not_delivered(self, provider, simulator, fault):
+        """What was heard of it costs nothing; whether the provider takes something is not known."""
+        refused, said = await self.heard(provider, f"[[sim:{fault}]]")
+        assert isinstance(refused, Unknown) and said
+        [call] = self.journal(simulator)
+        assert call["billed"] == 1
+
+    async def test_a_stream_without_an_end_ends_with_the_time(self, provider):
+        began_at = time.monotonic()
+        refused, said = await self.heard(provider, "[[sim:stream-endless]]", timeout_seconds=0.7)
+        assert isinstance(refused, Unknown) and said
+        assert time.monotonic() - began_at < 2
+
+    async def test_a_stream_without_an_end_ends_with_the_bytes(self, session, simulator):
+        provider = self.make(session, simulator.url + self.path, max_answer_bytes=20_000)
+        refused, said = await self.heard(provider, "[[sim:stream-endless]]")
+        assert isinstance(refused, Unknown) and said
+
+    async def test_it_can_be_stopped_while_it_writes(self, provider, session):
+        said = []
+
+        async def say(delta):
+            said.append(delta)
+
+        call = asyncio.create_task(provider.submit(self.submission("[[sim:stream-slow=0.05]]", say=say)))
+        await until(lambda: len(said) > 2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not session.connector._acquired
+
+    async def test_somebody_who_cannot_listen_stops_it(self, provider, session):
+        async def say(_):
+            raise ConnectionResetError
+
+        with pytest.raises(ConnectionResetError):
+            await provider.submit(self.submission(say=say))
+        assert not session.connector._acquired
+
+
+class SpeechConformance(ProviderConformance):
+    """An adapter that speaks."""
+
+    kind = Kind.SPEECH
+    endpoint = "/audio/speech"
+    size = None
+    malformed = (b"[1, 2]", b'{"audio": "none"}')
+    hostile: ClassVar[dict[str, Any]] = {
+        name: value for name, value in HOSTILE_OPTIONS.items() if name != "response_format"
+    }
+
+    async def check(self, item):
+        assert isinstance(item, Delivered) and item.mime_type == "audio/mpeg"
+        assert await self.seconds(item) > 0.5
+
+    async def seconds(self, item):
+        with av.open(io.BytesIO(await content_of(item))) as sound:
+            return sum(frame.samples / frame.sample_rate for frame in sound.decode(audio=0))
+
+    async def test_a_longer_text_takes_longer(self, provider):
+        [short] = await provider.submit(self.submission("A word."))
+        [long] = await provider.submit(self.submission("A sentence that goes on and on and on until it ends. " * 3))
+        assert await self.seconds(long) > 2 * await self.seconds(short)
+
+    @pytest.mark.parametrize(("fault", "refusal"), [("asset-empty", Unavailable), ("asset-html", Unknown)])
+    async def test_what_is_no_sound_is_not_delivered(self, provider, fault, refusal):
+        with pytest.raises(refusal):
+            await provider.submit(self.submission(f"[[sim:{fault}]]"))
+
+
 def steer(simulator, method, path, body):
     """Tells the simulator what the next calls meet."""
     question = urllib.request.Request(
@@ -431,6 +563,16 @@ async def content_of(item):
         return await answer.read()
 
 
+def picture(colour):
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def average_colour(content):
+    return Image.open(io.BytesIO(content)).convert("RGB").resize((1, 1)).getpixel((0, 0))
+
+
 class answering:  # noqa: N801 - reads as a word
     """A server that answers everything the same; `heard` are the paths that it was asked for."""
 
@@ -444,7 +586,8 @@ class answering:  # noqa: N801 - reads as a word
         async def handle(request):
             self.heard.append(request.path)
             if not drip_seconds:
-                return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+                kind = "text/event-stream" if body.startswith(b"data:") else "application/json"
+                return web.Response(status=status, body=body, headers={"Content-Type": kind} | headers)
             response = web.StreamResponse(status=status, headers=headers)
             await response.prepare(request)
             for _ in range(int(drip_seconds * 20)):

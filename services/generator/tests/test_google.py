@@ -23,7 +23,7 @@ from generator.providers.interface import (
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 from .conformance import KEY, ProviderConformance, TaskConformance, answering, content_of, steer
-from .films import NeverStopped, still
+from .films import still
 
 PIXEL = "iVBORw0KGgo="
 
@@ -99,7 +99,7 @@ class TestPicture(ProviderConformance):
         assert type(refused.value) is refusal
 
 
-class TestFilm(NeverStopped, TaskConformance):
+class TestFilm(TaskConformance):
     model = "veo-3.1-fast-generate-preview"
     path = "/google"
     endpoint = f"/v1beta/models/{model}:predictLongRunning"
@@ -107,6 +107,7 @@ class TestFilm(NeverStopped, TaskConformance):
     size = "1280x720"
     malformed = (*TaskConformance.malformed, b'{"name": "models/x/operations/../../../v1/user"}', b'{"name": ""}')
     finds = False
+    stops_what_waits = False
 
     def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
         return Google(session, KEY, base_url, max_answer_bytes)
@@ -183,7 +184,7 @@ class TestFilm(NeverStopped, TaskConformance):
                 await self.make(session, url).look(self.submission(), Task("op1"))
 
 
-class TestFlow(NeverStopped, TaskConformance):
+class TestFlow(TaskConformance):
     model = "flow"
     path = "/flow"
     endpoint = "/videos:generate"
@@ -195,6 +196,7 @@ class TestFlow(NeverStopped, TaskConformance):
         b'{"operationName": "a#b", "sceneId": "c"}',
     )
     finds = False
+    stops_what_waits = False
 
     def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
         return Flow(session, KEY, base_url, max_answer_bytes)

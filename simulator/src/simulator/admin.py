@@ -15,7 +15,8 @@ from simulator.latency import Latency
 from simulator.pictures import Gallery
 
 PROVIDERS = (
-    "", "ark", "openai", "stability", "fal", "replicate", "elevenlabs", "runway", "google", "flow",
+    "", "ark", "openai", "anthropic", "compatible",
+    "stability", "fal", "replicate", "elevenlabs", "runway", "google", "flow",
 )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ class Admin:
         return web.json_response([asdict(fault) for fault in FAULTS.values()])
 
     async def push_scenario(self, request: web.Request) -> web.Response:
-        """`{"provider"?: "ark"|"openai", "prompt_contains"?: text, "outcomes": ["429", "ok", …]}`"""
+        """`{"provider"?: one of PROVIDERS, "prompt_contains"?: text, "outcomes": ["429", "ok", …]}`"""
         fields = await _fields(request, {"provider", "prompt_contains", "outcomes"})
         outcomes = fields.get("outcomes")
         if not isinstance(outcomes, list) or not outcomes or not all(isinstance(one, str) for one in outcomes):

@@ -21,8 +21,12 @@ from simulator.flow import Flow
 from simulator.google import Google
 from simulator.journal import Journal
 from simulator.latency import Latency
-from simulator.models import ARK_MODELS, OPENAI_MODELS
-from simulator.openai_images import OpenAIImages
+from simulator.models import ARK_MODELS, LOCAL_MODELS, OPENAI_MODELS
+from simulator.openai_chat import CHAT_MODELS, OpenAIChat
+from simulator.openai_images import OpenAIEdits, OpenAIImages
+from simulator.openai_moderation import OpenAIModeration
+from simulator.openai_speech import SPEECH_MODELS, OpenAISpeech
+from simulator.openai_videos import OpenAIVideos
 from simulator.outside import Outside
 from simulator.pictures import Gallery
 from simulator.refusals import Refusal
@@ -51,6 +55,7 @@ def build_app(settings: Settings) -> web.Application:
     outside = Outside(clock, tasks)
     desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
     vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, Flow)
+    local_chat = OpenAIChat(calls, clock, "compatible", None, "max_tokens")
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
     def images(dialect: Dialect) -> Handler:
@@ -73,8 +78,16 @@ def build_app(settings: Settings) -> web.Application:
             *ArkVideos(calls, tasks, assets, outside, clock).routes(),
             web.get("/ark/api/v3/models", _models([*ARK_MODELS, *VIDEO_MODELS])),
             web.post("/openai/v1/images/generations", images(openai)),
-            web.get("/openai/v1/models", _models(list(OPENAI_MODELS))),
             *(route for vendor in vendors for route in vendor(desk).routes()),
+            web.post("/openai/v1/images/edits", images(OpenAIEdits())),
+            web.post("/openai/v1/chat/completions", OpenAIChat(calls, clock).complete),
+            web.post("/openai/v1/audio/speech", OpenAISpeech(calls, gallery).speak),
+            web.post("/openai/v1/moderations", OpenAIModeration(calls).judge),
+            *OpenAIVideos(calls, tasks, gallery).routes(),
+            web.get("/openai/v1/models", _models([*OPENAI_MODELS, *CHAT_MODELS, *SPEECH_MODELS])),
+            web.post("/compatible/v1/images/generations", images(OpenAIImages("compatible", LOCAL_MODELS))),
+            web.post("/compatible/v1/chat/completions", local_chat.complete),
+            web.post("/compatible/v1/audio/speech", OpenAISpeech(calls, gallery, "compatible", None).speak),
             web.get("/assets/{name}", assets.serve),
             *Admin(clock, latency, faults, journal, gallery).routes(),
             web.route("*", "/ark/{path:.*}", _unknown(ark)),

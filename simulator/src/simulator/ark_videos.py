@@ -24,7 +24,7 @@ from simulator.latency import SUBMISSION, VIDEO_TASK
 from simulator.models import ENDPOINT_PREFIX, VOLCENGINE_PREFIX, Size
 from simulator.outside import Outside
 from simulator.pictures import Recipe
-from simulator.refusals import Refusal, bearer_key
+from simulator.refusals import Refusal
 from simulator.tasks import State, Task, Tasks
 
 URL_SECONDS = 24 * 3600
@@ -105,7 +105,7 @@ class ArkVideos:
         return await self._calls.serve(request, self._vendor, self._read)
 
     async def list(self, request: web.Request) -> web.StreamResponse:
-        def answer() -> dict[str, Any]:
+        async def answer(_: Call) -> dict[str, Any]:
             query = request.query
             number, size = _page(query.get("page_num", "1")), _page(query.get("page_size", "10"))
             since = self._clock.now() - KEPT_SECONDS
@@ -126,10 +126,10 @@ class ArkVideos:
             shown = found[(number - 1) * size : number * size]
             return {"total": len(found), "items": [self._describe(task, self._tasks.state(task)) for task in shown]}
 
-        return self._free(request, answer)
+        return await self._calls.free(request, self._vendor, answer)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
-        def answer() -> dict[str, Any]:
+        async def answer(_: Call) -> dict[str, Any]:
             task = self._known(request)
             state = self._tasks.look(task)
             refused = self._tasks.due(task)
@@ -137,10 +137,10 @@ class ArkVideos:
                 raise self._vendor.refusal(refused.value, task.model)
             return self._describe(task, state)
 
-        return self._free(request, answer)
+        return await self._calls.free(request, self._vendor, answer)
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
-        def answer() -> dict[str, Any]:
+        async def answer(_: Call) -> dict[str, Any]:
             task = self._known(request)
             state = self._tasks.state(task)
             if state in {"running", "cancelled"}:
@@ -151,20 +151,7 @@ class ArkVideos:
                 self._tasks.forget(task)
             return {}
 
-        return self._free(request, answer)
-
-    def _free(self, request: web.Request, answer: Any) -> web.Response:
-        """What costs nothing, and is in no journal."""
-        name = uuid4().hex
-        try:
-            bearer_key(request, self._vendor)
-            return web.json_response(answer(), headers=self._vendor.headers(name, 0))
-        except InvalidFieldError as error:
-            refusal = self._vendor.invalid(error)
-        except Refusal as raised:
-            refusal = raised
-        headers = self._vendor.headers(name, 0)
-        return web.json_response(self._vendor.error(refusal, name), status=refusal.status, headers=headers)
+        return await self._calls.free(request, self._vendor, answer)
 
     def _known(self, request: web.Request) -> Task:
         task = self._tasks.find(request.match_info["id"])

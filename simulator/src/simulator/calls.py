@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from aiohttp import web
 from simulator.clock import Clock
 from simulator.faults import Faults, Plan, UnknownFaultError, Wish
 from simulator.fields import InvalidFieldError
+from simulator.forms import Form, read_form
 from simulator.journal import Entry, Journal, Outcome
 from simulator.latency import Latency, Spread
 from simulator.refusals import Refusal, bad_gateway_page, bearer_key, retry_headers
@@ -70,6 +71,9 @@ class Call:
         self.prompt = body["prompt"] if isinstance(body.get("prompt"), str) else ""
         return body
 
+    async def form(self) -> Form:
+        return await read_form(self.request, self.raw)
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -95,12 +99,13 @@ class Job:
     prompt: str
     spread: Spread
     make: Callable[[Call, Plan], Awaitable[Product]]
-    nothing: bytes = b"{}"
+    nothing: Product = Product(b"{}", 0)
     draws: int = 1
     deferred: bool = False
     """Whether only a task is made now, so that a wish for time means the task's."""
 
 
+Answer = Mapping[str, Any] | web.StreamResponse
 Read = Callable[[Call], Awaitable[Job]]
 """Raises Refusal or InvalidFieldError."""
 
@@ -120,11 +125,11 @@ class Calls:
         request: web.Request,
         vendor: Vendor,
         read: Read,
-        key_of: Callable[[web.Request, Vendor], str] = bearer_key,
+        key_of: Callable[[web.Request, Vendor], str] | None = None,
     ) -> web.StreamResponse:
         call = Call(request, await request.read(), uuid.uuid4().hex, asyncio.get_running_loop().time())
         try:
-            key = key_of(request, vendor)
+            key = (key_of or bearer_key)(request, vendor)
             job = await read(call)
             call.model, call.prompt = job.model, job.prompt
             plan = self._faults.plan(vendor.provider, job.prompt, key)
@@ -137,6 +142,36 @@ class Calls:
             return self._refuse(call, vendor, refusal)
         call.fault = plan.name
         return await self._perform(call, vendor, job, plan)
+
+    async def free(
+        self,
+        request: web.Request,
+        vendor: Vendor,
+        answer: Callable[[Call], Awaitable[Answer]],
+        key_of: Callable[[web.Request, Vendor], str] | None = None,
+    ) -> web.StreamResponse:
+        """A call that costs nothing, and is in no journal."""
+        call = Call(request, await request.read(), uuid.uuid4().hex, asyncio.get_running_loop().time())
+        headers = vendor.headers(call.request_id, 0.0)
+        try:
+            (key_of or bearer_key)(request, vendor)
+            made = await answer(call)
+        except InvalidFieldError as error:
+            refusal = vendor.invalid(error)
+        except Refusal as raised:
+            refusal = raised
+        else:
+            return made if isinstance(made, web.StreamResponse) else web.json_response(made, headers=headers)
+        return web.json_response(vendor.error(refusal, call.request_id), status=refusal.status, headers=headers)
+
+    def refuse_as_asked(self, vendor: Vendor, text: str, model: str) -> None:
+        """Raises the refusal that a text's marker asks for, where it costs nothing to answer."""
+        try:
+            plan = self._faults.plan(vendor.provider, text, "")
+        except UnknownFaultError as error:
+            raise InvalidFieldError("input", "value", f"carries an {error}") from None
+        if plan.refusal is not None:
+            raise vendor.refusal(plan.refusal.fault.name, model)
 
     async def _perform(self, call: Call, vendor: Vendor, job: Job, plan: Plan) -> web.StreamResponse:
         seconds = None if job.deferred else plan.latency_seconds
@@ -153,7 +188,7 @@ class Calls:
         try:
             if failure == "error-200":
                 raise _with_status(vendor.refusal("500", job.model), 200)
-            product = Product(job.nothing, 0) if failure == "empty-200" else await job.make(call, plan)
+            product = job.nothing if failure == "empty-200" else await job.make(call, plan)
         except Refusal as refusal:
             await self._wait(call, seconds)
             return self._refuse(call, vendor, refusal)
@@ -175,8 +210,8 @@ class Calls:
         if failure == "hang-paid":
             return await hold(call.request)
         if product.pieces:
-            seconds = wish.number if wish is not None and failure == "slow-first-byte" else 0.0
-            return await send_pieces(call.request, product.pieces, headers, failure, product.error, seconds)
+            pauses = wish.number if wish is not None and failure in {"slow-first-byte", "stream-slow"} else 0.0
+            return await send_pieces(call.request, product.pieces, headers, failure, product.error, pauses)
         match failure:
             case "reset" | "stream-cut":
                 return await send_partly(call.request, product.body, headers)

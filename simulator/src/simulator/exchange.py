@@ -80,7 +80,7 @@ class Exchange:
                 return self._product(dialect, order, made)
 
             nothing = self._product(dialect, replace(order, events=None), [])
-            return Job(order.model, order.prompt, order.spread, make, nothing.body, order.serial_pictures)
+            return Job(order.model, order.prompt, order.spread, make, nothing, order.serial_pictures)
 
         return read
 

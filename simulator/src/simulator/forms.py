@@ -1,47 +1,68 @@
-"""Multipart forms, as vendors that take files read them."""
+"""Forms with files in them, as `multipart/form-data`."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
 
-from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 
-from simulator.calls import Call
 from simulator.fields import InvalidFieldError
 
-BUFFER_BYTES = 2**16
+PARTS_MAX = 100
 
 
-async def read_form(call: Call) -> dict[str, str | bytes]:
-    """Each field's text, and each file's bytes. Raises InvalidFieldError for what is no multipart form."""
-    request = call.request
-    if request.content_type != "multipart/form-data":
-        raise InvalidFieldError("content-type", "value", "must be multipart/form-data")
+@dataclass(slots=True)
+class Form:
+    """Texts and files by name, in their order."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def pop(self, *names: str) -> list[bytes]:
+        """The files of these names; they are then no longer unknown."""
+        return [content for name in names for content in self.files.pop(name, [])]
+
+    def values(self, whole: Collection[str] = (), flags: Collection[str] = ()) -> dict[str, Any]:
+        """The texts as a JSON body would hold them; what is left of the files stays as unknown as it is."""
+        body: dict[str, Any] = dict.fromkeys(self.files, b"")
+        for name, [value, *more] in self.texts.items():
+            if more:
+                raise InvalidFieldError(name, "value", "was given twice")
+            body[name] = _read(value, name in whole, name in flags)
+        return body
+
+
+async def read_form(request: web.Request, raw: bytes) -> Form:
+    if not request.content_type.startswith("multipart/form-data"):
+        raise InvalidFieldError("body", "type", "must be multipart/form-data")
     loop = asyncio.get_running_loop()
-    stream = StreamReader(BaseProtocol(loop), BUFFER_BYTES, loop=loop)
-    stream.feed_data(call.raw)
+    stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
+    stream.feed_data(raw)
     stream.feed_eof()
-    form: dict[str, str | bytes] = {}
+    form = Form()
     try:
-        async for part in MultipartReader(request.headers, stream):
+        reader = MultipartReader(request.headers, stream)
+        for _ in range(PARTS_MAX):
+            part = await reader.next()
+            if part is None:
+                return form
             if not isinstance(part, BodyPartReader) or part.name is None:
-                raise ValueError
-            content = bytes(await part.read())
-            form[part.name] = content if part.filename is not None else content.decode()
-    except (ValueError, AssertionError):
+                raise InvalidFieldError("body", "type", "holds a part without a name")
+            content = bytes(await part.read(decode=True))
+            if part.filename is not None:
+                form.files.setdefault(part.name, []).append(content)
+            else:
+                form.texts.setdefault(part.name, []).append(content.decode())
+    except ValueError:
         raise InvalidFieldError("body", "type", "is not a valid form") from None
-    return form
+    raise InvalidFieldError("body", "value", f"has more than {PARTS_MAX} parts")
 
 
-def numbers(form: dict[str, str | bytes], *names: str) -> dict[str, object]:
-    """The form with these fields as numbers, where they are any."""
-    values: dict[str, object] = dict(form)
-    for name in names:
-        text = form.get(name)
-        if isinstance(text, str):
-            try:
-                values[name] = float(text) if "." in text else int(text)
-            except ValueError:
-                continue
-    return values
+def _read(value: str, whole: bool, flag: bool) -> Any:
+    if whole and value.isdigit():
+        return int(value)
+    return {"true": True, "false": False}.get(value, value) if flag else value

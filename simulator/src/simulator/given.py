@@ -46,6 +46,14 @@ def small(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def sides(picture: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            return image.size
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        raise ValueError("is not a picture") from None
+
+
 def aspect(picture: bytes) -> float:
-    with Image.open(io.BytesIO(picture)) as image:
-        return image.width / image.height
+    width, height = sides(picture)
+    return width / height

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from simulator.calls import Call, Job, Product
+from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, blocked, header_key, plain, shaped
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
@@ -84,18 +84,18 @@ class Google:
         return await self._desk.calls.serve(request, self, self._read_film, _key)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task, state = self._desk.look(self, request.match_info["id"], KEPT_SECONDS)
             if task.model != request.match_info["model"]:
                 raise self.missing()
             return web.json_response(self._describe(task, state))
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """Redirects to the host that has the bytes, which wants no key."""
 
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             name, _, index = request.match_info["id"].partition("-")
             task = self._desk.known(self, name, KEPT_SECONDS)
             if request.query.get("alt") != "media":
@@ -107,7 +107,7 @@ class Google:
             )  # fmt: skip
             return web.Response(status=302, headers={"Location": self._desk.address(task, recipe, URL_SECONDS)})
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         return Refusal(400, "INVALID_ARGUMENT", f"Invalid value at '{error.field}': it {error.reason}.")

@@ -60,15 +60,17 @@ async def send_pieces(
     headers: Mapping[str, str],
     failure: str,
     error: bytes,
-    first_byte_seconds: float,
+    pause_seconds: float,
 ) -> web.StreamResponse:
-    """A stream, piece by piece, or as much of it as the failure lets through."""
+    """A stream, piece by piece, or as much of it as the failure lets through; a pause before it, or between pieces."""
     response = await _started(request, headers)
-    await asyncio.sleep(first_byte_seconds)
+    await asyncio.sleep(pause_seconds)
     half = max(1, len(pieces) // 2)
     broken = failure in {"reset", "stream-cut", "stream-error", "stream-endless"}
     for piece in pieces[:half] if broken else pieces:
         await response.write(piece)
+        if failure == "stream-slow":
+            await asyncio.sleep(pause_seconds)
     if failure == "reset":
         await asyncio.sleep(0.02)
         return reset_connection(request)

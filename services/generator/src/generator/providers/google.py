@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue
 
 from contracts.facts import Kind
 from generator.providers import http, sdk
+from generator.providers.given import content_of
 from generator.providers.interface import (
     Delivered,
     Item,
@@ -151,7 +152,7 @@ class Google:
         parts: list[JsonValue] = [{"text": submission.prompt}]
         for given in submission.given:
             if given.role == "image":
-                content = http.encoded(await http.read(self._session, given))
+                content = http.encoded(await content_of(self._session, given))
                 parts.append({"inlineData": {"mimeType": given.mime_type or "image/png", "data": content}})
         config: dict[str, JsonValue] = {"responseModalities": ["IMAGE"]}
         if ratio := http.nearest_ratio(submission.size, _RATIOS):
@@ -163,7 +164,7 @@ class Google:
         for field, roles in (("image", ("image", "first_frame")), ("lastFrame", ("last_frame",))):
             given = http.first(submission, *roles)
             if given is not None:
-                content = http.encoded(await http.read(self._session, given))
+                content = http.encoded(await content_of(self._session, given))
                 instance[field] = {"bytesBase64Encoded": content, "mimeType": given.mime_type or "image/png"}
         parameters: dict[str, JsonValue] = {
             wire: submission.options[name]

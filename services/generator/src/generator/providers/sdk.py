@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import aiohttp
 import httpx2
@@ -94,16 +94,17 @@ async def post(
     body: Mapping[str, JsonValue],
     vocabulary: Vocabulary,
     files: Sequence[File] = (),
+    *,
+    form: bool = False,
 ) -> httpx2.Response:
-    """A paid call; with files it is a form.
+    """A paid call; with files it is a form in any case.
 
     Raises:
         ProviderRefusal: any of them.
     """
+    options = _options(submission, form=form or bool(files))
     with paid(vocabulary):
-        return await client.post(
-            path, cast_to=httpx2.Response, body=body, files=list(files), options=_options(submission, form=bool(files))
-        )
+        return await client.post(path, cast_to=httpx2.Response, body=body, files=list(files), options=options)
 
 
 async def post_json(
@@ -113,17 +114,25 @@ async def post_json(
     body: Mapping[str, JsonValue],
     vocabulary: Vocabulary,
     files: Sequence[File] = (),
+    *,
+    form: bool = False,
 ) -> dict[str, Any]:
     """A paid call and the JSON object that it answers with.
 
     Raises:
         ProviderRefusal: any of them.
     """
-    response = await post(client, path, submission, body, vocabulary, files)
+    response = await post(client, path, submission, body, vocabulary, files, form=form)
     answer = _object(response.content)
     if answer.get("error"):
         raise refusal(response, answer["error"], vocabulary)
     return answer
+
+
+def read_error(response: httpx2.Response, vocabulary: Vocabulary) -> NoReturn:
+    """Raises what a JSON object means that stands where something else should be."""
+    error = _object(response.content).get("error")
+    raise refusal(response, error, vocabulary) if error else Unknown
 
 
 @asynccontextmanager
@@ -153,6 +162,10 @@ async def post_for_events(
         )
     response = cast("httpx2.Response", opened)  # what `cast_to` asks for, whatever the overloads say
     try:
+        if response.headers.get("content-type", "").startswith("application/json"):
+            with paid(vocabulary):
+                await response.aread()
+            read_error(response, vocabulary)
         yield _events(response)
     finally:
         await response.aclose()
@@ -160,10 +173,11 @@ async def post_for_events(
 
 async def ask(
     client: AsyncOpenAI,
-    method: Literal["GET", "DELETE"],
+    method: Literal["GET", "DELETE", "POST"],
     path: str,
     vocabulary: Vocabulary,
     params: Mapping[str, object] | None = None,
+    body: Mapping[str, JsonValue] | None = None,
 ) -> httpx2.Response:
     """A call that costs nothing and may be made again. Its failure says nothing about what was paid for.
 
@@ -176,10 +190,12 @@ async def ask(
         "timeout": httpx2.Timeout(LOOK_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
         "params": params or {},
     }
-    request = client.get if method == "GET" else client.delete
     try:
         with paid(vocabulary):
-            return await request(path, cast_to=httpx2.Response, options=options)
+            if method == "GET":
+                return await client.get(path, cast_to=httpx2.Response, options=options)
+            request = client.post if method == "POST" else client.delete
+            return await request(path, cast_to=httpx2.Response, options=options, body=body)
     except Throttled:
         raise
     except ProviderRefusal as refused:
@@ -189,10 +205,14 @@ async def ask(
 
 
 async def ask_json(
-    client: AsyncOpenAI, path: str, vocabulary: Vocabulary, params: Mapping[str, object] | None = None
+    client: AsyncOpenAI,
+    path: str,
+    vocabulary: Vocabulary,
+    params: Mapping[str, object] | None = None,
+    body: Mapping[str, JsonValue] | None = None,
 ) -> dict[str, Any]:
-    """GETs a JSON object; raises as `ask`, and Unavailable for what is none."""
-    response = await ask(client, "GET", path, vocabulary, params)
+    """GETs a JSON object, or POSTs for one; raises as `ask`, and Unavailable for what is none."""
+    response = await ask(client, "GET" if body is None else "POST", path, vocabulary, params, body)
     try:
         answer = _object(response.content)
     except Unknown as error:
