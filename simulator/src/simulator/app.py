@@ -19,6 +19,7 @@ from simulator.fal import Fal
 from simulator.faults import Faults
 from simulator.flow import Flow
 from simulator.google import Google
+from simulator.google_interactions import GoogleInteractions
 from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.models import ARK_MODELS, LOCAL_MODELS, OPENAI_MODELS
@@ -54,7 +55,7 @@ def build_app(settings: Settings) -> web.Application:
     tasks = Tasks(clock, latency, journal)
     outside = Outside(clock, tasks)
     desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
-    vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, Flow)
+    vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, GoogleInteractions, Flow)
     local_chat = OpenAIChat(calls, clock, "compatible", None, "max_tokens")
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
