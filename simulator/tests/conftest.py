@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from simulator.app import start
@@ -24,6 +25,9 @@ class Running:
     def sdk(self, provider: str, key: str = "sk-test") -> AsyncOpenAI:
         path = {"ark": "/ark/api/v3", "openai": "/openai/v1"}[provider]
         return AsyncOpenAI(api_key=key, base_url=self.url + path, max_retries=0, timeout=10)
+
+    def anthropic(self) -> AsyncAnthropic:
+        return AsyncAnthropic(api_key="sk-ant-test", base_url=self.url + "/anthropic", max_retries=0, timeout=10)
 
     def post(self, provider: str, body: Any, key: str | None = "sk-test", **headers: str) -> Any:
         path = {"ark": "/ark/api/v3", "openai": "/openai/v1"}[provider]

@@ -14,7 +14,7 @@ from PIL import Image
 from simulator.faults import FAULTS, UnknownFaultError, read_wishes
 
 REFUSALS = [name for name, fault in FAULTS.items() if fault.stage == "refusal" and name != "fail-every"]
-STREAMS = {"stream-cut", "stream-error", "stream-endless", "stream-slow"}
+STREAMS = {"stream-cut", "stream-error", "stream-endless", "stream-slow", "declined"}
 GROUP = {
     "model": "seedream-4-0-250828",
     "size": "1K",

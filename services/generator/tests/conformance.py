@@ -478,6 +478,10 @@ class TextConformance(ProviderConformance):
         [call] = self.journal(simulator)
         assert call["billed"] == 1
 
+    async def test_a_model_that_refuses_is_a_refusal(self, provider):
+        refused, _ = await self.heard(provider, "[[sim:declined]]")
+        assert isinstance(refused, Rejected)
+
     async def test_a_stream_without_an_end_ends_with_the_time(self, provider):
         began_at = time.monotonic()
         refused, said = await self.heard(provider, "[[sim:stream-endless]]", timeout_seconds=0.7)
@@ -586,7 +590,7 @@ class answering:  # noqa: N801 - reads as a word
         async def handle(request):
             self.heard.append(request.path)
             if not drip_seconds:
-                kind = "text/event-stream" if body.startswith(b"data:") else "application/json"
+                kind = "text/event-stream" if body.startswith((b"data:", b"event:")) else "application/json"
                 return web.Response(status=status, body=body, headers={"Content-Type": kind} | headers)
             response = web.StreamResponse(status=status, headers=headers)
             await response.prepare(request)

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from simulator.admin import Admin
+from simulator.anthropic import Anthropic
 from simulator.ark import Ark
 from simulator.ark_videos import VIDEO_MODELS, ArkVideos
 from simulator.assets import Assets
-from simulator.calls import Calls
+from simulator.calls import Calls, Vendor
 from simulator.clock import Clock
 from simulator.desk import Desk
 from simulator.elevenlabs import ElevenLabs
@@ -56,6 +57,7 @@ def build_app(settings: Settings) -> web.Application:
     outside = Outside(clock, tasks)
     desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
     vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, GoogleInteractions, Flow)
+    anthropic = Anthropic(calls)
     local_chat = OpenAIChat(calls, clock, "compatible", None, "max_tokens")
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
@@ -89,10 +91,12 @@ def build_app(settings: Settings) -> web.Application:
             web.post("/compatible/v1/images/generations", images(OpenAIImages("compatible", LOCAL_MODELS))),
             web.post("/compatible/v1/chat/completions", local_chat.complete),
             web.post("/compatible/v1/audio/speech", OpenAISpeech(calls, gallery, "compatible", None).speak),
+            web.post("/anthropic/v1/messages", anthropic.create),
             web.get("/assets/{name}", assets.serve),
             *Admin(clock, latency, faults, journal, gallery).routes(),
             web.route("*", "/ark/{path:.*}", _unknown(ark)),
             web.route("*", "/openai/{path:.*}", _unknown(openai)),
+            web.route("*", "/anthropic/{path:.*}", _unknown(anthropic)),
         ]
     )
     return app
@@ -119,9 +123,9 @@ def _models(names: list[str]) -> Handler:
     return handle
 
 
-def _unknown(dialect: Dialect) -> Handler:
+def _unknown(vendor: Vendor) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         refusal = Refusal(404, None, f"Unknown address: {request.method} {request.path}", kind="invalid_request_error")
-        return web.json_response(dialect.error(refusal, ""), status=404)
+        return web.json_response(vendor.error(refusal, ""), status=404)
 
     return handle

@@ -62,6 +62,7 @@ FAULTS: dict[str, Fault] = {
         Fault("hang", "answer", 0, "", "accepted and never answered; not billed"),
         Fault("hang-paid", "answer", 0, "", "accepted, billed and never answered"),
         Fault("slow-first-byte", "answer", 200, "2", "headers at once, the first byte of the body value seconds later"),
+        Fault("declined", "answer", 200, "", "billed, and the model refuses in the place of an answer"),
         Fault("stream-cut", "answer", 200, "", "billed, and the stream ends halfway without its last event"),
         Fault("stream-slow", "answer", 200, "0.1", "each piece of the stream comes value seconds after the last"),
         Fault("stream-error", "answer", 200, "", "billed, and halfway the stream says that it failed"),

@@ -16,7 +16,9 @@ from simulator.latency import FIRST_TOKEN
 from simulator.openai_words import OpenAIWords
 from simulator.writing import tokens_of, write
 
-CHAT_MODELS = frozenset({"gpt-5.2", "gpt-5-mini", "gpt-4.1-mini"})
+CHAT_MODELS = frozenset(
+    {"gpt-5.2", "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"}
+)
 TOKENS_MAX = 128_000
 MESSAGES_MAX = 2000
 DONE = b"data: [DONE]\n\n"
@@ -65,10 +67,11 @@ class OpenAIChat(OpenAIWords):
         if counted and not streamed:
             raise fields.invalid("stream_options", "value", "needs stream")
 
-        async def make(call: Call, _: Plan) -> Product:
+        async def make(call: Call, plan: Plan) -> Product:
+            declined = plan.answer is not None and plan.answer.fault.name == "declined"
             tokens = write(messages)
-            reason = "stop" if len(tokens) <= tokens_max else "length"
-            tokens = tokens[:tokens_max]
+            reason = "content_filter" if declined else "stop" if len(tokens) <= tokens_max else "length"
+            tokens = tokens[: 2 if declined else tokens_max]
             read = sum(tokens_of(text) + 3 for _, text in messages)
             about = {"id": f"chatcmpl-{call.request_id}", "created": int(self._clock.now()), "model": name}
             usage = {"prompt_tokens": read, "completion_tokens": len(tokens), "total_tokens": read + len(tokens)}
