@@ -27,11 +27,3 @@ class StoppedAtACost:
         steer(simulator, "POST", "clock", {"seconds": 100})
         items = await provider.look(submission, task)
         assert [item.code for item in items] == ["provider_unavailable"]
-
-
-class NeverStopped:
-    """For a vendor that stops nothing."""
-
-    async def test_what_waits_can_be_stopped_and_costs_nothing(self, provider):
-        submission = self.submission("[[sim:latency=100]]")
-        assert not await provider.cancel(submission, await provider.submit(submission))

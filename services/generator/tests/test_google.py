@@ -23,7 +23,7 @@ from generator.providers.interface import (
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 from .conformance import KEY, ProviderConformance, TaskConformance, answering, content_of, steer
-from .films import NeverStopped, still
+from .films import StoppedAtACost, still
 
 PIXEL = "iVBORw0KGgo="
 
@@ -99,7 +99,7 @@ class TestPicture(ProviderConformance):
         assert type(refused.value) is refusal
 
 
-class TestFilm(NeverStopped, TaskConformance):
+class TestFilm(TaskConformance):
     model = "veo-3.1-fast-generate-preview"
     path = "/google"
     endpoint = f"/v1beta/models/{model}:predictLongRunning"
@@ -107,6 +107,7 @@ class TestFilm(NeverStopped, TaskConformance):
     size = "1280x720"
     malformed = (*TaskConformance.malformed, b'{"name": "models/x/operations/../../../v1/user"}', b'{"name": ""}')
     finds = False
+    stops_what_waits = False
 
     def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
         return Google(session, KEY, base_url, max_answer_bytes)
@@ -183,7 +184,49 @@ class TestFilm(NeverStopped, TaskConformance):
                 await self.make(session, url).look(self.submission(), Task("op1"))
 
 
-class TestFlow(NeverStopped, TaskConformance):
+class TestInteractions(StoppedAtACost, TaskConformance):
+    """The way of the newest models, which can be stopped."""
+
+    model = "gemini-omni-1.1-flash"
+    path = "/google"
+    endpoint = "/v1/interactions"
+    size = "640x360"
+    finds = False
+
+    def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
+        return Google(session, KEY, base_url, max_answer_bytes)
+
+    def check_film(self, seconds, width, height):
+        assert (seconds, width, height) == (2, 640, 352)
+
+    async def test_from_a_picture_and_every_whole_second(self, provider):
+        for seconds in (3, 7, 10):
+            [item] = await self.delivered(provider, self.submission(seconds=seconds, given=(still(),)))
+            assert item.content is not None
+        with pytest.raises(Invalid) as refused:
+            await provider.submit(self.submission(seconds=11))
+        assert "duration" in str(refused.value)
+
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [],
+            None,
+            [{"type": "model_output", "content": [{"type": "text"}]}],
+            [{"type": "user_input", "content": [{"type": "video", "uri": "https://g.example/files/abc"}]}],
+            [{"type": "model_output", "content": [{"type": "video"}]}],
+            [{"type": "model_output", "content": [{"type": "video", "uri": "https://g.example/secret"}]}],
+            [{"type": "model_output", "content": [{"type": "video", "data": "not base64!"}]}],
+        ],
+    )
+    async def test_done_without_a_film(self, session, steps):
+        body = json.dumps({"id": "i1", "status": "completed", "steps": steps}).encode()
+        async with answering(200, body) as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url).look(self.submission(), Task("i1"))
+
+
+class TestFlow(TaskConformance):
     model = "flow"
     path = "/flow"
     endpoint = "/videos:generate"
@@ -195,6 +238,7 @@ class TestFlow(NeverStopped, TaskConformance):
         b'{"operationName": "a#b", "sceneId": "c"}',
     )
     finds = False
+    stops_what_waits = False
 
     def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
         return Flow(session, KEY, base_url, max_answer_bytes)

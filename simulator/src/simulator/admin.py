@@ -15,8 +15,8 @@ from simulator.latency import Latency
 from simulator.pictures import Gallery
 
 PROVIDERS = (
-    "", "ark", "openai", "anthropic", "compatible", "stability", "fal", "replicate", "elevenlabs", "runway", "google",
-    "flow",
+    "", "ark", "openai", "anthropic", "compatible",
+    "stability", "fal", "replicate", "elevenlabs", "runway", "google", "flow",
 )  # fmt: skip
 
 

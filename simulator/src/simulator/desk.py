@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -13,11 +12,11 @@ from simulator.assets import Assets
 from simulator.calls import Call, Calls, Vendor
 from simulator.clock import Clock
 from simulator.faults import Faults, Plan
-from simulator.fields import Fields, InvalidFieldError
+from simulator.fields import Fields
 from simulator.given import read_given
 from simulator.outside import Outside
 from simulator.pictures import Gallery, Recipe
-from simulator.refusals import Refusal, bearer_key
+from simulator.refusals import Refusal
 from simulator.tasks import State, Task, Tasks
 
 GIVEN_CHARACTERS_MAX = 50_000_000
@@ -47,24 +46,6 @@ class Desk:
     clock: Clock
     faults: Faults
     variants: int
-
-    async def free(
-        self,
-        request: web.Request,
-        vendor: Vendor,
-        answer: Callable[[], Awaitable[web.Response]],
-        key_of: Callable[[web.Request, Vendor], str] = bearer_key,
-    ) -> web.Response:
-        """What costs nothing, and is in no journal."""
-        name = uuid4().hex
-        try:
-            key_of(request, vendor)
-            return await answer()
-        except InvalidFieldError as error:
-            refusal = vendor.invalid(error)
-        except Refusal as raised:
-            refusal = raised
-        return web.json_response(vendor.error(refusal, name), status=refusal.status, headers=vendor.headers(name, 0))
 
     def known(self, vendor: TaskVendor, name: str, kept_seconds: float) -> Task:
         """Raises Refusal for a task that was never there, or is kept no longer."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from simulator.calls import Call, Job, Product
+from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, header_key, plain
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
@@ -95,13 +95,13 @@ class ElevenLabs:
         return await self._desk.calls.serve(request, self, self._read, _key)
 
     async def voices(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             return web.json_response({"voices": [_voice(name) for name in VOICES]})
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             query = request.query
             size, start = query.get("page_size", "10"), query.get("next_page_token", "0")
             if not size.isdigit() or not 1 <= int(size) <= PAGE_MAX:
@@ -119,7 +119,7 @@ class ElevenLabs:
             }
             return web.json_response(body)
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         kinds = {"missing": "missing", "unknown": "extra_forbidden", "type": "type_error", "value": "value_error"}
@@ -163,8 +163,10 @@ class ElevenLabs:
         async def make(call: Call, plan: Plan) -> Product:
             samples = await self._desk.gallery.made(lambda: speech(text, voice, speed))
             content = await self._desk.gallery.made(lambda: encode(samples, container))
-            if plan.asset is not None and plan.asset.fault.name == "asset-empty":
-                content = b""
+            flaw = plan.asset.fault.name if plan.asset is not None else ""
+            if flaw in {"asset-empty", "asset-html"}:
+                page = b"<!doctype html><title>502</title>" if flaw == "asset-html" else b""
+                return Product(page, content_type="text/html" if page else mime_type)
             headers = {"character-cost": str(len(text)), "history-item-id": call.request_id}
             if not timed:
                 return Product(content, content_type=mime_type, headers=headers)
@@ -174,7 +176,7 @@ class ElevenLabs:
             }
             return Product(json.dumps(answer).encode(), headers=headers)
 
-        return Job(call.model, text, SPEECH, make, b"")
+        return Job(call.model, text, SPEECH, make, Product(b"", 0, mime_type))
 
 
 def _format(call: Call) -> tuple[Container, str]:

@@ -18,7 +18,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from simulator.calls import Call, Job, Product
+from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, blocked, header_key, plain, shaped
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
@@ -115,15 +115,15 @@ class Fal:
         return await self._desk.calls.serve(request, self, self._read, _key)
 
     async def status(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task, state = self._desk.look(self, request.match_info["id"], KEPT_SECONDS)
             body = self._status(task, state, logs=request.query.get("logs") in {"1", "true"})
             return web.json_response(body, status=200 if body["status"] == "COMPLETED" else 202)
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     async def result(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task = self._desk.known(self, request.match_info["id"], KEPT_SECONDS)
             state = self._desk.tasks.state(task)
             if state not in FINAL:
@@ -132,17 +132,17 @@ class Fal:
                 return web.json_response(problem[1], status=problem[0], headers={"X-Fal-Retryable": "false"})
             return web.json_response(self._payload(task))
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task = self._desk.known(self, request.match_info["id"], KEPT_SECONDS)
             if self._desk.tasks.state(task) in FINAL:
                 return web.json_response({"status": "ALREADY_COMPLETED"}, status=400)
             self._desk.stop(task)
             return web.json_response({"status": "CANCELLATION_REQUESTED"}, status=202)
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     async def keys(self, _: web.Request) -> web.StreamResponse:
         public = self._signing.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from simulator.calls import Call, Job, Product
+from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, plain, shaped
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
@@ -58,10 +58,8 @@ class Flow:
         return await self._desk.calls.serve(request, self, self._read)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
-
-        async def answer() -> web.Response:
-            fields = Fields(_object(raw), {"operationName", "sceneId"})
+        async def answer(call: Call) -> Answer:
+            fields = Fields(call.json(), {"operationName", "sceneId"})
             name = fields.required_text("operationName", 200).removeprefix("operations/")
             scene = fields.required_text("sceneId", 200)
             task, state = self._desk.look(self, name, KEPT_SECONDS)
@@ -69,7 +67,7 @@ class Flow:
                 raise self.missing()
             return web.json_response(self._describe(task, state))
 
-        return await self._desk.free(request, self, answer)
+        return await self._desk.calls.free(request, self, answer)
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         return Refusal(400, None, f"{error.field} {error.reason}")
@@ -126,13 +124,3 @@ class Flow:
             )  # fmt: skip
             body["videoUrl"] = self._desk.address(task, recipe, URL_SECONDS)
         return body
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise InvalidFieldError("body", "type", "must be a JSON object")
-    return body

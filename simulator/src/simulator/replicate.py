@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from simulator.calls import Call, Job, Product
+from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, plain, shaped
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
@@ -109,26 +109,26 @@ class Replicate:
         return await self._desk.calls.serve(request, self, self._read)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task, state = self._desk.look(self, request.match_info["id"], KEPT_SECONDS)
             return web.json_response(self._describe(task, state))
 
-        return await self._desk.free(request, self, answer)
+        return await self._desk.calls.free(request, self, answer)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task = self._desk.known(self, request.match_info["id"], KEPT_SECONDS)
             if self._desk.tasks.state(task) not in FINAL:
                 self._desk.stop(task)
             return web.json_response(self._describe(task, self._desk.tasks.state(task)))
 
-        return await self._desk.free(request, self, answer)
+        return await self._desk.calls.free(request, self, answer)
 
     async def secret(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             return web.json_response({"key": f"whsec_{SECRET}"})
 
-        return await self._desk.free(request, self, answer)
+        return await self._desk.calls.free(request, self, answer)
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         return Refusal(422, "Input validation failed", f"- {error.field}: {error.reason}\n")

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 
-from simulator.calls import Call, Job, Product, Vendor
+from simulator.calls import Answer, Call, Job, Product, Vendor
 from simulator.desk import Desk, plain
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
@@ -103,14 +103,14 @@ class Runway:
         return await self._desk.calls.serve(request, self, self._read, _key)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task, state = self._desk.look(self, _id(request), KEPT_SECONDS)
             return web.json_response(self._describe(task, state))
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task = self._desk.known(self, _id(request), KEPT_SECONDS)
             if self._desk.tasks.state(task) in FINAL:
                 self._desk.tasks.forget(task)
@@ -118,7 +118,7 @@ class Runway:
                 self._desk.stop(task)
             return web.Response(status=204)
 
-        return await self._desk.free(request, self, answer, _key)
+        return await self._desk.calls.free(request, self, answer, _key)
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         return Refusal(400, None, f"Validation of body failed: {error.field} {error.reason}.")

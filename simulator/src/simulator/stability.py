@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,15 +11,13 @@ from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
-from PIL import Image
 
-from simulator.calls import Call, Job, Product
+from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, blocked, plain
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
-from simulator.given import small
+from simulator.given import sides, small
 from simulator.latency import SUBMISSION, Spread
-from simulator.multipart import numbers, read_form
 from simulator.pictures import CONTENT_TYPES, Recipe
 from simulator.refusals import Refusal
 
@@ -91,7 +88,7 @@ class Stability:
         return await self._desk.calls.serve(request, self, self._read_film)
 
     async def result(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             task, state = self._desk.look(self, request.match_info["id"], KEPT_SECONDS)
             if state in {"waiting", "running"}:
                 return web.json_response({"id": task.id, "status": "in-progress"}, status=202)
@@ -103,13 +100,13 @@ class Stability:
             content = b"" if "task-no-url" in task.wishes else await self._desk.content(recipe, task)
             return web.Response(**_result(request, content, "video", "video/mp4", "SUCCESS", seed))
 
-        return await self._desk.free(request, self, answer)
+        return await self._desk.calls.free(request, self, answer)
 
     async def balance(self, request: web.Request) -> web.StreamResponse:
-        async def answer() -> web.Response:
+        async def answer(call: Call) -> Answer:
             return web.json_response({"credits": 1000.0})
 
-        return await self._desk.free(request, self, answer)
+        return await self._desk.calls.free(request, self, answer)
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         return Refusal(400, "bad_request", f"{error.field}: {error.reason}")
@@ -164,7 +161,7 @@ class Stability:
             sent = _result(call.request, content, "image", CONTENT_TYPES[form], finish, chosen)
             return Product(sent["body"], content_type=sent["content_type"], headers=sent["headers"])
 
-        nothing = b"{}" if accepted == "application/json" else b""
+        nothing = Product(b"{}", 0) if accepted == "application/json" else Product(b"", 0, CONTENT_TYPES[form])
         return Job(call.model, call.prompt, _SPREADS[service], make, nothing)
 
     async def _read_film(self, call: Call) -> Job:
@@ -189,12 +186,22 @@ class Stability:
         return Job(call.model, "", SUBMISSION, make, deferred=True)
 
     async def _fields(self, call: Call, known: frozenset[str] | set[str], *numeric: str) -> Fields:
-        form = await read_form(call)
-        call.prompt = str(form.get("prompt", ""))
-        return Fields(numbers(form, *numeric), known)
+        form = await call.form()
+        files = form.pop("image")
+        body = form.values() | ({"image": files[0]} if files else {})
+        call.prompt = body["prompt"] if isinstance(body.get("prompt"), str) else ""
+        return Fields({name: _number(value) if name in numeric else value for name, value in body.items()}, known)
 
 
 _FILM_NUMBERS = ("seed", "cfg_scale", "motion_bucket_id")
+
+
+def _number(text: Any) -> Any:
+    """A form has texts alone; one that is no number stays as wrong as it is."""
+    try:
+        return float(text) if "." in text else int(text)
+    except (ValueError, TypeError):
+        return text
 
 
 def _given(fields: Fields) -> tuple[bytes, tuple[int, int]]:
@@ -208,8 +215,7 @@ def _given(fields: Fields) -> tuple[bytes, tuple[int, int]]:
         picture = small(content)
     except ValueError as error:
         raise fields.invalid("image", "value", str(error)) from None
-    with Image.open(io.BytesIO(content)) as opened:
-        return picture, opened.size
+    return picture, sides(content)
 
 
 def _accepted(request: web.Request, medium: str) -> str:

@@ -38,7 +38,7 @@ class ProviderSettings(Fragment):
     flow_base_url: str = ""
     openai_compatible_servers: str = Field(
         default="",
-        description="servers that speak OpenAI's dialect, as name=http://host:port/v1, comma-separated; models name them",
+        description="servers that speak OpenAI's dialect, as name=http://host:port/v1, comma-separated",
     )
     openai_compatible_keys: SecretStr = Field(
         default=SecretStr(""), description="the keys of those that want one, as name=key, comma-separated"

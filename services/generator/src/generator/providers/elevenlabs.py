@@ -20,6 +20,7 @@ from generator.providers.interface import (
     Submission,
     Throttled,
     Unauthorized,
+    Unavailable,
     Unknown,
 )
 from generator.providers.transport import MAX_ANSWER_BYTES
@@ -93,7 +94,7 @@ class ElevenLabs:
                 raise Unknown
             raise self._caller.refusal(reply.status, reply.headers, problem)
         if not reply.content:
-            raise Unknown
+            raise Unavailable
         usual = _TYPES.get(str(form).partition("_")[0], reply.mime_type)
         return http.filled(submission, [Delivered(content=reply.content, mime_type=usual)])
 

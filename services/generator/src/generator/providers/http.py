@@ -29,14 +29,12 @@ from generator.providers.interface import (
     Unknown,
 )
 from generator.providers.transport import MAX_ANSWER_BYTES
-from runtime.outbound import Refused, Unreachable, fetch
+from runtime.outbound import Refused
 
 LOOK_TIMEOUT_SECONDS = 20.0
 """For a question about a task, a list, a cancellation."""
 DOWNLOAD_TIMEOUT_SECONDS = 240.0
 """For an output that only our key can fetch."""
-MAX_GIVEN_BYTES = 32 * 1024 * 1024
-GIVEN_TIMEOUT_SECONDS = 60.0
 _TASK_ID = re.compile(r"[\w.:-]{1,200}")
 _DOTS = re.compile(r"\.+")
 _NOTHING_LEFT = (
@@ -286,26 +284,6 @@ def address(given: Given) -> str:
     if given.url is not None:
         return given.url
     return f"data:{given.mime_type or 'image/png'};base64,{encoded(given.content or b'')}"
-
-
-async def read(session: aiohttp.ClientSession, given: Given) -> bytes:
-    """Its bytes, for a vendor that reads no addresses.
-
-    Raises:
-        Invalid: the address is of no use.
-        Unavailable: it could not be read this time; nothing was submitted.
-    """
-    if given.url is None:
-        return given.content or b""
-    try:
-        async with fetch(
-            session, given.url, max_bytes=MAX_GIVEN_BYTES, deadline_seconds=GIVEN_TIMEOUT_SECONDS
-        ) as download:
-            return b"".join([chunk async for chunk in download.chunks()])
-    except Refused as error:
-        raise Invalid("An input cannot be read from its address.") from error
-    except Unreachable as error:
-        raise Unavailable from error
 
 
 def pixels(size: str | None) -> tuple[int, int] | None:

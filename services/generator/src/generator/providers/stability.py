@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from contracts.facts import Kind
 from generator.providers import http, sdk
+from generator.providers.given import content_of
 from generator.providers.interface import (
     Delivered,
     Invalid,
@@ -96,7 +97,7 @@ class Stability:
 
     async def _given(self, submission: Submission, *roles: str) -> bytes | None:
         given = http.first(submission, *roles)
-        return None if given is None else await http.read(self._session, given)
+        return None if given is None else await content_of(self._session, given)
 
     def _sound(self, reply: http.Reply) -> dict[str, Any]:
         """The answer, unless it says inside a 200 that there is none."""
