@@ -86,6 +86,16 @@ def provider_settings(simulator_url: str, **others: Any) -> ProviderSettings:
         replicate_base_url=f"{simulator_url}/replicate",
         anthropic_api_key=SecretStr("sk-anthropic"),
         anthropic_base_url=f"{simulator_url}/anthropic",
+        stability_api_key=SecretStr("sk-stability"),
+        stability_base_url=f"{simulator_url}/stability",
+        elevenlabs_api_key=SecretStr("sk-elevenlabs"),
+        elevenlabs_base_url=f"{simulator_url}/elevenlabs",
+        gemini_api_key=SecretStr("sk-gemini"),
+        gemini_base_url=f"{simulator_url}/google",
+        runwayml_api_secret=SecretStr("sk-runway"),
+        runwayml_base_url=f"{simulator_url}/runway",
+        flow_api_key=SecretStr("sk-flow"),
+        flow_base_url=f"{simulator_url}/flow",
         **others,
     )
 

@@ -86,8 +86,8 @@ async def test_what_is_not_made_in_a_size_or_length_is_made_larger(process):
     large = await catalog.find(ask(model="seedream-4-5-251128"))
     assert large.provider_size("512x512") == large.provider_size("2048x2048") == "2048x2048"
     assert large.provider_size("1536x1024") == "2496x1664" and large.provider_size("1024x1536") == "1664x2496"
-    film = await catalog.find(ask(model="veo-3.1", kind=Kind.VIDEO))
-    assert [film.provider_length(seconds) for seconds in (1, 5, 8, 10)] == [4, 6, 8, 8]
+    film = await catalog.find(ask(model="sora-2", kind=Kind.VIDEO))
+    assert [film.provider_length(seconds) for seconds in (1, 5, 12, 20)] == [4, 5, 12, 12]
     flux = await catalog.find(ask(model="flux-dev"))
     assert [model.provider for model in flux.fallbacks] == ["replicate"]
     assert flux.fallbacks[0].offer.id == "flux-dev"

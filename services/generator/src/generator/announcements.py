@@ -77,9 +77,14 @@ class Speech:
 
     async def finish(self) -> None:
         """Says what has not been said."""
+        self.stop()
+        await self._utter()
+
+    def stop(self) -> None:
+        """Says no more by itself: what has not been said is of no use."""
         if self._timer is not None:
             self._timer.cancel()
-        await self._utter()
+            self._timer = None
 
     async def _utter_in(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

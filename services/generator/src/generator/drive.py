@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from contracts.facts import Ending, Failure, Output, Progress, Rendering, Request, Verdict
+from contracts.facts import Ending, Failure, Kind, Output, Progress, Rendering, Request, Verdict
 from generator.announcements import Announcer
 from generator.attempts import (
     DEADLINE,
@@ -241,7 +241,9 @@ class Driver:
                 await self._work.record_late(attempt, attempt.task)
 
     async def _tell(self, course: Course) -> None:
-        """Numbered by the percentage, which only grows."""
+        """Numbered by the percentage, which only grows. A text tells by itself how far it is."""
+        if course.lease.request.kind is Kind.TEXT:
+            return
         done = sum(attempt.state is State.RENDERED for attempt in course.attempts.values())
         items = len({attempt.item for attempt in course.attempts.values()})
         low, high = _STEP_PERCENT

@@ -187,6 +187,9 @@ class Submitter:
             # A defect of the adapter: the call may have been paid, and the next would end the same way.
             log.exception("attempt.broken", attempt_id=str(attempt.id), provider=attempt.provider)
             return attempt.ended(State.UNKNOWN, Unknown().failure)
+        finally:
+            if speech is not None:
+                speech.stop()
         if isinstance(found, Task):
             return attempt.submitted(found)
         if speech is not None:

@@ -64,11 +64,15 @@ _MODELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         _VIDEO | {"inputs": "image first_frame", "seconds": range(2, 11)},
     ),
     ("flow", "flow", "flow", _VIDEO | {"seconds": range(2, 11)}),
+    ("gemini-omni-1.1-flash", "google", "gemini-omni-1.1-flash", _VIDEO | {"seconds": range(2, 11)}),
     (
         "veo-3.1", "google", "veo-3.1-generate-preview",
-        _VIDEO | {"state": "legacy", "seconds": (4, 6, 8), "default_seconds": 8, "inputs": _FIRST_AND_LAST},
+        _VIDEO | {"state": "legacy", "successor": "gemini-omni-1.1-flash", "seconds": (4, 6, 8), "default_seconds": 8},
     ),
-    ("sora-2", "openai", "sora-2", _VIDEO | {"state": "legacy", "seconds": (4, 8, 12), "default_seconds": 4}),
+    (
+        "sora-2", "openai", "sora-2",
+        _VIDEO | {"state": "legacy", "successor": "seedance-1-5-pro", "seconds": (4, 8, 12), "default_seconds": 4},
+    ),
     (
         "runway-gen-2", "runway", "gen2",
         _VIDEO | {"state": "legacy", "successor": "runway-gen-4.5", "seconds": range(2, 11)},
@@ -88,11 +92,11 @@ _MODELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "eleven_flash_v2_5", "elevenlabs", "eleven_flash_v2_5",
         _SPEECH | {"voices": _ELEVEN, "max_prompt_characters": 40_000},
     ),
-    ("gpt-5.4-mini", "openai", "gpt-5.4-mini", _TEXT),
-    ("gpt-5.4", "openai", "gpt-5.4", _TEXT),
+    ("gpt-5-mini", "openai", "gpt-5-mini", _TEXT),
+    ("gpt-5.2", "openai", "gpt-5.2", _TEXT),
     ("claude-haiku-5-5", "anthropic", "claude-haiku-5-5", _TEXT),
     ("claude-sonnet-5-5", "anthropic", "claude-sonnet-5-5", _TEXT),
-    ("gpt-4", "openai", "gpt-4", _TEXT | {"state": "legacy", "successor": "gpt-5.4"}),
+    ("gpt-4", "openai", "gpt-4", _TEXT | {"state": "legacy", "successor": "gpt-5.2"}),
     ("claude-3", "anthropic", "claude-3", _TEXT | {"state": "legacy", "successor": "claude-sonnet-5-5"}),
 )  # fmt: skip
 _OFFERED: dict[str, tuple[str, str]] = {
