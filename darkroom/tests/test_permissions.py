@@ -63,6 +63,9 @@ SAYS = {
         "$JS.API.STREAM.PURGE.OBJ_claims",
         "$O.claims.C.chunk",
         "$O.claims.M.bmFtZQ==",
+        "$JS.API.DIRECT.GET.OBJ_claims",
+        "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
+        f"hint.{ID}",
     },
     "storage": {
         f"generation.outcome.{ID}",
@@ -95,7 +98,7 @@ STORAGE_ANSWERS = ("take_upload", "offer_upload", "usage", "keep", "delete", "fo
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
-    "generator": {"_INBOX_generator.x.*", "generator.catalog", "generator.fresh_address"},
+    "generator": {"_INBOX_generator.x.*", "generator.catalog", "generator.fresh_address", f"hint.{ID}", "hint.>"},
     "storage": {"_INBOX_storage.x.*", *(f"storage.{each}" for each in STORAGE_ANSWERS)},
     "ledger": {
         "_INBOX_ledger.x.*",

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from simulator.app import start
@@ -25,11 +26,18 @@ class Running:
         path = {"ark": "/ark/api/v3", "openai": "/openai/v1"}[provider]
         return AsyncOpenAI(api_key=key, base_url=self.url + path, max_retries=0, timeout=10)
 
+    def anthropic(self) -> AsyncAnthropic:
+        return AsyncAnthropic(api_key="sk-ant-test", base_url=self.url + "/anthropic", max_retries=0, timeout=10)
+
     def post(self, provider: str, body: Any, key: str | None = "sk-test", **headers: str) -> Any:
         path = {"ark": "/ark/api/v3", "openai": "/openai/v1"}[provider]
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         return self.http.post(f"{self.url}{path}/images/generations", json=body, headers=headers)
+
+    def ask(self, method: str, path: str, body: Any = None, key: str = "sk-test", **others: Any) -> Any:
+        headers = {"Authorization": f"Bearer {key}"} | others.pop("headers", {})
+        return self.http.request(method, self.url + path, json=body, headers=headers, **others)
 
     async def journal(self, since: int = 0) -> list[dict[str, Any]]:
         async with self.http.get(f"{self.url}/__sim/journal?since={since}") as answer:

@@ -14,6 +14,7 @@ from PIL import Image
 from simulator.faults import FAULTS, UnknownFaultError, read_wishes
 
 REFUSALS = [name for name, fault in FAULTS.items() if fault.stage == "refusal" and name != "fail-every"]
+STREAMS = {"stream-cut", "stream-error", "stream-endless", "stream-slow", "declined"}
 GROUP = {
     "model": "seedream-4-0-250828",
     "size": "1K",
@@ -24,7 +25,8 @@ GROUP = {
 
 def test_every_fault_is_tested_here():
     elsewhere = {"fail-every", "error-200", "empty-200", "reset", "lost", "hang", "hang-paid", "slow-first-byte"}
-    elsewhere |= {"partial", "stopped", "latency"}
+    elsewhere |= {"partial", "stopped", "latency"} | STREAMS
+    elsewhere |= {name for name in FAULTS if name.startswith(("look-", "callback-", "task-"))}
     assert set(FAULTS) == set(REFUSALS) | elsewhere | set(ASSET_CHECKS)
 
 
@@ -157,6 +159,40 @@ async def test_group_items(simulator, ark_body, openai_body):
     async with simulator.post("ark", ark_body | {"prompt": "x [[sim:partial=1]]"}) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]["code"] == "OutputImageSensitiveContentDetected"
+
+
+async def streamed(simulator, fault: str, seconds: float = 5) -> tuple[str, bool]:
+    """What arrived of a group's stream, and whether it was still going when the time was over."""
+    text = ""
+    body = GROUP | {"prompt": f"x [[sim:{fault}]]", "stream": True}
+    try:
+        async with asyncio.timeout(seconds), simulator.post("ark", body) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/event-stream")
+            async for line in answer.content:
+                text += line.decode()
+    except TimeoutError:
+        return text, True
+    return text, False
+
+
+async def test_streams(simulator):
+    whole, _ = await streamed(simulator, "ok")
+    assert whole.count("event: image_generation.partial_succeeded") == 4
+    assert whole.count("event: image_generation.completed") == 1
+    assert whole.endswith("data: [DONE]\n\n")
+    failed, _ = await streamed(simulator, "partial=2")
+    assert failed.count("event: image_generation.partial_failed") == 1
+    assert failed.count("event: image_generation.partial_succeeded") == 3
+    cut, _ = await streamed(simulator, "stream-cut")
+    assert cut.count("partial_succeeded") // 2 == 3 and "[DONE]" not in cut
+    broken, _ = await streamed(simulator, "stream-error")
+    assert "InternalServiceError" in broken and "[DONE]" not in broken
+    endless, going = await streamed(simulator, "stream-endless", 0.5)
+    assert going and endless.count("partial_succeeded") > 20
+    started = time.monotonic()
+    slow, _ = await streamed(simulator, "stream-slow=0.1")
+    assert time.monotonic() - started > 0.5 and slow.endswith("[DONE]\n\n")
+    assert [entry["billed"] for entry in await simulator.journal()] == [4, 3, 4, 4, 4, 4]
 
 
 async def expired(answer):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 SEEDREAM_3, SEEDREAM_4, SEEDREAM_45 = "seedream-3-0-t2i-250415", "seedream-4-0-250828", "seedream-4-5-251128"
-PIXEL = "data:image/png;base64,iVBORw0KGgo="
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 
 ARK_REFUSED = [
     ({"prompt": None}, "MissingParameter"),
@@ -29,7 +31,9 @@ ARK_REFUSED = [
     ({"image": PIXEL}, "InvalidParameter"),
     ({"sequential_image_generation": "auto"}, "InvalidParameter"),
     ({"output_format": "png"}, "InvalidParameter"),
-    ({"model": SEEDREAM_4, "stream": True}, "InvalidParameter"),
+    ({"model": SEEDREAM_4, "stream": "true"}, "InvalidParameter"),
+    ({"model": SEEDREAM_4, "size": "2K", "image": "data:image/png;base64,iVBORw0KGgo="}, "InvalidParameter"),
+    ({"model": SEEDREAM_4, "size": "2K", "image": "http://127.0.0.1:9/x.png"}, "InvalidParameter"),
     ({"model": SEEDREAM_4, "size": "512x512"}, "InvalidParameter"),
     ({"model": SEEDREAM_4, "size": "8K"}, "InvalidParameter"),
     ({"model": SEEDREAM_4, "size": "8192x512", "seed": None}, None),

@@ -23,6 +23,8 @@ _NANOSECONDS = 1_000_000_000
 
 CLAIMS_BUCKET = "claims"
 CLAIMS_MAX_AGE_SECONDS = _DAY
+HINTS = "hint.*"
+"""Where generators tell each other that a provider called, without a stream: lossy on purpose."""
 RECENT_SECONDS = 600
 """How far back a new consumer of GENERATION starts; the sweeper covers the rest."""
 
@@ -219,6 +221,10 @@ def notification_subject(user_id: UUID, status: str) -> str:
 
 def progress_subject(generation_id: UUID) -> str:
     return f"progress.{generation_id}"
+
+
+def hint_subject(attempt_id: UUID) -> str:
+    return f"hint.{attempt_id}"
 
 
 def dead_subject(durable: str) -> str:

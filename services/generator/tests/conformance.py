@@ -1,22 +1,32 @@
 """What every adapter must do, against the real simulator. An adapter's tests inherit it and name what is its own."""
 
 import asyncio
+import io
+import json
 import time
+import urllib.request
 from abc import ABC, abstractmethod
-from uuid import UUID
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
 
 import aiohttp
+import av
 import pytest
 from aiohttp import web
+from PIL import Image
 
-from contracts.facts import Failure, Kind
+from contracts.facts import Failure, Kind, Message
 from generator.providers.interface import (
     Delivered,
     Invalid,
     Provider,
+    ProviderRefusal,
     QuotaExhausted,
     Rejected,
+    Running,
     Submission,
+    Task,
+    TaskProvider,
     Throttled,
     Unauthorized,
     Unavailable,
@@ -58,12 +68,40 @@ MALFORMED = [
 ]
 
 
+HOSTILE_OPTIONS = {
+    "n": 4,
+    "model": "another",
+    "prompt": "another",
+    "stream": True,
+    "response_format": "b64_json",
+    "sequential_image_generation": "auto",
+    "image": "https://example.org/x.png",
+    "content": [],
+    "duration": 12,
+    "seconds": "12",
+    "input": "another",
+    "messages": [],
+    "max_tokens": 100_000,
+    "max_completion_tokens": 100_000,
+    "callback_url": "https://example.org/told",
+    "no_such_option": 1,
+}
+
+
 class ProviderConformance(ABC):
-    """One provider's adapter."""
+    """One provider's adapter, for one kind; pictures in one call unless a subclass says otherwise."""
 
     model: str
     path: str
-    size = "512x512"
+    kind = Kind.IMAGE
+    endpoint = "/images/generations"
+    size: str | None = "512x512"
+    asked: ClassVar[dict[str, Any]] = {}
+    """What every submission of this adapter has besides."""
+    meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {}
+    """Faults that mean something else here."""
+    malformed = tuple(MALFORMED)
+    hostile: ClassVar[dict[str, Any]] = HOSTILE_OPTIONS
 
     @abstractmethod
     def make(
@@ -81,7 +119,7 @@ class ProviderConformance(ABC):
 
     def submission(self, words="a quiet harbour", **others):
         asked = {
-            "kind": Kind.IMAGE,
+            "kind": self.kind,
             "reference": REFERENCE,
             "model": self.model,
             "prompt": f"{words} {type(self).__name__}",
@@ -90,32 +128,33 @@ class ProviderConformance(ABC):
             "size": self.size,
             "options": {},
             "timeout_seconds": 20.0,
-        }
+        } | self.asked
         return Submission(**(asked | others))
 
     def journal(self, simulator):
         return [entry for entry in simulator._ask("GET", "journal") if type(self).__name__ in entry["prompt"]]
 
-    async def test_one_picture(self, provider, simulator):
-        [item] = await provider.submit(self.submission())
+    async def delivered(self, provider, submission):
+        """What comes of a submission in the end."""
+        return await provider.submit(submission)
+
+    async def test_one(self, provider, simulator):
+        [item] = await self.delivered(provider, self.submission())
         await self.check(item)
         [call] = self.journal(simulator)
         assert call["billed"] == 1 and call["client_request_id"] == str(REFERENCE)
 
     async def check(self, item):
         """A picture, as the type says that came with it."""
-        assert isinstance(item, Delivered) and (item.url is None) != (item.content is None)
-        content = item.content
-        if item.url is not None:
-            async with aiohttp.ClientSession() as session, session.get(item.url) as answer:
-                content = await answer.read()
-        assert content is not None
+        assert isinstance(item, Delivered)
+        content = await content_of(item)
         start = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff", "image/webp": b"RIFF"}[item.mime_type]
         assert content.startswith(start)
 
     @pytest.mark.parametrize(("fault", "refusal"), REFUSALS)
     async def test_a_refusal_is_known_for_what_it_is_and_is_not_retried(self, provider, simulator, fault, refusal):
         """The generator is the one owner of retries."""
+        refusal = self.meanings.get(fault, refusal)
         with pytest.raises(refusal) as refused:
             await provider.submit(self.submission(f"[[sim:{fault}]]"))
         assert type(refused.value) is refusal
@@ -162,41 +201,31 @@ class ProviderConformance(ABC):
                 await self.make(session, simulator.url + self.path).submit(self.submission())
         assert self.journal(simulator) == []
 
-    @pytest.mark.parametrize("body", MALFORMED)
-    async def test_a_malformed_answer_is_unknown(self, session, body):
+    async def test_a_malformed_answer_is_unknown(self, session):
         """It was made, and perhaps paid: not to be paid again without the model's leave."""
-        async with answering(200, body) as url:
-            with pytest.raises(Unknown):
-                await self.make(session, url).submit(self.submission())
+        for body in self.malformed:
+            async with answering(200, body) as url:
+                with pytest.raises(Unknown):
+                    await self.make(session, url).submit(self.submission())
 
     async def test_an_oversize_answer_is_not_read_to_its_end(self, session, simulator):
         with pytest.raises(Unknown):
-            await self.make(session, simulator.url + self.path, max_answer_bytes=100).submit(self.submission())
+            await self.make(session, simulator.url + self.path, max_answer_bytes=20).submit(self.submission())
 
     async def test_a_redirect_is_not_followed(self, session, simulator):
-        async with answering(307, b"", {"Location": f"{simulator.url}{self.path}/images/generations"}) as url:
+        async with answering(307, b"", {"Location": f"{simulator.url}{self.path}{self.endpoint}"}) as url:
             with pytest.raises(Invalid):
                 await self.make(session, url).submit(self.submission())
         assert self.journal(simulator) == []
 
     async def test_options_cannot_change_what_is_paid(self, provider, simulator):
-        options = {
-            "n": 4,
-            "model": "another",
-            "prompt": "another",
-            "stream": True,
-            "response_format": "b64_json",
-            "sequential_image_generation": "auto",
-            "image": "https://example.org/x.png",
-            "no_such_option": 1,
-        }
-        items = await provider.submit(self.submission(options=options))
+        items = await self.delivered(provider, self.submission(options=self.hostile))
         assert len(items) == 1
         [call] = self.journal(simulator)
         assert (call["billed"], call["model"]) == (1, self.model)
 
     async def test_a_cancelled_call_leaves_no_connection_behind(self, provider, session):
-        call = asyncio.create_task(provider.submit(self.submission("[[sim:latency=5]]")))
+        call = asyncio.create_task(provider.submit(self.submission("[[sim:hang]]")))
         await asyncio.sleep(0.2)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -208,21 +237,372 @@ class ProviderConformance(ABC):
         return [item.code for item in items if isinstance(item, Failure)]
 
 
-class answering:  # noqa: N801 - reads as a word
-    """A server that answers everything the same."""
+class TaskConformance(ProviderConformance):
+    """An adapter that answers with tasks; videos unless a subclass says otherwise."""
 
-    def __init__(self, status, body, headers=None):
-        self._answer = (status, body, headers or {})
+    kind = Kind.VIDEO
+    size = "864x480"
+    asked: ClassVar[dict[str, Any]] = {"seconds": 2}
+    meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {"empty-200": Unknown}
+    malformed = (b"", b"<html>busy</html>", b"[1, 2]", b"{}", b'{"id": 5}', b'{"id": ""}', b'{"id": "../../admin"}')
+    malformed_looks: tuple[bytes, ...] = (b"", b"<html>busy</html>", b"[1, 2]", b'{"id": "x", "status": 5}')
+    stops_what_waits = True
+    finds = True
+    """Whether the provider can be asked for what it has by something that we told it."""
+    stops_what_runs = False
+
+    async def delivered(self, provider, submission):
+        task = await provider.submit(submission)
+        assert isinstance(task, Task)
+
+        async def ended():
+            found = await provider.look(submission, task)
+            return None if isinstance(found, Running) else found
+
+        return await until(ended)
+
+    async def check(self, item):
+        """A film that plays."""
+        assert isinstance(item, Delivered) and item.mime_type == "video/mp4"
+        with av.open(io.BytesIO(await content_of(item))) as film:
+            [stream] = film.streams.video
+            assert stream.codec.name == "h264"
+            self.check_film(film.duration / 1_000_000, stream.width, stream.height)
+
+    def check_film(self, seconds, width, height):
+        assert (seconds, width, height) == (2, 864, 480)
+
+    async def test_it_can_follow_tasks(self, provider):
+        assert isinstance(provider, TaskProvider)
+
+    async def test_it_waits_runs_and_ends(self, provider, simulator):
+        submission = self.submission("[[sim:latency=100]]")
+        task = await provider.submit(submission)
+        stages = []
+        for seconds in (0, 30, 30):
+            steer(simulator, "POST", "clock", {"seconds": seconds})
+            found = await provider.look(submission, task)
+            assert isinstance(found, Running)
+            stages.append(found.stage)
+        assert stages == ["waiting", "rendering", "rendering"]
+        steer(simulator, "POST", "clock", {"seconds": 60})
+        [item] = await provider.look(submission, task)
+        await self.check(item)
+        [call] = self.journal(simulator)
+        assert call["billed"] == 1
+
+    async def test_any_process_can_look(self, provider, session, simulator):
+        """What is kept of a task is enough."""
+        submission = self.submission()
+        task = await provider.submit(submission)
+        other = self.make(session, simulator.url + self.path)
+        [item] = await other.look(submission, Task(task.id))
+        assert isinstance(item, Delivered)
+
+    @pytest.mark.parametrize(
+        ("fault", "code"), [("task-failed", "provider_unavailable"), ("task-moderated", "content_policy")]
+    )
+    async def test_a_task_that_fails_says_why(self, provider, simulator, fault, code):
+        items = await self.delivered(provider, self.submission(f"[[sim:{fault}]]"))
+        assert [item.code for item in items] == [code]
+        assert KEY not in str(items) and "request id" not in str(items).lower()
+        [call] = self.journal(simulator)
+        assert call["billed"] == 0
+
+    @pytest.mark.parametrize("fault", ["task-no-url", "task-forgotten"])
+    async def test_a_task_of_which_nothing_can_be_had_is_unknown(self, provider, fault):
+        submission = self.submission(f"[[sim:{fault}]]")
+        task = await provider.submit(submission)
+        with pytest.raises(Unknown) as refused:
+            await provider.look(submission, task)
+        assert task.id not in str(refused.value)
+
+    async def test_a_word_that_nobody_documented_ends_nothing(self, provider):
+        submission = self.submission("[[sim:task-word]]")
+        assert isinstance(await provider.look(submission, await provider.submit(submission)), Running)
+
+    async def test_a_task_that_goes_back_is_told_as_it_is(self, provider):
+        """Nothing is remembered between looks: the first that delivers counts."""
+        submission = self.submission("[[sim:task-backwards]]")
+        task = await provider.submit(submission)
+        looks = [isinstance(await provider.look(submission, task), Running) for _ in range(3)]
+        assert looks == [False, True, False]
+
+    @pytest.mark.parametrize(
+        ("fault", "refusal"),
+        [("429", Throttled), ("500", Unavailable), ("502", Unavailable), ("504", Unavailable), ("401", Unavailable)],
+    )
+    async def test_a_look_that_fails_says_nothing_about_the_task(self, provider, fault, refusal):
+        submission = self.submission(f"[[sim:look-refusedx1={fault}]]")
+        task = await provider.submit(submission)
+        with pytest.raises(refusal) as refused:
+            await provider.look(submission, task)
+        assert type(refused.value) is refusal
+        [item] = await provider.look(submission, task)
+        assert isinstance(item, Delivered)
+
+    async def test_a_look_that_makes_no_sense_says_nothing_about_the_task(self, session, provider, simulator):
+        submission, task = self.submission(), Task("cgt-1")
+        for body in self.malformed_looks:
+            async with answering(200, body) as url:
+                with pytest.raises(Unavailable):
+                    await self.make(session, url).look(submission, task)
+        async with answering(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"}) as url:
+            with pytest.raises(Unavailable):
+                await self.make(session, url).look(submission, task)
+        with pytest.raises(Unavailable):
+            await self.make(session, "http://127.0.0.1:9").look(submission, task)
+        with pytest.raises(Unavailable):
+            await self.make(session, simulator.url + self.path, max_answer_bytes=20).look(submission, task)
+
+    async def test_what_waits_can_be_stopped_and_costs_nothing(self, provider, simulator):
+        submission = self.submission("[[sim:latency=100]]")
+        task = await provider.submit(submission)
+        for _ in range(2):  # a handler can run twice
+            assert await provider.cancel(submission, task) == self.stops_what_waits
+        if not self.stops_what_waits:
+            return
+        items = await provider.look(submission, task)
+        assert [item.code for item in items] == ["provider_unavailable"]
+        [call] = self.journal(simulator)
+        assert call["billed"] == 0
+
+    async def test_what_runs_goes_on_unless_the_provider_can_stop_it(self, provider, simulator):
+        submission = self.submission("[[sim:latency=100]]")
+        task = await provider.submit(submission)
+        steer(simulator, "POST", "clock", {"seconds": 30})
+        assert await provider.cancel(submission, task) == self.stops_what_runs
+        steer(simulator, "POST", "clock", {"seconds": 100})
+        [item] = await provider.look(submission, task)
+        assert isinstance(item, Delivered) != self.stops_what_runs
+
+    async def test_what_is_done_is_kept(self, provider):
+        submission = self.submission()
+        task = await provider.submit(submission)
+        assert not await provider.cancel(submission, task)
+        [item] = await provider.look(submission, task)
+        assert isinstance(item, Delivered)
+        assert not await provider.cancel(submission, Task("cgt-unknown"))
+
+    async def test_a_task_whose_answer_was_lost_is_found(self, provider, simulator):
+        submission = self.submission("[[sim:lost]]", reference=uuid4())
+        with pytest.raises(Unknown):
+            await provider.submit(submission)
+        if not self.finds:
+            with pytest.raises(Unknown):
+                await provider.find(submission)
+            return
+        task = await provider.find(submission)
+        assert task is not None
+        [item] = await provider.look(submission, task)
+        assert isinstance(item, Delivered)
+        [call] = self.journal(simulator)
+        assert call["billed"] == 1
+
+    async def test_what_never_arrived_is_surely_not_there(self, provider):
+        submission = self.submission(reference=uuid4())
+        if not self.finds:
+            with pytest.raises(Unknown):
+                await provider.find(submission)
+            return
+        assert await provider.find(submission) is None
+
+    async def test_finding_is_tried_again_when_it_fails(self, session):
+        for status, body in ((500, b""), (200, b"<html>"), (429, b"{}")):
+            async with answering(status, body) as url:
+                with pytest.raises((Unavailable, Throttled) if self.finds else Unknown):
+                    await self.make(session, url).find(self.submission())
+
+
+class TextConformance(ProviderConformance):
+    """An adapter that writes."""
+
+    kind = Kind.TEXT
+    endpoint = "/chat/completions"
+    size = None
+    meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {"empty-200": Unknown}
+    malformed = (
+        b"",
+        b"<html>busy</html>",
+        b"[1, 2]",
+        b"data: nonsense\n\n",
+        b'data: {"choices": 5}\n\n',
+        b'data: {"choices": [{"delta": {"content": 5}}]}\n\n',
+        b'data: {"choices": [{"delta": {"content": "half a sen"}}]}\n\n',
+        b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+    )
+
+    async def check(self, item):
+        assert isinstance(item, Delivered) and item.url is None and item.content is None
+        assert len(item.text) > 20
+        assert item.usage.input_tokens > 0 and item.usage.output_tokens > 0
+
+    async def heard(self, provider, words="", **others):
+        """The item, or what it raised, and what was said meanwhile."""
+        said = []
+
+        async def say(delta):
+            said.append(delta)
+
+        try:
+            [result] = await provider.submit(self.submission(words, say=say, **others))
+        except ProviderRefusal as refused:
+            result = refused
+        return result, said
+
+    async def test_it_says_what_it_writes(self, provider):
+        item, said = await self.heard(provider, "Tell me about lighthouses")
+        assert "".join(said) == item.text and len(said) > 5
+        assert "lighthouses" in item.text
+
+    async def test_a_conversation_goes_on(self, provider):
+        messages = (
+            Message(role="system", content="Speak like a sailor"),
+            Message(role="user", content="My boat is the Arrow"),
+            Message(role="assistant", content="Aye"),
+        )
+        item, _ = await self.heard(provider, "What is my boat", messages=messages)
+        alone, _ = await self.heard(provider, "What is my boat")
+        assert "speak like a sailor" in item.text and "Aye" in item.text
+        assert item.usage.input_tokens > alone.usage.input_tokens
+
+    async def test_it_writes_no_more_than_may_be_paid(self, provider):
+        item, said = await self.heard(provider, max_tokens=4)
+        assert item.usage.output_tokens == len(said) == 4
+
+    @pytest.mark.parametrize("fault", ["reset", "stream-cut", "stream-error"])
+    async def test_a_text_that_broke_off_is_not_delivered(self, provider, simulator, fault):
+        """What was heard of it costs nothing; whether the provider takes something is not known."""
+        refused, said = await self.heard(provider, f"[[sim:{fault}]]")
+        assert isinstance(refused, Unknown) and said
+        [call] = self.journal(simulator)
+        assert call["billed"] == 1
+
+    async def test_a_model_that_refuses_is_a_refusal(self, provider):
+        refused, _ = await self.heard(provider, "[[sim:declined]]")
+        assert isinstance(refused, Rejected)
+
+    async def test_a_stream_without_an_end_ends_with_the_time(self, provider):
+        began_at = time.monotonic()
+        refused, said = await self.heard(provider, "[[sim:stream-endless]]", timeout_seconds=0.7)
+        assert isinstance(refused, Unknown) and said
+        assert time.monotonic() - began_at < 2
+
+    async def test_a_stream_without_an_end_ends_with_the_bytes(self, session, simulator):
+        provider = self.make(session, simulator.url + self.path, max_answer_bytes=20_000)
+        refused, said = await self.heard(provider, "[[sim:stream-endless]]")
+        assert isinstance(refused, Unknown) and said
+
+    async def test_it_can_be_stopped_while_it_writes(self, provider, session):
+        said = []
+
+        async def say(delta):
+            said.append(delta)
+
+        call = asyncio.create_task(provider.submit(self.submission("[[sim:stream-slow=0.05]]", say=say)))
+        await until(lambda: len(said) > 2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not session.connector._acquired
+
+    async def test_somebody_who_cannot_listen_stops_it(self, provider, session):
+        async def say(_):
+            raise ConnectionResetError
+
+        with pytest.raises(ConnectionResetError):
+            await provider.submit(self.submission(say=say))
+        assert not session.connector._acquired
+
+
+class SpeechConformance(ProviderConformance):
+    """An adapter that speaks."""
+
+    kind = Kind.SPEECH
+    endpoint = "/audio/speech"
+    size = None
+    malformed = (b"[1, 2]", b'{"audio": "none"}')
+    hostile: ClassVar[dict[str, Any]] = {
+        name: value for name, value in HOSTILE_OPTIONS.items() if name != "response_format"
+    }
+
+    async def check(self, item):
+        assert isinstance(item, Delivered) and item.mime_type == "audio/mpeg"
+        assert await self.seconds(item) > 0.5
+
+    async def seconds(self, item):
+        with av.open(io.BytesIO(await content_of(item))) as sound:
+            return sum(frame.samples / frame.sample_rate for frame in sound.decode(audio=0))
+
+    async def test_a_longer_text_takes_longer(self, provider):
+        [short] = await provider.submit(self.submission("A word."))
+        [long] = await provider.submit(self.submission("A sentence that goes on and on and on until it ends. " * 3))
+        assert await self.seconds(long) > 2 * await self.seconds(short)
+
+    @pytest.mark.parametrize(("fault", "refusal"), [("asset-empty", Unavailable), ("asset-html", Unknown)])
+    async def test_what_is_no_sound_is_not_delivered(self, provider, fault, refusal):
+        with pytest.raises(refusal):
+            await provider.submit(self.submission(f"[[sim:{fault}]]"))
+
+
+def steer(simulator, method, path, body):
+    """Tells the simulator what the next calls meet."""
+    question = urllib.request.Request(
+        f"{simulator.url}/__sim/{path}",
+        method=method,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(question, timeout=5) as answer:
+        return json.loads(answer.read())
+
+
+async def content_of(item):
+    """The bytes, wherever they are; no key is needed for an address."""
+    assert (item.url is None) != (item.content is None)
+    if item.content is not None:
+        return item.content
+    async with aiohttp.ClientSession() as session, session.get(item.url) as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
+def picture(colour):
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def average_colour(content):
+    return Image.open(io.BytesIO(content)).convert("RGB").resize((1, 1)).getpixel((0, 0))
+
+
+class answering:  # noqa: N801 - reads as a word
+    """A server that answers everything the same; `heard` are the paths that it was asked for."""
+
+    def __init__(self, status, body, headers=None, drip_seconds=0.0):
+        self._answer = (status, body, headers or {}, drip_seconds)
+        self.heard = []
 
     async def __aenter__(self):
-        status, body, headers = self._answer
+        status, body, headers, drip_seconds = self._answer
 
-        async def handle(_):
-            return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+        async def handle(request):
+            self.heard.append(request.path)
+            if not drip_seconds:
+                kind = "text/event-stream" if body.startswith((b"data:", b"event:")) else "application/json"
+                return web.Response(status=status, body=body, headers={"Content-Type": kind} | headers)
+            response = web.StreamResponse(status=status, headers=headers)
+            await response.prepare(request)
+            for _ in range(int(drip_seconds * 20)):
+                await response.write(b" ")
+                await asyncio.sleep(0.05)
+            await response.write(body)
+            return response
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handle)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"

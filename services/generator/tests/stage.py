@@ -19,12 +19,16 @@ from contracts.facts import Ending, Kind, Lane, Outcome, Rendered, Request, Verd
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from contracts.topology import GENERATION, OUTCOMES, outcome_subject, rendered_subject
-from generator.app import make_providers
+from generator.adapters import make_providers
+from generator.announcements import Announcer
 from generator.catalog import Catalog
 from generator.claims import Claims
+from generator.drive import Driver
+from generator.follow import Follower
 from generator.generate import Generator
 from generator.leases import Leases
 from generator.settings import ProviderSettings
+from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
 from runtime.broker import last_on, make_broker
@@ -36,6 +40,8 @@ CHEAP = "seedream-3-0-t2i-250415"
 """One picture a call, by address; an unknown attempt is made once more."""
 DEAR = "gpt-image-2"
 """Several pictures a call, as bytes; an unknown attempt is a failure."""
+FILM = "seedance-1-0-lite-t2v"
+"""A task, which is followed; an unknown attempt is looked for at its provider."""
 PAIR = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -61,8 +67,9 @@ class Simulator:
         """How many pictures a real provider would charge."""
         return sum(entry["billed"] for entry in self.calls(request))
 
-    def _ask(self, method: str, path: str) -> Any:
-        question = urllib.request.Request(f"{self.url}/__sim/{path}", method=method)
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        question = urllib.request.Request(f"{self.url}/__sim/{path}", method=method, data=content)
         with urllib.request.urlopen(question, timeout=5) as answer:
             return json.loads(answer.read())
 
@@ -73,6 +80,22 @@ def provider_settings(simulator_url: str, **others: Any) -> ProviderSettings:
         ark_base_url=f"{simulator_url}/ark/api/v3",
         openai_api_key=SecretStr("sk-openai"),
         openai_base_url=f"{simulator_url}/openai/v1",
+        fal_key=SecretStr("sk-fal"),
+        fal_base_url=f"{simulator_url}/fal",
+        replicate_api_token=SecretStr("sk-replicate"),
+        replicate_base_url=f"{simulator_url}/replicate",
+        anthropic_api_key=SecretStr("sk-anthropic"),
+        anthropic_base_url=f"{simulator_url}/anthropic",
+        stability_api_key=SecretStr("sk-stability"),
+        stability_base_url=f"{simulator_url}/stability",
+        elevenlabs_api_key=SecretStr("sk-elevenlabs"),
+        elevenlabs_base_url=f"{simulator_url}/elevenlabs",
+        gemini_api_key=SecretStr("sk-gemini"),
+        gemini_base_url=f"{simulator_url}/google",
+        runwayml_api_secret=SecretStr("sk-runway"),
+        runwayml_base_url=f"{simulator_url}/runway",
+        flow_api_key=SecretStr("sk-flow"),
+        flow_base_url=f"{simulator_url}/flow",
         **others,
     )
 
@@ -87,6 +110,8 @@ class Process:
     catalog: Catalog
     work: Work
     submitter: Submitter
+    announcer: Announcer
+    follower: Follower
     generator: Generator
     leases: Leases
 
@@ -100,10 +125,13 @@ class Process:
         catalog = Catalog(database, providers)
         await catalog.refresh()
         work = Work(database, uuid4(), lease_seconds)
-        submitter = Submitter(providers, Claims(broker))
-        generator = Generator(work, catalog, submitter, broker)
-        leases = Leases(work, generator, catalog, 100)
-        return cls(database, broker, session, catalog, work, submitter, generator, leases)
+        announcer = Announcer(broker)
+        submitter = Submitter(providers, Claims(broker), announcer)
+        follower = Follower(submitter, announcer)
+        driver = Driver(work, submitter, follower, announcer)
+        generator = Generator(work, catalog, driver, follower, announcer)
+        leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, 100)
+        return cls(database, broker, session, catalog, work, submitter, announcer, follower, generator, leases)
 
     async def stop(self) -> None:
         await self.leases.drain()
@@ -117,6 +145,14 @@ class Process:
 
     def begin(self, request: Request) -> asyncio.Task[None]:
         return asyncio.create_task(self.generate(request))
+
+    async def finish(self) -> None:
+        """Follows what is followed to its end, as the loop of the process would."""
+        self.follower.start(self.leases.go_on)
+        try:
+            await until(lambda: not self.follower and not self.leases._taken, 20)
+        finally:
+            await self.follower.stop()
 
     async def take_due(self) -> None:
         """Takes over what is due and waits until this process has nothing left to do."""
@@ -162,15 +198,17 @@ def ask(
     count: int = 1,
     seconds: float = 120,
     size: str | None = None,
+    kind: Kind = Kind.IMAGE,
     generation_id: UUID | None = None,
     lane: Lane = Lane.INTERACTIVE,
+    **others: Any,
 ) -> Request:
     """A request whose prompt holds its id, so that the simulator's journal and faults know it from all others."""
     generation_id = generation_id or new_generation_id()
     return Request(
         generation_id=generation_id,
         user_id=uuid4(),
-        kind=Kind.IMAGE,
+        kind=kind,
         lane=lane,
         model=model,
         prompt=f"{words} {generation_id}",
@@ -178,7 +216,15 @@ def ask(
         size=size or ("512x512" if model != "dall-e-3" else "1024x1024"),
         quote=Quote(amount=10_000 * count, unit_price=10_000, price_version=1),
         deadline_at=datetime.now(UTC) + timedelta(seconds=seconds),
+        **others,
     )
+
+
+def ask_film(words: str = "a quiet harbour", **others: Any) -> Request:
+    """Two seconds of film."""
+    others = {"kind": Kind.VIDEO, "model": FILM, "size": "864x480"} | others
+    request = ask(words, **others)
+    return request.model_copy(update={"seconds": 2})
 
 
 def ended(request: Request, verdict: Verdict = Verdict.CANCELLED, source: str = "gateway") -> Outcome:

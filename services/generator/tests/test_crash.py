@@ -11,7 +11,7 @@ import pytest
 from contracts.facts import Verdict
 from generator.attempts import INTERRUPTED
 
-from .stage import CHEAP, DEAR, ask, ended, until
+from .stage import CHEAP, DEAR, FILM, ask, ask_film, ended, until
 
 pytestmark = pytest.mark.connected
 
@@ -20,12 +20,11 @@ pytestmark = pytest.mark.connected
 def kill(database_url, streams, simulator):
     """Runs a generator process that is killed at a point of the way."""
 
-    async def run(*, sent=(), accepted=()):
+    async def run(**at):
         victim = await asyncio.create_subprocess_exec(
             sys.executable,
             Path(__file__).with_name("victim.py"),
-            *(f"sent={request.model_dump_json()}" for request in sent),
-            *(f"accepted={request.model_dump_json()}" for request in accepted),
+            *(f"{point}={request.model_dump_json()}" for point, requests in at.items() for request in requests),
             env=os.environ | {"DATABASE": database_url, "BROKER": streams, "SIMULATOR": simulator.url},
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -57,6 +56,59 @@ async def test_f13_and_f14_killed_before_the_call_left_and_after_it_was_accepted
         assert await process.rendered_times(request) == 1
     for request in (dear_sent, dear, unlucky):
         assert (await process.outcome(request)).data.failure.code == "provider_unknown"
+
+
+TIMES = 20
+
+
+async def test_f13_f14_f15_a_film_survives_a_kill_at_every_arrow(process, simulator, kill):
+    """P11, twenty times at each: the same task goes on, and the provider was asked for it once."""
+    await process.rows("UPDATE models SET p99_seconds = 10 WHERE id = :id RETURNING 1", id=FILM)
+    await process.catalog.refresh()
+    points = ("sent", "accepted", "submitted", "looked", "rendered")
+    at = {point: [ask_film("[[sim:latency=0.5]]") for _ in range(TIMES)] for point in points}
+    await kill(**at)
+    assert {point: sum(len(simulator.calls(each)) for each in asked) for point, asked in at.items()} == {
+        "sent": 0,
+        "accepted": TIMES,
+        "submitted": TIMES,
+        "looked": TIMES,
+        "rendered": TIMES,
+    }
+    states = {"sent": "intent", "accepted": "intent", "submitted": "submitted", "looked": "submitted"}
+    for point, asked in at.items():
+        for each in asked:
+            assert await process.attempts(each) == [(0, 1, states.get(point, "rendered"), None)]
+    everything = [each for asked in at.values() for each in asked]
+    process.leases.start()
+    await until(lambda: said(process, everything[:-TIMES]), 40)
+    await asyncio.gather(*(process.generate(each) for each in at["rendered"]))
+    await process.leases.drain()
+    for point, asked in at.items():
+        for each in asked:
+            failed = [(0, 1, "failed", "provider_unavailable")] if point == "sent" else []
+            assert await process.attempts(each) == [*failed, (0, len(failed) + 1, "rendered", None)]
+            assert (len(simulator.calls(each)), simulator.billed(each)) == (1, 1)
+            assert await process.rendered_times(each) == 1
+
+
+async def said(process, requests):
+    """Whether all of them are rendered and said so."""
+    return all([await process.rendered_times(each) for each in requests])
+
+
+async def test_f16_a_stale_follower_changes_nothing_and_says_nothing(make_process, simulator):
+    """Both follow the same task; the fence says whose it is."""
+    paused, other = await make_process(0.05), await make_process()
+    request = ask_film("[[sim:latency=1.2]]")
+    await paused.generate(request)
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    assert request.generation_id in paused.follower and request.generation_id in other.follower
+    await paused.finish()
+    assert await paused.state(request) == "open" and await paused.rendered(request) is None
+    await other.finish()
+    assert await other.rendered_times(request) == 1 and len(simulator.calls(request)) == 1
 
 
 async def test_f16_a_stale_writer_changes_nothing_and_says_nothing(make_process, simulator):
@@ -274,7 +326,7 @@ async def test_an_intent_of_our_own_that_was_never_sent_is_not_unknown(process, 
     """A lost connection during the claim's commit: the row is there, nobody was told. The attempt is simply made."""
     request = ask(model=DEAR)
     model = await process.catalog.find(request)
-    first = process.generator._first(request, model)
+    first = process.generator._driver.first(request, model)
     assert await process.work.claim(request, None, first) is not None
     await process.generate(request)
     assert await process.attempts(request) == [(0, 1, "rendered", None)] and len(simulator.calls(request)) == 1

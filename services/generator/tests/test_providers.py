@@ -2,7 +2,6 @@
 
 import pytest
 
-from contracts.facts import Failure
 from generator.providers.interface import Delivered, Invalid
 from generator.providers.modelark import ModelArk
 from generator.providers.openai import OpenAI
@@ -32,23 +31,6 @@ class TestModelArk(ProviderConformance):
         await provider.submit(self.submission(options={"seed": 6}))
         hashes = [call["body_sha256"] for call in self.journal(simulator)]
         assert hashes[0] != hashes[1] == hashes[2]
-
-    async def test_an_error_inside_a_200_is_that_output_s_failure(self, session, simulator):
-        from .conformance import answering
-
-        body = (
-            b'{"data": [{"error": {"code": "OutputImageSensitiveContentDetected", "message": "secret"}},'
-            b' {"url": "https://x.example/1"}, {"error": {"code": "InternalServiceError", "message": "secret"}}]}'
-        )
-        async with answering(200, body) as url:
-            items = await self.make(session, url).submit(self.submission(count=4))
-        assert [item.code if isinstance(item, Failure) else "" for item in items] == [
-            "content_policy",
-            "",
-            "provider_unavailable",
-            "provider_unavailable",
-        ]
-        assert "secret" not in str(items)
 
     async def test_a_size_that_is_not_offered(self, provider):
         with pytest.raises(Invalid) as refused:

@@ -1,13 +1,22 @@
 """The tables are what the code says, and the catalog is data."""
 
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from pydantic import SecretStr
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import ledger
+from contracts.facts import Kind
 from contracts.questions import CatalogModel
+from darkroom.migration import upgrade
 from generator.catalog import Catalog, Model
 from generator.tables import metadata
+from runtime.database import Database
+from runtime.settings import DatabaseSettings
 
 from .stage import ask
 
@@ -25,15 +34,76 @@ async def test_migrations_make_the_tables(process, database_url):
 
 
 @pytest.mark.parametrize(
-    ("keys", "first", "count"),
-    [(("modelark", "openai"), "seedream-3-0-t2i-250415", 8), (("openai",), "gpt-image-2", 5)],
+    ("keys", "first", "absent"),
+    [(("modelark", "openai"), "seedream-3-0-t2i-250415", "claude-3"), (("openai",), "gpt-image-2", "stable-video")],
 )
-async def test_only_models_whose_provider_has_a_key_are_offered(process, keys, first, count):
+async def test_only_models_whose_provider_has_a_key_are_offered(process, keys, first, absent):
+    """A retired one, where its successor's has."""
     catalog = Catalog(process.database, keys)
     await catalog.refresh()
     answer = await catalog.answer()
-    assert (answer.models[0].id, len(answer.models)) == (first, count)
-    assert all(isinstance(model, CatalogModel) and model.default_size in model.sizes for model in answer.models)
+    assert answer.models[0].id == first and absent not in {model.id for model in answer.models}
+    for model in answer.models:
+        assert isinstance(model, CatalogModel) and (model.default_size is None or model.default_size in model.sizes)
+
+
+SEEDS = ("seedream-3-0-t2i-250415", "seedance-1-0-lite-t2v", "runway-gen-2", "stable-video", "dall-e-3")
+EVERYBODY = (
+    "modelark",
+    "openai",
+    "stability",
+    "fal",
+    "replicate",
+    "google",
+    "flow",
+    "runway",
+    "elevenlabs",
+    "anthropic",
+)
+
+
+async def test_every_name_that_frontends_ask_for_resolves(process):
+    """What was retired to its successor: what was offered is as before, and the successor's provider does it."""
+    catalog = Catalog(process.database, EVERYBODY)
+    await catalog.refresh()
+    known = {model.id: model for model in (await catalog.answer()).models}
+    assert set(SEEDS) <= set(known)
+    found = [await catalog.find(ask(model=name, kind=known[name].kind)) for name in SEEDS]
+    assert [model.id for model in found] == [
+        "seedream-3-0-t2i-250415",
+        "seedance-1-0-lite-t2v",
+        "runway-gen-4.5",
+        "seedance-1-0-pro",
+        "gpt-image-2",
+    ]
+    assert [model.offer.id for model in found] == list(SEEDS)
+    assert known["dall-e-3"].state == "legacy" and known["dall-e-3"].successor == "gpt-image-2"
+
+
+async def test_what_is_not_made_in_a_size_or_length_is_made_larger(process):
+    catalog = Catalog(process.database, EVERYBODY)
+    await catalog.refresh()
+    large = await catalog.find(ask(model="seedream-4-5-251128"))
+    assert large.provider_size("512x512") == large.provider_size("2048x2048") == "2048x2048"
+    assert large.provider_size("1536x1024") == "2496x1664" and large.provider_size("1024x1536") == "1664x2496"
+    film = await catalog.find(ask(model="sora-2", kind=Kind.VIDEO))
+    assert [film.provider_length(seconds) for seconds in (1, 5, 12, 20)] == [4, 5, 12, 12]
+    flux = await catalog.find(ask(model="flux-dev"))
+    assert [model.provider for model in flux.fallbacks] == ["replicate"]
+    assert flux.fallbacks[0].offer.id == "flux-dev"
+
+
+async def test_whatever_is_offered_has_a_price(process, make_database):
+    """Those that have none are not sold, so somebody forgot one."""
+    url = make_database("ledger")
+    await upgrade(url, Path(ledger.__file__).parent / "migrations")
+    database = Database(DatabaseSettings(database_url=SecretStr(url)), "ledger")
+    async with database.statement() as connection:
+        priced = set((await connection.execute(text("SELECT model FROM prices"))).scalars())
+    await database.close()
+    rows = await process.rows("SELECT id, fallbacks, successor FROM models")
+    named = {name for row in rows for name in (row.id, *row.fallbacks, row.successor) if name}
+    assert named <= priced and named <= {row.id for row in rows}
 
 
 async def test_the_version_grows_when_the_data_or_the_keys_change(process):

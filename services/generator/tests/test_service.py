@@ -5,17 +5,19 @@ import json
 import os
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
 
-from contracts.facts import CONTENT_TYPE, Funded, Lane, Outcome
+from contracts.facts import CONTENT_TYPE, Funded, Kind, Lane, Outcome
 from contracts.questions import GENERATOR_CATALOG, Catalog, Nothing
 from contracts.topology import funded_subject, outcome_subject
 from darkroom.embedded import Process, free_port
+from generator.leases import CATALOG_EVERY_SECONDS
 from runtime.broker import publish, publish_unique
 
-from .stage import DEAR, PAIR, ask, ended, until
+from .stage import DEAR, FILM, PAIR, ask, ask_film, ended, until
 
 pytestmark = pytest.mark.connected
 
@@ -53,9 +55,11 @@ async def services(database_url, streams, simulator_url, tmp_path_factory):
         "OUTBOUND_ALLOW": simulator_url.removeprefix("http://"),
     }
     services = []
-    for _ in range(2):
-        port = free_port()
-        environment = os.environ | settings | {"GENERATOR_PORT": str(port)}
+    ports = [free_port(), free_port()]
+    for port, other in zip(ports, reversed(ports), strict=True):
+        # Providers call the process that does not follow the task.
+        address = {"GENERATOR_PORT": str(port), "PUBLIC_CALLBACK_URL": f"http://127.0.0.1:{other}"}
+        environment = os.environ | settings | address
         log_path = tmp_path_factory.mktemp("service") / "generator.log"
         # It dies with the tests, also where they are killed.
         process = Process("generator", [sys.executable, "-m", "generator"], log_path=log_path, env=environment)
@@ -88,10 +92,34 @@ async def test_a_generation_through_the_service_and_its_end(process, simulator, 
     question = Nothing().model_dump_json().encode()
     answer = await process.broker.connection.request(GENERATOR_CATALOG, question, timeout=2)
     catalog = Catalog.model_validate_json(answer.data)
-    assert catalog.models[0].id == "seedream-3-0-t2i-250415" and len(catalog.models) == 8
+    assert catalog.models[0].id == "seedream-3-0-t2i-250415" and {model.kind for model in catalog.models} == set(Kind)
 
     await say(process, ended(requests[0]))
     await until(lambda: closed(process, requests[0]))
+
+
+async def test_a_provider_that_calls_is_looked_at_at_once(process, simulator, services):
+    """Without the callback the first look would come after five seconds; the call reaches the other process."""
+    await process.rows("UPDATE models SET p99_seconds = 3000 WHERE id = :id RETURNING 1", id=FILM)
+    for service in services:
+        await until(lambda service=service: b'"ready": true' in service.get("/ready")[1])
+    await asyncio.sleep(CATALOG_EVERY_SECONDS + 0.5)
+    requests = [ask_film("[[sim:latency=1]]"), ask_film("[[sim:latency=1,callback-twice]]")]
+    began_at = time.monotonic()
+    for request in requests:
+        await fund(process, request)
+    for request in requests:
+        await until(lambda request=request: process.rendered(request))
+    assert time.monotonic() - began_at < 4.5
+    assert all(len(simulator.calls(request)) == 1 for request in requests)
+
+
+async def test_f22_a_forged_callback_is_not_found(services):
+    for path in ("/callbacks/", f"/callbacks/{'0' * 64}", "/callbacks/../live", f"/callbacks/{'z' * 64}"):
+        refused = urllib.request.Request(f"http://127.0.0.1:{services[0].port}{path}", method="POST", data=b"{}")
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(refused, timeout=2)
+        assert error.value.code == 404
 
 
 async def test_kill_9_in_the_middle_of_many(process, simulator, services):

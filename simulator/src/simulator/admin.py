@@ -15,7 +15,10 @@ from simulator.latency import Latency
 from simulator.pictures import Gallery
 from simulator.stripe.service import Stripe
 
-PROVIDERS = ("", "ark", "openai", "stripe")
+PROVIDERS = (
+    "", "ark", "openai", "anthropic", "compatible",
+    "stability", "fal", "replicate", "elevenlabs", "runway", "google", "flow", "stripe",
+)  # fmt: skip
 
 
 class Admin:
@@ -53,7 +56,7 @@ class Admin:
         return web.json_response([asdict(fault) for fault in FAULTS.values()])
 
     async def push_scenario(self, request: web.Request) -> web.Response:
-        """`{"provider"?: "ark"|"openai"|"stripe", "prompt_contains"?: text, "outcomes": ["429", "ok", …]}`"""
+        """`{"provider"?: one of PROVIDERS, "prompt_contains"?: text, "outcomes": ["429", "ok", …]}`"""
         fields = await _fields(request, {"provider", "prompt_contains", "outcomes"})
         outcomes = fields.get("outcomes")
         if not isinstance(outcomes, list) or not outcomes or not all(isinstance(one, str) for one in outcomes):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Mapping
 from typing import Any
 
+from simulator.calls import Call
 from simulator.exchange import Made, Order
 from simulator.fields import Fields, InvalidFieldError
+from simulator.given import Fetch, read_given
 from simulator.latency import ARK_PICTURE
 from simulator.models import ArkModel, Size, find_ark_model, fits_ark_model, read_size, tier_size
 from simulator.pictures import Recipe
@@ -25,7 +23,6 @@ _KNOWN = frozenset(
         "optimize_prompt_options", "output_format", "tools", "layer_decomposition", "background",
     }
 )  # fmt: skip
-_DATA_URI = re.compile(r"data:image/(jpeg|png|webp|bmp|tiff|gif|heic);base64,")
 _BLOCKED_ITEM = ("OutputImageSensitiveContentDetected", "The generated image may contain sensitive information.")
 _FAILED_ITEM = ("InternalServiceError", "The service met an internal error.")
 
@@ -60,17 +57,20 @@ class Ark:
     provider = "ark"
     url_seconds = 24 * 3600
 
-    def read(self, body: Mapping[str, Any]) -> Order:
-        fields = Fields(body, _KNOWN)
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    async def read(self, call: Call) -> Order:
+        fields = Fields(call.json(), _KNOWN)
         name = fields.required_text("model", 200)
         prompt = fields.required_text("prompt", PROMPT_CHARACTERS_MAX)
         model = find_ark_model(name)
         if model is None:
             raise self.refusal("404", name)
         _refuse_foreign_fields(fields, model)
-        if fields.flag("stream", default=False):
-            raise fields.invalid("stream", "value", "true is not offered by this simulator")
-        inputs = _input_images(fields, model)
+        streamed = fields.flag("stream", default=False)
+        given = await self._given(fields, model)
+        inputs = len(given)
         width, height = _size(fields, model, prompt)
         pictures = _pictures(fields, model, inputs)
         seed = fields.whole("seed", -1, SEED_MAX, -1)
@@ -80,7 +80,8 @@ class Ark:
         file_format = fields.choice("output_format", model.formats, "jpeg")
         fields.part("optimize_prompt_options", {"mode"}).choice("mode", model.prompt_modes, "standard")
         recipes = tuple(
-            Recipe(prompt, width, height, index, seed, file_format, watermark=watermark) for index in range(pictures)
+            Recipe(prompt, width, height, index, seed, file_format, watermark=watermark, given=next(iter(given), b""))
+            for index in range(pictures)
         )
         return Order(
             model=name,
@@ -91,6 +92,7 @@ class Ark:
             serial_pictures=pictures,
             options={"inputs": inputs, "guidance_scale": guidance, "formats": model.formats},
             seeded=seed >= 0,
+            events=self._events if streamed else None,
         )
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
@@ -120,8 +122,32 @@ class Ark:
             usage["input_images"] = order.options["inputs"]
         return {"model": order.model, "created": created, "data": [_item(order, item) for item in made], "usage": usage}
 
+    def _events(self, order: Order, made: list[Made], created: int) -> list[dict[str, Any]]:
+        about = {"model": order.model, "created": created}
+        events = []
+        for index, item in enumerate(made):
+            kind = "partial_failed" if item.error else "partial_succeeded"
+            events.append({"type": f"image_generation.{kind}", **about, "image_index": index, **_item(order, item)})
+        usage = self.answer(order, made, created)["usage"]
+        return [*events, {"type": "image_generation.completed", **about, "usage": usage}]
+
     def headers(self, request_id: str, seconds: float) -> dict[str, str]:
         return {"X-Request-Id": request_id}
+
+    async def _given(self, fields: Fields, model: ArkModel) -> list[bytes]:
+        """The reference images that came along."""
+        value = fields.get("image")
+        if value is None:
+            return []
+        images = value if isinstance(value, list) else [value]
+        if not 1 <= len(images) <= model.images_max:
+            raise fields.invalid("image", "value", f"must be 1 to {model.images_max} images")
+        if not all(isinstance(image, str) for image in images):
+            raise fields.invalid("image", "type", "must be a string or a list of strings")
+        try:
+            return [await read_given(image, self._fetch) for image in images]
+        except ValueError as error:
+            raise fields.invalid("image", "value", str(error)) from None
 
 
 def _item(order: Order, item: Made) -> dict[str, Any]:
@@ -180,26 +206,3 @@ def _pictures(fields: Fields, model: ArkModel, inputs: int) -> int:
     if wanted + inputs > GROUP_PICTURES_MAX:
         raise options.invalid("max_images", "value", f"plus the input images must be at most {GROUP_PICTURES_MAX}")
     return wanted
-
-
-def _input_images(fields: Fields, model: ArkModel) -> int:
-    """How many reference images came along."""
-    value = fields.get("image")
-    if value is None:
-        return 0
-    images = value if isinstance(value, list) else [value]
-    if not 1 <= len(images) <= model.images_max:
-        raise fields.invalid("image", "value", f"must be 1 to {model.images_max} images")
-    for image in images:
-        if not isinstance(image, str):
-            raise fields.invalid("image", "type", "must be a string or a list of strings")
-        if image.startswith(("http://", "https://")):
-            continue
-        match = _DATA_URI.match(image)
-        if match is None:
-            raise fields.invalid("image", "value", "must be an http(s) URL or a data URI with a lower-case format")
-        try:
-            base64.b64decode(image[match.end() :], validate=True)
-        except binascii.Error:
-            raise fields.invalid("image", "value", "is not valid base64") from None
-    return len(images)

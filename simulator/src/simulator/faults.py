@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stage = Literal["refusal", "answer", "item", "time", "asset", "content"]
+Stage = Literal["refusal", "answer", "item", "time", "asset", "content", "task"]
 
 COUNTERS_MAX = 50_000
 QUEUED_OUTCOMES_MAX = 10_000
@@ -62,6 +62,22 @@ FAULTS: dict[str, Fault] = {
         Fault("hang", "answer", 0, "", "accepted and never answered; not billed"),
         Fault("hang-paid", "answer", 0, "", "accepted, billed and never answered"),
         Fault("slow-first-byte", "answer", 200, "2", "headers at once, the first byte of the body value seconds later"),
+        Fault("declined", "answer", 200, "", "billed, and the model refuses in the place of an answer"),
+        Fault("stream-cut", "answer", 200, "", "billed, and the stream ends halfway without its last event"),
+        Fault("stream-slow", "answer", 200, "0.1", "each piece of the stream comes value seconds after the last"),
+        Fault("stream-error", "answer", 200, "", "billed, and halfway the stream says that it failed"),
+        Fault("stream-endless", "answer", 200, "", "billed, and the stream repeats itself until the caller leaves"),
+        Fault("task-failed", "task", 200, "", "the task runs and fails; not billed"),
+        Fault("task-moderated", "task", 200, "", "the task runs and its result is blocked; not billed"),
+        Fault("task-expired", "task", 200, "", "the task waits until the vendor gives it up; not billed"),
+        Fault("task-stuck", "task", 200, "", "the task runs for ever; not billed"),
+        Fault("task-forgotten", "task", 404, "", "the vendor does not know the task that it made; not billed"),
+        Fault("task-backwards", "task", 200, "", "every other look at a finished task finds it waiting again"),
+        Fault("task-no-url", "task", 200, "", "the task succeeds and has nothing to show"),
+        Fault("task-word", "task", 200, "pondering", "the task's status is a word (value) that nobody documented"),
+        Fault("look-refused", "task", 0, "500", "asking for the task is refused with value, a fault of its own"),
+        Fault("callback-lost", "task", 200, "", "nobody is told that the task moved"),
+        Fault("callback-twice", "task", 200, "", "everything about the task is told twice"),
         Fault("partial", "item", 200, "1", "item value (from 1; several as 2+3) is blocked, the others arrive"),
         Fault("stopped", "item", 200, "2", "an internal error at item value ends the group there"),
         Fault("latency", "time", 200, "2", "the call takes value seconds"),
@@ -113,13 +129,14 @@ class Plan:
     items: list[Wish] = field(default_factory=list)
     latency_seconds: float | None = None
     asset: Wish | None = None
+    tasks: dict[str, Wish] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The faults as the journal notes them; a refusal hides what would have come after it."""
         if self.refusal is not None:
             return self.refusal.fault.name
-        wishes = [*self.items, *(wish for wish in (self.answer, self.asset) if wish is not None)]
+        wishes = [*self.items, *self.tasks.values(), *(wish for wish in (self.answer, self.asset) if wish is not None)]
         return ",".join(wish.fault.name for wish in wishes)
 
 
@@ -135,6 +152,8 @@ def read_wishes(text: str) -> list[Wish]:
         if match is None or fault is None:
             raise UnknownFaultError(f"unknown simulator fault: {word!r}")
         wish = Wish(fault, match["value"] or fault.value, int(match["times"]) if match["times"] else None)
+        if fault.name == "look-refused" and (wish.value not in FAULTS or FAULTS[wish.value].stage != "refusal"):
+            raise UnknownFaultError(f"{fault.name} needs a refusal, not {wish.value!r}")
         if fault.name in _NUMBERED and not wish.number >= 0:
             raise UnknownFaultError(f"{fault.name} needs a number of at least 0")
         wishes.append(wish)
@@ -148,6 +167,7 @@ _NUMBERED = {
     "429-absurd",
     "fail-every",
     "slow-first-byte",
+    "stream-slow",
     "stopped",
     "latency",
     "asset-drip",
@@ -222,6 +242,8 @@ class Faults:
                 plan.refusal = plan.refusal or wish
             elif stage == "answer":
                 plan.answer = wish
+            elif stage == "task":
+                plan.tasks[wish.fault.name] = wish
             elif stage == "item":
                 plan.items.append(wish)
             else:

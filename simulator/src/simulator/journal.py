@@ -1,13 +1,13 @@
 """Every call that reached a paid endpoint, written down before its answer leaves.
 
-The auditor compares it with the ledger: `billed` pictures of a `lost` answer are what a real provider would charge too.
+The auditor compares it with the ledger: `billed` outputs of a `lost` answer are what a real provider would charge too.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,7 +19,7 @@ Outcome = Literal["answered", "refused", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One call. `time` is unix seconds of the virtual clock; `billed` counts pictures; `status` 0 means none left."""
+    """One call. `time` is unix seconds of the virtual clock; `billed` counts outputs; `status` 0 means none left."""
 
     sequence: int
     time: float
@@ -83,10 +83,16 @@ class Journal:
             body_sha256=body_sha256,
         )
         self._entries.append(entry)
-        if self._file is not None:
-            self._file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
-            self._file.flush()
+        self._append(entry)
         return entry
+
+    def unbill(self, sequence: int) -> None:
+        """The vendor takes nothing for this call after all. The file says so with a second line of the same number."""
+        for place, entry in enumerate(self._entries):
+            if entry.sequence == sequence:
+                self._entries[place] = replace(entry, billed=0)
+                self._append(self._entries[place])
+                return
 
     def since(self, sequence: int) -> list[Entry]:
         return [entry for entry in self._entries if entry.sequence > sequence]
@@ -99,17 +105,26 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
+    def _append(self, entry: Entry) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+            self._file.flush()
+
     def _continue_from(self, path: Path) -> bool:
         """Whether the last line lacks its end, as a killed process leaves it."""
         if not path.exists():
             return False
         line = "\n"
+        read: dict[int, Entry] = {}
         with path.open(encoding="utf-8") as earlier:
             for line in earlier:
                 try:
                     entry = Entry(**json.loads(line))
                 except (ValueError, TypeError):
                     continue
-                self._entries.append(entry)
-                self.sequence = max(self.sequence, entry.sequence)
+                read[entry.sequence] = entry  # a second line of a number says that nothing is taken for it after all
+                if len(read) > ENTRIES_MAX:
+                    del read[next(iter(read))]
+        self._entries.extend(read.values())
+        self.sequence = max(read, default=0)
         return not line.endswith("\n")

@@ -24,6 +24,12 @@ class Spread:
 ARK_PICTURE = Spread(3, 15)
 OPENAI_PICTURE = Spread(10, 60)
 OPENAI_LOW_QUALITY = Spread(5, 15)
+VIDEO_TASK = Spread(83, 253)
+SPEECH = Spread(0.4, 3)
+FIRST_TOKEN = Spread(0.3, 1.5)
+MODERATION = Spread(0.1, 0.4)
+SUBMISSION = Spread(0.1, 0.5)
+"""To take a task; the task itself takes its own time."""
 
 
 class Latency:

@@ -137,6 +137,12 @@ OPENAI_MODELS: Mapping[str, OpenAIModel] = MappingProxyType(
         ),
     }
 )
+ANY = "*"
+"""In a table of models: whatever else is asked for."""
+LOCAL_MODELS: Mapping[str, OpenAIModel] = MappingProxyType(
+    {ANY: OpenAIModel(32_000, frozenset(), ("standard", "hd"), "standard", legacy=True)}
+)
+"""What a server of the operator's own offers in OpenAI's dialect."""
 GRID_PIXELS = 16
 LONG_SIDE_MAX, SHORT_SIDE_MAX = 3840, 2160
 ASPECT_MAX = 3.0

@@ -2,75 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from simulator.calls import Call
 from simulator.exchange import Made, Order
-from simulator.fields import Fields, InvalidFieldError
+from simulator.fields import Fields
+from simulator.given import sides, small
 from simulator.latency import OPENAI_LOW_QUALITY, OPENAI_PICTURE
-from simulator.models import OPENAI_MODELS, OpenAIModel, Size, fits_openai_grid, read_size
+from simulator.models import ANY, OPENAI_MODELS, OpenAIModel, Size, fits_openai_grid, read_size
+from simulator.openai_words import OpenAIWords
 from simulator.pictures import Recipe
-from simulator.refusals import Refusal
 
 _COMMON = frozenset({"model", "prompt", "n", "size", "quality", "user"})
 _LEGACY = frozenset({"response_format", "style"})
 _CURRENT = frozenset(
     {"background", "output_format", "output_compression", "moderation", "partial_images", "stream", "safety_identifier"}
 )
-_INVALID_REQUEST = "invalid_request_error"
+_EDITED = _COMMON | _LEGACY | _CURRENT | {"input_fidelity"}
+GIVEN_MAX = 16
+_TOKENS_OF_GIVEN = 323
 _TOKENS_OF_QUALITY = {"low": 272, "medium": 1056, "high": 4160, "auto": 1056}
 
-_REFUSALS: dict[str, tuple[int, str | None, str, str]] = {
-    "401": (401, "invalid_api_key", "The API key is missing or incorrect.", _INVALID_REQUEST),
-    "403": (403, "unsupported_country_region_territory", "The request is not allowed here.", "request_forbidden"),
-    "404": (
-        404,
-        "model_not_found",
-        "The model `{model}` does not exist or you have no access to it.",
-        _INVALID_REQUEST,
-    ),
-    "413": (413, "request_too_large", "The request body is too large.", _INVALID_REQUEST),
-    "422": (422, "unprocessable_entity", "The request cannot be processed.", _INVALID_REQUEST),
-    "moderated": (
-        400,
-        "moderation_blocked",
-        "The request was rejected by the safety system.",
-        "image_generation_user_error",
-    ),
-    "moderated-output": (
-        400,
-        "moderation_blocked",
-        "The picture was rejected by the safety system.",
-        "image_generation_user_error",
-    ),
-    "429": (429, "rate_limit_exceeded", "Rate limit reached for images per minute.", "requests"),
-    "quota": (
-        429,
-        "insufficient_quota",
-        "The current quota is exceeded; check plan and billing.",
-        "insufficient_quota",
-    ),
-    "500": (500, None, "The server had an error while processing the request.", "server_error"),
-    "502": (502, None, "Bad gateway.", "server_error"),
-    "503": (503, None, "The engine is overloaded, try again later.", "server_error"),
-    "504": (504, None, "The server did not answer in time.", "server_error"),
-}
-_KINDS = {
-    "missing": ("missing_required_parameter", "Missing required parameter: '{field}'."),
-    "unknown": ("unknown_parameter", "Unknown parameter: '{field}'."),
-    "type": ("invalid_type", "Invalid type for '{field}': it {reason}."),
-    "value": ("invalid_value", "Invalid value for '{field}': it {reason}."),
-}
 
-
-class OpenAIImages:
-    provider = "openai"
+class OpenAIImages(OpenAIWords):
     url_seconds = 60 * 60
 
-    def read(self, body: Mapping[str, Any]) -> Order:
-        fields = Fields(body, _COMMON | _LEGACY | _CURRENT)
+    def __init__(self, provider: str = "openai", models: Mapping[str, OpenAIModel] = OPENAI_MODELS) -> None:
+        super().__init__(provider)
+        self._models = models
+
+    async def read(self, call: Call) -> Order:
+        return self._order(Fields(call.json(), _COMMON | _LEGACY | _CURRENT), ())
+
+    def _order(self, fields: Fields, given: Sequence[bytes]) -> Order:
         name = fields.required_text("model", 200)
-        model = OPENAI_MODELS.get(name)
+        model = self._models.get(name) or self._models.get(ANY)
         if model is None:
             raise self.refusal("404", name)
         for foreign in sorted(_CURRENT if model.legacy else _LEGACY):
@@ -86,6 +53,7 @@ class OpenAIImages:
             "size": f"{width}x{height}",
             "legacy": model.legacy,
             "revises": model.revises_prompt,
+            "given": len(given),
         }
         form, file_format, compression = "b64_json", "png", 100
         if model.legacy:
@@ -95,7 +63,17 @@ class OpenAIImages:
             file_format, compression = _current(fields, model, options)
         transparent = options.get("background") == "transparent"
         recipes = tuple(
-            Recipe(prompt, width, height, index, -1, file_format, max(1, compression), transparent=transparent)
+            Recipe(
+                prompt,
+                width,
+                height,
+                index,
+                -1,
+                file_format,
+                max(1, compression),
+                transparent=transparent,
+                given=given[0] if given else b"",
+            )
             for index in range(pictures)
         )
         return Order(
@@ -108,22 +86,6 @@ class OpenAIImages:
             options=options,
         )
 
-    def invalid(self, error: InvalidFieldError) -> Refusal:
-        code, message = _KINDS[error.kind]
-        return Refusal(400, code, message.format(field=error.field, reason=error.reason), error.field, _INVALID_REQUEST)
-
-    def refusal(self, fault: str, model: str) -> Refusal:
-        name = "moderated" if fault == "fail-every" else "429" if fault.startswith("429") else fault
-        status, code, message, kind = _REFUSALS[name]
-        if name.startswith("moderated") and model.startswith("dall-e"):
-            code, kind = "content_policy_violation", _INVALID_REQUEST
-        return Refusal(status, code, message.format(model=model), None, kind)
-
-    def error(self, refusal: Refusal, request_id: str) -> dict[str, Any]:
-        return {
-            "error": {"message": refusal.message, "type": refusal.kind, "param": refusal.param, "code": refusal.code}
-        }
-
     def answer(self, order: Order, made: list[Made], created: int) -> dict[str, Any]:
         """A blocked item is simply missing: OpenAI has no per-item errors."""
         data: list[dict[str, Any]] = [{order.form: item.content} for item in made if not item.error]
@@ -131,10 +93,11 @@ class OpenAIImages:
             for entry in data:
                 entry["revised_prompt"] = f"{order.prompt.strip().rstrip('.')}, in careful detail and natural light."
         answer: dict[str, Any] = {"created": created, "data": data}
-        if order.options["legacy"]:
-            return answer
         options = order.options
-        asked = len(order.prompt) // 4 + 1
+        if options["legacy"]:
+            return answer
+        read = _TOKENS_OF_GIVEN * options["given"]
+        asked = len(order.prompt) // 4 + 1 + read
         area = sum(item.recipe.width * item.recipe.height for item in made if not item.error)
         drawn = _TOKENS_OF_QUALITY[options["quality"]] * area // (1024 * 1024)
         quality = "medium" if options["quality"] == "auto" else options["quality"]
@@ -148,17 +111,32 @@ class OpenAIImages:
                 "input_tokens": asked,
                 "output_tokens": drawn,
                 "total_tokens": asked + drawn,
-                "input_tokens_details": {"text_tokens": asked, "image_tokens": 0},
+                "input_tokens_details": {"text_tokens": asked - read, "image_tokens": read},
             },
         }
 
-    def headers(self, request_id: str, seconds: float) -> dict[str, str]:
-        return {
-            "x-request-id": f"req_{request_id}",
-            "openai-processing-ms": str(round(seconds * 1000)),
-            "openai-version": "2020-10-01",
-            "openai-organization": "simulator",
-        }
+
+class OpenAIEdits(OpenAIImages):
+    """`POST /images/edits`: a form with pictures in it."""
+
+    async def read(self, call: Call) -> Order:
+        form = await call.form()
+        pictures = form.pop("image", "image[]")
+        masks = form.pop("mask")
+        fields = Fields(form.values({"n", "output_compression", "partial_images"}, {"stream"}), _EDITED)
+        call.prompt, call.model = fields.text("prompt", "", 100_000), fields.text("model", "")
+        if not 1 <= len(pictures) <= GIVEN_MAX:
+            raise fields.invalid("image", "value" if pictures else "missing", f"must be 1 to {GIVEN_MAX} pictures")
+        model = self._models.get(call.model)
+        if model is not None and model.legacy and call.model != "dall-e-2":
+            raise fields.invalid("model", "value", "does not edit")
+        try:
+            given = [small(picture) for picture in pictures]
+            if len(masks) > 1 or any(sides(mask) != sides(pictures[0]) for mask in masks):
+                raise ValueError("needs one mask of the same size")
+        except ValueError as error:
+            raise fields.invalid("image", "value", str(error)) from None
+        return self._order(fields, given)
 
 
 def _current(fields: Fields, model: OpenAIModel, options: dict[str, Any]) -> tuple[str, int]:
@@ -175,6 +153,7 @@ def _current(fields: Fields, model: OpenAIModel, options: dict[str, Any]) -> tup
     if background == "transparent" and file_format == "jpeg":
         raise fields.invalid("background", "value", "transparent needs png or webp")
     fields.choice("moderation", ("auto", "low"), "auto")
+    fields.choice("input_fidelity", ("low", "high"), "low")
     fields.text("safety_identifier", "", 64)
     options |= {"background": background, "output_format": file_format}
     return file_format, compression

@@ -1,4 +1,4 @@
-"""Pictures as bytes: a recipe names one picture, `draw` makes it, the gallery keeps what was drawn lately."""
+"""Pictures and films as bytes: a recipe names one picture, `draw` makes it, the gallery keeps what was drawn lately."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import io
 import struct
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
+from simulator.films import film, last_frame, wide_enough
 from simulator.scenes import paint
 from simulator.scenes.canvas import grained
 
@@ -26,9 +28,11 @@ DRAWING_THREADS = 2
 PNG_COLOURS = 256
 PNG_GRAIN, GRAIN = 4, 7
 """In levels. The PNG's is finer: with its palette it decides the weight, about 60 kB at 512x512."""
+PROMPT_SHARE = 0.3
+"""How much of a picture that starts from a given one is the prompt's."""
 BOMB_SIDE_PIXELS = 50_000
 WRONG_SIZE_PIXELS = 96
-CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,13 @@ class Recipe:
     watermark: bool = False
     transparent: bool = False
     flaw: str = ""
+    seconds: int = 0
+    """Of a film; 0 for what does not move."""
+    sound: bool = False
+    given: bytes = field(default=b"", repr=False)
+    """The small picture that it starts from."""
+    poster: bool = False
+    """Whether it is the last frame of the film instead of the film."""
 
 
 class Gallery:
@@ -58,6 +69,10 @@ class Gallery:
         self._drawing: dict[Recipe, asyncio.Future[bytes]] = {}
         self._threads = ThreadPoolExecutor(DRAWING_THREADS, thread_name_prefix="drawing")
         self.drawn = 0
+
+    async def made(self, make: Callable[[], bytes]) -> bytes:
+        """What is no picture, made where pictures are drawn and not kept."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make)
 
     async def encoded(self, recipe: Recipe) -> bytes:
         """The picture as base64, kept like the picture itself."""
@@ -112,22 +127,38 @@ def draw(recipe: Recipe) -> bytes:
         case "asset-bomb":
             return _bomb(BOMB_SIDE_PIXELS)
         case "asset-wrong-size":
-            return _encoded(_composed(recipe, WRONG_SIZE_PIXELS, WRONG_SIZE_PIXELS), recipe)
+            return _sound(replace(recipe, width=WRONG_SIZE_PIXELS, height=WRONG_SIZE_PIXELS))
         case "asset-corrupt":
-            sound = _encoded(_composed(recipe, recipe.width, recipe.height), recipe)
+            sound = _sound(recipe)
             header = min(len(sound) // 2, 700)
             return sound[:header] + Random(recipe.seed).randbytes(len(sound) - header)
         case _:
-            return _encoded(_composed(recipe, recipe.width, recipe.height), recipe)
+            return _sound(recipe)
+
+
+def _sound(recipe: Recipe) -> bytes:
+    if not recipe.seconds:
+        return _encoded(_composed(recipe, recipe.width, recipe.height), recipe)
+    scene = _scene(recipe, *wide_enough(recipe.width, recipe.height), WORKING_SIDE_PIXELS // 2)
+    if recipe.poster:
+        return _encoded(last_frame(scene, recipe.width, recipe.height), recipe)
+    return film(scene, recipe.width, recipe.height, recipe.seconds, _dice_seed(recipe) if recipe.sound else None)
+
+
+def _scene(recipe: Recipe, width: int, height: int, working_side: int) -> Image.Image:
+    scale = min(1.0, working_side / max(width, height))
+    size = max(16, round(width * scale)), max(16, round(height * scale))
+    image = paint(recipe.prompt, *size, _dice_seed(recipe))
+    if recipe.given:
+        with Image.open(io.BytesIO(recipe.given)) as opened:
+            start = ImageOps.fit(opened.convert("RGB"), size)
+        image = Image.blend(start, image, PROMPT_SHARE)
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _composed(recipe: Recipe, width: int, height: int) -> Image.Image:
-    scale = min(1.0, WORKING_SIDE_PIXELS / max(width, height))
-    seed = _dice_seed(recipe)
-    image = paint(recipe.prompt, max(16, round(width * scale)), max(16, round(height * scale)), seed)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    image = grained(image, PNG_GRAIN if recipe.format == "png" else GRAIN, Random(seed))
+    image = _scene(recipe, width, height, WORKING_SIDE_PIXELS)
+    image = grained(image, PNG_GRAIN if recipe.format == "png" else GRAIN, Random(_dice_seed(recipe)))
     if recipe.watermark:
         _sign(image)
     if recipe.transparent:

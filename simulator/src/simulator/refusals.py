@@ -10,7 +10,7 @@ from aiohttp import web
 from simulator.faults import Wish
 
 if TYPE_CHECKING:
-    from simulator.exchange import Dialect
+    from simulator.calls import Vendor
 
 
 class Refusal(Exception):
@@ -21,11 +21,11 @@ class Refusal(Exception):
         self.status, self.code, self.message, self.param, self.kind = status, code, message, param, kind
 
 
-def bearer_key(request: web.Request, dialect: Dialect) -> str:
+def bearer_key(request: web.Request, vendor: Vendor) -> str:
     """The API key. Raises Refusal 401."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
-        raise dialect.refusal("401", "")
+        raise vendor.refusal("401", "")
     return key.strip()
 
 

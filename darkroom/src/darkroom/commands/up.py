@@ -26,7 +26,7 @@ def up(
     """Run the whole stack on this machine; Ctrl-C stops it.
 
     Real NATS and Postgres, the four services, and a simulator of the providers where no key of one is set
-    (ARK_API_KEY, OPENAI_API_KEY). Variables of the environment reach the services.
+    (ARK_API_KEY, OPENAI_API_KEY, …). Variables of the environment reach the services.
     """
     from rich.console import Console
 

@@ -12,7 +12,32 @@ from pathlib import Path
 from darkroom.embedded.ports import LOOPBACK
 from darkroom.stack import SERVICES
 
-PROVIDER_KEYS = ("ARK_API_KEY", "OPENAI_API_KEY")
+PROVIDER_KEYS = (
+    "ARK_API_KEY",
+    "OPENAI_API_KEY",
+    "STABILITY_API_KEY",
+    "FAL_KEY",
+    "ELEVENLABS_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "RUNWAYML_API_SECRET",
+    "REPLICATE_API_TOKEN",
+    "FLOW_API_KEY",
+    "ANTHROPIC_API_KEY",
+)
+SIMULATED = {
+    "ARK_BASE_URL": "/ark/api/v3",
+    "OPENAI_BASE_URL": "/openai/v1",
+    "STABILITY_BASE_URL": "/stability",
+    "FAL_BASE_URL": "/fal",
+    "ELEVENLABS_BASE_URL": "/elevenlabs",
+    "GEMINI_BASE_URL": "/google",
+    "RUNWAYML_BASE_URL": "/runway",
+    "REPLICATE_BASE_URL": "/replicate",
+    "FLOW_BASE_URL": "/flow",
+    "ANTHROPIC_BASE_URL": "/anthropic",
+}
+"""Where the simulator plays each of them."""
 SIMULATOR_KEY = "sk-sim"
 SIMULATOR_STRIPE_KEYS = {"STRIPE_SECRET_KEY": "sk_test_simulator", "STRIPE_PUBLISHABLE_KEY": "pk_test_simulator"}
 _ONLY_FOR = {
@@ -26,6 +51,8 @@ _ONLY_FOR = {
     "GEMINI_": {"generator"},
     "RUNWAY": {"generator"},
     "WEBHOOK_": {"gateway"},
+    "REPLICATE_": {"generator"},
+    "FLOW_": {"generator"},
     "S3_": {"storage"},
     "AWS_": {"storage"},
     "MEDIA_ROOT": {"storage"},
@@ -154,8 +181,7 @@ def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
     if plan.simulator and service == "generator":
         fixed |= {
             **dict.fromkeys(PROVIDER_KEYS, SIMULATOR_KEY),
-            "ARK_BASE_URL": f"{plan.url('simulator')}/ark/api/v3",
-            "OPENAI_BASE_URL": f"{plan.url('simulator')}/openai/v1",
+            **{name: plan.url("simulator") + path for name, path in SIMULATED.items()},
         }
     if plan.simulator and service == "ledger" and not given.get("STRIPE_SECRET_KEY"):
         # Where nothing is real, nothing real is paid; a real key never goes to the simulator.

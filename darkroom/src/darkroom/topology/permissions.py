@@ -10,6 +10,7 @@ from contracts.topology import (
     CLAIMS_BUCKET,
     CONSUMERS,
     DEAD,
+    HINTS,
     NOTIFICATIONS,
     OUTCOMES,
     STREAMS,
@@ -53,6 +54,11 @@ _OWN: dict[str, tuple[str, ...]] = {
         f"{_API}.STREAM.PURGE.{_CLAIMS}",
         f"$O.{CLAIMS_BUCKET}.C.*",
         f"$O.{CLAIMS_BUCKET}.M.*",
+        # Reading one: what a generation starts from.
+        f"{_API}.DIRECT.GET.{_CLAIMS}",
+        f"{_API}.DIRECT.GET.{_CLAIMS}.$O.{CLAIMS_BUCKET}.M.*",
+        # One that a provider called tells the others.
+        HINTS,
     ),
     "storage": (
         f"{_API}.DIRECT.GET.{_CLAIMS}",
@@ -82,6 +88,7 @@ def _of_service(service: str) -> Permissions:
             *answered,
             *([VERDICTS] if service in HEAR_VERDICTS else []),
             *([PROGRESS] if service in HEAR_PROGRESS else []),
+            *([HINTS] if service == "generator" else []),
         ),
         answers=bool(answered),
     )

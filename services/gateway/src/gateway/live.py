@@ -134,8 +134,8 @@ async def follow(
                 with contextlib.suppress(TimeoutError):
                     heard = await asyncio.wait_for(queue.get(), LOOK_AGAIN_SECONDS)
                 if isinstance(heard, Progress):
-                    if heard.percent > last:
-                        last, written_at = heard.percent, time.monotonic()
+                    if heard.number > last:
+                        last, written_at = heard.number, time.monotonic()
                         yield _event(
                             "progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True)
                         )

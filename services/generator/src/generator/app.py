@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from uuid import uuid4
 
 import aiohttp
@@ -11,15 +10,20 @@ from faststream.asgi import AsgiFastStream
 from sqlalchemy.exc import DBAPIError
 
 from generator import subscribers
+from generator.adapters import keys, make_providers
+from generator.announcements import SOURCE as SERVICE
+from generator.announcements import Announcer
+from generator.callbacks import App, Callbacks
 from generator.catalog import Catalog
 from generator.claims import Claims
+from generator.drive import Driver
 from generator.figures import Figures
-from generator.generate import SOURCE as SERVICE
+from generator.follow import Follower
 from generator.generate import Generator
 from generator.leases import Leases
-from generator.providers import modelark, openai
 from generator.providers.interface import Provider
-from generator.settings import ProviderSettings, Settings
+from generator.settings import Settings
+from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
 from runtime import health, telemetry
@@ -32,7 +36,7 @@ from runtime.outbound import make_session
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings) -> AsgiFastStream:
+def create_app(settings: Settings) -> App:
     """The generator, ready to be served."""
     telemetry.configure(settings.process, SERVICE)
     lag = LoopLag()
@@ -46,9 +50,15 @@ def create_app(settings: Settings) -> AsgiFastStream:
     providers: dict[str, Provider] = {}
     catalog = Catalog(database, keys(settings.providers))
     work = Work(database, uuid4(), settings.work.lease_seconds)
-    generator = Generator(work, catalog, Submitter(providers, Claims(broker)), broker)
-    leases = Leases(work, generator, catalog, settings.work.slots + settings.work.batch_slots)
+    announcer = Announcer(broker)
+    submitter = Submitter(providers, Claims(broker), announcer)
+    follower = Follower(submitter, announcer)
+    generator = Generator(work, catalog, Driver(work, submitter, follower, announcer), follower, announcer)
+    capacity = settings.work.slots + settings.work.batch_slots
+    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, capacity)
     figures = Figures(database)
+    callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
+    submitter.callback_url = callbacks.url
     subscribers.register(consumers, broker, generator, catalog, settings.work)
     sessions: list[aiohttp.ClientSession] = []
 
@@ -60,6 +70,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
             await catalog.refresh()
         leases.start()
         figures.start()
+        await callbacks.start()
         await consumers.start()
         log.info("generator.started", providers=sorted(providers), process=str(work.process))
 
@@ -88,7 +99,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
         return [] if catalog.known else ["catalog: not read yet"]
 
     checks: list[Check] = [check_database, check_broker, check_consumers, check_catalog]
-    return AsgiFastStream(
+    app = AsgiFastStream(
         broker,
         asgi_routes=health.routes(lag, checks),
         logger=None,
@@ -96,20 +107,4 @@ def create_app(settings: Settings) -> AsgiFastStream:
         on_shutdown=[finish],
         after_shutdown=[end],
     )
-
-
-def keys(settings: ProviderSettings) -> Mapping[str, str]:
-    """The key of each provider that has one."""
-    given = {modelark.NAME: settings.ark_api_key, openai.NAME: settings.openai_api_key}
-    return {name: key.get_secret_value() for name, key in given.items() if key.get_secret_value()}
-
-
-def make_providers(session: aiohttp.ClientSession, settings: ProviderSettings) -> dict[str, Provider]:
-    """An adapter for each provider that has a key."""
-    providers: dict[str, Provider] = {}
-    for name, key in keys(settings).items():
-        if name == modelark.NAME:
-            providers[name] = modelark.ModelArk(session, key, settings.ark_base_url)
-        elif name == openai.NAME:
-            providers[name] = openai.OpenAI(session, key, settings.openai_base_url)
-    return providers
+    return callbacks.before(app)

@@ -6,14 +6,16 @@ whoever takes a generation over comes to the same conclusion.
 """
 
 import random
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 from uuid import UUID, uuid5
 
 from contracts.facts import Failure, Output
-from generator.providers.interface import ProviderRefusal, Throttled, Unavailable, Unknown
+from contracts.money import Usage
+from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown
 
 MAX_TRIES = 3
 """Of one submission, over all deliveries. To be sent away as one too many is no try: nothing was begun."""
@@ -25,6 +27,7 @@ UNAVAILABLE_PAUSE_SECONDS = (0.5, 8.0)
 """The ceiling of the first pause, which doubles with each attempt, and the highest ceiling."""
 DEADLINE = Failure(code="deadline", message="The time for this generation is over.")
 INTERRUPTED = Failure(code=Unknown.code, message="The process that waited for the provider's answer stopped.")
+CANCELLED = Failure(code="cancelled", message="The generation ended while the provider was at work.")
 NOT_SENT = Failure(code=Unavailable.code, message="The process stopped before it asked the provider.")
 
 _ATTEMPT = UUID("7c6a5c0d-52f4-5c8e-b9f3-2f7d1f0c9a44")
@@ -33,7 +36,7 @@ UnknownPolicy = Literal["fail", "resubmit_once"]
 
 
 class State(StrEnum):
-    """`submitted` is for providers that answer with a task to be followed; image providers answer with the result."""
+    """`submitted`: the provider answered with a task, which is followed; others answer with the result."""
 
     INTENT = "intent"
     SUBMITTED = "submitted"
@@ -54,11 +57,19 @@ class Attempt:
     provider: str
     process: UUID
     """Which process wrote the intent."""
+    model: str | None = None
+    """Which model of the catalog does the work, not always the one that was asked for."""
     state: State = State.INTENT
+    task: Task | None = None
     outputs: tuple[Output, ...] = ()
+    text: str | None = None
+    """What was written, and what it took: for a text in the place of outputs."""
+    usage: Usage | None = None
     failure: Failure | None = None
     pause_seconds: float = 0.0
     """How long to wait before the next one; only known to the process that made this one."""
+    begun_at: float = field(default_factory=time.monotonic)
+    """On this process's monotonic clock."""
 
     @property
     def indexes(self) -> range:
@@ -66,6 +77,12 @@ class Attempt:
 
     def ended(self, state: State, failure: Failure | None = None, pause_seconds: float = 0.0) -> "Attempt":
         return replace(self, state=state, failure=failure, pause_seconds=pause_seconds)
+
+    def submitted(self, task: Task) -> "Attempt":
+        return replace(self, state=State.SUBMITTED, task=task, failure=None)
+
+    def written(self, text: str, usage: Usage | None) -> "Attempt":
+        return replace(self, state=State.RENDERED, text=text, usage=usage)
 
     def rendered(self, outputs: tuple[Output, ...]) -> "Attempt":
         """Rendered where at least one output arrived; failed as its first output did otherwise."""
@@ -82,22 +99,29 @@ class Attempt:
             number=number,
             process=process,
             state=State.INTENT,
+            task=None,
             outputs=(),
             failure=None,
             pause_seconds=0.0,
+            begun_at=time.monotonic(),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a generation stands: what its submissions came to, and the last attempts of those to be tried again."""
+    """Where a generation stands: what its submissions came to, and the last attempts of the others."""
 
     outputs: tuple[Output, ...]
     again: tuple[Attempt, ...]
+    """To be tried again."""
+    waiting: tuple[Attempt, ...] = ()
+    """At work at their provider."""
+    written: Attempt | None = None
+    """The one that wrote the text, where it is one."""
 
     @property
     def delivered(self) -> bool:
-        return any(output.failure is None for output in self.outputs)
+        return self.written is not None or any(output.failure is None for output in self.outputs)
 
     @property
     def pause_seconds(self) -> float:
@@ -109,11 +133,20 @@ def attempt_id(generation_id: UUID, item: int, number: int) -> UUID:
     return uuid5(_ATTEMPT, f"{generation_id}\n{item}\n{number}")
 
 
-def first_attempts(generation_id: UUID, count: int, per_submission: int, provider: str, process: UUID) -> list[Attempt]:
+def first_attempts(
+    generation_id: UUID, count: int, per_submission: int, provider: str, process: UUID, model: str | None = None
+) -> list[Attempt]:
     """The submissions that `count` outputs need, each with its first attempt."""
     return [
         Attempt(
-            attempt_id(generation_id, item, 1), item, 1, first, min(per_submission, count - first), provider, process
+            id=attempt_id(generation_id, item, 1),
+            item=item,
+            number=1,
+            first_index=first,
+            count=min(per_submission, count - first),
+            provider=provider,
+            process=process,
+            model=model,
         )
         for item, first in enumerate(range(0, count, per_submission))
     ]
@@ -129,16 +162,21 @@ def standing(attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: b
         by_item.setdefault(attempt.item, []).append(attempt)
     outputs: list[Output] = []
     again: list[Attempt] = []
+    waiting: list[Attempt] = []
+    written: Attempt | None = None
     for history in by_item.values():
         last = history[-1]
         if last.state is State.RENDERED:
             outputs += last.outputs
+            written = last if last.text is not None else written
+        elif last.state is State.SUBMITTED:
+            waiting.append(last)
         elif time_left and _may_try_again(history, policy):
             again.append(last)
         else:
             failure = last.failure or DEADLINE
             outputs += [Output(index=index, failure=failure) for index in last.indexes]
-    return Standing(tuple(outputs), tuple(again))
+    return Standing(tuple(outputs), tuple(again), tuple(waiting), written)
 
 
 def pause_after(refusal: ProviderRefusal, number: int, dice: random.Random) -> float:
@@ -162,6 +200,8 @@ def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy) -> bool:
     last = history[-1]
     if last.state is State.INTENT:
         return True
+    if last.failure == DEADLINE:
+        return False
     tries = sum(1 for attempt in history if not _is(attempt, Throttled))
     if last.state is State.UNKNOWN:
         unknown = sum(1 for attempt in history if attempt.state is State.UNKNOWN)

@@ -1,34 +1,63 @@
-"""What can be asked of which model: data, kept in `models`, offered where its provider has a key."""
+"""What can be asked of which model: data, kept in `models`, offered where its provider has a key.
+
+A model whose provider retired it names a successor, which does its work; one may name others that cost the same and do
+its work while its own provider does not answer.
+"""
 
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
+import structlog
 from sqlalchemy import select, text
 
-from contracts.facts import Failure, Kind, Request
+from contracts.facts import Failure, Request
 from contracts.questions import Catalog as Answer
 from contracts.questions import CatalogModel
 from generator.attempts import UnknownPolicy
 from generator.providers.interface import Invalid, Unauthorized
 from generator.tables import models
-from runtime.database import Database
+from runtime.database import Database, Row
 
 _MODELS = select(models).order_by(models.c.position)
-_VERSION = text("SELECT version FROM catalog")
+_VERSION = text("SELECT version, callback_key FROM catalog")
 _OFFER = text("UPDATE catalog SET version = version + 1, offered = :offered WHERE offered <> :offered")
 LOOK_AGAIN_SECONDS = 5.0
 """How soon a model that was not there is looked for again."""
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One row of `models`."""
+    """The row of `models` that does the work, and what was offered, which may be another's."""
 
+    id: str
     offer: CatalogModel
+    provider: str
     provider_model: str
+    """By the provider's own name."""
     max_per_submission: int
     unknown_policy: UnknownPolicy
+    provider_sizes: tuple[str, ...]
+    """What the provider really makes; what is offered beside these is scaled down by storage."""
+    provider_seconds: tuple[int, ...]
+    successor: str | None
+    fallback_ids: tuple[str, ...]
+    fallbacks: tuple["Model", ...] = field(default=())
+    """Who else may do the work, in this order."""
+
+    def provider_size(self, size: str | None) -> str | None:
+        """The nearest size that the provider makes and that holds the one asked for; of the same shape if it can."""
+        if size is None or not self.provider_sizes or size in self.provider_sizes:
+            return size
+        return min(self.provider_sizes, key=lambda each: _distance(each, size))
+
+    def provider_length(self, seconds: int | None) -> int | None:
+        """The shortest that the provider makes and that is as long; its longest where none is."""
+        if seconds is None or not self.provider_seconds:
+            return seconds
+        return min((each for each in self.provider_seconds if each >= seconds), default=max(self.provider_seconds))
 
 
 class Catalog:
@@ -40,6 +69,8 @@ class Catalog:
         self._models: dict[str, Model] = {}
         self._version = 0
         self._read_at = float("-inf")
+        self.callback_key = b""
+        """Of the addresses that providers may call."""
 
     @property
     def known(self) -> bool:
@@ -51,37 +82,77 @@ class Catalog:
             if not self.known:
                 await connection.execute(_OFFER, {"offered": sorted(self._providers)})
             # The version first: should the models change in between, the next reading says so.
-            version = (await connection.execute(_VERSION)).scalar_one()
+            version, key = (await connection.execute(_VERSION)).one()
             rows = (await connection.execute(_MODELS)).all()
-        self._models = {
-            row["id"]: Model(
-                CatalogModel.model_validate(dict(row)),
-                row["provider_model"],
-                row["max_per_submission"],
-                row["unknown_policy"],
-            )
-            for row in rows
-        }
+        known = {row["id"]: _model(row) for row in rows}
+        self._models = {name: _resolved(model, known, self._providers) for name, model in known.items()}
         self._version = version
+        self.callback_key = key.encode()
         self._read_at = time.monotonic()
 
     async def answer(self) -> Answer:
         """What is offered now; the first of a kind is its default. Somebody may ask before the first reading."""
         if not self.known:
             await self.refresh()
-        offered = (model.offer for model in self._models.values() if model.offer.provider in self._providers)
+        offered = (model.offer for model in self._models.values() if model.provider in self._providers)
         return Answer(version=self._version, models=tuple(offer for offer in offered if offer.state != "off"))
 
     async def find(self, request: Request) -> Model | Failure:
-        """The model that was asked for, or why it cannot be had."""
+        """The model that does the work of the one that was asked for, or why it cannot be had."""
         model = self._models.get(request.model)
         if model is None and time.monotonic() - self._read_at > LOOK_AGAIN_SECONDS:
             await self.refresh()
             model = self._models.get(request.model)
-        if model is None or model.offer.state == "off" or Kind(model.offer.kind) is not request.kind:
+        if model is None or model.offer.state == "off" or model.offer.kind is not request.kind:
             return Failure(code=Invalid.code, message="This model is not offered.")
         if request.count > model.offer.max_count:
             return Failure(code=Invalid.code, message=f"This model makes at most {model.offer.max_count} at a time.")
-        if model.offer.provider not in self._providers:
+        if model.provider not in self._providers:
             return Failure(code=Unauthorized.code, message="There is no key for this model's provider.")
+        if model.id != request.model:
+            log.info("model.succeeded", asked=request.model, successor=model.id, provider=model.provider)
         return model
+
+
+def _model(row: Row) -> Model:
+    values = dict(row)
+    offer = CatalogModel.model_validate(values | {name: values[name] or () for name in _LISTS})
+    return Model(
+        id=offer.id,
+        offer=offer,
+        provider=offer.provider,
+        provider_model=values["provider_model"],
+        max_per_submission=values["max_per_submission"],
+        unknown_policy=values["unknown_policy"],
+        provider_sizes=tuple(values["provider_sizes"]),
+        provider_seconds=offer.seconds,
+        successor=offer.successor,
+        fallback_ids=tuple(values["fallbacks"]),
+    )
+
+
+_LISTS = ("sizes", "seconds", "ratios", "inputs", "voices")
+
+
+def _resolved(model: Model, known: Mapping[str, Model], providers: Collection[str]) -> Model:
+    """The model with its successor's abilities where it has one, and with who may stand in for it."""
+    worker = known.get(model.successor or model.id, model)
+    fallbacks = (known[name] for name in worker.fallback_ids if name in known)
+    return replace(
+        worker,
+        offer=model.offer,
+        fallbacks=tuple(
+            replace(each, offer=model.offer)
+            for each in fallbacks
+            if each.provider in providers and each.offer.state == "active"
+        ),
+    )
+
+
+def _distance(made: str, asked: str) -> tuple[bool, float, int]:
+    """Smaller is nearer: large enough, of the same shape, small."""
+    width, height = map(int, made.split("x"))
+    wanted_width, wanted_height = map(int, asked.split("x"))
+    holds = width >= wanted_width and height >= wanted_height
+    shape = abs(width * wanted_height - height * wanted_width) / (height * wanted_height)
+    return not holds, round(shape, 3), width * height

@@ -4,13 +4,19 @@ With this no acknowledged message is ever needed again: an open row is found by 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import UUID
 
 import structlog
 
 from generator.catalog import Catalog
+from generator.course import Course
+from generator.drive import WAITING_LEASES
+from generator.follow import Follower
 from generator.generate import Generator
+from generator.stopping import Stopper
 from generator.work import Lease, Work
 from runtime.consumption import RETRY_IN_PLACE_SECONDS, SHUTDOWN_GRACE_SECONDS
 from runtime.health import is_transient
@@ -18,6 +24,8 @@ from runtime.telemetry import trace_id
 
 DUE_EVERY_SECONDS = 2.0
 DUE_ROWS = 50
+ABANDONED_EVERY_SECONDS = 10.0
+RENEWED_TOGETHER = 1000
 CATALOG_EVERY_SECONDS = 10.0
 
 log = structlog.get_logger()
@@ -26,9 +34,13 @@ log = structlog.get_logger()
 class Leases:
     """The loops of one process. `capacity` is how many generations it works on at most before it takes over more."""
 
-    def __init__(self, work: Work, generator: Generator, catalog: Catalog, capacity: int) -> None:
+    def __init__(
+        self, work: Work, generator: Generator, follower: Follower, stopper: Stopper, catalog: Catalog, capacity: int
+    ) -> None:
         self._work = work
         self._generator = generator
+        self._follower = follower
+        self._stopper = stopper
         self._catalog = catalog
         self._capacity = capacity
         self._loops: list[asyncio.Task[None]] = []
@@ -37,36 +49,58 @@ class Leases:
 
     def start(self) -> None:
         self._stopping = False
+        self._follower.start(self.go_on)
+        lease_seconds = self._work.lease_seconds
         for name, action, every_seconds in (
-            ("renew leases", self.renew, self._work.lease_seconds / 3),
+            ("renew leases", self.renew, lease_seconds / 3),
+            ("renew leases of tasks", self.renew_waiting, WAITING_LEASES * lease_seconds / 3),
             ("take due work", self.take_due, DUE_EVERY_SECONDS),
             ("read catalog", self._catalog.refresh, CATALOG_EVERY_SECONDS),
         ):
             self._loops.append(asyncio.create_task(self._repeat(name, action, every_seconds), name=name))
+        self._loops.append(asyncio.create_task(self._stop_abandoned(), name="stop abandoned tasks"))
 
     async def drain(self) -> None:
-        """Takes nothing over any more and lets what was taken over finish; leases are renewed until `stop`."""
+        """Takes nothing over any more and lets what is at work finish; leases are renewed until `stop`."""
         self._stopping = True
+        await self._follower.stop()
         if self._taken:
             await asyncio.wait(self._taken, timeout=SHUTDOWN_GRACE_SECONDS)
         taken = list(self._taken)
         for task in taken:
             task.cancel()
         await asyncio.gather(*taken, return_exceptions=True)
+        await self._stopper.drain()
 
     async def stop(self) -> None:
+        """Ends the loops. What is only followed is given back: others follow it at once."""
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops.clear()
+        followed = list(self._follower.fences)
+        for generation_id in followed:
+            self._follower.drop(generation_id)
+        if followed:
+            try:
+                await self._work.release(followed)
+            except Exception as error:
+                log.warning("tasks.not_released", error=repr(error))
 
     async def renew(self) -> None:
         """Prolongs what this process works on, and stops what it lost or what was ended elsewhere."""
-        fences = self._generator.fences
-        if not fences:
-            return
-        for generation_id in await self._work.renew(fences):
-            self._generator.stop(generation_id)
+        await self._renew(self._generator.fences, self._work.lease_seconds)
+
+    async def renew_waiting(self) -> None:
+        """The same for what is only followed: there is much of it, so its leases last longer."""
+        await self._renew(self._follower.fences, self._work.lease_seconds * WAITING_LEASES)
+
+    async def _renew(self, fences: dict[UUID, int], lease_seconds: float) -> None:
+        held = list(fences.items())
+        for start in range(0, len(held), RENEWED_TOGETHER):
+            some = dict(held[start : start + RENEWED_TOGETHER])
+            for generation_id in await self._work.renew(some, lease_seconds):
+                self._generator.stop(generation_id)
 
     async def take_due(self) -> None:
         """Takes over what waits: a lease ran out, or a pause is over."""
@@ -74,17 +108,38 @@ class Leases:
         room = min(DUE_ROWS, self._capacity - len(running))
         if self._stopping or room <= 0:
             return
-        for lease in await self._work.take_due(room, running):
-            task = asyncio.create_task(self._carry_on(lease), name=f"due {lease.request.generation_id}")
-            self._taken.add(task)
-            task.add_done_callback(self._taken.discard)
+        for lease in await self._work.take_due(room, [*running, *self._follower.fences]):
+            self._carry_on(lease, partial(self._generator.take_over, lease))
 
-    async def _carry_on(self, lease: Lease) -> None:
+    def go_on(self, course: Course) -> None:
+        """Goes on with a generation of which a task has ended."""
+        self._carry_on(course.lease, partial(self._generator.go_on, course))
+
+    async def stop_abandoned(self) -> None:
+        """Stops tasks whose generations have their outcome."""
+        await self._stopper.sweep()
+
+    async def _stop_abandoned(self) -> None:
+        """At once where this process heard the outcome, and again and again for what others left behind."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._generator.interrupted.wait(), ABANDONED_EVERY_SECONDS)
+            self._generator.interrupted.clear()
+            try:
+                await self.stop_abandoned()
+            except Exception as error:
+                log.warning("loop.failed", loop="stop abandoned tasks", error=repr(error))
+
+    def _carry_on(self, lease: Lease, step: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._insist(lease, step), name=f"due {lease.request.generation_id}")
+        self._taken.add(task)
+        task.add_done_callback(self._taken.discard)
+
+    async def _insist(self, lease: Lease, step: Callable[[], Awaitable[None]]) -> None:
         """Waits in place while a dependency is away, as a message would."""
         request = lease.request
         structlog.contextvars.bind_contextvars(generation_id=str(request.generation_id), trace_id=trace_id(lease))
         pauses = iter(RETRY_IN_PLACE_SECONDS)
-        step: Callable[[], Awaitable[None]] = partial(self._generator.take_over, lease)
         while True:
             try:
                 return await step()

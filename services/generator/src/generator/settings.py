@@ -17,6 +17,32 @@ class ProviderSettings(Fragment):
     ark_base_url: str = "https://ark.ap-southeast.bytepluses.com/api/v3"
     openai_api_key: SecretStr = Field(default=SecretStr(""), description="OpenAI")
     openai_base_url: str = "https://api.openai.com/v1"
+    stability_api_key: SecretStr = Field(default=SecretStr(""), description="Stability AI")
+    stability_base_url: str = "https://api.stability.ai"
+    fal_key: SecretStr = Field(default=SecretStr(""), description="fal")
+    fal_base_url: str = "https://queue.fal.run"
+    anthropic_api_key: SecretStr = Field(default=SecretStr(""), description="Anthropic")
+    anthropic_base_url: str = "https://api.anthropic.com"
+    elevenlabs_api_key: SecretStr = Field(default=SecretStr(""), description="ElevenLabs")
+    elevenlabs_base_url: str = "https://api.elevenlabs.io"
+    gemini_api_key: SecretStr = Field(default=SecretStr(""), description="Google's Gemini API")
+    google_api_key: SecretStr = Field(default=SecretStr(""), description="the same under its other name")
+    gemini_base_url: str = "https://generativelanguage.googleapis.com"
+    runwayml_api_secret: SecretStr = Field(default=SecretStr(""), description="Runway")
+    runwayml_base_url: str = "https://api.dev.runwayml.com"
+    replicate_api_token: SecretStr = Field(default=SecretStr(""), description="Replicate")
+    replicate_base_url: str = "https://api.replicate.com"
+    flow_api_key: SecretStr = Field(
+        default=SecretStr(""), description="a bridge that speaks the contract of operationName and sceneId"
+    )
+    flow_base_url: str = ""
+    openai_compatible_servers: str = Field(
+        default="",
+        description="servers that speak OpenAI's dialect, as name=http://host:port/v1, comma-separated",
+    )
+    openai_compatible_keys: SecretStr = Field(
+        default=SecretStr(""), description="the keys of those that want one, as name=key, comma-separated"
+    )
 
 
 class WorkSettings(Fragment):
@@ -27,6 +53,11 @@ class WorkSettings(Fragment):
     lease_seconds: float = Field(default=15, gt=0, description="how long a dead process keeps its work from the others")
     slots: int = Field(default=64, ge=1, description="generations of the interactive lane at a time")
     batch_slots: int = Field(default=16, ge=1, description="generations of the batch lane at a time")
+    public_callback_url: str | None = Field(
+        default=None,
+        validation_alias="PUBLIC_CALLBACK_URL",
+        description="where providers reach the generator's /callbacks; none: they are only asked",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""One attempt: the paid call, and its result brought to where it outlives this process."""
+"""One attempt: the paid call, what becomes of its task, and its result brought to where it outlives this process."""
 
 import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -12,17 +12,34 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Histogram
 
-from contracts.facts import Failure, Output, Request
-from generator.attempts import DEADLINE, LEAST_SECONDS, Attempt, State, pause_after, provider_seconds
-from generator.catalog import Model
+from contracts.facts import Failure, Kind, Output, Progress
+from generator.announcements import NUMBERS_PER_ATTEMPT, Announcer, Speech
+from generator.attempts import DEADLINE, LEAST_SECONDS, RETRY_AFTER_LIMIT_SECONDS, Attempt, State, pause_after
 from generator.claims import Claims
-from generator.providers.interface import Item, Provider, ProviderRefusal, Submission, Task, Unavailable, Unknown
+from generator.course import Assignment
+from generator.providers.interface import (
+    Delivered,
+    Item,
+    Provider,
+    ProviderRefusal,
+    Running,
+    Submission,
+    Task,
+    TaskProvider,
+    Throttled,
+    Unavailable,
+    Unknown,
+)
 from runtime import telemetry
 from runtime.consumption import RETRY_IN_PLACE_SECONDS
 from runtime.health import is_transient
 from runtime.outbound import CONNECTIONS
 
 RESULT_LOST = Failure(code="result_lost", message="The provider delivered, but the result could not be kept.")
+LOOK_TIMEOUT_SECONDS = 10.0
+FIND_PAUSES_SECONDS = (0.0, 2.0, 5.0, 15.0)
+"""Before each question after a call whose answer was lost. That there is no task is believed the second time: the
+provider may not have written it down yet."""
 
 T = TypeVar("T")
 
@@ -34,39 +51,42 @@ SECONDS = Histogram(
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """What the attempts of one generation share."""
+class Silent:
+    """Nothing was learned about a task; it is looked at again, not before the pause is over."""
 
-    request: Request
-    traceparent: str | None
-    model: Model
-    give_up_at: float
-    """The generation's deadline on this process's monotonic clock."""
-
-    @property
-    def remaining_seconds(self) -> float:
-        return self.give_up_at - time.monotonic()
+    pause_seconds: float = 0.0
 
 
 class Submitter:
     """Makes paid calls, never more at a time than there are connections."""
 
-    def __init__(self, providers: Mapping[str, Provider], claims: Claims) -> None:
+    def __init__(self, providers: Mapping[str, Provider], claims: Claims, announcer: Announcer) -> None:
         self._providers = providers
         self._claims = claims
+        self._announcer = announcer
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._dice = random.Random()
         self._sent: set[UUID] = set()
+        self._late: set[asyncio.Task[None]] = set()
+        self.callback_url: Callable[[UUID], str | None] = lambda _: None
+        """Where a provider may say that the task of an attempt has moved."""
+        self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
+        """Takes the task of a call that was answered after its generation was stopped."""
 
     def may_have_sent(self, attempt: Attempt) -> bool:
         """Whether this process began the call and it is not recorded how it ended."""
         return attempt.id in self._sent
 
+    def can_be_found(self, assignment: Assignment | None, attempt: Attempt) -> bool:
+        """Whether its provider can tell others what became of a call that this process began."""
+        is_film = assignment is not None and assignment.request.kind is Kind.VIDEO
+        return is_film and self.may_have_sent(attempt) and self._of_tasks(attempt) is not None
+
     def forget(self, recorded: Iterable[Attempt]) -> None:
         self._sent.difference_update(attempt.id for attempt in recorded)
 
     async def submit(self, assignment: Assignment, attempt: Attempt) -> Attempt:
-        """Makes the call and returns the attempt as it ended; raises nothing but cancellation."""
+        """Makes the call and returns the attempt as it ended, or with its task; raises nothing but cancellation."""
         async with self._connections:
             if assignment.remaining_seconds <= LEAST_SECONDS:
                 return attempt.ended(State.FAILED, DEADLINE)
@@ -74,40 +94,92 @@ class Submitter:
             began_at = time.monotonic()
             with telemetry.span("submit", assignment.traceparent, provider=attempt.provider):
                 ended = await self._call(assignment, attempt)
-        code = ended.failure.code if ended.failure else ""
-        ATTEMPTS.labels(attempt.provider, ended.state, code).inc()
-        SECONDS.labels(attempt.provider).observe(time.monotonic() - began_at)
-        if ended.failure is not None:
-            log.warning(
-                "attempt.not_rendered",
-                attempt_id=str(attempt.id),
-                provider=attempt.provider,
-                number=attempt.number,
-                state=ended.state,
-                code=code,
-                seconds=round(time.monotonic() - began_at, 3),
-            )
+        _count(ended, time.monotonic() - began_at)
         return ended
 
-    async def _call(self, assignment: Assignment, attempt: Attempt) -> Attempt:
-        request, model = assignment.request, assignment.model
-        submission = Submission(
-            reference=attempt.id,
-            kind=request.kind,
-            model=model.provider_model,
-            prompt=request.prompt,
-            count=attempt.count,
-            first_index=attempt.first_index,
-            size=request.size or model.offer.default_size,
-            options=request.options,
-            timeout_seconds=provider_seconds(model.offer.deadline_seconds, assignment.remaining_seconds),
-        )
+    async def look(self, assignment: Assignment, attempt: Attempt) -> Attempt | Running | Silent:
+        """How a task stands: the attempt as it ended, or what the provider says meanwhile."""
+        provider, task = self._of_tasks(attempt), attempt.task
+        if provider is None or task is None:
+            return attempt.ended(State.UNKNOWN, Unknown().failure)
         try:
-            items = await self._providers[attempt.provider].submit(submission)
-            if isinstance(items, Task):
-                raise Unknown
+            found = await provider.look(self._about(assignment, attempt), task)
+        except (Throttled, Unavailable) as refusal:
+            return Silent(min(refusal.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
+        except ProviderRefusal as refusal:
+            state = State.UNKNOWN if isinstance(refusal, Unknown) else State.FAILED
+            ended = attempt.ended(state, refusal.failure)
+        except Exception:
+            log.exception("task.not_understood", attempt_id=str(attempt.id), provider=attempt.provider)
+            return Silent(RETRY_AFTER_LIMIT_SECONDS)
+        else:
+            if isinstance(found, Running):
+                return found
+            ended = await self._kept(assignment, attempt, found)
+        _count(ended, time.monotonic() - attempt.begun_at)
+        return ended
+
+    async def cancel(self, assignment: Assignment, attempt: Attempt, why: Failure) -> Attempt | None:
+        """Stops a task: failed where the provider takes nothing for it, else unknown; None where nobody answered."""
+        provider, task = self._of_tasks(attempt), attempt.task
+        is_stopped = False
+        if provider is not None and task is not None:
+            try:
+                is_stopped = await provider.cancel(self._about(assignment, attempt), task)
+            except (Throttled, Unavailable):
+                return None
+            except ProviderRefusal as refusal:
+                log.info("task.not_cancelled", attempt_id=str(attempt.id), code=refusal.code)
+            except Exception:
+                log.exception("task.not_cancelled", attempt_id=str(attempt.id), provider=attempt.provider)
+        ended = attempt.ended(State.FAILED if is_stopped else State.UNKNOWN, why)
+        _count(ended, time.monotonic() - attempt.begun_at)
+        return ended
+
+    async def find(self, assignment: Assignment, attempt: Attempt) -> Attempt:
+        """What became of a call whose answer was lost: its task, surely nothing, or nobody knows."""
+        # A call for anything but a film is answered with its result as a rule, so its task cannot be looked for.
+        provider = self._of_tasks(attempt) if assignment.request.kind is Kind.VIDEO else None
+        missed = 0
+        for pause_seconds in FIND_PAUSES_SECONDS if provider is not None else ():
+            if assignment.remaining_seconds - pause_seconds <= LEAST_SECONDS:
+                break
+            await asyncio.sleep(pause_seconds)
+            try:
+                task = await provider.find(self._about(assignment, attempt)) if provider else None
+            except (Throttled, Unavailable):
+                continue
+            except ProviderRefusal:
+                break
+            except Exception:
+                log.exception("task.not_found", attempt_id=str(attempt.id), provider=attempt.provider)
+                break
+            if task is not None:
+                log.info("attempt.found", attempt_id=str(attempt.id), provider=attempt.provider)
+                return attempt.submitted(task)
+            missed += 1
+            if missed == 2:
+                return attempt.ended(State.FAILED, Unavailable().failure)
+        return attempt.ended(State.UNKNOWN, attempt.failure or Unknown().failure)
+
+    async def drain(self) -> None:
+        """Waits for calls that nobody waits for any more: what they began has to be stopped."""
+        if self._late:
+            await asyncio.wait(self._late, timeout=LOOK_TIMEOUT_SECONDS)
+
+    # -- one call ---------------------------------------------------------------------------------------------
+
+    async def _call(self, assignment: Assignment, attempt: Attempt) -> Attempt:
+        provider = self._providers[attempt.provider]
+        speech = self._speech(assignment, attempt)
+        try:
+            submission = await self._submission(assignment, attempt, speech)
+            if assignment.request.kind is Kind.VIDEO:
+                found = await self._to_its_end(provider, attempt, submission)
+            else:
+                found = await provider.submit(submission)
         except Unknown as refusal:
-            return attempt.ended(State.UNKNOWN, refusal.failure)
+            return await self.find(assignment, attempt.ended(State.INTENT, refusal.failure))
         except ProviderRefusal as refusal:
             pause_seconds = pause_after(refusal, attempt.number, self._dice)
             return attempt.ended(State.FAILED, refusal.failure, pause_seconds)
@@ -115,7 +187,85 @@ class Submitter:
             # A defect of the adapter: the call may have been paid, and the next would end the same way.
             log.exception("attempt.broken", attempt_id=str(attempt.id), provider=attempt.provider)
             return attempt.ended(State.UNKNOWN, Unknown().failure)
+        finally:
+            if speech is not None:
+                speech.stop()
+        if isinstance(found, Task):
+            return attempt.submitted(found)
+        if speech is not None:
+            await speech.finish()
+        return await self._kept(assignment, attempt, found)
+
+    async def _to_its_end(self, provider: Provider, attempt: Attempt, submission: Submission) -> Sequence[Item] | Task:
+        """A call that begins a film is not cut off: without the answer nobody could stop what it began."""
+        call = asyncio.ensure_future(provider.submit(submission))
         try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            late = asyncio.create_task(self._hear_late(attempt, call), name="late submission")
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+            raise
+
+    async def _hear_late(self, attempt: Attempt, call: "asyncio.Future[Sequence[Item] | Task]") -> None:
+        try:
+            found = await call
+            if isinstance(found, Task) and self.on_late is not None:
+                await self.on_late(attempt, found)
+        except Exception as error:
+            log.warning("attempt.answered_late", attempt_id=str(attempt.id), error=repr(error))
+
+    async def _submission(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission:
+        about = self._about(assignment, attempt)
+        seconds = assignment.provider_deadline(attempt) - time.monotonic()
+        read = partial(self._claims.given, assignment.request.inputs)
+        given = await insist(read, assignment.give_up_at) if assignment.request.inputs else ()
+        return replace(
+            about,
+            timeout_seconds=seconds,
+            given=given,
+            callback_url=self.callback_url(attempt.id),
+            say=speech.say if speech else None,
+        )
+
+    def _about(self, assignment: Assignment, attempt: Attempt) -> Submission:
+        """What the call is about, without the bytes that it starts from."""
+        request, model = assignment.request, assignment.model_of(attempt)
+        return Submission(
+            reference=attempt.id,
+            kind=request.kind,
+            model=model.provider_model,
+            prompt=request.prompt,
+            count=attempt.count,
+            first_index=attempt.first_index,
+            size=model.provider_size(request.size or model.offer.default_size),
+            options=request.options,
+            timeout_seconds=LOOK_TIMEOUT_SECONDS,
+            seconds=model.provider_length(request.seconds or model.offer.default_seconds),
+            messages=request.messages,
+            max_tokens=request.max_tokens,
+        )
+
+    def _speech(self, assignment: Assignment, attempt: Attempt) -> Speech | None:
+        if assignment.request.kind is not Kind.TEXT:
+            return None
+        number = (attempt.number - 1) * NUMBERS_PER_ATTEMPT
+        generation_id = assignment.request.generation_id
+        return Speech(
+            self._announcer, Progress(generation_id=generation_id, number=number, stage="rendering", percent=0)
+        )
+
+    def _of_tasks(self, attempt: Attempt) -> TaskProvider | None:
+        provider = self._providers.get(attempt.provider)
+        return provider if isinstance(provider, TaskProvider) else None
+
+    # -- its result -------------------------------------------------------------------------------------------
+
+    async def _kept(self, assignment: Assignment, attempt: Attempt, items: Sequence[Item]) -> Attempt:
+        try:
+            first = items[0]
+            if isinstance(first, Delivered) and first.text is not None:
+                return attempt.written(first.text, first.usage)
             kept = attempt.rendered(await self._keep(assignment, attempt, items))
         except Exception:
             log.exception("attempt.result_lost", attempt_id=str(attempt.id), provider=attempt.provider)
@@ -153,3 +303,20 @@ async def insist(action: Callable[[], Awaitable[T]], give_up_at: float) -> T:
                 raise
             log.warning("result.waits", error=repr(error))
             await asyncio.sleep(next(pauses, RETRY_IN_PLACE_SECONDS[-1]))
+
+
+def _count(attempt: Attempt, seconds: float) -> None:
+    code = attempt.failure.code if attempt.failure else ""
+    ATTEMPTS.labels(attempt.provider, attempt.state, code).inc()
+    if attempt.state is not State.SUBMITTED:
+        SECONDS.labels(attempt.provider).observe(seconds)
+    if attempt.failure is not None:
+        log.warning(
+            "attempt.not_rendered",
+            attempt_id=str(attempt.id),
+            provider=attempt.provider,
+            number=attempt.number,
+            state=attempt.state,
+            code=code,
+            seconds=round(seconds, 3),
+        )

@@ -32,8 +32,17 @@ models = Table(
     Column("provider", Text, nullable=False),
     Column("provider_model", Text, nullable=False),  # the provider's own name for it
     Column("state", Text, nullable=False),
-    Column("sizes", ARRAY(Text), nullable=False),
+    Column("successor", Text),  # does its work, where its provider has retired it
+    Column("fallbacks", ARRAY(Text), nullable=False, server_default="{}"),  # cost the same, and stand in for it
+    Column("sizes", ARRAY(Text), nullable=False),  # what is offered
+    Column("provider_sizes", ARRAY(Text), nullable=False, server_default="{}"),  # what is made; empty: the same
     Column("default_size", Text),
+    Column("seconds", ARRAY(Integer), nullable=False, server_default="{}"),  # what is made; every whole one is offered
+    Column("default_seconds", Integer),
+    Column("ratios", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("inputs", ARRAY(Text), nullable=False, server_default="{}"),  # the roles of what it can start from
+    Column("voices", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("max_tokens", Integer),
     Column("max_count", SmallInteger, nullable=False),
     Column("max_per_submission", SmallInteger, nullable=False),
     Column("max_prompt_characters", Integer, nullable=False),
@@ -50,6 +59,7 @@ catalog = Table(
     metadata,
     Column("version", BigInteger, primary_key=True),  # grows with every change of models or offered; there is one row
     Column("offered", ARRAY(Text), nullable=False),  # the providers that have a key
+    Column("callback_key", Text, nullable=False, server_default=text("gen_random_uuid()::text")),
 )
 
 work = Table(
@@ -83,9 +93,11 @@ attempts = Table(
     Column("count", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("provider", Text, nullable=False),
+    Column("model", Text),  # which one does the work; not always the one that was asked for
     Column("process", Uuid, nullable=False),
     Column("fence", Integer, nullable=False),
-    Column("result", JSONB),  # what arrived, as outputs
+    Column("task", Text),  # the provider's own name of what it works on; kept when it has ended
+    Column("result", JSONB),  # what arrived: a list of outputs, or a text and its usage
     Column("error", JSONB),  # why nothing did, as a failure
     Column(
         "provider_cost_micros", BigInteger
@@ -95,3 +107,4 @@ attempts = Table(
     UniqueConstraint("generation_id", "item", "number", name="uq_attempts_number"),
     CheckConstraint("state IN ('intent', 'submitted', 'rendered', 'failed', 'unknown')", name="state"),
 )
+Index("ix_attempts_submitted", attempts.c.generation_id, postgresql_where=attempts.c.state == text("'submitted'"))

@@ -5,6 +5,7 @@ and the state, so that one who lost the lease, or whose generation has an outcom
 """
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,127 +13,16 @@ from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause
 
 from contracts.facts import Failure, Outcome, Output, Request
-from generator.attempts import LEAST_SECONDS, Attempt, State
+from contracts.money import Usage
+from generator import statements
+from generator.attempts import CANCELLED, LEAST_SECONDS, Attempt, State
+from generator.providers.interface import Task
 from runtime.database import Database, Row, Together
 
 log = structlog.get_logger()
-
-# Both for several generations at once, locked in the order of their ids, so that two processes never wait in a circle.
-_CLAIM = text("""
-    WITH claimed AS (
-        INSERT INTO work AS existing
-            (generation_id, state, request, deadline_at, traceparent, lease_process, fence, lease_until)
-        SELECT new.generation_id, 'open', CAST(new.request AS jsonb), new.deadline_at, new.traceparent, :process, 1,
-            now() + make_interval(secs => :lease_seconds)
-        FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:requests AS text[]), CAST(:deadlines AS timestamptz[]),
-            CAST(:traceparents AS text[])) AS new (generation_id, request, deadline_at, traceparent)
-        ORDER BY new.generation_id
-        ON CONFLICT (generation_id) DO UPDATE SET
-            lease_process = excluded.lease_process, fence = existing.fence + 1, lease_until = excluded.lease_until
-        WHERE existing.state = 'open' AND existing.not_before <= now()
-            AND (existing.lease_until < now() OR existing.lease_process = excluded.lease_process)
-        RETURNING generation_id, fence, EXTRACT(EPOCH FROM deadline_at - now())::float8 AS remaining_seconds
-    ), begun AS (
-        INSERT INTO attempts (id, generation_id, item, number, first_index, count, state, provider, process, fence)
-        SELECT attempt.id, attempt.generation_id, attempt.item, 1, attempt.first_index, attempt.count, 'intent',
-            attempt.provider, :process, 1
-        FROM claimed JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
-            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]))
-            AS attempt (id, generation_id, item, first_index, count, provider) USING (generation_id)
-        WHERE claimed.fence = 1 AND claimed.remaining_seconds > :least_seconds
-    )
-    SELECT generation_id, fence, remaining_seconds FROM claimed
-""")
-_LOOK = text("""
-    SELECT state, fence, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
-""")
-_ATTEMPTS = text("""
-    SELECT id, item, number, first_index, count AS outputs_count, state, provider, process, result::text AS result,
-        error::text AS error
-    FROM attempts WHERE generation_id = :generation_id ORDER BY item, number
-""")
-_SAVE = text("""
-    WITH saved AS (
-        SELECT * FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]), CAST(:work_states AS text[]),
-            CAST(:released AS boolean[]), CAST(:pauses_seconds AS float8[]))
-            AS saved (generation_id, fence, state, released, pause_seconds)
-    ), locked AS MATERIALIZED (
-        SELECT generation_id FROM work
-        WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
-    ), mine AS (
-        UPDATE work SET
-            state = saved.state,
-            lease_process = CASE WHEN saved.released THEN NULL ELSE lease_process END,
-            lease_until = CASE WHEN saved.released THEN now() ELSE lease_until END,
-            not_before = now() + make_interval(secs => saved.pause_seconds)
-        FROM saved JOIN locked USING (generation_id)
-        WHERE work.generation_id = saved.generation_id AND work.fence = saved.fence AND work.state = 'open'
-        RETURNING work.generation_id, work.fence
-    ), ended AS (
-        UPDATE attempts SET state = result.state, result = CAST(result.result AS jsonb),
-            error = CAST(result.error AS jsonb), ended_at = now()
-        FROM mine, unnest(CAST(:ended_ids AS uuid[]), CAST(:states AS text[]), CAST(:results AS text[]),
-            CAST(:errors AS text[])) AS result (id, state, result, error)
-        WHERE attempts.id = result.id AND attempts.generation_id = mine.generation_id AND attempts.state = 'intent'
-    ), begun AS (
-        INSERT INTO attempts (id, generation_id, item, number, first_index, count, state, provider, process, fence)
-        SELECT attempt.id, mine.generation_id, attempt.item, attempt.number, attempt.first_index, attempt.count,
-            'intent', attempt.provider, :process, mine.fence
-        FROM mine JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
-            CAST(:numbers AS int[]), CAST(:first_indexes AS int[]), CAST(:counts AS int[]),
-            CAST(:providers AS text[]))
-            AS attempt (id, generation_id, item, number, first_index, count, provider) USING (generation_id)
-        ON CONFLICT (id) DO NOTHING
-    )
-    SELECT generation_id FROM mine
-""")
-_RENEW = text("""
-    WITH held AS (
-        SELECT generation_id, fence FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]))
-            AS held (generation_id, fence)
-    ), locked AS MATERIALIZED (
-        SELECT generation_id FROM work
-        WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
-    ), renewed AS (
-        UPDATE work SET lease_until = now() + make_interval(secs => :lease_seconds)
-        FROM held JOIN locked USING (generation_id)
-        WHERE work.generation_id = held.generation_id AND work.fence = held.fence AND work.state = 'open'
-            AND work.lease_process = :process
-    )
-    SELECT work.generation_id FROM work JOIN held USING (generation_id)
-    WHERE work.state = 'closed' OR work.fence <> held.fence
-""")
-_TAKE_DUE = text("""
-    WITH due AS (
-        SELECT generation_id FROM work
-        WHERE state = 'open' AND lease_until < now() AND not_before <= now()
-            AND generation_id <> ALL (CAST(:running AS uuid[]))
-        ORDER BY lease_until LIMIT :rows FOR UPDATE SKIP LOCKED
-    )
-    UPDATE work SET lease_process = :process, fence = fence + 1,
-        lease_until = now() + make_interval(secs => :lease_seconds)
-    FROM due WHERE work.generation_id = due.generation_id
-    RETURNING work.generation_id, work.fence, work.request::text AS request, work.traceparent,
-        EXTRACT(EPOCH FROM work.deadline_at - now())::float8 AS remaining_seconds
-""")
-_CLOSE = text("""
-    INSERT INTO work AS existing (generation_id, state, outcome, fence)
-    SELECT ended.generation_id, 'closed', CAST(ended.outcome AS jsonb), 0
-    FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:outcomes AS text[])) AS ended (generation_id, outcome)
-    ORDER BY ended.generation_id
-    ON CONFLICT (generation_id) DO UPDATE SET
-        state = 'closed', outcome = COALESCE(existing.outcome, excluded.outcome)
-    RETURNING generation_id, lease_process IS NOT NULL AS interrupted
-""")
-_GIVE_UP = text("""
-    UPDATE attempts SET state = 'unknown', error = CAST(:error AS jsonb), ended_at = now()
-    WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) AND state = 'intent'
-""")
-
-CANCELLED = Failure(code="cancelled", message="The generation ended while the provider was at work.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +66,8 @@ class _Saving:
     ended: Sequence[Attempt]
     begun: Sequence[Attempt]
     state: str
-    release: bool
+    lease_seconds: float | None
+    """How long the lease lasts from now; 0 gives it back, None leaves it as it is."""
     pause_seconds: float
 
     @property
@@ -214,7 +105,7 @@ class Work:
             **_intents(begun),
         }
         async with self._database.statement() as connection:
-            claimed = {row.generation_id: row for row in await connection.execute(_CLAIM, values)}
+            claimed = {row.generation_id: row for row in await connection.execute(statements.CLAIM, values)}
         return [
             Lease(claim.request, claim.traceparent, row.fence, row.remaining_seconds)
             if (row := claimed.get(claim.request.generation_id))
@@ -223,14 +114,14 @@ class Work:
         ]
 
     async def look(self, generation_id: UUID) -> Standstill | None:
-        row = await self._first(_LOOK, generation_id=generation_id)
+        row = await self._first(statements.LOOK, generation_id=generation_id)
         if row is None:
             return None
         return Standstill(row.state, row.outcome.encode() if row.outcome else None)
 
     async def attempts(self, generation_id: UUID) -> list[Attempt]:
         async with self._database.statement() as connection:
-            found = await connection.execute(_ATTEMPTS, {"generation_id": generation_id})
+            found = await connection.execute(statements.ATTEMPTS, {"generation_id": generation_id})
             return [_attempt(row) for row in found]
 
     async def save(
@@ -240,17 +131,19 @@ class Work:
         begun: Sequence[Attempt] = (),
         *,
         state: str = "open",
-        release: bool = False,
+        lease_seconds: float | None = None,
         pause_seconds: float = 0.0,
     ) -> bool:
         """Records how attempts ended and which begin now; False, and nothing recorded, where the lease is lost.
 
+        A lease of 0 seconds is given back, None leaves it as it is.
+
         Saying the same twice is harmless: after a lost connection nobody knows whether it was recorded.
         """
         generation_id = lease.request.generation_id
-        if await self._savings(_Saving(lease, list(ended), begun, state, release, pause_seconds)):
+        if await self._savings(_Saving(lease, list(ended), begun, state, lease_seconds, pause_seconds)):
             return True
-        found = await self._first(_LOOK, generation_id=generation_id)
+        found = await self._first(statements.LOOK, generation_id=generation_id)
         return found is not None and state == "rendered" and (found.state, found.fence) == (state, lease.fence)
 
     async def _save_all(self, savings: Sequence[_Saving]) -> list[bool]:
@@ -260,45 +153,79 @@ class Work:
             "generation_ids": [saving.generation_id for saving in savings],
             "fences": [saving.lease.fence for saving in savings],
             "work_states": [saving.state for saving in savings],
-            "released": [saving.release for saving in savings],
+            "leases_seconds": [saving.lease_seconds for saving in savings],
             "pauses_seconds": [saving.pause_seconds for saving in savings],
             "process": self.process,
             "ended_ids": [attempt.id for attempt in ended],
             "states": [attempt.state.value for attempt in ended],
-            "results": [_outputs_json(attempt.outputs) for attempt in ended],
+            "results": [_result_json(attempt) for attempt in ended],
+            "tasks": [attempt.task.id if attempt.task else None for attempt in ended],
+            "costs_micros": [attempt.task.cost_micros if attempt.task else None for attempt in ended],
             "errors": [attempt.failure.model_dump_json() if attempt.failure else None for attempt in ended],
             "numbers": [attempt.number for _, attempt in begun],
             **_intents(begun),
         }
         async with self._database.statement() as connection:
-            saved = {row.generation_id for row in await connection.execute(_SAVE, values)}
+            saved = {row.generation_id for row in await connection.execute(statements.SAVE, values)}
         return [saving.generation_id in saved for saving in savings]
 
-    async def close(self, outcomes: Sequence[Outcome]) -> None:
-        """Records the outcomes, the first of an id for ever, also where no work was; ends what was being tried."""
+    async def close(self, outcomes: Sequence[Outcome]) -> bool:
+        """Records the outcomes, the first of an id for ever, also where no work was; ends what was being tried.
+
+        Whether anything was: tasks that still run at their provider are `abandoned` now.
+        """
         by_id = {outcome.data.generation_id: outcome.encode().decode() for outcome in outcomes}
         async with self._database.statement() as connection:
-            closed = await connection.execute(_CLOSE, {"generation_ids": list(by_id), "outcomes": list(by_id.values())})
+            closed = await connection.execute(
+                statements.CLOSE, {"generation_ids": list(by_id), "outcomes": list(by_id.values())}
+            )
             interrupted = [row.generation_id for row in closed if row.interrupted]
             if interrupted:
                 # A statement of its own: the first waited for whoever was just writing intents, this one sees them.
                 await connection.execute(
-                    _GIVE_UP, {"generation_ids": interrupted, "error": CANCELLED.model_dump_json()}
+                    statements.GIVE_UP, {"generation_ids": interrupted, "error": CANCELLED.model_dump_json()}
                 )
+        return bool(interrupted)
 
-    async def renew(self, fences: dict[UUID, int]) -> list[UUID]:
+    async def renew(self, fences: dict[UUID, int], lease_seconds: float) -> list[UUID]:
         """Prolongs the leases of these generations; returns those that are lost or have an outcome."""
         async with self._database.statement() as connection:
             lost = await connection.execute(
-                _RENEW,
+                statements.RENEW,
                 {
                     "generation_ids": list(fences),
                     "fences": list(fences.values()),
                     "process": self.process,
-                    "lease_seconds": self.lease_seconds,
+                    "lease_seconds": lease_seconds,
                 },
             )
             return [row.generation_id for row in lost]
+
+    async def release(self, generation_ids: Sequence[UUID]) -> None:
+        """Gives leases back as they are; others go on at once."""
+        async with self._database.statement() as connection:
+            await connection.execute(
+                statements.RELEASE, {"generation_ids": list(generation_ids), "process": self.process}
+            )
+
+    async def abandoned(self, rows: int) -> list[tuple[Request, Attempt]]:
+        """Tasks that run at their provider for generations that have an outcome."""
+        async with self._database.statement() as connection:
+            found = await connection.execute(statements.ABANDONED, {"rows": rows})
+            return [(Request.model_validate_json(row.request), _attempt(row)) for row in found]
+
+    async def record_stopped(self, attempt: Attempt) -> None:
+        """How an abandoned task ended."""
+        async with self._database.statement() as connection:
+            error = attempt.failure.model_dump_json() if attempt.failure else None
+            await connection.execute(
+                statements.STOPPED, {"id": attempt.id, "state": attempt.state.value, "error": error}
+            )
+
+    async def record_late(self, attempt: Attempt, task: Task) -> bool:
+        """The task of an attempt whose generation got its outcome meanwhile; False where it is somebody else's now."""
+        values = {"id": attempt.id, "task": task.id, "cost_micros": task.cost_micros}
+        return await self._first(statements.LATE, **values) is not None
 
     async def take_due(self, rows: int, running: Sequence[UUID]) -> list[Lease]:
         """Takes over at most `rows` open generations that wait for somebody, none of them running here.
@@ -308,7 +235,7 @@ class Work:
         leases = []
         async with self._database.statement() as connection:
             taken = await connection.execute(
-                _TAKE_DUE,
+                statements.TAKE_DUE,
                 {"rows": rows, "running": running, "process": self.process, "lease_seconds": self.lease_seconds},
             )
             for row in taken:
@@ -334,10 +261,13 @@ def _intents(begun: Sequence[tuple[UUID, Attempt]]) -> dict[str, Any]:
         "first_indexes": [attempt.first_index for _, attempt in begun],
         "counts": [attempt.count for _, attempt in begun],
         "providers": [attempt.provider for _, attempt in begun],
+        "models": [attempt.model for _, attempt in begun],
     }
 
 
 def _attempt(row: Row) -> Attempt:
+    result = json.loads(row.result) if row.result else []
+    written = result if isinstance(result, dict) else {}
     return Attempt(
         id=row.id,
         item=row.item,
@@ -346,13 +276,21 @@ def _attempt(row: Row) -> Attempt:
         count=row.outputs_count,
         provider=row.provider,
         process=row.process,
+        model=row.model,
         state=State(row.state),
-        outputs=tuple(map(Output.model_validate, json.loads(row.result))) if row.result else (),
+        task=Task(row.task, row.provider_cost_micros) if row.task else None,
+        outputs=() if written else tuple(map(Output.model_validate, result)),
+        text=written.get("text"),
+        usage=Usage.model_validate(written["usage"]) if written.get("usage") else None,
         failure=Failure.model_validate_json(row.error) if row.error else None,
+        begun_at=time.monotonic() - row.age_seconds,
     )
 
 
-def _outputs_json(outputs: Sequence[Output]) -> str | None:
-    if not outputs:
+def _result_json(attempt: Attempt) -> str | None:
+    """A list of outputs, or what was written."""
+    if attempt.text is not None:
+        return json.dumps({"text": attempt.text, "usage": attempt.usage and attempt.usage.model_dump()})
+    if not attempt.outputs:
         return None
-    return f"[{','.join(output.model_dump_json(exclude_none=True) for output in outputs)}]"
+    return f"[{','.join(output.model_dump_json(exclude_none=True) for output in attempt.outputs)}]"

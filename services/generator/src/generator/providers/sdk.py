@@ -8,15 +8,25 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import aiohttp
 import httpx2
-from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+from openai import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    AsyncOpenAI,
+    AsyncStream,
+    NotFoundError,
+    RequestOptions,
+)
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from contracts.facts import Failure
 from generator.providers.interface import (
     Invalid,
     ProviderRefusal,
@@ -31,8 +41,9 @@ from generator.providers.interface import (
 from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpTransport
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+LOOK_TIMEOUT_SECONDS = 20.0
 MAX_MESSAGE_CHARACTERS = 300
-_BEFORE_A_BYTE_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
+BEFORE_A_BYTE_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 _MEANING: dict[int, type[ProviderRefusal]] = {
     200: Unavailable,  # an error where a result should be
     401: Unauthorized,
@@ -51,12 +62,18 @@ _NOT_FOR_OTHERS = re.compile(
 )
 
 
+class NotKnown(Unknown):
+    """The provider has nothing of this name (any more): what became of it cannot be learned."""
+
+
 class Answer(BaseModel):
     """What is believed of an answer: strict about what is used, silent about the rest."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+File = tuple[str, tuple[str, bytes, str]]
+"""A form's field: its name, and the file's name, bytes and type."""
 A = TypeVar("A", bound=Answer)
 Vocabulary = Callable[[int, str, str], type[ProviderRefusal] | None]
 """What a provider's (status, error code, error type) mean; None leaves it to the status alone."""
@@ -70,41 +87,154 @@ def make_client(
     return AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http)
 
 
-async def make_images(
-    client: AsyncOpenAI, submission: Submission, body: Mapping[str, JsonValue], vocabulary: Vocabulary
-) -> dict[str, Any]:
-    """Posts to `/images/generations` and returns the answer's JSON object.
+async def post(
+    client: AsyncOpenAI,
+    path: str,
+    submission: Submission,
+    body: Mapping[str, JsonValue],
+    vocabulary: Vocabulary,
+    files: Sequence[File] = (),
+    *,
+    form: bool = False,
+) -> httpx2.Response:
+    """A paid call; with files it is a form in any case.
 
     Raises:
         ProviderRefusal: any of them.
     """
-    try:
-        response = await client.post(
-            "/images/generations",
+    options = _options(submission, form=form or bool(files))
+    with paid(vocabulary):
+        return await client.post(path, cast_to=httpx2.Response, body=body, files=list(files), options=options)
+
+
+async def post_json(
+    client: AsyncOpenAI,
+    path: str,
+    submission: Submission,
+    body: Mapping[str, JsonValue],
+    vocabulary: Vocabulary,
+    files: Sequence[File] = (),
+    *,
+    form: bool = False,
+) -> dict[str, Any]:
+    """A paid call and the JSON object that it answers with.
+
+    Raises:
+        ProviderRefusal: any of them.
+    """
+    response = await post(client, path, submission, body, vocabulary, files, form=form)
+    answer = _object(response.content)
+    if answer.get("error"):
+        raise refusal(response, answer["error"], vocabulary)
+    return answer
+
+
+def read_error(response: httpx2.Response, vocabulary: Vocabulary) -> NoReturn:
+    """Raises what a JSON object means that stands where something else should be."""
+    error = _object(response.content).get("error")
+    raise refusal(response, error, vocabulary) if error else Unknown
+
+
+@asynccontextmanager
+async def post_for_events(
+    client: AsyncOpenAI,
+    path: str,
+    submission: Submission,
+    body: Mapping[str, JsonValue],
+    vocabulary: Vocabulary,
+) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """A paid call whose answer grows: its server-sent events, each a JSON object, until its own `[DONE]`.
+
+    Read here and not by the SDK, which gives up the rest of a stream at the first object that holds an error, also
+    where that is about one picture of several. Whoever stops early closes the connection.
+
+    Raises:
+        ProviderRefusal: any of them; Unknown inside the block for a stream that breaks off or makes no sense.
+    """
+    with paid(vocabulary):
+        opened: object = await client.post(
+            path,
             cast_to=httpx2.Response,
             body=body,
-            options={
-                "headers": {"X-Client-Request-Id": str(submission.reference)},
-                "timeout": httpx2.Timeout(submission.timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
-            },
+            options=_options(submission),
+            stream=True,
+            stream_cls=AsyncStream[Any],
         )
+    response = cast("httpx2.Response", opened)  # what `cast_to` asks for, whatever the overloads say
+    try:
+        if response.headers.get("content-type", "").startswith("application/json"):
+            with paid(vocabulary):
+                await response.aread()
+            read_error(response, vocabulary)
+        yield _events(response)
+    finally:
+        await response.aclose()
+
+
+async def ask(
+    client: AsyncOpenAI,
+    method: Literal["GET", "DELETE", "POST"],
+    path: str,
+    vocabulary: Vocabulary,
+    params: Mapping[str, object] | None = None,
+    body: Mapping[str, JsonValue] | None = None,
+) -> httpx2.Response:
+    """A call that costs nothing and may be made again. Its failure says nothing about what was paid for.
+
+    Raises:
+        Throttled: look again later.
+        Unavailable: look again.
+        NotKnown: the provider has nothing of this name.
+    """
+    options: RequestOptions = {
+        "timeout": httpx2.Timeout(LOOK_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+        "params": params or {},
+    }
+    try:
+        with paid(vocabulary):
+            if method == "GET":
+                return await client.get(path, cast_to=httpx2.Response, options=options)
+            request = client.post if method == "POST" else client.delete
+            return await request(path, cast_to=httpx2.Response, options=options, body=body)
+    except Throttled:
+        raise
+    except ProviderRefusal as refused:
+        if isinstance(refused.__cause__, NotFoundError):
+            raise NotKnown from refused
+        raise Unavailable from refused
+
+
+async def ask_json(
+    client: AsyncOpenAI,
+    path: str,
+    vocabulary: Vocabulary,
+    params: Mapping[str, object] | None = None,
+    body: Mapping[str, JsonValue] | None = None,
+) -> dict[str, Any]:
+    """GETs a JSON object, or POSTs for one; raises as `ask`, and Unavailable for what is none."""
+    response = await ask(client, "GET" if body is None else "POST", path, vocabulary, params, body)
+    try:
+        answer = _object(response.content)
+    except Unknown as error:
+        raise Unavailable from error
+    if answer.get("error") and not answer.get("id"):
+        raise Unavailable
+    return answer
+
+
+@contextmanager
+def paid(vocabulary: Vocabulary) -> Iterator[None]:
+    """What the SDK raises about a paid call, as what it means."""
+    try:
+        yield
     except APIStatusError as error:
-        raise _refusal(error.response, error.body, vocabulary) from error
+        raise refusal(error.response, error.body, vocabulary) from error
     except APIConnectionError as error:
-        if isinstance(error.__cause__, _BEFORE_A_BYTE_LEFT):
+        if isinstance(error.__cause__, BEFORE_A_BYTE_LEFT):
             raise Unavailable from error
         raise Unknown from error
-    except APIError as error:
+    except (APIError, httpx2.HTTPError) as error:
         raise Unknown from error
-    try:
-        answer = json.loads(response.content)
-    except ValueError as error:
-        raise Unknown from error
-    if not isinstance(answer, dict):
-        raise Unknown
-    if answer.get("error"):
-        raise _refusal(response, answer["error"], vocabulary)
-    return answer
 
 
 def read_answer(model: type[A], answer: dict[str, Any]) -> A:
@@ -113,6 +243,14 @@ def read_answer(model: type[A], answer: dict[str, Any]) -> A:
         return model.model_validate(answer)
     except ValidationError as error:
         raise Unknown from error
+
+
+def read_look(model: type[A], answer: dict[str, Any]) -> A:
+    """Raises Unavailable for a look that is not of this shape: it says nothing, look again."""
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise Unavailable from error
 
 
 def chosen(options: Mapping[str, JsonValue], known: frozenset[str]) -> dict[str, JsonValue]:
@@ -143,21 +281,67 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _refusal(response: httpx2.Response, error: object, vocabulary: Vocabulary) -> ProviderRefusal:
+def refused(
+    status: int, headers: Mapping[str, str], meaning: type[ProviderRefusal] | None, words: object
+) -> ProviderRefusal:
+    """What an answer that delivers nothing comes to: the vendor's own `meaning`, or what its status says."""
+    if meaning is None:
+        meaning = _by_status(status)
+    wait_seconds = retry_after_seconds(headers)
+    if status == 503 and wait_seconds is not None:
+        meaning = Throttled
+    if meaning is Invalid:
+        return Invalid(readable(words))
+    if meaning is Throttled:
+        return Throttled(retry_after_seconds=wait_seconds)
+    return meaning()
+
+
+def refusal(response: httpx2.Response, error: object, vocabulary: Vocabulary) -> ProviderRefusal:
     """`error` is the answer's error object, where the provider gave one."""
     details: dict[str, Any] = error if isinstance(error, dict) else {}
     status = response.status_code
     meaning = vocabulary(status, str(details.get("code") or ""), str(details.get("type") or ""))
-    if meaning is None:
-        meaning = _by_status(status)
-    wait_seconds = retry_after_seconds(response.headers)
-    if status == 503 and wait_seconds is not None:
-        meaning = Throttled
-    if meaning is Invalid:
-        return Invalid(readable(details.get("message")))
-    if meaning is Throttled:
-        return Throttled(retry_after_seconds=wait_seconds)
-    return meaning()
+    return refused(status, response.headers, meaning, details.get("message"))
+
+
+def missing(count: int) -> list[Failure]:
+    """Why there is less than was asked for, where the provider does not say."""
+    return [Failure(code=Unavailable.code, message="The provider made fewer pictures than were asked for.")] * count
+
+
+def _options(submission: Submission, *, form: bool = False) -> RequestOptions:
+    headers = {"X-Client-Request-Id": str(submission.reference)}
+    if form:
+        headers["Content-Type"] = "multipart/form-data"
+    timeout = httpx2.Timeout(submission.timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS)
+    return {"headers": headers, "timeout": timeout}
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise Unknown from error
+    if not isinstance(answer, dict):
+        raise Unknown
+    return answer
+
+
+async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    data: list[str] = []
+    try:
+        async for line in response.aiter_lines():
+            if line.startswith("data:"):
+                data.append(line.removeprefix("data:").lstrip())
+            elif not line and data:
+                text = "\n".join(data)
+                data.clear()
+                if text == "[DONE]":
+                    return
+                yield _object(text.encode())
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        raise Unknown from error
 
 
 def _by_status(status: int) -> type[ProviderRefusal]:

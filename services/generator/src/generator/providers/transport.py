@@ -1,10 +1,11 @@
-"""The HTTP of the `openai` SDK over our guarded aiohttp session, at a third of the CPU of its own transport.
+"""The HTTP of the `openai` and `anthropic` SDKs over our guarded aiohttp session, at a third of the CPU of their own.
 
 Errors say what matters about a paid call: `ConnectError` and `ConnectTimeout` mean that no byte of the request left,
 every other `httpx2.TransportError` that it may have arrived.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,10 @@ _UNDONE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Sends with a session that somebody else owns. Redirects are answers: a paid call goes where it was sent."""
+    """Sends with a session that somebody else owns. Redirects are answers: a paid call goes where it was sent.
+
+    The body is read when it is asked for, so that a stream can be heard as it grows.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._session = session
@@ -29,39 +33,55 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         body = await request.aread()
         headers = {name: value for name, value in request.headers.items() if name not in _OURS}
-        try:
-            async with self._session.request(
+        with _said_by_httpx(request):
+            response = await self._session.request(
                 request.method,
                 str(request.url),
                 headers=headers,
                 data=body,
                 allow_redirects=False,
                 timeout=_timeout(request.extensions.get("timeout", {})),
-            ) as response:
-                content = await self._read(response)
-                kept = [pair for pair in response.raw_headers if pair[0].lower() not in _UNDONE]
-                return httpx2.Response(response.status, headers=kept, content=content, request=request)
-        except Refused as error:
-            raise httpx2.ConnectError(str(error), request=request) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise httpx2.ConnectTimeout("no connection in time", request=request) from error
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise httpx2.ConnectError(type(error).__name__, request=request) from error
-        except TimeoutError as error:
-            raise httpx2.ReadTimeout("no answer in time", request=request) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: what aiohttp's parser says of some malformed answers
-            raise httpx2.ReadError(type(error).__name__, request=request) from error
+            )
+        kept = [pair for pair in response.raw_headers if pair[0].lower() not in _UNDONE]
+        content = _Content(request, response, self._max_answer_bytes)
+        return httpx2.Response(response.status, headers=kept, stream=content, request=request)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks: list[bytes] = []
+
+class _Content(httpx2.AsyncByteStream):
+    """A body as it arrives, up to a number of bytes. The time of the whole call includes it."""
+
+    def __init__(self, request: httpx2.Request, response: aiohttp.ClientResponse, max_bytes: int) -> None:
+        self._request, self._response, self._max_bytes = request, response, max_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         received = 0
-        async for chunk in response.content.iter_any():
-            received += len(chunk)
-            if received > self._max_answer_bytes:
-                raise httpx2.ReadError(f"an answer of more than {self._max_answer_bytes} bytes")
-            chunks.append(chunk)
-        return b"".join(chunks)
+        with _said_by_httpx(self._request):
+            async for chunk in self._response.content.iter_any():
+                received += len(chunk)
+                if received > self._max_bytes:
+                    raise httpx2.ReadError(f"an answer of more than {self._max_bytes} bytes", request=self._request)
+                yield chunk
+
+    async def aclose(self) -> None:
+        self._response.close()  # a connection whose answer was read to its end is back in the pool already
+
+
+@contextmanager
+def _said_by_httpx(request: httpx2.Request) -> Iterator[None]:
+    """What aiohttp raises, in the words that the SDKs know."""
+    try:
+        yield
+    except Refused as error:
+        raise httpx2.ConnectError(str(error), request=request) from error
+    except aiohttp.ConnectionTimeoutError as error:
+        raise httpx2.ConnectTimeout("no connection in time", request=request) from error
+    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise httpx2.ConnectError(type(error).__name__, request=request) from error
+    except TimeoutError as error:
+        raise httpx2.ReadTimeout("no answer in time", request=request) from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # ValueError: what aiohttp's parser says of some malformed answers
+        raise httpx2.ReadError(type(error).__name__, request=request) from error
 
 
 def _timeout(extension: Mapping[str, Any]) -> aiohttp.ClientTimeout:

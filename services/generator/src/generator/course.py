@@ -1,0 +1,69 @@
+"""One generation in the hands of this process: its lease, what its attempts share, and how they stand."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from contracts.facts import Request
+from generator.attempts import LEAST_SECONDS, Attempt, Standing, State, provider_seconds, standing
+from generator.catalog import Model
+from generator.work import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the attempts of one generation share."""
+
+    request: Request
+    traceparent: str | None
+    model: Model
+    give_up_at: float
+    """The generation's deadline on this process's monotonic clock."""
+
+    @property
+    def remaining_seconds(self) -> float:
+        return self.give_up_at - time.monotonic()
+
+    def model_of(self, attempt: Attempt) -> Model:
+        """The one that does the work of an attempt."""
+        return next((model for model in self.model.fallbacks if model.id == attempt.model), self.model)
+
+    def provider_deadline(self, attempt: Attempt) -> float:
+        """When an attempt is given up, on the monotonic clock."""
+        remaining_seconds = self.give_up_at - attempt.begun_at
+        return attempt.begun_at + provider_seconds(self.model.offer.deadline_seconds, remaining_seconds)
+
+
+@dataclass(slots=True)
+class Course:
+    """The attempts of one lease, as far as this process knows them."""
+
+    lease: Lease
+    assignment: Assignment | None
+    """None where the model cannot be had (any more)."""
+    attempts: dict[UUID, Attempt] = field(default_factory=dict)
+
+    @property
+    def generation_id(self) -> UUID:
+        return self.lease.request.generation_id
+
+    def put(self, attempts: Iterable[Attempt]) -> None:
+        self.attempts.update((attempt.id, attempt) for attempt in attempts)
+
+    @property
+    def ended(self) -> list[Attempt]:
+        """Those of which there is more to record than the intent."""
+        return [attempt for attempt in self.attempts.values() if attempt.state is not State.INTENT]
+
+    @property
+    def submitted(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts.values() if attempt.state is State.SUBMITTED]
+
+    def standing(self) -> Standing:
+        """Nothing is tried again where the pause before would be longer than what is left."""
+        policy = self.assignment.model.unknown_policy if self.assignment else "fail"
+        found = standing(self.attempts.values(), policy)
+        if self.assignment is not None and self.assignment.remaining_seconds - found.pause_seconds > LEAST_SECONDS:
+            return found
+        return standing(self.attempts.values(), policy, time_left=False)

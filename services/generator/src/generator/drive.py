@@ -1,0 +1,278 @@
+"""One lease: rounds of attempts until there is something to say, or until nothing is left but to wait.
+
+What follows is decided from the rows (`attempts.standing`), so a generation can be left at any line and taken up by
+another process. A task is recorded before anything else is done with it.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import structlog
+
+from contracts.facts import Ending, Failure, Kind, Output, Progress, Rendering, Request, Verdict
+from generator.announcements import Announcer
+from generator.attempts import (
+    DEADLINE,
+    INTERRUPTED,
+    LEAST_SECONDS,
+    NOT_SENT,
+    Attempt,
+    Standing,
+    State,
+    first_attempts,
+    standing,
+)
+from generator.catalog import Model
+from generator.course import Assignment, Course
+from generator.follow import Follower
+from generator.submit import Submitter, insist
+from generator.work import Lease, Work
+from runtime.health import is_transient
+
+WAIT_IN_PLACE_SECONDS = 3.0
+"""A longer pause before the next attempt is waited for in the row, and whoever is free then goes on."""
+PAUSE_AFTER_DEFECT_SECONDS = 10.0
+WAITING_LEASES = 4
+"""How many times longer a lease lasts while its tasks are only followed: there are many of them."""
+_STEP_PERCENT = (10, 90)
+
+log = structlog.get_logger()
+
+Conclusion = Rendering | Ending | None
+"""What is to be said; None where it is left to others or to a later time."""
+
+
+class LeaseLost(Exception):
+    """Somebody else works on it now, or it has an outcome: stop, and say nothing."""
+
+
+class Driver:
+    """Works on generations whose lease this process holds."""
+
+    def __init__(self, work: Work, submitter: Submitter, follower: Follower, announcer: Announcer) -> None:
+        self._work = work
+        self._submitter = submitter
+        self._follower = follower
+        self._announcer = announcer
+
+    def first(self, request: Request, model: Model) -> list[Attempt]:
+        """The attempts that a generation begins with."""
+        return first_attempts(
+            request.generation_id, request.count, model.max_per_submission, model.provider, self._work.process, model.id
+        )
+
+    async def begin(self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | None) -> Conclusion:
+        """Works under a lease that was just taken; `first` are the intents written with it, None where it was open
+        before. Without its model nothing is begun any more."""
+        assignment = None
+        if isinstance(model, Model):
+            give_up_at = time.monotonic() + lease.remaining_seconds
+            assignment = Assignment(lease.request, lease.traceparent, model, give_up_at)
+        course = Course(lease, assignment)
+        return await self._drive(course, model if isinstance(model, Failure) else DEADLINE, first)
+
+    async def go_on(self, course: Course) -> Conclusion:
+        """Works on after one of the tasks that were waited for has ended."""
+        return await self._drive(course, DEADLINE, [])
+
+    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | None) -> Conclusion:
+        try:
+            if first is None:
+                await self._take_stock(course)
+            else:
+                course.put(first)
+            now = await self._pursue(course)
+            if now is None:
+                return None
+            if now.delivered:
+                return await self._finish(course, now)
+            failure = now.outputs[0].failure if now.outputs else refusal
+            return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=failure)
+        except LeaseLost:
+            log.info("generation.lease_lost", fence=course.lease.fence)
+            await self._give_over(course)
+            return None
+        except BaseException as error:
+            pause_seconds = (
+                PAUSE_AFTER_DEFECT_SECONDS if isinstance(error, Exception) and not is_transient(error) else 0
+            )
+            await self._let_go(course, pause_seconds)
+            raise
+
+    async def _take_stock(self, course: Course) -> None:
+        """What was tried before us. Of an intent whose process is gone nobody knows whether it was sent, unless its
+        provider can be asked by our reference."""
+        lost: list[Attempt] = []
+        for attempt in await self._work.attempts(course.generation_id):
+            unsent = attempt.process == self._work.process and not self._submitter.may_have_sent(attempt)
+            if attempt.state is State.INTENT and not unsent:
+                lost.append(replace(attempt, failure=INTERRUPTED))
+            else:
+                course.put([attempt])
+        course.put(await self._find(course, lost))
+        begun: Sequence[Attempt] = ()
+        assignment = course.assignment
+        if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
+            begun = self.first(assignment.request, assignment.model)
+            course.put(begun)
+        await self._save(course, begun)
+
+    async def _find(self, course: Course, lost: Sequence[Attempt]) -> list[Attempt]:
+        if course.assignment is None:
+            return [attempt.ended(State.UNKNOWN, INTERRUPTED) for attempt in lost]
+        found = await asyncio.gather(*(self._submitter.find(course.assignment, attempt) for attempt in lost))
+        for attempt in found:
+            if attempt.state is State.UNKNOWN:
+                log.warning("attempt.unknown", attempt_id=str(attempt.id), provider=attempt.provider)
+        return list(found)
+
+    async def _pursue(self, course: Course) -> Standing | None:
+        """Rounds of attempts until nothing is left to be tried; None where the next one must wait for long, or where
+        tasks are followed."""
+        while True:
+            if course.assignment is None:
+                course.put(attempt.ended(State.UNKNOWN, INTERRUPTED) for attempt in course.submitted)
+            now = course.standing()
+            if not now.again or course.assignment is None:
+                if now.waiting:
+                    await self._save(course, lease_seconds=self._work.lease_seconds * WAITING_LEASES)
+                    self._follower.follow(course)
+                    return None
+                if not now.delivered:
+                    await self._save(course)
+                return now
+            going = [attempt for attempt in now.again if attempt.state is State.INTENT]
+            tired = [attempt for attempt in now.again if attempt.state is not State.INTENT]
+            if now.pause_seconds > WAIT_IN_PLACE_SECONDS and not now.waiting:
+                await self._save(course, lease_seconds=0, pause_seconds=now.pause_seconds)
+                log.info("generation.waits", seconds=round(now.pause_seconds, 1))
+                return None
+            if now.pause_seconds > 0:
+                await self._save(course)
+                await asyncio.sleep(now.pause_seconds)
+            if tired:
+                begun = [attempt.next(course.generation_id, self._work.process) for attempt in tired]
+                await self._save(course, begun)
+                course.put(begun)
+                going += begun
+            await self._round(course, course.assignment, going)
+
+    async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:
+        """Makes these attempts at the same time and records each that ends while others still run."""
+        await self._tell(course)
+        if len(going) == 1:
+            course.put([await self._submitter.submit(assignment, going[0])])
+            return
+        pending = {asyncio.create_task(self._submitter.submit(assignment, attempt)) for attempt in going}
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                course.put(task.result() for task in done)
+                if pending:
+                    await self._save(course)
+                    await self._tell(course)
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _finish(self, course: Course, now: Standing) -> Rendering | Ending:
+        await self._save(course, state="rendered", lease_seconds=0)
+        request = course.lease.request
+        log.info(
+            "generation.rendered",
+            model=request.model,
+            attempts=len(course.attempts),
+            delivered=sum(output.failure is None for output in now.outputs),
+        )
+        return conclusion(request, course.attempts, now)
+
+    async def _save(
+        self,
+        course: Course,
+        begun: Sequence[Attempt] = (),
+        *,
+        state: str = "open",
+        lease_seconds: float | None = None,
+        pause_seconds: float = 0.0,
+    ) -> None:
+        """Records what ended and what begins. Raises LeaseLost."""
+        lease, ended = course.lease, course.ended
+
+        async def save() -> bool:
+            return await self._work.save(
+                lease, ended, begun, state=state, lease_seconds=lease_seconds, pause_seconds=pause_seconds
+            )
+
+        give_up_at = course.assignment.give_up_at if course.assignment else time.monotonic()
+        if not await insist(save, give_up_at):
+            raise LeaseLost
+        self._submitter.forget(ended)
+
+    async def _let_go(self, course: Course, pause_seconds: float) -> None:
+        """Hands the lease back, at a shutdown or after a defect: what was sent and not answered is unknown, unless
+        its provider can be asked for it."""
+        course.put(
+            attempt.ended(State.UNKNOWN, INTERRUPTED)
+            if self._submitter.may_have_sent(attempt)
+            else attempt.ended(State.FAILED, NOT_SENT)
+            for attempt in list(course.attempts.values())
+            if attempt.state is State.INTENT and not self._submitter.can_be_found(course.assignment, attempt)
+        )
+        ended = course.ended
+        try:
+            kept = await self._work.save(course.lease, ended, lease_seconds=0, pause_seconds=pause_seconds)
+        except Exception as error:
+            log.warning("generation.not_released", error=repr(error))
+            return
+        if kept:
+            self._submitter.forget(ended)
+        else:
+            await self._give_over(course)
+        log.info("generation.released" if kept else "generation.lease_lost")
+
+    async def _give_over(self, course: Course) -> None:
+        """Tasks that were begun while the generation got its outcome: whoever sweeps stops them."""
+        for attempt in course.submitted:
+            if attempt.task is not None:
+                await self._work.record_late(attempt, attempt.task)
+
+    async def _tell(self, course: Course) -> None:
+        """Numbered by the percentage, which only grows. A text tells by itself how far it is."""
+        if course.lease.request.kind is Kind.TEXT:
+            return
+        done = sum(attempt.state is State.RENDERED for attempt in course.attempts.values())
+        items = len({attempt.item for attempt in course.attempts.values()})
+        low, high = _STEP_PERCENT
+        percent = low + (high - low) * done // max(1, items)
+        told = Progress(generation_id=course.generation_id, number=percent, stage="rendering", percent=percent)
+        await self._announcer.progress(told)
+
+
+def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing) -> Rendering | Ending:
+    """What a generation that delivered is said to have come to: a text ends here, anything else goes to storage."""
+    if now.written is not None:
+        return Ending(
+            generation_id=request.generation_id,
+            verdict=Verdict.COMPLETED,
+            text=now.written.text,
+            usage=now.written.usage,
+            provider=now.written.provider,
+        )
+    outputs: tuple[Output, ...] = tuple(sorted(now.outputs, key=lambda output: output.index))
+    return Rendering(request=request, provider=_provider(attempts.values()), outputs=outputs)
+
+
+def _provider(attempts: Iterable[Attempt]) -> str:
+    """The one that delivered."""
+    known = sorted(attempts, key=lambda attempt: (attempt.state is not State.RENDERED, attempt.item, attempt.number))
+    return known[0].provider
+
+
+def said_again(request: Request, attempts: Iterable[Attempt]) -> Rendering | Ending:
+    """What a rendered generation was said to have come to, from its rows."""
+    known = {attempt.id: attempt for attempt in attempts}
+    return conclusion(request, known, standing(known.values(), "fail", time_left=False))

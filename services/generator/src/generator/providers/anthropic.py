@@ -1,0 +1,163 @@
+"""Anthropic's texts: `POST /v1/messages`, streamed, through the official SDK over our session.
+
+A text counts when the provider says why it stopped; one that broke off is not delivered, whatever was heard of it. A
+refusal by the model is a stop reason inside a 200.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import aiohttp
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic, AsyncStream
+from anthropic.types import MessageParam, RawMessageStreamEvent
+
+from contracts.facts import Kind, Message
+from contracts.money import Usage
+from generator.providers import sdk
+from generator.providers.interface import (
+    Delivered,
+    Invalid,
+    Item,
+    ProviderRefusal,
+    Rejected,
+    Submission,
+    Throttled,
+    Unavailable,
+    Unknown,
+)
+from generator.providers.openai_text import MAX_TEXT_CHARACTERS
+from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpTransport
+
+NAME = "anthropic"
+DEFAULT_MAX_TOKENS = 4096
+"""The field is required; the catalog and the quote say less or more."""
+_OPTIONS = frozenset({"stop_sequences"})
+_DELIVERED = frozenset({"end_turn", "stop_sequence", "max_tokens", "model_context_window_exceeded"})
+_FILTERED = "content filtering policy"
+
+
+class Anthropic:
+    """Anthropic behind the generator's interface."""
+
+    name = NAME
+
+    def __init__(
+        self, session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
+        http = httpx2.AsyncClient(transport=AiohttpTransport(session, max_answer_bytes), trust_env=False)
+        self._client = AsyncAnthropic(api_key=key, base_url=base_url, max_retries=0, http_client=http)
+
+    async def submit(self, submission: Submission) -> Sequence[Item]:
+        if submission.kind is not Kind.TEXT or submission.count != 1:
+            raise Invalid("This model writes one text at a time.")
+        written = _Written(submission)
+        with _meant(written):
+            async with await self._open(submission) as stream:
+                async for event in stream:
+                    await written.hear(event)
+        return [written.delivered()]
+
+    async def _open(self, submission: Submission) -> AsyncStream[RawMessageStreamEvent]:
+        system = "\n\n".join(message.content for message in submission.messages if message.role == "system")
+        return await self._client.messages.create(
+            model=submission.model,
+            max_tokens=submission.max_tokens or DEFAULT_MAX_TOKENS,
+            messages=_messages(submission),
+            system=system or anthropic.omit,
+            extra_body=sdk.chosen(submission.options, _OPTIONS),
+            extra_headers={"X-Client-Request-Id": str(submission.reference)},
+            timeout=httpx2.Timeout(submission.timeout_seconds, connect=sdk.CONNECT_TIMEOUT_SECONDS),
+            stream=True,
+        )
+
+
+class _Written:
+    """A text in the making. Nothing that arrives is believed to have its shape: the SDK does not check."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._submission = submission
+        self._parts: list[str] = []
+        self._characters = 0
+        self._stopped: str | None = None
+        self._read_tokens = 0
+        self._written_tokens = 0
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._parts)
+
+    async def hear(self, event: RawMessageStreamEvent) -> None:
+        match event.type:
+            case "message_start":
+                usage = event.message.usage
+                cached = (usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
+                self._read_tokens = sum(map(_count, (usage.input_tokens, *cached)))
+            case "content_block_delta" if event.delta.type == "text_delta":
+                await self._say(event.delta.text)
+            case "message_delta":
+                self._stopped = event.delta.stop_reason
+                self._written_tokens = _count(event.usage.output_tokens)
+
+    def delivered(self) -> Delivered:
+        if self._stopped == "refusal":
+            raise Rejected
+        if self._stopped not in _DELIVERED or not self._parts:
+            raise Unknown
+        usage = Usage(input_tokens=self._read_tokens, output_tokens=self._written_tokens)
+        return Delivered(text="".join(self._parts), usage=usage)
+
+    async def _say(self, text: object) -> None:
+        if not isinstance(text, str):
+            raise Unknown
+        self._characters += len(text)
+        if self._characters > MAX_TEXT_CHARACTERS:
+            raise Unknown
+        if text:
+            self._parts.append(text)
+            if self._submission.say is not None:
+                await self._submission.say(text)
+
+
+@contextmanager
+def _meant(written: _Written) -> Iterator[None]:
+    """What the SDK raises, as what it means; once something was written, only that it is not known what it took."""
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise (Unknown() if written.begun else _refusal(error)) from error
+    except anthropic.APIConnectionError as error:
+        if isinstance(error.__cause__, sdk.BEFORE_A_BYTE_LEFT):
+            raise Unavailable from error
+        raise Unknown from error
+    except (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError) as error:
+        raise Unknown from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise Unknown from error  # an event of another shape than the SDK says
+
+
+def _refusal(error: anthropic.APIStatusError) -> ProviderRefusal:
+    body = error.body if isinstance(error.body, dict) else {}
+    details: Any = body.get("error")
+    if isinstance(details, dict) and _FILTERED in str(details.get("message")):
+        return Rejected()
+    return sdk.refusal(error.response, details, _meaning)
+
+
+def _meaning(status: int, _: str, kind: str) -> type[ProviderRefusal] | None:
+    return Throttled if status == 529 or kind == "overloaded_error" else None
+
+
+def _messages(submission: Submission) -> list[MessageParam]:
+    said = [*submission.messages, Message(role="user", content=submission.prompt)]
+    return [
+        cast("MessageParam", {"role": message.role, "content": message.content})
+        for message in said
+        if message.role != "system"
+    ]
+
+
+def _count(tokens: object) -> int:
+    return tokens if isinstance(tokens, int) and tokens > 0 else 0

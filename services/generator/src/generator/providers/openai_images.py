@@ -1,0 +1,87 @@
+"""OpenAI's pictures: `POST /images/generations` and, with pictures to start from, the form `POST /images/edits`.
+
+Synchronous, several pictures per call. The GPT image models always return base64, the retired DALL·E models an address
+that lives for about an hour.
+"""
+
+import binascii
+from collections.abc import Mapping, Sequence
+
+import aiohttp
+from openai import AsyncOpenAI
+from pydantic import Field, JsonValue
+
+from generator.providers import sdk
+from generator.providers.given import content_of
+from generator.providers.interface import Delivered, Given, Item, Submission, Unavailable, Unknown
+from generator.providers.openai_words import meaning
+
+_LEGACY = "dall-e-"
+_OPTIONS = frozenset({"quality", "background", "output_format", "output_compression", "moderation", "input_fidelity"})
+_LEGACY_OPTIONS = frozenset({"quality", "style"})
+_MASK = "mask"
+
+
+class _Picture(sdk.Answer):
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    b64_json: str | None = None
+
+
+class _Pictures(sdk.Answer):
+    data: list[_Picture] | None = None
+    output_format: str = "png"
+
+
+async def make(
+    client: AsyncOpenAI, session: aiohttp.ClientSession, submission: Submission, response_format: str | None = None
+) -> Sequence[Item]:
+    """`response_format` is asked for where the model is none of OpenAI's own."""
+    body = _body(submission, response_format)
+    if submission.given:
+        files = [_file(given, await content_of(session, given)) for given in submission.given]
+        answer = await sdk.post_json(client, "/images/edits", submission, _texts(body), meaning, files)
+    else:
+        answer = await sdk.post_json(client, "/images/generations", submission, body, meaning)
+    pictures = sdk.read_answer(_Pictures, answer)
+    if not pictures.data:
+        raise Unavailable
+    items = [_item(picture, pictures.output_format) for picture in pictures.data[: submission.count]]
+    return [*items, *sdk.missing(submission.count - len(items))]  # it leaves out what it blocked and does not say so
+
+
+def _body(submission: Submission, response_format: str | None) -> dict[str, JsonValue]:
+    legacy = submission.model.startswith(_LEGACY)
+    body: dict[str, JsonValue] = {
+        **sdk.chosen(submission.options, _LEGACY_OPTIONS if legacy else _OPTIONS),
+        "model": submission.model,
+        "prompt": submission.prompt,
+        "n": submission.count,
+    }
+    if submission.size is not None:
+        body["size"] = submission.size
+    if response_format is not None or legacy:
+        body["response_format"] = response_format or "url"
+    return body
+
+
+def _texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """As a form holds them."""
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in body.items()}
+
+
+def _file(given: Given, content: bytes) -> sdk.File:
+    mime_type = (given.mime_type or "image/png").lower()
+    name = _MASK if given.role == _MASK else "image[]"
+    return name, (f"{given.role}.{mime_type.rpartition('/')[2]}", content, mime_type)
+
+
+def _item(picture: _Picture, output_format: str) -> Item:
+    if picture.url is not None:
+        return Delivered(url=picture.url, mime_type="image/png")
+    if not picture.b64_json:
+        raise Unknown
+    try:
+        content = binascii.a2b_base64(picture.b64_json, strict_mode=True)
+    except ValueError as error:
+        raise Unknown from error
+    return Delivered(content=content, mime_type=f"image/{output_format}")

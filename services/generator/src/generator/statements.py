@@ -1,0 +1,147 @@
+"""The SQL of work and attempts. Every write compares the fence and the state."""
+
+from sqlalchemy import text
+
+# Both for several generations at once, locked in the order of their ids, so that two processes never wait in a circle.
+CLAIM = text("""
+    WITH claimed AS (
+        INSERT INTO work AS existing
+            (generation_id, state, request, deadline_at, traceparent, lease_process, fence, lease_until)
+        SELECT new.generation_id, 'open', CAST(new.request AS jsonb), new.deadline_at, new.traceparent, :process, 1,
+            now() + make_interval(secs => :lease_seconds)
+        FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:requests AS text[]), CAST(:deadlines AS timestamptz[]),
+            CAST(:traceparents AS text[])) AS new (generation_id, request, deadline_at, traceparent)
+        ORDER BY new.generation_id
+        ON CONFLICT (generation_id) DO UPDATE SET
+            lease_process = excluded.lease_process, fence = existing.fence + 1, lease_until = excluded.lease_until
+        WHERE existing.state = 'open' AND existing.not_before <= now()
+            AND (existing.lease_until < now() OR existing.lease_process = excluded.lease_process)
+        RETURNING generation_id, fence, EXTRACT(EPOCH FROM deadline_at - now())::float8 AS remaining_seconds
+    ), begun AS (
+        INSERT INTO attempts
+            (id, generation_id, item, number, first_index, count, state, provider, model, process, fence)
+        SELECT attempt.id, attempt.generation_id, attempt.item, 1, attempt.first_index, attempt.count, 'intent',
+            attempt.provider, attempt.model, :process, 1
+        FROM claimed JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
+            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]), CAST(:models AS text[]))
+            AS attempt (id, generation_id, item, first_index, count, provider, model) USING (generation_id)
+        WHERE claimed.fence = 1 AND claimed.remaining_seconds > :least_seconds
+    )
+    SELECT generation_id, fence, remaining_seconds FROM claimed
+""")
+LOOK = text("""
+    SELECT state, fence, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
+""")
+ATTEMPTS = text("""
+    SELECT id, item, number, first_index, count AS outputs_count, state, provider, model, process, task,
+        provider_cost_micros, result::text AS result, error::text AS error,
+        EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+    FROM attempts WHERE generation_id = :generation_id ORDER BY item, number
+""")
+SAVE = text("""
+    WITH saved AS (
+        SELECT * FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]), CAST(:work_states AS text[]),
+            CAST(:leases_seconds AS float8[]), CAST(:pauses_seconds AS float8[]))
+            AS saved (generation_id, fence, state, lease_seconds, pause_seconds)
+    ), locked AS MATERIALIZED (
+        SELECT generation_id FROM work
+        WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
+    ), mine AS (
+        UPDATE work SET
+            state = saved.state,
+            lease_process = CASE WHEN saved.lease_seconds = 0 THEN NULL ELSE lease_process END,
+            lease_until = COALESCE(now() + make_interval(secs => saved.lease_seconds), lease_until),
+            not_before = now() + make_interval(secs => saved.pause_seconds)
+        FROM saved JOIN locked USING (generation_id)
+        WHERE work.generation_id = saved.generation_id AND work.fence = saved.fence AND work.state = 'open'
+        RETURNING work.generation_id, work.fence
+    ), ended AS (
+        UPDATE attempts SET state = result.state, result = CAST(result.result AS jsonb),
+            error = CAST(result.error AS jsonb), task = COALESCE(result.task, attempts.task),
+            provider_cost_micros = COALESCE(result.cost_micros, attempts.provider_cost_micros),
+            ended_at = CASE WHEN result.state = 'submitted' THEN NULL ELSE now() END
+        FROM mine, unnest(CAST(:ended_ids AS uuid[]), CAST(:states AS text[]), CAST(:results AS text[]),
+            CAST(:errors AS text[]), CAST(:tasks AS text[]), CAST(:costs_micros AS bigint[]))
+            AS result (id, state, result, error, task, cost_micros)
+        WHERE attempts.id = result.id AND attempts.generation_id = mine.generation_id
+            AND attempts.state IN ('intent', 'submitted')
+    ), begun AS (
+        INSERT INTO attempts
+            (id, generation_id, item, number, first_index, count, state, provider, model, process, fence)
+        SELECT attempt.id, mine.generation_id, attempt.item, attempt.number, attempt.first_index, attempt.count,
+            'intent', attempt.provider, attempt.model, :process, mine.fence
+        FROM mine JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
+            CAST(:numbers AS int[]), CAST(:first_indexes AS int[]), CAST(:counts AS int[]),
+            CAST(:providers AS text[]), CAST(:models AS text[]))
+            AS attempt (id, generation_id, item, number, first_index, count, provider, model) USING (generation_id)
+        ON CONFLICT (id) DO NOTHING
+    )
+    SELECT generation_id FROM mine
+""")
+RENEW = text("""
+    WITH held AS (
+        SELECT generation_id, fence FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]))
+            AS held (generation_id, fence)
+    ), locked AS MATERIALIZED (
+        SELECT generation_id FROM work
+        WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
+    ), renewed AS (
+        UPDATE work SET lease_until = now() + make_interval(secs => :lease_seconds)
+        FROM held JOIN locked USING (generation_id)
+        WHERE work.generation_id = held.generation_id AND work.fence = held.fence AND work.state = 'open'
+            AND work.lease_process = :process
+    )
+    SELECT work.generation_id FROM work JOIN held USING (generation_id)
+    WHERE work.state = 'closed' OR work.fence <> held.fence
+""")
+TAKE_DUE = text("""
+    WITH due AS (
+        SELECT generation_id FROM work
+        WHERE state = 'open' AND lease_until < now() AND not_before <= now()
+            AND generation_id <> ALL (CAST(:running AS uuid[]))
+        ORDER BY lease_until LIMIT :rows FOR UPDATE SKIP LOCKED
+    )
+    UPDATE work SET lease_process = :process, fence = fence + 1,
+        lease_until = now() + make_interval(secs => :lease_seconds)
+    FROM due WHERE work.generation_id = due.generation_id
+    RETURNING work.generation_id, work.fence, work.request::text AS request, work.traceparent,
+        EXTRACT(EPOCH FROM work.deadline_at - now())::float8 AS remaining_seconds
+""")
+CLOSE = text("""
+    INSERT INTO work AS existing (generation_id, state, outcome, fence)
+    SELECT ended.generation_id, 'closed', CAST(ended.outcome AS jsonb), 0
+    FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:outcomes AS text[])) AS ended (generation_id, outcome)
+    ORDER BY ended.generation_id
+    ON CONFLICT (generation_id) DO UPDATE SET
+        state = 'closed', outcome = COALESCE(existing.outcome, excluded.outcome)
+    RETURNING generation_id, lease_process IS NOT NULL AS interrupted
+""")
+GIVE_UP = text("""
+    UPDATE attempts SET state = 'unknown', error = CAST(:error AS jsonb), ended_at = now()
+    WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) AND state = 'intent'
+""")
+RELEASE = text("""
+    UPDATE work SET lease_process = NULL, lease_until = now()
+    WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) AND lease_process = :process AND state = 'open'
+""")
+# Tasks of generations that have an outcome: nobody waits for them, and they are to be stopped where they run.
+ABANDONED = text("""
+    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, process,
+        task, provider_cost_micros, result::text AS result, error::text AS error,
+        EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
+    FROM attempts JOIN work USING (generation_id)
+    WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY attempts.generation_id LIMIT :rows
+""")
+STOPPED = text("""
+    UPDATE attempts SET state = :state, error = CAST(:error AS jsonb), ended_at = now()
+    WHERE id = :id AND state = 'submitted'
+""")
+# A task whose generation got its outcome while it was being submitted.
+LATE = text("""
+    UPDATE attempts SET state = 'submitted', task = :task, error = NULL, ended_at = NULL,
+        provider_cost_micros = COALESCE(:cost_micros, provider_cost_micros)
+    FROM work
+    WHERE attempts.id = :id AND attempts.state IN ('intent', 'unknown') AND attempts.task IS NULL
+        AND work.generation_id = attempts.generation_id AND work.state = 'closed'
+    RETURNING attempts.id
+""")
