@@ -1,7 +1,9 @@
 """What runs in containers is what the repository says: images, compose file, settings and secrets agree."""
 
+import os
 import re
 import subprocess
+import sys
 from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
@@ -81,6 +83,25 @@ def another_value(variable: Variable) -> str:
         return str(int(float(variable.default or "")) + 1)
     except ValueError:
         return "postgresql://d:e@127.0.0.1/f"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_is_told_too_little_says_what_is_missing_and_no_secret(service: str) -> None:
+    program = [sys.executable, "-m", service]
+    # What is wrong with the store is found by looking at all of its settings, one of which is a secret.
+    wrong = {"AWS_SECRET_ACCESS_KEY": "canary-of-a-secret", "MEDIA_STORAGE_BACKEND": "s3"}
+    wrong |= {f"{service.upper()}_DATABASE_POOL_SIZE": "canary", "PATH": os.environ["PATH"]}
+    ended = subprocess.run(program, env=wrong, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert re.search(r"^database_url\n  Field required", ended.stderr, re.MULTILINE)
+    database = {f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c"}
+    if service == "storage":
+        wrong.pop("STORAGE_DATABASE_POOL_SIZE")
+        later = subprocess.run(program, env=wrong | database, capture_output=True, text=True, timeout=60, check=False)
+        assert later.returncode != 0
+        assert "s3 needs AWS_S3_BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in later.stderr
+        assert "canary" not in later.stderr
+    assert "canary" not in ended.stderr
 
 
 def test_every_image_that_is_run_can_be_built() -> None:
