@@ -14,7 +14,10 @@ from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.pictures import Gallery
 
-PROVIDERS = ("", "ark", "openai", "anthropic", "compatible")
+PROVIDERS = (
+    "", "ark", "openai", "anthropic", "compatible",
+    "stability", "fal", "replicate", "elevenlabs", "runway", "google", "flow",
+)  # fmt: skip
 
 
 class Admin:

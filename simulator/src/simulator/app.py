@@ -13,8 +13,13 @@ from simulator.ark_videos import VIDEO_MODELS, ArkVideos
 from simulator.assets import Assets
 from simulator.calls import Calls, Vendor
 from simulator.clock import Clock
+from simulator.desk import Desk
+from simulator.elevenlabs import ElevenLabs
 from simulator.exchange import Dialect, Exchange
+from simulator.fal import Fal
 from simulator.faults import Faults
+from simulator.flow import Flow
+from simulator.google import Google
 from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.models import ARK_MODELS, LOCAL_MODELS, OPENAI_MODELS
@@ -26,7 +31,10 @@ from simulator.openai_videos import OpenAIVideos
 from simulator.outside import Outside
 from simulator.pictures import Gallery
 from simulator.refusals import Refusal
+from simulator.replicate import Replicate
+from simulator.runway import Runway
 from simulator.settings import Settings
+from simulator.stability import Stability
 from simulator.tasks import Tasks
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -47,6 +55,8 @@ def build_app(settings: Settings) -> web.Application:
     tasks = Tasks(clock, latency, journal)
     outside = Outside(clock, tasks)
     anthropic = Anthropic(calls)
+    desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
+    vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, Flow)
     local_chat = OpenAIChat(calls, clock, "compatible", None, "max_tokens")
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
@@ -70,6 +80,7 @@ def build_app(settings: Settings) -> web.Application:
             *ArkVideos(calls, tasks, assets, outside, clock).routes(),
             web.get("/ark/api/v3/models", _models([*ARK_MODELS, *VIDEO_MODELS])),
             web.post("/openai/v1/images/generations", images(openai)),
+            *(route for vendor in vendors for route in vendor(desk).routes()),
             web.post("/openai/v1/images/edits", images(OpenAIEdits())),
             web.post("/openai/v1/chat/completions", OpenAIChat(calls, clock).complete),
             web.post("/openai/v1/audio/speech", OpenAISpeech(calls, gallery).speak),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +21,14 @@ LOOK_SECONDS = 0.5
 GIVEN_BYTES_MAX = 30 * 1024 * 1024
 GIVEN_SECONDS = 20.0
 
-Word = Callable[[Task], Mapping[str, Any]]
+Word = Callable[[Task], Mapping[str, Any] | None]
+"""What a vendor posts about a task as it stands; None where it says nothing yet."""
+Sign = Callable[[bytes], Mapping[str, str]]
+"""The headers by which a vendor signs a body."""
+
+
+def _unsigned(_: bytes) -> Mapping[str, str]:
+    return {}
 
 
 class Outside:
@@ -31,11 +39,11 @@ class Outside:
         self._session: aiohttp.ClientSession | None = None
         self._following: set[asyncio.Task[None]] = set()
 
-    def follow(self, task: Task, url: str, word: Word) -> None:
+    def follow(self, task: Task, url: str, word: Word, sign: Sign = _unsigned) -> None:
         """Posts `word` now and whenever the task moves, until it has ended."""
         if "callback-lost" in task.wishes:
             return
-        following = asyncio.create_task(self._follow(task, url, word))
+        following = asyncio.create_task(self._follow(task, url, word, sign))
         self._following.add(following)
         following.add_done_callback(self._following.discard)
 
@@ -61,31 +69,35 @@ class Outside:
         if self._session is not None:
             await self._session.close()
 
-    async def _follow(self, task: Task, url: str, word: Word) -> None:
+    async def _follow(self, task: Task, url: str, word: Word, sign: Sign) -> None:
         told = ""
         times = 2 if "callback-twice" in task.wishes else 1
         while True:
             state = self._tasks.state(task)
             if state != told:
                 told = state
-                for _ in range(times):
-                    await self._tell(url, dict(word(task)), 1 + RETRIES if state in FINAL else 1)
+                said = word(task)
+                for _ in range(times if said is not None else 0):
+                    await self._tell(url, json.dumps(said).encode(), sign, 1 + RETRIES if state in FINAL else 1)
             if told in FINAL:
                 return
             moves_at = task.starts_at if told == "waiting" else task.ends_at
             await asyncio.sleep(max(0.01, min(LOOK_SECONDS, moves_at - self._clock.now())))
 
-    async def _tell(self, url: str, body: Mapping[str, Any], tries: int) -> None:
+    async def _tell(self, url: str, body: bytes, sign: Sign, tries: int) -> None:
         for number in range(tries):
-            if await self._post(url, body):
+            if await self._post(url, body, sign(body)):
                 return
             if number < tries - 1:
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
-    async def _post(self, url: str, body: Mapping[str, Any]) -> bool:
+    async def _post(self, url: str, body: bytes, signature: Mapping[str, str]) -> bool:
+        headers = {"Content-Type": "application/json", **signature}
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
-            async with self._http().post(url, json=body, timeout=timeout, allow_redirects=False) as answer:
+            async with self._http().post(
+                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
                 return answer.status < 300
         except (aiohttp.ClientError, OSError):
             return False

@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from generator.providers.interface import Given, Invalid
+from generator.providers.interface import Given, Invalid, Unavailable
 from runtime.outbound import Refused, Unreachable, fetch
 
 MAX_GIVEN_BYTES = 50 * 1024 * 1024
@@ -10,7 +10,12 @@ FETCH_SECONDS = 30.0
 
 
 async def content_of(session: aiohttp.ClientSession, given: Given) -> bytes:
-    """Raises Invalid for what cannot be read: nothing has been paid yet."""
+    """Nothing has been paid yet.
+
+    Raises:
+        Invalid: what the address holds can never be read.
+        Unavailable: it could not be read this time.
+    """
     if given.content is not None:
         return given.content
     try:
@@ -18,5 +23,7 @@ async def content_of(session: aiohttp.ClientSession, given: Given) -> bytes:
             session, given.url or "", max_bytes=MAX_GIVEN_BYTES, deadline_seconds=FETCH_SECONDS
         ) as download:
             return b"".join([chunk async for chunk in download.chunks()])
-    except (Refused, Unreachable) as error:
+    except Refused as error:
         raise Invalid("What it should start from cannot be read.") from error
+    except Unreachable as error:
+        raise Unavailable("What it should start from could not be read.") from error

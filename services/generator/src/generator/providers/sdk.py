@@ -281,21 +281,28 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
+def refused(
+    status: int, headers: Mapping[str, str], meaning: type[ProviderRefusal] | None, words: object
+) -> ProviderRefusal:
+    """What an answer that delivers nothing comes to: the vendor's own `meaning`, or what its status says."""
+    if meaning is None:
+        meaning = _by_status(status)
+    wait_seconds = retry_after_seconds(headers)
+    if status == 503 and wait_seconds is not None:
+        meaning = Throttled
+    if meaning is Invalid:
+        return Invalid(readable(words))
+    if meaning is Throttled:
+        return Throttled(retry_after_seconds=wait_seconds)
+    return meaning()
+
+
 def refusal(response: httpx2.Response, error: object, vocabulary: Vocabulary) -> ProviderRefusal:
     """`error` is the answer's error object, where the provider gave one."""
     details: dict[str, Any] = error if isinstance(error, dict) else {}
     status = response.status_code
     meaning = vocabulary(status, str(details.get("code") or ""), str(details.get("type") or ""))
-    if meaning is None:
-        meaning = _by_status(status)
-    wait_seconds = retry_after_seconds(response.headers)
-    if status == 503 and wait_seconds is not None:
-        meaning = Throttled
-    if meaning is Invalid:
-        return Invalid(readable(details.get("message")))
-    if meaning is Throttled:
-        return Throttled(retry_after_seconds=wait_seconds)
-    return meaning()
+    return refused(status, response.headers, meaning, details.get("message"))
 
 
 def missing(count: int) -> list[Failure]:

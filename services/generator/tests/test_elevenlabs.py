@@ -1,0 +1,95 @@
+"""ElevenLabs: speech by the conformance suite, and what is its own."""
+
+import io
+
+import av
+import pytest
+
+from generator.providers.elevenlabs import ElevenLabs
+from generator.providers.interface import Invalid, Rejected, Throttled, Unavailable
+from generator.providers.transport import MAX_ANSWER_BYTES
+
+from .conformance import KEY, SpeechConformance, answering
+
+
+class TestElevenLabs(SpeechConformance):
+    model = "eleven_multilingual_v2"
+    path = "/elevenlabs"
+    endpoint = "/v1/text-to-speech/JBFqnCBsd6RMkjVDRZzb"
+
+    def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
+        return ElevenLabs(session, KEY, base_url, max_answer_bytes)
+
+    @pytest.mark.parametrize(
+        ("form", "mime_type", "codec"),
+        [
+            ("mp3_44100_128", "audio/mpeg", "mp3"),
+            ("opus_48000_64", "audio/ogg", "opus"),
+            ("wav_24000", "audio/wav", "pcm"),
+        ],
+    )
+    async def test_the_type_is_the_one_that_was_asked_for(self, provider, form, mime_type, codec):
+        [item] = await provider.submit(self.submission(options={"output_format": form}))
+        assert item.mime_type == mime_type
+        with av.open(io.BytesIO(item.content)) as sound:
+            assert sound.streams.audio[0].codec.name.startswith(codec)
+
+    async def test_another_voice_and_manner(self, provider):
+        sounds = [
+            (await provider.submit(self.submission(options=options)))[0].content
+            for options in ({}, {"voice": "21m00Tcm4TlvDq8ikWAM"}, {"speed": 0.8, "stability": 0.3})
+        ]
+        assert len(set(sounds)) == 3
+
+    @pytest.mark.parametrize("options", [{"voice": "nobody"}, {"speed": 9}, {"output_format": "mp3_1_1"}])
+    async def test_what_it_does_not_offer(self, provider, simulator, options):
+        with pytest.raises(Invalid):
+            await provider.submit(self.submission(options=options))
+        [call] = self.journal(simulator)
+        assert call["billed"] == 0
+
+    @pytest.mark.parametrize("voice", ["../../v1/user", "a/../b", "..", "x?output_format=pcm", "x#y"])
+    async def test_a_voice_s_name_leads_nowhere_else(self, session, voice):
+        vendor = answering(200, b"")
+        async with vendor as url:
+            with pytest.raises(Exception) as refused:
+                await self.make(session, url).submit(self.submission(options={"voice": voice}))
+        assert refused.value.code in {"invalid_request", "provider_unknown"}
+        assert all(path.startswith("/v1/text-to-speech/x") for path in vendor.heard)
+
+    async def test_a_text_that_is_too_long_is_not_sent(self, provider, simulator):
+        with pytest.raises(Invalid) as refused:
+            await provider.submit(self.submission(prompt="a" * 10_001 + type(self).__name__))
+        assert "10000" in str(refused.value) and self.journal(simulator) == []
+        with pytest.raises(Invalid):
+            await provider.submit(self.submission(prompt="a" * 40_001, model="eleven_flash_v2_5"))
+
+    @pytest.mark.parametrize(
+        ("status", "body", "refusal"),
+        [
+            (400, b'{"detail": {"status": "max_character_limit_exceeded", "message": "x"}}', Invalid),
+            (429, b'{"detail": {"status": "system_busy", "message": "x"}}', Throttled),
+            (400, b'{"detail": {"status": "content_against_policy"}}', Rejected),
+            (500, b'{"detail": "x"}', Unavailable),
+        ],
+    )
+    async def test_its_own_words(self, session, status, body, refusal):
+        async with answering(status, body) as url:
+            with pytest.raises(refusal) as refused:
+                await self.make(session, url).submit(self.submission())
+        assert type(refused.value) is refusal
+
+    async def test_its_voices(self, provider):
+        voices = await provider.voices()
+        assert {"George", "Rachel"} <= {voice.name for voice in voices}
+        assert voices[0].labels["gender"] == "male"
+
+    async def test_voices_end_though_the_pages_do_not(self, session):
+        page = b'{"voices": [{"voice_id": "v", "name": "Echo"}], "has_more": true, "next_page_token": "again"}'
+        vendor = answering(200, page)
+        async with vendor as url:
+            assert len(await self.make(session, url).voices()) == 20
+        for lie in (b"<html>", b'{"voices": [{"name": 5}]}', b'{"voices": null}'):
+            async with answering(200, lie) as url:
+                with pytest.raises(Unavailable):
+                    await self.make(session, url).voices()
