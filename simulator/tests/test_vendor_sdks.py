@@ -185,6 +185,24 @@ class TestGoogle:
         [data] = [part.inline_data for part in answer.candidates[0].content.parts if part.inline_data]
         assert Image.open(io.BytesIO(data.data)).size == (1360, 768)
 
+    async def test_a_film_by_interactions(self, simulator, client):
+        made = await client.aio.interactions.create(
+            model="gemini-omni-1.1-flash",
+            input="waves",
+            background=True,
+            response_format={"type": "video", "duration": "2s", "resolution": "360p", "delivery": "uri"},
+        )
+        assert made.status == "queued"
+        film = await client.aio.interactions.get(made.id)
+        assert film.status == "completed" and film.output_video.uri.startswith("https://")
+        stopped = await client.aio.interactions.create(
+            model="gemini-omni-1.1-flash",
+            input="waves [[sim:latency=60]]",
+            background=True,
+            response_format={"type": "video", "delivery": "uri"},
+        )
+        assert (await client.aio.interactions.cancel(stopped.id)).status == "cancelled"
+
     @pytest.mark.parametrize(("fault", "status"), [("401", 400), ("404", 404), ("429", 429), ("503", 503)])
     async def test_refusals(self, client, fault, status):
         with pytest.raises(errors.APIError) as refused:

@@ -107,6 +107,22 @@ async def test_a_key_is_needed(simulator, path, body):
         assert answer.status in {400, 401}  # Google says 400
 
 
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/stability/v2beta/stable-image/upscale/fast", "errors"),
+        ("/replicate/v1/trainings", "detail"),
+        ("/elevenlabs/v1/sound-generation", "detail"),
+        ("/runway/v1/upscale", "error"),
+        ("/google/v1beta/models/veo:predict", "error"),
+        ("/flow/videos:delete", "error"),
+    ],
+)
+async def test_an_unknown_address_is_refused_in_the_vendor_s_own_words(simulator, path, key):
+    async with simulator.http.put(simulator.url + path, json={}, headers=HEADERS) as answer:
+        assert answer.status == 404 and key in await answer.json()
+
+
 async def test_runway_wants_its_version(simulator):
     headers = {"Authorization": "Bearer x"}
     async with simulator.http.post(f"{simulator.url}/runway/v1/text_to_video", json=RUNWAY, headers=headers) as answer:

@@ -23,7 +23,7 @@ from generator.providers.interface import (
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 from .conformance import KEY, ProviderConformance, TaskConformance, answering, content_of, steer
-from .films import still
+from .films import StoppedAtACost, still
 
 PIXEL = "iVBORw0KGgo="
 
@@ -182,6 +182,48 @@ class TestFilm(TaskConformance):
         async with answering(200, json.dumps(body).encode()) as url:
             with pytest.raises(Unknown):
                 await self.make(session, url).look(self.submission(), Task("op1"))
+
+
+class TestInteractions(StoppedAtACost, TaskConformance):
+    """The way of the newest models, which can be stopped."""
+
+    model = "gemini-omni-1.1-flash"
+    path = "/google"
+    endpoint = "/v1/interactions"
+    size = "640x360"
+    finds = False
+
+    def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
+        return Google(session, KEY, base_url, max_answer_bytes)
+
+    def check_film(self, seconds, width, height):
+        assert (seconds, width, height) == (2, 640, 352)
+
+    async def test_from_a_picture_and_every_whole_second(self, provider):
+        for seconds in (3, 7, 10):
+            [item] = await self.delivered(provider, self.submission(seconds=seconds, given=(still(),)))
+            assert item.content is not None
+        with pytest.raises(Invalid) as refused:
+            await provider.submit(self.submission(seconds=11))
+        assert "duration" in str(refused.value)
+
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [],
+            None,
+            [{"type": "model_output", "content": [{"type": "text"}]}],
+            [{"type": "user_input", "content": [{"type": "video", "uri": "https://g.example/files/abc"}]}],
+            [{"type": "model_output", "content": [{"type": "video"}]}],
+            [{"type": "model_output", "content": [{"type": "video", "uri": "https://g.example/secret"}]}],
+            [{"type": "model_output", "content": [{"type": "video", "data": "not base64!"}]}],
+        ],
+    )
+    async def test_done_without_a_film(self, session, steps):
+        body = json.dumps({"id": "i1", "status": "completed", "steps": steps}).encode()
+        async with answering(200, body) as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url).look(self.submission(), Task("i1"))
 
 
 class TestFlow(TaskConformance):

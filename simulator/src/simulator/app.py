@@ -20,6 +20,7 @@ from simulator.fal import Fal
 from simulator.faults import Faults
 from simulator.flow import Flow
 from simulator.google import Google
+from simulator.google_interactions import GoogleInteractions
 from simulator.journal import Journal
 from simulator.latency import Latency
 from simulator.models import ARK_MODELS, LOCAL_MODELS, OPENAI_MODELS
@@ -54,9 +55,11 @@ def build_app(settings: Settings) -> web.Application:
     )
     tasks = Tasks(clock, latency, journal)
     outside = Outside(clock, tasks)
-    anthropic = Anthropic(calls)
     desk = Desk(calls, tasks, assets, outside, gallery, clock, faults, max(1, settings.variants))
-    vendors = (Stability, Fal, Replicate, ElevenLabs, Runway, Google, Flow)
+    vendors = (
+        Stability(desk), Fal(desk), Replicate(desk), ElevenLabs(desk), Runway(desk), Google(desk), Flow(desk),
+    )  # fmt: skip
+    anthropic = Anthropic(calls)
     local_chat = OpenAIChat(calls, clock, "compatible", None, "max_tokens")
     ark, openai = Ark(outside.fetch), OpenAIImages()
 
@@ -80,7 +83,8 @@ def build_app(settings: Settings) -> web.Application:
             *ArkVideos(calls, tasks, assets, outside, clock).routes(),
             web.get("/ark/api/v3/models", _models([*ARK_MODELS, *VIDEO_MODELS])),
             web.post("/openai/v1/images/generations", images(openai)),
-            *(route for vendor in vendors for route in vendor(desk).routes()),
+            *(route for vendor in vendors for route in vendor.routes()),
+            *GoogleInteractions(desk).routes(),
             web.post("/openai/v1/images/edits", images(OpenAIEdits())),
             web.post("/openai/v1/chat/completions", OpenAIChat(calls, clock).complete),
             web.post("/openai/v1/audio/speech", OpenAISpeech(calls, gallery).speak),
@@ -96,6 +100,7 @@ def build_app(settings: Settings) -> web.Application:
             web.route("*", "/ark/{path:.*}", _unknown(ark)),
             web.route("*", "/openai/{path:.*}", _unknown(openai)),
             web.route("*", "/anthropic/{path:.*}", _unknown(anthropic)),
+            *(web.route("*", f"/{vendor.provider}/{{path:.*}}", _unknown(vendor)) for vendor in vendors),
         ]
     )
     return app

@@ -21,6 +21,7 @@ from simulator.pictures import Recipe
 from simulator.refusals import Refusal
 from simulator.tasks import State, Task
 
+FILE_ROOT = "https://generativelanguage.googleapis.com/v1beta/files/"
 KEPT_SECONDS = 2 * 24 * 3600
 URL_SECONDS = 300
 PICTURE_MODELS = frozenset({"gemini-2.5-flash-image", "gemini-3-pro-image-preview"})
@@ -204,7 +205,7 @@ class Google:
             films = {"raiMediaFilteredCount": filtered, "raiMediaFilteredReasons": [reason] * filtered}
         if state != "moderated" and "task-no-url" not in task.wishes:
             # The SDK finds its file by `files/<name>` in an https address, whatever the host.
-            root = f"https://generativelanguage.googleapis.com/v1beta/files/{task.id}"
+            root = FILE_ROOT + task.id
             films["generatedSamples"] = [
                 {"video": {"uri": f"{root}{'' if number == 1 else f'-{number - 1}'}:download?alt=media"}}
                 for number in range(1, task.asked["count"] + 1)
@@ -238,8 +239,11 @@ def _inline(fields: Fields, name: str, content: str = "bytesBase64Encoded") -> b
     """A picture inside the body, small; empty where there is none."""
     if not fields.has(name):
         return b""
-    part = fields.part(name, {content, "mimeType"})
-    part.choice("mimeType", ("image/png", "image/jpeg", "image/webp"), "")
+    return read_inline(fields.part(name, {content, "mimeType"}), content, "mimeType")
+
+
+def read_inline(part: Fields, content: str, mime_type: str) -> bytes:
+    part.choice(mime_type, ("image/png", "image/jpeg", "image/webp"), "")
     try:
         return small(base64.b64decode(part.required_text(content, 50_000_000), validate=True))
     except (binascii.Error, ValueError):

@@ -1,5 +1,5 @@
-"""Google's Gemini API: pictures by `:generateContent`, films by `:predictLongRunning`, whose operation is looked at
-until it is done.
+"""Google's Gemini API: pictures by `:generateContent`; films by interactions, and by Veo's `:predictLongRunning`, whose
+operation is looked at until it is done.
 
 A film has to be downloaded with our key, so it is delivered as bytes. An operation that is done without a film was
 filtered.
@@ -15,6 +15,8 @@ from pydantic import Field, JsonValue
 from contracts.facts import Kind
 from generator.providers import http, sdk
 from generator.providers.given import content_of
+from generator.providers.google_files import Files
+from generator.providers.google_interactions import INTERACTING, Interactions
 from generator.providers.interface import (
     Delivered,
     Item,
@@ -29,14 +31,11 @@ from generator.providers.interface import (
     Unknown,
 )
 from generator.providers.transport import MAX_ANSWER_BYTES
-from runtime.outbound import Refused, Unreachable, fetch
 
 NAME = "google"
 _RATIOS = ("21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16")
 _FILM_RATIOS = ("16:9", "9:16")
 _FILM_OPTIONS = {"negative_prompt": "negativePrompt", "seed": "seed", "person_generation": "personGeneration"}
-_FILE = re.compile(r"files/([a-z0-9-]{1,64})(?=[:/?]|$)")
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BLOCKED = frozenset({"SAFETY", "IMAGE_SAFETY", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII"})
 _MEANING = {
     "PERMISSION_DENIED": Unauthorized,
@@ -108,11 +107,14 @@ class Google:
         self, session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
     ) -> None:
         self._session = session
-        self._max_answer_bytes = max_answer_bytes
         self._caller = http.Caller(session, base_url, {"x-goog-api-key": key}, _reading, max_answer_bytes)
+        self._files = Files(self._caller, session, max_answer_bytes)
+        self._interactions = Interactions(self._caller, session, self._files)
 
     async def submit(self, submission: Submission) -> Sequence[Item] | Task:
         model = http.in_path(submission.model)
+        if submission.model.startswith(INTERACTING):
+            return await self._interactions.submit(submission)
         if submission.kind is Kind.VIDEO:
             path = f"/v1beta/models/{model}:predictLongRunning"
             answer = self._sound(await self._caller.pay(submission, path, await self._film(submission)))
@@ -125,6 +127,8 @@ class Google:
         return http.filled(submission, _pictures(sdk.read_answer(_Generated, answer)))
 
     async def look(self, submission: Submission, task: Task) -> Sequence[Item] | Running:
+        if submission.model.startswith(INTERACTING):
+            return await self._interactions.look(submission, task)
         model, name = http.in_path(submission.model), http.task_id(task.id)
         operation = await self._caller.look(f"/v1beta/models/{model}/operations/{name}")
         if operation.get("done") is not True:
@@ -143,7 +147,8 @@ class Google:
         return http.filled(submission, items)
 
     async def cancel(self, submission: Submission, task: Task) -> bool:
-        return False
+        """Only an interaction can be stopped."""
+        return submission.model.startswith(INTERACTING) and await self._interactions.cancel(task)
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown
@@ -182,34 +187,7 @@ class Google:
     async def _item(self, video: _Video) -> Item:
         if video.bytesBase64Encoded is not None:
             return Delivered(content=http.decoded(video.bytesBase64Encoded), mime_type="video/mp4")
-        # The address itself is not trusted with our key: only the file's name is taken from it.
-        file = _FILE.search(video.uri or "")
-        if file is None:
-            raise Unknown
-        path = f"/v1beta/files/{file[1]}:download?alt=media"
-        reply = await self._caller.question("GET", path, timeout_seconds=http.DOWNLOAD_TIMEOUT_SECONDS)
-        if reply.status in _REDIRECTS:
-            content = await self._redirected(reply.headers.get("Location", ""))
-        else:
-            content = self._caller.answered(reply).content
-        if not content:
-            raise Unavailable
-        return Delivered(content=content, mime_type="video/mp4")
-
-    async def _redirected(self, address: str) -> bytes:
-        """From the host where the file is, which needs no key and gets none."""
-        try:
-            async with fetch(
-                self._session,
-                address,
-                max_bytes=self._max_answer_bytes,
-                deadline_seconds=http.DOWNLOAD_TIMEOUT_SECONDS,
-            ) as download:
-                return b"".join([chunk async for chunk in download.chunks()])
-        except Refused as error:
-            raise Unknown from error
-        except Unreachable as error:
-            raise Unavailable from error
+        return Delivered(content=await self._files.content_of(video.uri), mime_type="video/mp4")
 
     def _sound(self, reply: http.Reply) -> dict[str, Any]:
         answer = reply.json()
