@@ -63,7 +63,7 @@ class _Problem(sdk.Answer):
 
 
 class _Content(sdk.Answer):
-    video_url: str | None = Field(default=None, pattern=r"^https?://")
+    video_url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
 
 
 class _Task(sdk.Answer):
