@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from contracts.facts import CONTENT_TYPE, Ending, Outcome, Verdict
+from contracts.facts import CONTENT_TYPE, Ending, Kind, Outcome, Verdict
 from contracts.ids import new_generation_id
 from contracts.topology import outcome_subject, verdict_subject
 from darkroom.jetstream import ask
@@ -65,6 +65,26 @@ async def test_rendered_in_completed_out(
     await verdict.unsubscribe()
     recorded = await closed(database, generation_id)
     assert recorded == outcome.model_dump(mode="json", exclude_none=True)
+
+
+async def test_slow_videos_keep_no_picture_waiting(consuming: Consumers, bus: Client, provider: Provider) -> None:
+    """Minutes of film have places of their own."""
+
+    async def slow(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(1.5)
+        return web.Response(status=404)
+
+    films = [rendered(provider.url(f"film-{number}", slow), kind=Kind.VIDEO) for number in range(40)]
+    for film in films:
+        await publish_rendered(bus, film)
+    await provider.is_asked("film-0")
+    fact = rendered(provider.url("a", picture()))
+    began = time.monotonic()
+    await publish_rendered(bus, fact)
+    assert (await outcome_of(bus, fact.data.request.generation_id)).data.verdict == "completed"
+    assert time.monotonic() - began < 1.5
+    for film in films:
+        assert (await outcome_of(bus, film.data.request.generation_id, seconds=60)).data.verdict == "failed"
 
 
 async def test_rendered_twice_is_one_outcome(
