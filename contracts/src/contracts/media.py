@@ -6,17 +6,21 @@ A key is `<token>/<variant>.<extension>`; the token is 128 random bits that stor
 import hmac
 import time
 from hashlib import sha256
+from urllib.parse import urlencode
 
 PATH = "/media/"
 
 
-def address(base_url: str, key: str, signing_key: str | None = None, lifetime_seconds: int = 3600) -> str:
-    """The URL of a key; with a signing key it stops working after its lifetime."""
+def address(
+    base_url: str, key: str, signing_key: str | None = None, lifetime_seconds: int = 3600, *, download: bool = False
+) -> str:
+    """The URL of a key; with a signing key it stops working after its lifetime. A download is kept as a file."""
     path = PATH + key
-    if signing_key is None:
-        return base_url + path
-    expires = int(time.time()) + lifetime_seconds
-    return f"{base_url}{path}?expires={expires}&signature={signature(path, expires, signing_key)}"
+    query = {"download": "1"} if download else {}
+    if signing_key is not None:
+        expires = int(time.time()) + lifetime_seconds
+        query = {"expires": str(expires), "signature": signature(path, expires, signing_key), **query}
+    return base_url + path + (f"?{urlencode(query)}" if query else "")
 
 
 def signature(path: str, expires: int, signing_key: str) -> str:

@@ -141,12 +141,12 @@ def _render(kind: Kind, lane: Lane) -> Consumer:
     )
 
 
-def _store(lane: Lane) -> Consumer:
+def _store(what: str, lane: Lane, *kinds: Kind) -> Consumer:
     return Consumer(
-        durable=f"storage-store-rendered-{lane}",
+        durable=f"storage-store-{what}-{lane}",
         service="storage",
         stream="GENERATION",
-        filter_subjects=(f"generation.rendered.*.{lane}.*",),
+        filter_subjects=tuple(f"generation.rendered.{kind}.{lane}.*" for kind in kinds),
         replay="recent",
     )
 
@@ -159,7 +159,9 @@ GENERATOR_CLOSE_OUTCOMES = Consumer(
     filter_subjects=("generation.outcome.*",),
     replay="all",
 )
-STORAGE_STORE = {lane: _store(lane) for lane in Lane}
+STORAGE_STORE = {lane: _store("rendered", lane, Kind.IMAGE) for lane in Lane}
+STORAGE_STORE_RECORDINGS = {lane: _store("recordings", lane, Kind.VIDEO, Kind.SPEECH) for lane in Lane}
+"""Minutes of video must not keep a picture waiting."""
 STORAGE_CLOSE_OUTCOMES = Consumer(
     durable="storage-close-outcomes",
     service="storage",
@@ -187,6 +189,7 @@ CONSUMERS = (
     *GENERATOR_RENDER.values(),
     GENERATOR_CLOSE_OUTCOMES,
     *STORAGE_STORE.values(),
+    *STORAGE_STORE_RECORDINGS.values(),
     STORAGE_CLOSE_OUTCOMES,
     GATEWAY_FOLLOW_GENERATION,
     GATEWAY_RECORD_OUTCOMES,

@@ -1,21 +1,32 @@
 """Deleting, plans, being forgotten: rows change at once, bytes go by the collector, and an outcome stays true."""
 
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
 from faststream.nats import NatsBroker
+from nats.aio.client import Client
 
-from contracts.questions import Delete, Forget, Keep
+from contracts.questions import STORAGE_DELETE, STORAGE_KEEP, Changed, Delete, Forget, Keep, Usage
+from runtime.broker import make_broker
 from runtime.database import Database
+from runtime.settings import BrokerSettings
 from storage.collector import Collector
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
 from storage.media import Media
 from storage.objects.local import LocalObjects
+from storage.subscribers import questions
 from storage.variants import Variants
 from storage.workshop import Workshop
 
+from .conftest import Make
 from .samples import Provider, names, noise, picture, rendered, rows
 from .test_media import served
 
@@ -143,3 +154,33 @@ async def test_a_user_is_forgotten(
     assert [row["source_url"] for row in found] == [None] * 3
     [asset] = (await ingest.store(other)).data.assets
     assert asset.source_url is not None
+
+
+async def test_an_operator_asks_storage_by_the_command_line(
+    ingest: Ingest, provider: Provider, database: Database, make: Make, nats_server: Any, bus: Client, tmp_path: Path
+) -> None:
+    """The questions, answered on the bus as the service answers them."""
+    fact = rendered(provider.url("a", picture()))
+    await ingest.store(fact)
+    user_id = fact.data.request.user_id
+    answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
+    answering.include_router(questions(make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7))))
+    await answering.start()
+
+    async def command(*words: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "NATS_URL": nats_server.nats_url}
+        arguments = [sys.executable, "-m", "darkroom", "media", *words, "--user", str(user_id), "--data", str(tmp_path)]
+        run = await asyncio.to_thread(subprocess.run, arguments, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    said = await command("usage")
+    assert "1 assets of" in said and "may have 10,000 bytes, kept for 7 days" in said
+    assert "1 assets of" in await command("forget", "--yes")
+    assert "0 assets of 0 bytes" in await command("usage")
+    asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id, undo=True)
+    answer = await bus.request(STORAGE_DELETE, asked.model_dump_json().encode(), timeout=5)
+    assert Changed.model_validate_json(answer.data).assets == 0
+    answer = await bus.request(STORAGE_KEEP, Keep(user_id=user_id, quota_bytes=5).model_dump_json().encode(), timeout=5)
+    assert Usage.model_validate_json(answer.data).quota_bytes == 5
+    await answering.stop()

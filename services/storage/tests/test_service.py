@@ -1,8 +1,10 @@
 """The service as it runs: facts in, outcomes out, HTTP beside it."""
 
 import asyncio
+import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,12 +24,13 @@ from nats.aio.client import Client
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from contracts.facts import CONTENT_TYPE, Ending, Outcome, Verdict
+from contracts.facts import CONTENT_TYPE, Ending, Kind, Outcome, Verdict
 from contracts.ids import new_generation_id
 from contracts.topology import outcome_subject, verdict_subject
 from darkroom.jetstream import ask
 from runtime.consumption import Consumers
 from runtime.database import Database
+from storage.objects import name_of
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
 from storage.objects.moving import MovingObjects
@@ -35,9 +38,11 @@ from storage.settings import MediaSettings, Settings, StoreSettings
 from storage.stores import make_objects
 from storage.tables import metadata
 
+from .recorded import video
 from .samples import Provider, names, outcome_of, picture, publish_rendered, rendered, rows
 
 pytestmark = pytest.mark.connected
+FILM = video(160, 90, 1)
 
 
 async def closed(database: Database, generation_id: object) -> dict[str, Any]:
@@ -65,6 +70,26 @@ async def test_rendered_in_completed_out(
     await verdict.unsubscribe()
     recorded = await closed(database, generation_id)
     assert recorded == outcome.model_dump(mode="json", exclude_none=True)
+
+
+async def test_slow_videos_keep_no_picture_waiting(consuming: Consumers, bus: Client, provider: Provider) -> None:
+    """Minutes of film have places of their own."""
+
+    async def slow(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(1.5)
+        return web.Response(status=404)
+
+    films = [rendered(provider.url(f"film-{number}", slow), kind=Kind.VIDEO) for number in range(40)]
+    for film in films:
+        await publish_rendered(bus, film)
+    await provider.is_asked("film-0")
+    fact = rendered(provider.url("a", picture()))
+    began = time.monotonic()
+    await publish_rendered(bus, fact)
+    assert (await outcome_of(bus, fact.data.request.generation_id)).data.verdict == "completed"
+    assert time.monotonic() - began < 1.5
+    for film in films:
+        assert (await outcome_of(bus, film.data.request.generation_id, seconds=60)).data.verdict == "failed"
 
 
 async def test_rendered_twice_is_one_outcome(
@@ -238,12 +263,48 @@ async def test_the_process_lives_serves_and_hands_over(
             assert (await outcome_of(bus, last.data.request.generation_id, seconds=0.1)).data.verdict == "completed"
 
 
+async def test_p17_killed_again_and_again_what_is_stored_has_its_bytes(
+    database_url: str, database: Database, bus: Client, nats_server: Any, provider: Provider, tmp_path: Path
+) -> None:
+    """kill -9 wherever it happens to be, with pictures and a film under way; then every hash is looked at."""
+    await wait_less_for_the_dead(bus)
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(random.uniform(0, 0.2))
+        film = request.path.endswith("film")
+        return web.Response(body=FILM if film else picture(40, 30, seed=int(request.path[1:])))
+
+    facts = [rendered(provider.url(str(number), slow)) for number in range(60)]
+    facts.append(rendered(provider.url("film", slow), kind=Kind.VIDEO, size="64x64"))
+    for fact in facts:
+        await publish_rendered(bus, fact)
+    root, allowed = tmp_path / "media", {"OUTBOUND_ALLOW": f"127.0.0.1:{provider.port}"}
+    async with aiohttp.ClientSession() as http:
+        for _ in range(3):  # a fact that was held by five dead processes is taken for what kills them
+            async with process(database_url, nats_server.nats_url, root, **allowed) as (base, started):
+                await ready(base, http)
+                await asyncio.sleep(random.uniform(0, 0.3))
+                started.kill()
+        async with process(database_url, nats_server.nats_url, root, **allowed):
+            for fact in facts:
+                outcome = await outcome_of(bus, fact.data.request.generation_id, seconds=60)
+                assert outcome.data.verdict == "completed"
+    objects = LocalObjects(root)
+    ids = [fact.data.request.generation_id for fact in facts]
+    stored = await rows(database, "SELECT * FROM assets WHERE generation_id = ANY(:ids)", ids=ids)
+    assert [row["state"] for row in stored] == ["stored"] * len(facts)
+    for row in stored:
+        content = b"".join([chunk async for chunk in objects.open(name_of(row["owner_id"], row["sha256"]))])
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (row["sha256"], row["size_bytes"])
+    await objects.close()
+
+
 async def wait_less_for_the_dead(bus: Client) -> None:
     """The broker gives what a dead process held to another after 3 s instead of 30."""
-    name = "storage-store-rendered-interactive"
-    config = (await ask(bus, f"CONSUMER.INFO.GENERATION.{name}"))["config"] | {"ack_wait": 3_000_000_000}
-    question = {"stream_name": "GENERATION", "config": config, "action": "update"}
-    await ask(bus, f"CONSUMER.CREATE.GENERATION.{name}", question)
+    for name in ("storage-store-rendered-interactive", "storage-store-recordings-interactive"):
+        config = (await ask(bus, f"CONSUMER.INFO.GENERATION.{name}"))["config"] | {"ack_wait": 3_000_000_000}
+        question = {"stream_name": "GENERATION", "config": config, "action": "update"}
+        await ask(bus, f"CONSUMER.CREATE.GENERATION.{name}", question)
 
 
 async def test_a_store_that_cannot_be_written_to_is_not_ready(

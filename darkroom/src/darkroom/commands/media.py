@@ -1,14 +1,22 @@
-"""`darkroom media`: moving what is stored from one backend to another."""
+"""`darkroom media`: moving what is stored from one backend to another, and what a user has stored."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from uuid import UUID
 
 import typer
 
+from contracts.model import Frozen
 from darkroom.commands.options import DEFAULT_DATA, Data, fail
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from storage.moving import Moved
     from storage.settings import StoreSettings
+
+ANSWER_SECONDS = 30.0
+User = Annotated[UUID, typer.Option("--user", help="Whose.")]
+Answer = TypeVar("Answer", bound=Frozen)
 
 app = typer.Typer(help="What is stored, and where.", no_args_is_help=True)
 
@@ -51,6 +59,58 @@ def move(data: Data = DEFAULT_DATA) -> None:
         f"{moved.copied} objects copied ({megabytes:.1f} MB), {moved.there} were there, {moved.damaged} damaged."
     )
     raise typer.Exit(1 if moved.damaged else 0)
+
+
+@app.command("usage")
+def usage(user: User, data: Data = DEFAULT_DATA) -> None:
+    """Show what a user has stored, and what of it their plan allows."""
+    from contracts.questions import STORAGE_USAGE, Usage, UsageOf
+
+    found = _ask(data, STORAGE_USAGE, UsageOf(user_id=user), Usage)
+    quota = "any amount" if found.quota_bytes is None else f"{found.quota_bytes:,} bytes"
+    kept = "for ever" if found.retention_days is None else f"for {found.retention_days} days"
+    typer.echo(f"{user} has {found.assets:,} assets of {found.used_bytes:,} bytes; may have {quota}, kept {kept}.")
+
+
+@app.command("forget")
+def forget(
+    user: User,
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Remove all that a user has stored, for good. The bytes go with a later round of the collector."""
+    from contracts.questions import STORAGE_FORGET, Changed, Forget
+
+    if not sure:
+        typer.confirm(f"Remove everything that {user} has stored?", abort=True)
+    gone = _ask(data, STORAGE_FORGET, Forget(user_id=user), Changed)
+    typer.echo(f"{gone.assets:,} assets of {user} are gone.")
+
+
+def _ask(data: "Path", subject: str, question: Frozen, answer: type[Answer]) -> Answer:
+    """Storage's answer; every question here may be asked again."""
+    import asyncio
+
+    from nats.errors import Error as NatsError
+    from pydantic import ValidationError
+
+    from darkroom.jetstream import connect
+    from darkroom.stack import NoStackError, Stack
+
+    async def ask(nats_url: str) -> Answer:
+        client = await connect(nats_url, "media")
+        try:
+            payload = question.model_dump_json().encode()
+            return answer.model_validate_json((await client.request(subject, payload, timeout=ANSWER_SECONDS)).data)
+        finally:
+            await client.close()
+
+    try:
+        return asyncio.run(ask(Stack.find(data).address("nats_url")))
+    except NoStackError as error:
+        fail(str(error), 2)
+    except (NatsError, OSError, ValidationError) as error:
+        fail(f"Storage did not answer ({type(error).__name__}): ask again.")
 
 
 async def _move(settings: "StoreSettings", database_url: str) -> "Moved":

@@ -25,7 +25,13 @@ from contracts.questions import (
     Usage,
     UsageOf,
 )
-from contracts.topology import STORAGE_CLOSE_OUTCOMES, STORAGE_STORE, generation_of, outcome_subject
+from contracts.topology import (
+    STORAGE_CLOSE_OUTCOMES,
+    STORAGE_STORE,
+    STORAGE_STORE_RECORDINGS,
+    generation_of,
+    outcome_subject,
+)
 from runtime.broker import publish_unique
 from runtime.consumption import Consumers
 from runtime.database import Database
@@ -35,6 +41,8 @@ from storage.keeping import Keeping
 from storage.uploads import Uploads
 
 SLOTS = 16
+RECORDING_SLOTS = 4
+"""Each may be a file of gigabytes."""
 BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
@@ -60,6 +68,8 @@ def register(consumers: Consumers, broker: NatsBroker, database: Database, inges
 
     for consumer in STORAGE_STORE.values():
         consumers.each(consumer, Rendered, slots=SLOTS, unreadable=give_up)(store)
+    for consumer in STORAGE_STORE_RECORDINGS.values():
+        consumers.each(consumer, Rendered, slots=RECORDING_SLOTS, unreadable=give_up)(store)
 
     @consumers.batch(STORAGE_CLOSE_OUTCOMES, Outcome, size=BATCH, linger_seconds=LINGER_SECONDS)
     async def close(outcomes: Sequence[Outcome]) -> None:

@@ -52,14 +52,15 @@ class Surface:
     addresses: AddressSettings
     uploads: Uploads
 
-    def address(self, key: str) -> str:
-        """The public URL of a media key."""
+    def address(self, key: str, lifetime_seconds: int | None = None, *, download: bool = False) -> str:
+        """The public URL of a media key; it lives so long, or as the settings say, where addresses end at all."""
         secret = self.addresses.media_signing_key
         return address(
             self.addresses.media_base,
             key,
             secret.get_secret_value() if secret else None,
-            self.addresses.media_lifetime_seconds,
+            lifetime_seconds or self.addresses.media_lifetime_seconds,
+            download=download,
         )
 
 

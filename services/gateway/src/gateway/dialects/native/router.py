@@ -14,9 +14,11 @@ from gateway.dialects.native.schemas import (
     BatchView,
     GenerationPage,
     GenerationView,
+    Links,
     Models,
     NewBatch,
     NewGeneration,
+    NewLinks,
     QuoteView,
     Status,
 )
@@ -184,6 +186,18 @@ def make_router(surface: Surface) -> APIRouter:
         if not agreed:
             raise AlreadyFinished(f"The generation is {generation.status} already.")
         return _generation(surface, generation, 200 if generation.is_final else 202)
+
+    @router.post(
+        "/generations/{id}/links",
+        summary="Share a generation",
+        tags=["Generations"],
+        response_model=Links,
+        responses=problems(400, 404, 415, 422),
+    )
+    async def share(id: str, body: NewLinks, request: Request) -> Response:  # noqa: A002
+        """Addresses to give to others, or to download by. Where addresses are signed, they end."""
+        generation = await queries.generation(await identity.required(request), translate.generation_id(id))
+        return json_answer(translate.links_view(surface, generation, body))
 
     @router.get(
         "/generations/{id}/events",

@@ -140,6 +140,27 @@ class GenerationView(BaseModel):
     completed_at: datetime | None
 
 
+class NewLinks(BaseModel):
+    """For whom a generation's files are to be opened, and for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lifetime_seconds: int = Field(default=3600, ge=60, le=604_800, strict=True)
+    download: bool = Field(default=False, description="Whether a browser is to keep them as files.")
+
+
+class LinkView(BaseModel):
+    asset_id: UUID
+    url: str
+
+
+class Links(BaseModel):
+    """Addresses for others, which open without a token."""
+
+    items: list[LinkView]
+    expires_at: datetime | None = Field(description="Null where addresses are permanent here.")
+
+
 class GenerationPage(BaseModel):
     """Newest first."""
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from fastapi import Request
@@ -30,9 +31,12 @@ from gateway.dialects.native.schemas import (
     ErrorView,
     GenerationPage,
     GenerationView,
+    Links,
+    LinkView,
     ModelView,
     NewBatch,
     NewGeneration,
+    NewLinks,
     PaymentView,
     PriceView,
     QuoteView,
@@ -179,6 +183,18 @@ def upload_view(surface: Surface, upload_id: UUID, asset: Asset) -> UploadView:
 
 def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:
     return UploadForm.model_validate({"id": upload_id, **offered.model_dump()})
+
+
+def links_view(surface: Surface, generation: Generation, wish: NewLinks) -> Links:
+    found = generation.outcome.data.assets if generation.outcome else ()
+    ends = surface.addresses.media_signing_key is not None
+    return Links(
+        items=[
+            LinkView(asset_id=asset.id, url=surface.address(asset.key, wish.lifetime_seconds, download=wish.download))
+            for asset in found
+        ],
+        expires_at=datetime.now(UTC) + timedelta(seconds=wish.lifetime_seconds) if ends else None,
+    )
 
 
 def page_view(surface: Surface, page: Page) -> GenerationPage:
