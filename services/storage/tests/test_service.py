@@ -23,6 +23,7 @@ from alembic.migration import MigrationContext
 from nats.aio.client import Client
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
+from structlog.testing import capture_logs
 
 from contracts.facts import CONTENT_TYPE, Ending, Kind, Outcome, Verdict
 from contracts.ids import new_generation_id
@@ -399,7 +400,7 @@ def test_a_store_that_is_not_told_enough_is_said(
 
 
 async def test_each_store_is_where_its_settings_say(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     addresses = {
         "s3": "https://s3.us-east-1.amazonaws.com/pictures",
@@ -411,10 +412,10 @@ async def test_each_store_is_where_its_settings_say(
         assert isinstance(store, MinioObjects)
         assert (store.backend, store.bucket_url) == (backend, address)
         await store.close()
-    store = make_objects(told(monkeypatch, **S3, **SUPABASE, MEDIA_FORMER_BACKEND="local"))
+    with capture_logs() as said:
+        store = make_objects(told(monkeypatch, **S3, **SUPABASE, MEDIA_FORMER_BACKEND="local"))
     assert isinstance(store, MovingObjects)
     assert (store.current.backend, store.former.backend) == ("s3", "local")
     await store.close()
-    said = capsys.readouterr()
-    assert "objects.candidates" in said.out + said.err, "two candidates are named at start"
-    assert not any(secret in said.out + said.err for secret in ("role", "anon"))
+    assert "objects.candidates" in [line["event"] for line in said], "two candidates are named at start"
+    assert not any(secret in str(said) for secret in ("role", "anon"))

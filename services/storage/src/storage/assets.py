@@ -46,7 +46,8 @@ _KNOWN = text("""
 
 # One statement, one round trip, for several generations. Their rows are inserted or locked first, in the order of the
 # ids; where one is closed already, nothing is inserted below. A token that was given once is kept, and so is what was
-# stored once.
+# stored once. Nobody waits for these rows to be on the disk: the statement that finishes them does, and takes them
+# along; should the power fail before, the fact comes again, and an object without a row is the collector's.
 _OPEN = text("""
     WITH opened AS (
         INSERT INTO generations (generation_id)
@@ -55,7 +56,8 @@ _OPEN = text("""
         ON CONFLICT (generation_id) DO UPDATE SET generation_id = excluded.generation_id
         RETURNING generation_id, outcome IS NULL AS is_open
     ), locked AS MATERIALIZED (
-        SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(name, 0)) AS text)) AS locks
+        SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(name, 0)) AS text)) AS locks,
+            set_config('synchronous_commit', 'off', true) AS unhurried
         FROM unnest(CAST(:names AS text[])) AS name
     )
     INSERT INTO assets
@@ -71,7 +73,7 @@ _OPEN = text("""
     ) AS new (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url,
               seconds, bitrate, blurhash, provider_size)
     JOIN opened USING (generation_id), locked
-    WHERE opened.is_open AND locked.locks >= 0
+    WHERE opened.is_open AND locked.locks >= 0 AND locked.unhurried = 'off'
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         width = excluded.width, height = excluded.height, source_url = excluded.source_url,

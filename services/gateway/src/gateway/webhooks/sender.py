@@ -23,6 +23,7 @@ from gateway.records import COLUMNS, Generation, generation_of
 from gateway.settings import WebhookSettings
 from gateway.webhooks.endpoints import TEST
 from gateway.webhooks.signing import signatures, signed_content
+from runtime import telemetry
 from runtime.database import Database, Row
 from runtime.outbound import OutboundSettings, Refused, make_session
 
@@ -61,7 +62,8 @@ _CLAIM = text("""
     UPDATE deliveries d SET attempts = attempts + 1, next_at = now() + make_interval(secs => :claim_seconds)
     FROM taken, webhooks w WHERE d.id = taken.id AND w.id = d.webhook_id
     RETURNING d.id, d.webhook_id, d.generation_id, d.event, d.attempts, d.created_at, w.url, w.secret_version,
-        w.previous_secret_until > now() AS has_previous
+        w.previous_secret_until > now() AS has_previous,
+        (SELECT traceparent FROM generations WHERE generations.id = d.generation_id) AS traceparent
 """)
 _GENERATIONS = text(f"SELECT {COLUMNS} FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")
 _DELIVERED = text("""
@@ -171,7 +173,8 @@ class Sender:
         return json.dumps(body, ensure_ascii=False).encode()
 
     async def _deliver(self, session: aiohttp.ClientSession, key: SecretStr, row: Row, body: bytes) -> None:
-        attempt = await _post(session, key, row, body)
+        with telemetry.span("webhook", row.traceparent, event=row.event):
+            attempt = await _post(session, key, row, body)
         DELIVERIES.labels("taken" if attempt.is_taken else "refused").inc()
         log.info(
             "webhook.told" if attempt.is_taken else "webhook.not_told",
@@ -219,6 +222,8 @@ async def _post(session: aiohttp.ClientSession, key: SecretStr, row: Row, body: 
         "webhook-timestamp": str(sent_at),
         "webhook-signature": signed,
     }
+    if (traceparent := telemetry.current_traceparent(row.traceparent)) is not None:
+        headers["traceparent"] = traceparent
     try:
         async with (
             asyncio.timeout(TIMEOUT_SECONDS),
