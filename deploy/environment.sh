@@ -31,6 +31,9 @@ AWS_SECRET_ACCESS_KEY=$(random)
 # The key of users' tokens (HS256). With Supabase: the project's JWT secret.
 SUPABASE_JWT_SECRET=$(random)
 
+# The secrets of webhooks are derived from it; without it there are none.
+WEBHOOK_SIGNING_KEY=$(random)
+
 # Without a provider's key the simulator draws. With one: remove these seven lines and write ARK_API_KEY or
 # OPENAI_API_KEY instead.
 COMPOSE_PROFILES=simulator

@@ -55,6 +55,7 @@ PLAN = Plan(
     nats_passwords={user: f"password of {user}" for user in NATS_USERS},
     database_urls={service: f"postgresql://{service}@127.0.0.1:7/darkroom" for service in SERVICES},
     jwt_secret="made",
+    webhook_signing_key="made too",
     simulator=True,
 )
 

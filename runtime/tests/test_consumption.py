@@ -167,6 +167,54 @@ async def test_a_batch_is_what_has_arrived_in_stream_order(bench: Bench) -> None
     assert max(map(len, batches)) <= 16
 
 
+async def test_a_batch_is_decided_while_the_rest_of_the_one_before_is_done(bench: Bench) -> None:
+    decided: list[int] = []
+    resting, most_resting = 0, 0
+    consumers = Consumers(bench.broker)
+
+    async def rest() -> None:
+        nonlocal resting, most_resting
+        resting += 1
+        most_resting = max(most_resting, resting)
+        await asyncio.sleep(0.2)
+        resting -= 1
+
+    @consumers.batch(bench.consumer, Note, size=4)
+    async def handle(notes: Any) -> Awaitable[None]:
+        decided.extend(note.number for note in notes)
+        return rest()
+
+    await bench.send(*range(20))
+    async with consuming(consumers):
+        await until(lambda: len(decided) == 12)
+        assert await bench.unsettled() == 20  # nothing is acknowledged before the rest of it is done
+        await until(lambda: settled(bench))
+    assert decided == list(range(20))
+    assert 2 <= most_resting <= 3
+
+
+async def test_what_is_left_of_a_batch_is_done_again_with_the_batch_when_it_fails(bench: Bench) -> None:
+    decided: list[int] = []
+    done: list[int] = []
+    consumers = Consumers(bench.broker)
+
+    async def rest(numbers: list[int]) -> None:
+        if len(decided) < 3:
+            raise ConnectionResetError
+        done.extend(numbers)
+
+    @consumers.batch(bench.consumer, Note, size=4)
+    async def handle(notes: Any) -> Awaitable[None]:
+        decided.append(len(notes))
+        return rest([note.number for note in notes])
+
+    await bench.send(1, 2)
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert sorted(done) == [1, 2]
+    assert len(decided) >= 3
+
+
 async def test_one_guilty_fact_in_a_batch_delays_only_itself(bench: Bench) -> None:
     done: list[int] = []
     consumers = Consumers(bench.broker)

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, JsonValue, field_validator
 
 from contracts.ids import event_id
 from contracts.model import Frozen
-from contracts.money import Quote
+from contracts.money import Quote, Usage
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -43,6 +43,24 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Input(Frozen):
+    """Something that a generation starts from. Exactly one of `url` and `claim` is set."""
+
+    role: Literal["image", "first_frame", "last_frame", "mask", "audio", "video"]
+    url: str | None = None
+    """A public address, read by the provider."""
+    claim: str | None = None
+    """The name of an object in the claims bucket."""
+    mime_type: str | None = None
+
+
+class Message(Frozen):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class Request(Frozen):
     """What was asked for, as accepted."""
 
@@ -56,7 +74,12 @@ class Request(Frozen):
     size: str | None = None
     """Width and height in pixels, as in `1024x1024`."""
     seconds: int | None = None
-    """How long a video is to be."""
+    """How long a video or a speech has to be, where that was asked."""
+    inputs: tuple[Input, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """What was said before the prompt, the oldest first; only for text."""
+    max_tokens: int | None = None
+    """How long a text may become; its quote covers as many."""
     options: dict[str, JsonValue] = {}
     """What only some models understand, by the model's own names."""
     quote: Quote
@@ -110,12 +133,12 @@ class Asset(Frozen):
     width: int | None = None
     height: int | None = None
     seconds: float | None = None
-    """How long it plays, where it does."""
+    """How long it plays."""
     bitrate: int | None = None
-    """Of what plays, in bits per second, all streams together."""
+    """Bits per second."""
     blurhash: str | None = None
     provider_size: str | None = None
-    """As in `2048x2048`, where the provider delivered another size than asked for."""
+    """What the provider delivered, where it was not the size asked for, as in `2048x2048`."""
     variants: dict[str, str] = {}
     """Variant name → key; made at the latest when first asked for."""
     source_url: str | None = None
@@ -128,13 +151,17 @@ class Ending(Frozen):
     generation_id: UUID
     verdict: Verdict
     assets: tuple[Asset, ...] = ()
+    text: str | None = None
+    """What was written, whole; only for text."""
+    usage: Usage | None = None
+    """What is paid for where the price is per token."""
     provider: str | None = None
     failure: Failure | None = None
 
     @property
     def delivered(self) -> int:
         """How many outputs are paid for."""
-        return len(self.assets)
+        return len(self.assets) if self.text is None else 1
 
 
 class Event(Frozen):
@@ -249,6 +276,13 @@ class Progress(Frozen):
     stage: str
     """`waiting`, `rendering` or `storing`."""
     percent: int = Field(ge=0, le=100)
+    is_estimate: bool = False
+    """Whether the percentage comes from how long this model usually takes, not from the provider."""
+    remaining_seconds: int | None = None
+    position: int | None = None
+    """How many are before it, while it waits."""
+    text: str | None = None
+    """What was written since the number before; only for text."""
 
 
 FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, Notified)

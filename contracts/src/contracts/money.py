@@ -14,12 +14,40 @@ Units = Annotated[int, Field(strict=True)]
 """An amount of money. Never a float."""
 
 
+TOKENS_PER_PRICE = 1_000_000
+
+
+class Usage(Frozen):
+    """What a text took, in tokens."""
+
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+
+
+class TokenPrices(Frozen):
+    """Units for a million tokens."""
+
+    input: Units = Field(ge=0)
+    output: Units = Field(ge=0)
+
+    def of(self, usage: Usage) -> int:
+        """What these tokens cost, rounded up to a whole unit."""
+        exact = self.input * usage.input_tokens + self.output * usage.output_tokens
+        return -(-exact // TOKENS_PER_PRICE)
+
+
 class Quote(Frozen):
     """What a generation costs at most, fixed when it is accepted."""
 
     amount: Units = Field(ge=0)
     unit_price: Units = Field(ge=0)
     price_version: int
+    tokens: TokenPrices | None = None
+    """Set where tokens are paid for; `unit_price` is then the most that one text costs."""
+
+
+Per = Literal["output", "second", "thousand_characters", "million_tokens"]
+CHARACTERS_PER_PRICE = 1000
 
 
 class Price(Frozen):
@@ -29,7 +57,9 @@ class Price(Frozen):
     amount: Units = Field(ge=0)
     size: str | None = None
     quality: str | None = None
-    per: Literal["output", "second"] = "output"
+    per: Per = "output"
+    input_amount: Units = Field(default=0, ge=0)
+    """Units for a million tokens that are read; `amount` is for those that are written."""
     provider_cost_micros: int | None = Field(default=None, ge=0)
     """What the provider takes for the same, in millionths of a US dollar; None where nobody wrote it down."""
 
@@ -66,23 +96,44 @@ class PriceList(Frozen):
         size: str | None = None,
         quality: str | None = None,
         seconds: int | None = None,
+        characters: int | None = None,
+        usage: Usage | None = None,
     ) -> Quote | None:
         """What `count` outputs cost; None for what has no price, which is refused and never free.
 
-        A price per second needs to be told how many.
+        A price per second or character needs to be told how many, a price per token how many at most.
         """
         fitting = [price for price in self.of(model) if price.fits(size, quality)]
         if not fitting:
             return None
         price = fitting[-1]
-        if price.per == "second" and not seconds:
-            return None
-        unit_price = price.amount * (seconds or 1) if price.per == "second" else price.amount
-        return Quote(amount=unit_price * count, unit_price=unit_price, price_version=self.version)
+        tokens = None
+        match price.per:
+            case "output":
+                unit_price = price.amount
+            case "second":
+                if not seconds:
+                    return None
+                unit_price = price.amount * seconds
+            case "thousand_characters":
+                if not characters:
+                    return None
+                unit_price = -(-price.amount * characters // CHARACTERS_PER_PRICE)
+            case "million_tokens":
+                if usage is None:
+                    return None
+                tokens = TokenPrices(input=price.input_amount, output=price.amount)
+                unit_price = tokens.of(usage)
+        return Quote(amount=unit_price * count, unit_price=unit_price, price_version=self.version, tokens=tokens)
 
 
-def cost(quote: Quote, delivered: int) -> int:
-    """What is captured for `delivered` outputs, in units; never more than was quoted."""
+def cost(quote: Quote, delivered: int, usage: Usage | None = None) -> int:
+    """What is captured for `delivered` outputs, in units; never more than was quoted.
+
+    Tokens are paid as used. Where nobody counted them, the whole quote is due: a text that was delivered is not free.
+    """
+    if quote.tokens is not None and usage is not None and delivered:
+        return min(quote.amount, quote.tokens.of(usage))
     return min(quote.amount, quote.unit_price * delivered)
 
 

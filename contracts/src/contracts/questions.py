@@ -112,8 +112,20 @@ class CatalogModel(Frozen):
     kind: Kind
     provider: str
     state: Literal["active", "legacy", "off"] = "active"
+    """`legacy`: its provider retired it; where there is a `successor`, that one does its work."""
+    successor: str | None = None
     sizes: tuple[str, ...] = ()
     default_size: str | None = None
+    seconds: tuple[int, ...] = ()
+    """How long its videos can be."""
+    default_seconds: int | None = None
+    ratios: tuple[str, ...] = ()
+    """As in `16:9`, where it takes one instead of a size."""
+    inputs: tuple[str, ...] = ()
+    """The roles of what it can start from."""
+    voices: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    """The longest text that it writes."""
     max_count: int = 1
     max_prompt_characters: int = 4000
     deadline_seconds: int = 300

@@ -138,7 +138,7 @@ def _store(what: str, lane: Lane, *kinds: Kind) -> Consumer:
     )
 
 
-GENERATOR_RENDER = {lane: _render(Kind.IMAGE, lane) for lane in Lane}
+GENERATOR_RENDER = {(kind, lane): _render(kind, lane) for kind in Kind for lane in Lane}
 GENERATOR_CLOSE_OUTCOMES = Consumer(
     durable="generator-close-outcomes",
     service="generator",

@@ -79,7 +79,9 @@ async def publish(
     headers = {"content-type": content_type}
     if message_id is not None:
         headers["Nats-Msg-Id"] = message_id
-    await broker.publish(payload, subject, headers=headers, stream=stream, timeout=timeout_seconds)
+    # Past FastStream's own publish, which costs as much again for what a fact in bytes does not need (ADR 3).
+    jetstream = broker.connection.jetstream()
+    await jetstream.publish(subject, payload, timeout=timeout_seconds, stream=stream, headers=headers)
 
 
 async def publish_unique(broker: NatsBroker, subject: str, payload: bytes, *, stream: str, content_type: str) -> bytes:

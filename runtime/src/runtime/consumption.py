@@ -66,7 +66,8 @@ class Fact(Protocol):
 
 F = TypeVar("F", bound=Fact)
 Each = Callable[[F], Awaitable[None]]
-Batch = Callable[[Sequence[F]], Awaitable[None]]
+Batch = Callable[[Sequence[F]], Awaitable[Awaitable[None] | None]]
+"""May return what is left to do and needs no order, such as publishing: the next batch begins meanwhile."""
 Unreadable = Callable[[str, bytes], Awaitable[None]]
 
 
@@ -100,7 +101,7 @@ class _Loop:
 
     consumer: Durable
     decode: Callable[[bytes], Any]
-    handle: Callable[[Sequence[Any]], Awaitable[None]]
+    handle: Batch[Any]
     batch_size: int
     """1: every fact in a task of its own; more: one batch at a time, of what has arrived."""
     capacity: int
@@ -156,7 +157,7 @@ class Consumers:
         """
 
         def register(handler: Batch[F]) -> Batch[F]:
-            self._loops.append(_Loop(consumer, fact.decode, handler, size, 2 * size, unreadable, linger_seconds))
+            self._loops.append(_Loop(consumer, fact.decode, handler, size, 3 * size, unreadable, linger_seconds))
             return handler
 
         return register
@@ -248,7 +249,7 @@ class Consumers:
                 loop.waiting.append(held)
                 loop.arrived.set()
             else:
-                task = asyncio.create_task(self._take(loop, [held]))
+                task = asyncio.create_task(self._take(loop, [held], asyncio.Event()))
                 loop.tasks.add(task)
                 task.add_done_callback(loop.tasks.discard)
             if loop.outstanding <= 0:
@@ -275,10 +276,11 @@ class Consumers:
             if len(loop.waiting) < loop.batch_size:
                 await asyncio.sleep(loop.linger_seconds)
             taken = [loop.waiting.popleft() for _ in range(min(loop.batch_size, len(loop.waiting)))]
-            task = asyncio.create_task(self._take(loop, taken))
+            decided = asyncio.Event()
+            task = asyncio.create_task(self._take(loop, taken, decided))
             loop.tasks.add(task)
             task.add_done_callback(loop.tasks.discard)
-            await asyncio.wait([task])
+            await decided.wait()
 
     async def _keep(self) -> None:
         """Tells the broker that we still work on what we hold."""
@@ -292,37 +294,35 @@ class Consumers:
                         with contextlib.suppress(NatsError, OSError):
                             await self._broker.connection.publish(held.message.reply, b"+WPI")
 
-    async def _take(self, loop: _Loop, taken: list[_Held]) -> None:
-        readable = [pair for held in taken if (pair := await self._read(loop, held)) is not None]
-        if not readable:
-            return
+    async def _take(self, loop: _Loop, taken: list[_Held], decided: asyncio.Event) -> None:
         try:
-            await self._handle(loop, [fact for _, fact in readable])
-        except Exception as error:
-            if len(readable) > 1:
-                log.warning("batch.taken_singly", consumer=loop.consumer.durable, error=repr(error))
-                for pair in readable:
-                    await self._single(loop, *pair)
-            else:
-                await self._failed(loop, readable[0][0], error)
-            return
-        for held, _ in readable:
-            await self._done(loop, held)
+            if readable := [pair for held in taken if (pair := await self._read(loop, held)) is not None]:
+                await self._settle(loop, readable, decided)
+        finally:
+            decided.set()
 
-    async def _single(self, loop: _Loop, held: _Held, fact: Any) -> None:
+    async def _settle(self, loop: _Loop, readable: list[tuple[_Held, Any]], decided: asyncio.Event) -> None:
         try:
-            await self._handle(loop, [fact])
+            await self._handle(loop, [fact for _, fact in readable], decided)
         except Exception as error:
-            await self._failed(loop, held, error)
+            if len(readable) == 1:
+                return await self._failed(loop, readable[0][0], error)
+            log.warning("batch.taken_singly", consumer=loop.consumer.durable, error=repr(error))
+            for pair in readable:
+                await self._settle(loop, [pair], decided)
         else:
-            await self._done(loop, held)
+            for held, _ in readable:
+                await self._done(loop, held)
 
-    async def _handle(self, loop: _Loop, facts: list[Any]) -> None:
+    async def _handle(self, loop: _Loop, facts: list[Any], decided: asyncio.Event) -> None:
         waits = iter(RETRY_IN_PLACE_SECONDS)
         while True:
             try:
                 with telemetry.handling(loop.consumer.durable, facts):
-                    return await loop.handle(facts)
+                    if (rest := await loop.handle(facts)) is not None:
+                        decided.set()
+                        await rest
+                    return
             except Exception as error:
                 if not is_transient(error) or self._stopping:
                     raise

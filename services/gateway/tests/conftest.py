@@ -21,7 +21,8 @@ from darkroom.jetstream import ask
 from darkroom.migration import migrations_of, upgrade
 from darkroom.topology.apply import apply
 from gateway.app import create_app
-from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings
+from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings, WebhookSettings
+from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
 from .client import SECRET, Client, token, until
@@ -118,6 +119,8 @@ def settings_of(nats_url: str, database_url: str) -> Settings:
         AddressSettings(public_url=PUBLIC_URL, public_media_url="https://media.example"),
         LimitSettings(requests_per_minute=MANY, sync_wait_seconds=5),
         SweeperSettings(),
+        WebhookSettings(webhook_signing_key=SecretStr("a key that signs in the tests")),
+        OutboundSettings(outbound_allow="127.0.0.0/8"),
     )
 
 

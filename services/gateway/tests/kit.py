@@ -8,8 +8,9 @@ from uuid import UUID
 import asyncpg
 
 from contracts.facts import Kind, Lane
-from gateway.commands import Commands, Order
+from gateway.commands import Commands
 from gateway.identity import Caller
+from gateway.orders import Order
 from gateway.records import Generation
 from gateway.sweeper import Sweeper
 from runtime.database import Database

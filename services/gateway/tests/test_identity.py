@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from multidict import CIMultiDict
 
-from .client import IMAGE, SECRET, Client, token
+from .client import IMAGE, SECRET, Answer, Client, token
 from .conftest import MakeClient, Service
 
 pytestmark = pytest.mark.connected
@@ -184,18 +184,30 @@ async def test_every_route_with_an_id_is_404_for_others(
     owner, stranger = client_of(), client_of()
     made = await owner.accepted()
     await owner.ended(made["id"])
+    batch = (await owner.post("/v1/batches", json={"items": [IMAGE]})).json
+    webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com/"})).json
+    delivery = (await owner.post(f"/v1/webhooks/{webhook['id']}/test")).json
     before = await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"]))
+    period = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
+    bodies = {"/v1/webhooks/{id}": {"state": "active"}, "/v1/webhooks/{id}/redeliver": period}
+    owned = {"batches": batch["id"], "generations": made["id"], "webhooks": webhook["id"]}
     routes = [
-        (method.upper(), path)
+        (method.upper(), path, owned[path.split("/")[2]])
         for path, operations in service.app.openapi()["paths"].items()
         for method in operations
         if "{" in path
     ]
-    assert len(routes) >= 3
-    for method, path in routes:
-        own = await owner.request(method, path.replace("{id}", made["id"]))
-        foreign = await stranger.request(method, path.replace("{id}", made["id"]))
-        unknown = await stranger.request(method, path.replace("{id}", str(uuid4())))
-        assert own.status != 404, path
+    assert len(routes) >= 10
+
+    async def ask(client: Client, method: str, path: str, own: str) -> Answer:
+        place = path.replace("{id}", own).replace("{delivery}", delivery["id"])
+        return await client.request(method, place, json=bodies.get(path))
+
+    for method, path, own in routes:
+        foreign = await ask(stranger, method, path, own)
+        unknown = await ask(stranger, method, path, str(uuid4()))
         assert (foreign.status, foreign.text) == (404, unknown.text), path
     assert await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"])) == before
+    await postgres.execute("UPDATE deliveries SET state = 'parked' WHERE id = $1", UUID(delivery["id"]))
+    for method, path, own in sorted(routes, key=lambda route: route[0] == "DELETE"):
+        assert (await ask(owner, method, path, own)).status != 404, path

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from starlette.routing import compile_path
 
 from gateway.app import create_app
-from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings
+from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings, WebhookSettings
+from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
 
@@ -26,6 +27,8 @@ def app() -> FastAPI:
             AddressSettings(),
             LimitSettings(),
             SweeperSettings(),
+            WebhookSettings(),
+            OutboundSettings(),
         )
     )
 
@@ -50,7 +53,7 @@ def test_every_route_says_what_it_is_for(document: dict[str, Any]) -> None:
         assert set(operation.get("tags", ["none"])) <= known, (method, path)
         statuses = set(operation["responses"])
         assert "401" in statuses, (method, path)
-        assert statuses & {"200", "201", "202"}, (method, path)
+        assert statuses & {"200", "201", "202", "204"}, (method, path)
 
 
 def test_the_routes_of_the_spine_are_there(document: dict[str, Any]) -> None:

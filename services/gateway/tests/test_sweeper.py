@@ -19,9 +19,10 @@ from darkroom.embedded import NatsServer
 from gateway import records
 from gateway.commands import Commands
 from gateway.offers import Offers
-from gateway.records import Due, Generation
+from gateway.records import Generation
 from gateway.settings import Settings
 from gateway.sweeper import Sweeper, next_step
+from gateway.turns import Due
 from runtime.broker import connected, make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from contracts.facts import Failure
+from contracts.facts import Failure, Kind
 from generator.providers.interface import (
     Delivered,
     Invalid,
@@ -81,6 +81,7 @@ class ProviderConformance(ABC):
 
     def submission(self, words="a quiet harbour", **others):
         asked = {
+            "kind": Kind.IMAGE,
             "reference": REFERENCE,
             "model": self.model,
             "prompt": f"{words} {type(self).__name__}",

@@ -120,7 +120,9 @@ def nothing_but_the_schema(_: pytest.MonkeyPatch) -> None:
 
 def amounts_are_floats(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        decisions, "cost", lambda quote, delivered: int(min(float(quote.amount), float(quote.unit_price) * delivered))
+        decisions,
+        "cost",
+        lambda quote, delivered, _: int(min(float(quote.amount), float(quote.unit_price) * delivered)),
     )
 
 
@@ -169,7 +171,7 @@ def _from_what_is_available(settled: Transaction) -> tuple[tuple[Purse, int], ..
 
 
 def more_is_captured_than_was_quoted(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decisions, "cost", lambda quote, delivered: quote.unit_price * delivered)
+    patch.setattr(decisions, "cost", lambda quote, delivered, _: quote.unit_price * delivered)
 
 
 def an_outcome_is_not_known_by_its_id(patch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from contracts.money import Quote, cost, in_credits
+from contracts.money import Quote, TokenPrices, Usage, cost, in_credits
 from darkroom.audit.evidence import MAX_FINDINGS, Evidence
 from darkroom.audit.findings import Finding, Result, finder
 
@@ -62,8 +62,10 @@ async def captured(evidence: Evidence) -> Result:
 
 
 _CHARGED = """
-    SELECT g.id, g.status, g.quote_amount, g.unit_price, g.price_version,
-           jsonb_array_length(coalesce(g.outcome->'data'->'assets', '[]'::jsonb)) AS delivered,
+    SELECT g.id, g.status, g.quote_amount, g.unit_price, g.price_version, g.input_price, g.output_price,
+           CASE WHEN g.outcome->'data'->'text' IS NOT NULL THEN 1
+                ELSE jsonb_array_length(coalesce(g.outcome->'data'->'assets', '[]'::jsonb)) END AS delivered,
+           g.outcome->'data'->>'usage' AS usage,
            h.user_id, h.state, h.amount, h.unit_price AS held_price, h.captured,
            h.outcome->'data'->>'verdict' AS verdict,
            CASE c.type WHEN 'refund' THEN -c.amount WHEN 'write_off' THEN c.amount ELSE 0 END AS corrected,
@@ -87,8 +89,16 @@ _CHARGED = """
 def _judge(row: asyncpg.Record) -> list[Finding]:
     found = finder("charged wrongly")
     about, findings = row["id"], []
-    quote = Quote(amount=row["quote_amount"], unit_price=row["unit_price"], price_version=row["price_version"])
-    due = cost(quote, row["delivered"]) if row["status"] == "completed" else 0
+    quote = Quote(
+        amount=row["quote_amount"],
+        unit_price=row["unit_price"],
+        price_version=row["price_version"],
+        tokens=None
+        if row["input_price"] is None
+        else TokenPrices(input=row["input_price"], output=row["output_price"]),
+    )
+    usage = Usage.model_validate_json(row["usage"]) if row["usage"] else None
+    due = cost(quote, row["delivered"], usage) if row["status"] == "completed" else 0
     charged = row["captured"] + row["corrected"]
     if charged != due:
         findings.append(

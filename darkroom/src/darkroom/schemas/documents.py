@@ -47,7 +47,9 @@ def openapi_documents() -> dict[str, str]:
         Settings,
         SweeperSettings,
         TokenSettings,
+        WebhookSettings,
     )
+    from runtime.outbound import OutboundSettings
     from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
     nowhere = DatabaseSettings(database_url=SecretStr("postgresql://localhost/none"))
@@ -59,6 +61,8 @@ def openapi_documents() -> dict[str, str]:
         AddressSettings(),
         LimitSettings(),
         SweeperSettings(),
+        WebhookSettings(),
+        OutboundSettings(),
     )
     return {OPENAPI_FILE: _json(create_app(settings).openapi())}
 

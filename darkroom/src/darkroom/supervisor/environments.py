@@ -24,6 +24,7 @@ _ONLY_FOR = {
     "GOOGLE_": {"generator"},
     "GEMINI_": {"generator"},
     "RUNWAY": {"generator"},
+    "WEBHOOK_": {"gateway"},
     "S3_": {"storage"},
     "AWS_": {"storage"},
     "MEDIA_ROOT": {"storage"},
@@ -69,6 +70,7 @@ class Plan:
     """By user; each process is told its own."""
     database_urls: Mapping[str, str]
     jwt_secret: str
+    webhook_signing_key: str
     simulator: bool
     s3: S3Access | None = None
 
@@ -122,6 +124,7 @@ def _defaults(service: str, plan: Plan, given: Mapping[str, str]) -> Environment
         case "gateway":
             defaults |= {
                 "SUPABASE_JWT_SECRET": plan.jwt_secret,
+                "WEBHOOK_SIGNING_KEY": plan.webhook_signing_key,
                 "PUBLIC_URL": plan.url("gateway"),
                 "PUBLIC_MEDIA_URL": plan.url("storage"),
                 "GATEWAY_LOCAL_MODE": str(_is_loopback(given.get("GATEWAY_HOST", LOOPBACK))).lower(),

@@ -144,6 +144,7 @@ class Supervisor:
                 for service in SERVICES
             },
             jwt_secret=secrets["jwt_secret"],
+            webhook_signing_key=secrets["webhook_signing_key"],
             simulator=simulator,
         )
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from fastapi.responses import RedirectResponse
 from faststream.nats import NatsBroker
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway import subscribers
 from gateway.commands import Commands
@@ -20,6 +21,8 @@ from gateway.description import describe
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.native import errors as native_errors
 from gateway.dialects.native import router as native
+from gateway.dialects.native import uploads as native_uploads
+from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
 from gateway.edge import BodyLimit
 from gateway.identity import Identity, Keys, jwks_url
@@ -32,11 +35,13 @@ from gateway.sweeper import Sweeper
 from gateway.uploads import FORM_BYTES, Uploads
 from gateway.uploads import ROUTE as UPLOADS_ROUTE
 from gateway.waiting import Verdicts
+from gateway.webhooks.endpoints import Webhooks
+from gateway.webhooks.sender import Sender
 from runtime import health, telemetry
 from runtime.broker import make_broker
 from runtime.consumption import Consumers
 from runtime.database import Database
-from runtime.health import LoopLag
+from runtime.health import Check, LoopLag
 
 SERVICE = "gateway"
 JOIN_AGAIN_SECONDS = 1.0
@@ -70,9 +75,11 @@ def create_app(settings: Settings) -> FastAPI:
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(settings.tokens, keys, local_mode=settings.limits.local_mode)
+    webhooks = Webhooks(database, settings.webhooks, settings.outbound)
     surface = Surface(
         commands,
         queries,
+        webhooks,
         identity,
         Verdicts(broker, database, settings.limits.sync_wait_seconds),
         hub,
@@ -81,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings.addresses,
         Uploads(broker, settings.limits.max_upload_bytes),
     )
+    sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
 
     async def join_bus() -> None:
         """The bus may come later: what is accepted meanwhile is driven then."""
@@ -95,8 +103,10 @@ def create_app(settings: Settings) -> FastAPI:
         joining = asyncio.create_task(join_bus(), name="join bus")
         await offers.start()
         await sweeper.start()
+        await sender.start()
         yield
         joining.cancel()
+        await sender.stop()
         await sweeper.stop()
         await offers.stop()
         await hub.stop()
@@ -107,6 +117,15 @@ def create_app(settings: Settings) -> FastAPI:
         await database.close()
         lag.stop()
 
+    app = _application(lifespan)
+    # The bus is no condition of being ready: without it generations are accepted and driven later.
+    _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
+    _add_edges(app, settings)
+    describe(app)
+    return app
+
+
+def _checks(database: Database, offers: Offers) -> list[Check]:
     async def check_database() -> list[str]:
         await database.check()
         return []
@@ -114,7 +133,19 @@ def create_app(settings: Settings) -> FastAPI:
     async def check_offers() -> list[str]:
         return offers.problems()
 
-    app = FastAPI(
+    return [check_database, check_offers]
+
+
+def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
+    for dialect in (native, native_webhooks, native_uploads, modelark):
+        app.include_router(dialect.make_router(surface))
+    app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
+    for path, endpoint in probes:
+        app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
+
+
+def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPI(
         title="Darkroom",
         version="1.0.0",
         description=_DESCRIPTION,
@@ -122,21 +153,14 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "Generations", "description": "Make things and follow them."},
+            {"name": "Batches", "description": "Many things at once, which never delay a person."},
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Account", "description": "Credits."},
+            {"name": "Webhooks", "description": "Be told of what ends, by Standard Webhooks 1.0."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
         ],
     )
-    app.include_router(native.make_router(surface))
-    app.include_router(modelark.make_router(surface))
-    app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
-    # The bus is no condition of being ready: without it generations are accepted and driven later.
-    for path, endpoint in health.routes(lag, [check_database, check_offers]):
-        app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
-    _add_edges(app, settings)
-    describe(app)
-    return app
 
 
 async def _connect(broker: NatsBroker) -> None:
@@ -160,8 +184,10 @@ def _add_edges(app: FastAPI, settings: Settings) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "ETag",
             "Link",
             "Location",
+            "Preference-Applied",
             "Retry-After",
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,21 +15,24 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from contracts.facts import CONTENT_TYPE, Ending, Kind, Lane, Outcome, Requested, Verdict
+from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
 from contracts.questions import CatalogModel
 from contracts.topology import outcome_subject, requested_subject
-from gateway import records
+from gateway import batches, records, turns
+from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
+from gateway.orders import Order, again, fit
 from gateway.records import Generation
 from gateway.refusals import (
+    AlreadyFinished,
+    Gone,
     IdempotencyMismatch,
-    Invalid,
-    InvalidKey,
+    NotFinished,
     NotFound,
     TooManyRequests,
 )
@@ -45,38 +46,12 @@ from runtime.health import is_transient
 REQUESTED_TIMEOUT_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
-MAX_KEY_CHARACTERS = 255
-MAX_COUNT = 4
-MAX_OPTIONS_DEPTH = 32
-"""Far below what the encoders on the way of a fact can take."""
-MAX_ECHO_CHARACTERS = 40
+QUEUE_FULL_SECONDS = 30
+"""When to ask again."""
 MAX_USERS_LIMITED = 100_000
 SOURCE = "gateway"
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a dialect understood of a request."""
-
-    dialect: str
-    route: str
-    """What an Idempotency-Key belongs to."""
-    kind: Kind
-    prompt: str
-    model: str | None = None
-    count: int = 1
-    size: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    lane: Lane = Lane.INTERACTIVE
-    idempotency_key: str | None = None
-    traceparent: str | None = None
-
-    def body_hash(self) -> bytes:
-        """Tells whether two requests under one key ask for the same."""
-        asked = [self.kind, self.prompt, self.model, self.count, self.size, self.options, self.lane]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 class Commands:
@@ -111,15 +86,15 @@ class Commands:
             if existing is not None:
                 return existing
         model = self._offers.model(order.kind, order.model)
-        size = _checked(order, model)
-        quote = self._offers.quote(model, order.count, size, order.options)
+        fitted = fit(order, model)
+        quote = self._offers.quote(model, fitted)
         self._pace.admit(caller.user_id)
-        await self._funds.check(caller.user_id, quote)
-        generation = await self._record(caller, order, model, size, quote, generation_id)
+        await self._funds.check(caller.user_id, quote.amount)
+        generation = await self._record(caller, order, fitted, model, quote, generation_id)
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
             if existing is None:
-                raise NotFound("There is no such generation.")
+                raise Gone("What this Idempotency-Key made was deleted.")
             return existing
         log.info(
             "generation.accepted",
@@ -132,7 +107,9 @@ class Commands:
             await self.drive(generation)  # raises nothing: what is recorded is accepted
         return generation
 
-    async def create_and_wait(self, verdicts: Verdicts, caller: Caller, order: Order) -> Generation:
+    async def create_and_wait(
+        self, verdicts: Verdicts, caller: Caller, order: Order, seconds: float | None = None
+    ) -> Generation:
         """The same, held open until the generation is final or the wait is over.
 
         It listens before it publishes, so that no outcome passes unheard.
@@ -140,7 +117,68 @@ class Commands:
         generation_id = _generation_id(caller, order)
         async with verdicts.listening(generation_id) as heard:
             generation = await self.create(caller, order, generation_id)
-            return await verdicts.wait(caller, generation, heard)
+            return await verdicts.wait(caller, generation, heard, seconds)
+
+    async def create_batch(self, caller: Caller, orders: Sequence[Order]) -> Batch:
+        """Accepts all of them, or none. The same key gives the same batch.
+
+        Raises:
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, IdempotencyMismatch, TooManyRequests, Unavailable:
+                nothing has changed.
+        """
+        batch_id = batches.id_of(caller, orders[0])
+        if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
+            return existing
+        models = [self._offers.model(order.kind, order.model) for order in orders]
+        fitted = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
+        self._pace.admit(caller.user_id)
+        await self._funds.check(caller.user_id, sum(quote.amount for quote in quotes))
+        rows = [
+            self._row(caller, *each, _generation_id(caller, each[0], item)) | {"batch_id": batch_id, "batch_item": item}
+            for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
+        ]
+        try:
+            async with self._database.transaction() as connection:
+                made = [await records.insert(connection, row) for row in rows]
+        except records.QueueFull as error:
+            raise self._queue_full() from error
+        except records.Duplicate as error:
+            if existing := await self._existing_batch(caller, batch_id, orders):
+                return existing
+            raise Gone("What this Idempotency-Key made was deleted.") from error
+        await asyncio.gather(*(self.drive(each) for each in made if each.published))
+        log.info("batch.accepted", batch_id=str(batch_id), generations=len(made))
+        return Batch(batch_id, tuple(made))
+
+    async def retry(self, caller: Caller, generation_id: UUID, key: str | None, traceparent: str | None) -> Generation:
+        """Asks again for what failed, was declined or cancelled, as a new generation at today's price.
+
+        Raises:
+            NotFound: no such generation of this user. AlreadyFinished: it is not over, or it was delivered.
+            Whatever `create` raises.
+        """
+        async with self._database.statement() as connection:
+            generation = await records.get(connection, caller.user_id, generation_id)
+        if generation is None:
+            raise NotFound("There is no such generation.")
+        if generation.status not in {Verdict.FAILED, Verdict.DECLINED, Verdict.CANCELLED}:
+            raise AlreadyFinished(f"The generation is {generation.status}: there is nothing to be tried again.")
+        return await self.create(caller, again(generation, key, traceparent))
+
+    async def delete(self, caller: Caller, generation_id: UUID) -> None:
+        """Hides a generation for ever. Its id stays taken, so that its key is never another generation's.
+
+        Raises:
+            NotFound: no such generation of this user. NotFinished: cancel it first.
+        """
+        async with self._database.statement() as connection:
+            if await records.delete(connection, caller.user_id, generation_id):
+                return
+            generation = await records.get(connection, caller.user_id, generation_id)
+        if generation is None:
+            raise NotFound("There is no such generation.")
+        raise NotFinished("The generation is still at work: cancel it first.")
 
     async def drive(self, generation: Generation) -> bool:
         """Publishes `requested` (again). False when the bus did not take it: the sweeper will try again.
@@ -230,7 +268,7 @@ class Commands:
         """Lets a user's waiting generations into the slots that became free."""
         slots = slots_of(self._limits, lane)
         async with self._database.transaction() as connection:
-            admitted = await records.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
+            admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
         await asyncio.gather(*map(self.drive, admitted))
 
     async def _existing(self, caller: Caller, generation_id: UUID, order: Order) -> Generation | None:
@@ -241,30 +279,9 @@ class Commands:
         return existing
 
     async def _record(
-        self, caller: Caller, order: Order, model: CatalogModel, size: str | None, quote: Quote, generation_id: UUID
+        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
     ) -> Generation | None:
-        values = {
-            "id": generation_id,
-            "user_id": caller.user_id,
-            "dialect": order.dialect,
-            "kind": order.kind.value,
-            "lane": order.lane.value,
-            "model": model.id,
-            "prompt": order.prompt,
-            "size": size,
-            "count": order.count,
-            "options": json.dumps(order.options),
-            "quote_amount": quote.amount,
-            "unit_price": quote.unit_price,
-            "price_version": quote.price_version,
-            "body_hash": order.body_hash(),
-            "traceparent": order.traceparent,
-            "deadline_seconds": model.deadline_seconds,
-            "p99_seconds": model.p99_seconds,
-            "first_drive_seconds": self._sweeper.first_drive_seconds,
-            "slots": slots_of(self._limits, order.lane),
-            "max_waiting": self._limits.max_waiting,
-        }
+        values = self._row(caller, order, fitted, model, quote, generation_id)
         try:
             return await self._insert(values)
         except DBAPIError as error:
@@ -273,14 +290,58 @@ class Commands:
             # The connection was lost, and whether the row is there is unknown: the same id is recorded once.
             return await self._insert(values) or await self._existing(caller, generation_id, order)
 
+    def _row(
+        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
+    ) -> dict[str, Any]:
+        particulars = fitted.particulars
+        return {
+            "id": generation_id,
+            "user_id": caller.user_id,
+            "dialect": order.dialect,
+            "kind": order.kind.value,
+            "lane": order.lane.value,
+            "model": model.id,
+            "prompt": order.prompt,
+            "size": fitted.size,
+            "count": order.count,
+            "options": json.dumps(order.options),
+            "particulars": json.dumps(particulars) if particulars else None,
+            "quote_amount": quote.amount,
+            "unit_price": quote.unit_price,
+            "price_version": quote.price_version,
+            "input_price": quote.tokens and quote.tokens.input,
+            "output_price": quote.tokens and quote.tokens.output,
+            "body_hash": order.body_hash(),
+            "traceparent": order.traceparent,
+            "deadline_seconds": model.deadline_seconds,
+            "p99_seconds": model.p99_seconds,
+            "first_drive_seconds": self._sweeper.first_drive_seconds,
+            "slots": slots_of(self._limits, order.lane),
+            "max_waiting": self._limits.max_waiting,
+            "batch_id": None,
+            "batch_item": None,
+        }
+
     async def _insert(self, values: dict[str, Any]) -> Generation | None:
         try:
             async with self._database.statement() as connection:
                 return await records.insert(connection, values)
+        except records.Duplicate:
+            return None
         except records.QueueFull as error:
-            raise TooManyRequests(
-                f"You have {self._limits.max_waiting} generations waiting; let some finish first.", 30
-            ) from error
+            raise self._queue_full() from error
+
+    def _queue_full(self) -> TooManyRequests:
+        return TooManyRequests(
+            f"You have {self._limits.max_waiting} generations waiting; let some finish first.", QUEUE_FULL_SECONDS
+        )
+
+    async def _existing_batch(self, caller: Caller, batch_id: UUID, orders: Sequence[Order]) -> Batch | None:
+        async with self._database.statement() as connection:
+            existing = await batches.get(connection, caller.user_id, batch_id)
+        if existing is not None and not existing.is_of(orders):
+            raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
+        return existing
 
 
 def slots_of(limits: LimitSettings, lane: Lane) -> int:
@@ -307,60 +368,6 @@ class Pace:
             raise TooManyRequests(f"At most {self._per_minute} generations per minute.", wait_seconds)
 
 
-def _generation_id(caller: Caller, order: Order) -> UUID:
-    if order.idempotency_key is None:
-        return new_generation_id()
-    return keyed_generation_id(caller.user_id, order.route, checked_key(order.idempotency_key))
-
-
-def checked_key(key: str) -> str:
-    """An Idempotency-Key without its quotes. Raises InvalidKey."""
-    key = key.strip().removeprefix('"').removesuffix('"')
-    if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
-        raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
-    return key
-
-
-def _checked(order: Order, model: CatalogModel) -> str | None:
-    """The size to make. Raises Invalid for what the model does not offer."""
-    if not order.prompt.strip():
-        raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
-    if len(order.prompt) > model.max_prompt_characters:
-        limit = model.max_prompt_characters
-        raise Invalid(f"The prompt is longer than {limit} characters.", details=_at("prompt", f"at most {limit}"))
-    if not _is_text(order.prompt):
-        raise Invalid(
-            "The prompt contains characters that are not text.", details=_at("prompt", "no NUL, no surrogate")
-        )
-    most = min(MAX_COUNT, model.max_count)
-    if not 1 <= order.count <= most:
-        raise Invalid(f"The count has to be 1 to {most}.", details=_at("count", f"1 to {most}"))
-    unfit = _unfit(order.options)
-    if unfit is not None:
-        raise Invalid(f"The options cannot be kept: {unfit}.", details=_at("options", unfit))
-    size = model.default_size if order.size is None else order.size
-    if size is not None and size not in model.sizes:
-        offered, asked = ", ".join(model.sizes) or "none", size[:MAX_ECHO_CHARACTERS]
-        raise Invalid(
-            f"{model.id} does not offer the size {asked!r}. Offered: {offered}.", details=_at("size", offered)
-        )
-    return size
-
-
-def _is_text(text: str) -> bool:
-    """Whether Postgres and UTF-8 can hold it."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _unfit(value: Any, depth: int = 0) -> str | None:
-    """Why a JSON value cannot be kept, if it cannot."""
-    if depth > MAX_OPTIONS_DEPTH:
-        return f"at most {MAX_OPTIONS_DEPTH} levels"
-    if isinstance(value, str):
-        return None if _is_text(value) else "no NUL, no surrogate"
-    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return next((problem for part in parts if (problem := _unfit(part, depth + 1))), None)
-
-
-def _at(place: str, message: str) -> dict[str, object]:
-    return {"errors": [{"field": place, "message": message}]}
+def _generation_id(caller: Caller, order: Order, item: int = 0) -> UUID:
+    key = order.key()
+    return new_generation_id() if key is None else keyed_generation_id(caller.user_id, order.route, key, item)

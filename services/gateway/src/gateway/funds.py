@@ -9,7 +9,7 @@ from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from contracts.money import Quote, in_credits
+from contracts.money import in_credits
 from contracts.questions import LEDGER_AFFORDABLE, Affordability, Affordable
 from gateway.refusals import InsufficientCredits
 from runtime.broker import connected
@@ -36,26 +36,26 @@ class Funds:
         self._broker = broker
         self._heard: OrderedDict[UUID, _Heard] = OrderedDict()
 
-    async def check(self, user_id: UUID, quote: Quote) -> None:
+    async def check(self, user_id: UUID, amount: int) -> None:
         """Silence means: go on.
 
         Raises:
             InsufficientCredits: with what is required and available, in credits.
         """
-        if self._has_plenty(user_id, quote.amount) or not connected(self._broker):
+        if self._has_plenty(user_id, amount) or not connected(self._broker):
             return
-        answer = await self._ask(Affordable(user_id=user_id, amount=quote.amount))
+        answer = await self._ask(Affordable(user_id=user_id, amount=amount))
         if answer is None:
             return
         if not answer.affordable:
-            required, available = in_credits(quote.amount), in_credits(answer.available)
+            required, available = in_credits(amount), in_credits(answer.available)
             raise InsufficientCredits(
                 f"This costs {required} credits and {available} are available.",
                 details={"required": required, "available": available},
             )
         heard = self._fresh(user_id) or _Heard(time.monotonic(), answer.available)
         heard.available = min(heard.available, answer.available)
-        heard.accepted += quote.amount
+        heard.accepted += amount
         self._heard[user_id] = heard
         if len(self._heard) > MAX_USERS_KNOWN:
             self._heard.popitem(last=False)

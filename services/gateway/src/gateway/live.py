@@ -136,7 +136,9 @@ async def follow(
                 if isinstance(heard, Progress):
                     if heard.percent > last:
                         last, written_at = heard.percent, time.monotonic()
-                        yield _event("progress", heard.model_dump_json(exclude={"generation_id"}))
+                        yield _event(
+                            "progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True)
+                        )
                     continue
                 generation = await _look(database, caller, generation)
                 event_id = heard

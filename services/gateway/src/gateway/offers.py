@@ -6,7 +6,6 @@ goes on with what they last said.
 
 import asyncio
 import time
-from collections.abc import Mapping
 
 import structlog
 from faststream.nats import NatsBroker
@@ -16,6 +15,7 @@ from sqlalchemy import text
 from contracts.facts import Kind
 from contracts.money import PriceList, Quote
 from contracts.questions import GENERATOR_CATALOG, LEDGER_PRICES, Catalog, CatalogModel, Nothing
+from gateway.orders import Order
 from gateway.refusals import Invalid, Unavailable, UnknownModel
 from runtime.broker import connected
 from runtime.database import Database
@@ -24,7 +24,6 @@ REFRESH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 ANSWER_TIMEOUT_SECONDS = 2.0
 MAX_ECHO_CHARACTERS = 40
-MAX_SECONDS = 3600
 
 log = structlog.get_logger()
 
@@ -91,15 +90,17 @@ class Offers:
             else f"There is no {kind} model {name[:MAX_ECHO_CHARACTERS]!r}. Offered: {known}."
         )
 
-    def quote(self, model: CatalogModel, count: int, size: str | None, options: Mapping[str, object]) -> Quote:
+    def quote(self, model: CatalogModel, order: Order) -> Quote:
         """What it costs at most. Raises Invalid for what has no price: it is refused, and never free."""
-        quality, seconds = options.get("quality"), options.get("duration")
+        quality = order.options.get("quality")
         quote = self.prices.quote(
             model.id,
-            count,
-            size=size,
+            order.count,
+            size=order.size,
             quality=quality if isinstance(quality, str) else None,
-            seconds=seconds if type(seconds) is int and 0 < seconds <= MAX_SECONDS else None,
+            seconds=order.seconds,
+            characters=len(order.prompt),
+            usage=order.usage,
         )
         if quote is None:
             raise Invalid(f"The model {model.id} has no price for this.")

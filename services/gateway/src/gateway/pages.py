@@ -1,6 +1,7 @@
 """A user's generations, a page at a time, and the cursors that lead from one to the next."""
 
 import base64
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,11 +21,37 @@ class Page:
     cursor: str | None
 
 
-def _page_query(*, after: bool, status: bool, kind: bool) -> Any:
-    conditions = ["user_id = :user_id"]
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which of a user's generations; None leaves a question open."""
+
+    status: str | None = None
+    kind: str | None = None
+    lane: str | None = None
+    model: str | None = None
+    batch: UUID | None = None
+    words: str | None = None
+    """Part of the prompt, in any case."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """The first moment that is not meant any more."""
+
+
+_CONDITIONS = {
+    "status": "status = :status",
+    "kind": "kind = :kind",
+    "lane": "lane = :lane",
+    "model": "model = :model",
+    "batch": "batch_id = :batch",
+    "words": "prompt ILIKE :words",
+    "since": "created_at >= :since",
+    "until": "created_at < :until",
+}
+
+
+def _page_query(asked: Collection[str], *, after: bool) -> Any:
+    conditions = ["user_id = :user_id", "deleted_at IS NULL", *(_CONDITIONS[name] for name in asked)]
     conditions += ["(created_at, id) < (:created_at, :id)"] if after else []
-    conditions += ["status = :status"] if status else []
-    conditions += ["kind = :kind"] if kind else []
     where = " AND ".join(conditions)
     # Put together from the constants above; every value is bound.
     query = f"SELECT {COLUMNS} FROM generations WHERE {where} ORDER BY created_at DESC, id DESC LIMIT :limit"  # noqa: S608
@@ -36,24 +63,30 @@ async def page(
     user_id: UUID,
     limit: int,
     cursor: str | None = None,
-    status: str | None = None,
-    kind: str | None = None,
+    wanted: Filter = Filter(),
 ) -> Page:
     """A user's generations, newest first.
 
     Raises:
         ValueError: the cursor is not one of ours.
     """
-    values: dict[str, Any] = {"user_id": user_id, "limit": limit + 1, "status": status, "kind": kind}
+    asked = {name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None}
+    values: dict[str, Any] = {**asked, "user_id": user_id, "limit": limit + 1}
+    if wanted.words is not None:
+        values["words"] = f"%{_literally(wanted.words)}%"
     if cursor is not None:
         values["created_at"], values["id"] = _decode_cursor(cursor)
-    query = _page_query(after=cursor is not None, status=status is not None, kind=kind is not None)
-    given = {name: values[name] for name in query.compile().params}
-    items = tuple(map(generation_of, await connection.execute(query, given)))
+    query = _page_query(asked, after=cursor is not None)
+    items = tuple(map(generation_of, await connection.execute(query, values)))
     if len(items) <= limit:
         return Page(items, None)
     last = items[limit - 1]
     return Page(items[:limit], _encode_cursor(last.created_at, last.id))
+
+
+def _literally(words: str) -> str:
+    """As LIKE takes them for themselves."""
+    return words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _encode_cursor(created_at: datetime, generation_id: UUID) -> str:

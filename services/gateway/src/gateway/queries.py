@@ -1,5 +1,6 @@
 """What can be asked: one generation, a page of them, the balance, the statement, the models."""
 
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from contracts.facts import Kind
 from contracts.model import Frozen
-from contracts.money import Price
+from contracts.money import Price, Quote
 from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_STATEMENT,
@@ -19,12 +20,15 @@ from contracts.questions import (
     Statement,
     StatementOf,
 )
-from gateway import pages, records
+from gateway import batches, pages, records
+from gateway.batches import Batch
 from gateway.identity import Caller
 from gateway.offers import Offers
-from gateway.pages import Page
+from gateway.orders import Order, fit
+from gateway.pages import Filter, Page
 from gateway.records import Generation
 from gateway.refusals import Invalid, NotFound, Unavailable
+from gateway.waiting import Verdicts
 from runtime.broker import connected
 from runtime.database import Database
 
@@ -48,13 +52,37 @@ class Queries:
             raise NotFound("There is no such generation.")
         return generation
 
-    async def generations(
-        self, caller: Caller, limit: int, cursor: str | None, status: str | None, kind: str | None
-    ) -> Page:
+    async def generation_once_final(
+        self, verdicts: Verdicts, caller: Caller, generation_id: UUID, seconds: float
+    ) -> Generation:
+        """The same, held open until it is final or the seconds are over. Raises NotFound."""
+        async with verdicts.listening(generation_id) as heard:
+            generation = await self.generation(caller, generation_id)
+            return await verdicts.wait(caller, generation, heard, seconds)
+
+    async def batch(self, caller: Caller, batch_id: UUID) -> Batch:
+        """Raises NotFound, for somebody else's, too."""
+        async with self._database.statement() as connection:
+            batch = await batches.get(connection, caller.user_id, batch_id)
+        if batch is None:
+            raise NotFound("There is no such batch.")
+        return batch
+
+    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
+        """What an order would cost at most, with what was left open filled in, and what the caller has.
+
+        Raises Invalid or UnknownModel for what would not be accepted, Unavailable while the ledger does not answer.
+        """
+        model = self._offers.model(order.kind, order.model)
+        fitted = fit(order, model)
+        quote = self._offers.quote(model, fitted)
+        return replace(fitted, model=model.id), quote, await self.balance(caller)
+
+    async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
         """The caller's generations, newest first. Raises Invalid for a cursor that is not ours."""
         try:
             async with self._database.statement() as connection:
-                return await pages.page(connection, caller.user_id, limit, cursor, status, kind)
+                return await pages.page(connection, caller.user_id, limit, cursor, wanted)
         except ValueError as error:
             raise Invalid("The cursor is not one that was handed out.") from error
 

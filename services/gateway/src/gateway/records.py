@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from contracts.facts import Kind, Lane, Outcome, Request
-from contracts.money import Quote, cost
+from contracts.money import Quote, TokenPrices, cost
 from runtime.database import Connection, Row
 
 
@@ -29,6 +29,8 @@ class Generation:
     size: str | None
     count: int
     options: dict[str, Any]
+    particulars: dict[str, Any]
+    """What only some kinds take: `seconds`, `inputs`, `messages`, `max_tokens`, as in the request."""
     quote: Quote
     status: str
     published: bool
@@ -49,7 +51,7 @@ class Generation:
         """What was paid, in units; 0 while nothing is."""
         if self.outcome is None or self.status != "completed":
             return 0
-        return cost(self.quote, self.outcome.data.delivered)
+        return cost(self.quote, self.outcome.data.delivered, self.outcome.data.usage)
 
     def request(self) -> Request:
         """What the fact `requested` says."""
@@ -65,12 +67,14 @@ class Generation:
             options=self.options,
             quote=self.quote,
             deadline_at=self.deadline_at,
+            **self.particulars,
         )
 
 
 COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wanted, options::text AS options,
-    quote_amount, unit_price, price_version, status, published, body_hash, traceparent, created_at, deadline_at,
-    cancel_asked_at, completed_at, outcome::text AS outcome"""
+    particulars::text AS particulars, quote_amount, unit_price, price_version, input_price, output_price, status,
+    published, body_hash, traceparent, created_at, deadline_at, cancel_asked_at, completed_at,
+    outcome::text AS outcome"""
 
 
 def generation_of(row: Row) -> Generation:
@@ -85,7 +89,13 @@ def generation_of(row: Row) -> Generation:
         size=row.size,
         count=row.wanted,
         options=json.loads(row.options),
-        quote=Quote(amount=row.quote_amount, unit_price=row.unit_price, price_version=row.price_version),
+        particulars=json.loads(row.particulars) if row.particulars else {},
+        quote=Quote(
+            amount=row.quote_amount,
+            unit_price=row.unit_price,
+            price_version=row.price_version,
+            tokens=None if row.input_price is None else TokenPrices(input=row.input_price, output=row.output_price),
+        ),
         status=row.status,
         published=row.published,
         body_hash=row.body_hash,
@@ -109,12 +119,14 @@ _INSERT = text(f"""
         WHERE s.waiting < :max_waiting OR (s.taken < :slots AND s.waiting = 0)
         RETURNING waiting = 0 AS free
     )
-    INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, quote_amount,
-        unit_price, price_version, status, published, body_hash, traceparent, deadline_at, deadline_seconds,
-        p99_seconds, next_drive_at)
+    INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, particulars,
+        batch_id, batch_item, quote_amount, unit_price, price_version, input_price, output_price, status, published,
+        body_hash, traceparent, deadline_at, deadline_seconds, p99_seconds, next_drive_at)
     SELECT :id, :user_id, :dialect, :kind, :lane, :model, :prompt, :size, :count, CAST(:options AS jsonb),
-        :quote_amount, :unit_price, :price_version, 'pending', slot.free, :body_hash, :traceparent,
-        now() + make_interval(secs => :deadline_seconds), :deadline_seconds, :p99_seconds,
+        CAST(:particulars AS jsonb), CAST(:batch_id AS uuid), CAST(:batch_item AS smallint), :quote_amount,
+        :unit_price, :price_version, CAST(:input_price AS bigint), CAST(:output_price AS bigint), 'pending',
+        slot.free, :body_hash, :traceparent, now() + make_interval(secs => :deadline_seconds), :deadline_seconds,
+        :p99_seconds,
         CASE WHEN slot.free THEN now() + make_interval(secs => :first_drive_seconds) ELSE 'infinity' END
     FROM slot
     RETURNING {COLUMNS}
@@ -125,28 +137,32 @@ class QueueFull(Exception):
     """The user has as many generations waiting as the plan allows."""
 
 
-async def insert(connection: Connection, values: dict[str, Any]) -> Generation | None:
-    """Records a generation; None when one with this id exists already.
+class Duplicate(Exception):
+    """There is a generation with this id already."""
+
+
+async def insert(connection: Connection, values: dict[str, Any]) -> Generation:
+    """Records a generation.
 
     Raises:
-        QueueFull: nothing was recorded.
+        QueueFull, Duplicate: nothing was recorded.
     """
     try:
         row = (await connection.execute(_INSERT, values)).one_or_none()
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) == "23505":
-            return None
+            raise Duplicate from error
         raise
     if row is None:
         raise QueueFull
     return generation_of(row)
 
 
-_GET = text(f"SELECT {COLUMNS} FROM generations WHERE id = :id AND user_id = :user_id")
+_GET = text(f"SELECT {COLUMNS} FROM generations WHERE id = :id AND user_id = :user_id AND deleted_at IS NULL")
 
 
 async def get(connection: Connection, user_id: UUID, generation_id: UUID) -> Generation | None:
-    """A user's generation; None for somebody else's, too."""
+    """A user's generation; None for somebody else's and for a deleted one, too."""
     row = (await connection.execute(_GET, {"id": generation_id, "user_id": user_id})).one_or_none()
     return generation_of(row) if row else None
 
@@ -163,6 +179,19 @@ async def ask_cancel(connection: Connection, user_id: UUID, generation_id: UUID)
     """Writes the wish down, so that it outlives a broker that is away; None when there is nothing left to cancel."""
     row = (await connection.execute(_ASK_CANCEL, {"id": generation_id, "user_id": user_id})).one_or_none()
     return generation_of(row) if row else None
+
+
+_DELETE = text("""
+    UPDATE generations SET deleted_at = now()
+    WHERE id = :id AND user_id = :user_id AND deleted_at IS NULL AND status NOT IN ('pending', 'processing')
+    RETURNING id
+""")
+
+
+async def delete(connection: Connection, user_id: UUID, generation_id: UUID) -> bool:
+    """Hides a final generation from its user for ever; the row stays, since the ledger and the log know its id."""
+    values = {"id": generation_id, "user_id": user_id}
+    return (await connection.execute(_DELETE, values)).first() is not None
 
 
 # In the order of the ids: two batches that share rows lock them in one order.
@@ -195,7 +224,8 @@ async def follow(connection: Connection, moved: Sequence[tuple[UUID, bool]], fir
     await connection.execute(_FOLLOW, values)
 
 
-# Aggregated per slot: an UPDATE … FROM applies one source row per target row only.
+# Aggregated per slot: an UPDATE … FROM applies one source row per target row only. What webhooks are owed is written
+# with the outcome: one is never there without the other.
 _FINISH = text(f"""
     WITH done AS (
         UPDATE generations SET status = ended_status, outcome = ended_outcome, completed_at = now()
@@ -203,6 +233,11 @@ _FINISH = text(f"""
             AS ended (ended_id, ended_status, ended_outcome)
         WHERE id = ended_id AND status IN ('pending', 'processing')
         RETURNING {COLUMNS}
+    ), told AS (
+        INSERT INTO deliveries (id, webhook_id, generation_id, event)
+        SELECT gen_random_uuid(), w.id, done.id, 'generation.' || done.status
+        FROM done JOIN webhooks w USING (user_id)
+        WHERE w.state = 'active' AND 'generation.' || done.status = ANY (w.events)
     ), freed AS (
         SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
             count(*) FILTER (WHERE NOT published) AS waiting
@@ -251,116 +286,6 @@ async def ended(connection: Connection, generation_ids: Iterable[UUID]) -> tuple
         [Ended(row.id, row.user_id, row.dialect, row.status) for row in rows],
         {(row.user_id, Lane(row.lane)) for row in rows if row.waiting > 0},
     )
-
-
-_LOCK_SLOT = text("SELECT taken, waiting FROM slots WHERE user_id = :user_id AND lane = :lane FOR UPDATE")
-_COUNT = text("""
-    SELECT count(*) FILTER (WHERE published) AS taken, count(*) FILTER (WHERE NOT published) AS waiting
-    FROM generations WHERE user_id = :user_id AND lane = :lane AND status IN ('pending', 'processing')
-""")
-# A locked row is about to end, and whoever holds it wants the slot next: waiting for it would be a deadlock.
-_ADMIT = text(f"""
-    WITH next AS (
-        SELECT id AS next_id FROM generations
-        WHERE user_id = :user_id AND lane = :lane AND status = 'pending' AND NOT published AND cancel_asked_at IS NULL
-        ORDER BY created_at, id LIMIT :free FOR UPDATE SKIP LOCKED
-    )
-    UPDATE generations SET published = true, deadline_at = now() + make_interval(secs => deadline_seconds),
-        next_drive_at = now() + make_interval(secs => :first_drive_seconds)
-    FROM next WHERE id = next_id RETURNING {COLUMNS}
-""")
-_SET_SLOT = text("UPDATE slots SET taken = :taken, waiting = :waiting WHERE user_id = :user_id AND lane = :lane")
-
-
-async def admit(
-    connection: Connection, user_id: UUID, lane: Lane, slots: int, first_drive_seconds: float
-) -> list[Generation]:
-    """Lets waiting generations of a user into free slots, oldest first; their deadline starts now.
-
-    Counts the rows anew under the slot's lock, so that the counters heal should they ever be wrong.
-    """
-    who = {"user_id": user_id, "lane": lane.value}
-    if (await connection.execute(_LOCK_SLOT, who)).one_or_none() is None:
-        return []
-    counted = (await connection.execute(_COUNT, who)).one()
-    free = max(0, min(slots - counted.taken, counted.waiting))
-    admitted = []
-    if free:
-        values = {**who, "free": free, "first_drive_seconds": first_drive_seconds}
-        admitted = [generation_of(row) for row in await connection.execute(_ADMIT, values)]
-    moved = len(admitted)
-    await connection.execute(_SET_SLOT, {**who, "taken": counted.taken + moved, "waiting": counted.waiting - moved})
-    return admitted
-
-
-# By the counters and by the rows, should they differ; at random, so that none is always beyond the limit.
-_WAITING_SLOTS = text("""
-    SELECT user_id, lane FROM (
-        SELECT user_id, lane FROM slots WHERE waiting > 0
-        UNION SELECT user_id, lane FROM generations WHERE status = 'pending' AND NOT published
-    ) AS waiting ORDER BY random() LIMIT :limit
-""")
-
-
-async def slots_with_waiters(connection: Connection, limit: int) -> list[tuple[UUID, Lane]]:
-    return [(row.user_id, Lane(row.lane)) for row in await connection.execute(_WAITING_SLOTS, {"limit": limit})]
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """An unfinished generation that has not moved for too long."""
-
-    generation: Generation
-    drives: int
-    past_deadline: bool
-
-
-# The next turn is set before anything is published: a crash in between costs one turn, never a storm.
-_CLAIM_DUE = text(f"""
-    WITH due AS (
-        SELECT id AS due_id FROM generations
-        WHERE status IN ('pending', 'processing') AND next_drive_at < now()
-            AND (published OR cancel_asked_at IS NOT NULL)
-            AND (CAST(:may_drive AS boolean) OR cancel_asked_at IS NOT NULL
-                OR (deadline_at < now() AND drives >= CAST(:drives_before_deadline AS integer)))
-        ORDER BY next_drive_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
-    UPDATE generations SET next_drive_at = now() + (0.75 + random() / 2) * make_interval(secs =>
-        CASE WHEN deadline_at < now() THEN :first_drive_seconds
-        ELSE least(:longest_pause_seconds, :first_drive_seconds * 2 ^ least(drives + 1, 20)) END)
-    FROM due WHERE id = due_id
-    RETURNING {COLUMNS}, drives, deadline_at < now() AS past_deadline
-""")
-_COUNT_DRIVES = text("UPDATE generations SET drives = drives + 1 WHERE id = ANY(CAST(:ids AS uuid[]))")
-
-
-async def claim_due(
-    connection: Connection,
-    limit: int,
-    first_drive_seconds: float,
-    longest_pause_seconds: float,
-    drives_before_deadline: int,
-    *,
-    may_drive: bool,
-) -> list[Due]:
-    """Takes generations whose turn has come and sets their next turn, doubling, with jitter.
-
-    Where nothing may be driven, only those that are to end: by a wish to cancel, or by their deadline.
-    """
-    values = {
-        "may_drive": may_drive,
-        "drives_before_deadline": drives_before_deadline,
-        "limit": limit,
-        "first_drive_seconds": first_drive_seconds,
-        "longest_pause_seconds": longest_pause_seconds,
-    }
-    rows = await connection.execute(_CLAIM_DUE, values)
-    return [Due(generation_of(row), row.drives, row.past_deadline) for row in rows]
-
-
-async def count_drives(connection: Connection, ids: Sequence[UUID]) -> None:
-    """A drive counts once the bus took it."""
-    await connection.execute(_COUNT_DRIVES, {"ids": sorted(ids)})
 
 
 _RECORDED = text("SELECT id, outcome::text AS outcome FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")

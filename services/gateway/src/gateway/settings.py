@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
 
 
@@ -44,6 +45,16 @@ class AddressSettings(Fragment):
         if domain is None:
             return self.public_url.rstrip("/")
         return domain.rstrip("/") if "://" in domain else f"https://{domain.rstrip('/')}"
+
+
+class WebhookSettings(Fragment):
+    """What webhooks are signed with."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    webhook_signing_key: SecretStr | None = Field(
+        default=None, min_length=16, description="the secret of every webhook is derived from it; none: no webhooks"
+    )
 
 
 class LimitSettings(Fragment):
@@ -85,6 +96,8 @@ class Settings:
     addresses: AddressSettings
     limits: LimitSettings
     sweeper: SweeperSettings
+    webhooks: WebhookSettings
+    outbound: OutboundSettings
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -96,6 +109,8 @@ class Settings:
             AddressSettings(),
             LimitSettings(),
             SweeperSettings(),
+            WebhookSettings(),
+            OutboundSettings(),
         )
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")

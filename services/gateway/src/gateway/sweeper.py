@@ -10,10 +10,10 @@ from prometheus_client import Counter
 
 from contracts.facts import Failure, Outcome, Verdict
 from contracts.topology import CONSUMERS, Consumer
-from gateway import records
+from gateway import turns
 from gateway.commands import Commands
-from gateway.records import Due
 from gateway.settings import SweeperSettings
+from gateway.turns import Due
 from runtime.broker import connected
 from runtime.database import Database
 
@@ -71,14 +71,14 @@ class Sweeper:
         if not connected(self._broker):
             return 0
         async with self._database.statement() as connection:
-            waited_for = await records.slots_with_waiters(connection, SLOTS_PER_SWEEP)
+            waited_for = await turns.slots_with_waiters(connection, SLOTS_PER_SWEEP)
         for user_id, lane in waited_for:
             await self._commands.admit(user_id, lane)
         lag = await self._lag()
         if lag > self._settings.lag_limit:
             log.warning("sweep.drives_nothing", lag=lag)
         async with self._database.statement() as connection:
-            claimed = await records.claim_due(
+            claimed = await turns.claim_due(
                 connection,
                 self._settings.rows,
                 self._settings.first_drive_seconds,
@@ -90,7 +90,7 @@ class Sweeper:
         driven = [due.generation.id for due, by in zip(claimed, taken, strict=True) if by]
         if driven:
             async with self._database.statement() as connection:
-                await records.count_drives(connection, driven)
+                await turns.count_drives(connection, driven)
         # The log may know an outcome that our consumer was never given.
         outcomes = [by for by in taken if isinstance(by, Outcome)]
         if outcomes:

@@ -27,8 +27,8 @@ from contracts.questions import (
     TakeUpload,
 )
 from contracts.topology import CLAIMS_BUCKET
-from gateway.commands import checked_key
 from gateway.identity import Caller
+from gateway.orders import checked_key
 from gateway.refusals import BodyTooLarge, TooManyRequests, Unavailable, refusal_of_upload
 from runtime.broker import connected
 

@@ -58,13 +58,20 @@ class Verdicts:
                 with contextlib.suppress(NatsError, OSError):
                     await subscription.unsubscribe()
 
-    async def wait(self, caller: Caller, generation: Generation, heard: asyncio.Future[Outcome]) -> Generation:
-        """The generation once it is final, or as it is when the time is up.
+    async def wait(
+        self,
+        caller: Caller,
+        generation: Generation,
+        heard: asyncio.Future[Outcome],
+        seconds: float | None = None,
+    ) -> Generation:
+        """The generation once it is final, or as it is when the time is up: so many seconds, or as long as is allowed.
 
         What was heard is recorded before it is told, by the same update that the consumer of outcomes makes; whoever
         is second changes nothing. The row is looked at again every second, in case nothing is heard.
         """
-        give_up_at = time.monotonic() + self._wait_seconds
+        longest = self._wait_seconds if seconds is None else min(seconds, self._wait_seconds)
+        give_up_at = time.monotonic() + longest
         while not generation.is_final and (left := give_up_at - time.monotonic()) > 0:
             pause_seconds = min(LOOK_AGAIN_SECONDS, left)
             await asyncio.wait([heard], timeout=pause_seconds)

@@ -16,7 +16,7 @@ from contracts.facts import Failure, Output, Request
 from generator.attempts import DEADLINE, LEAST_SECONDS, Attempt, State, pause_after, provider_seconds
 from generator.catalog import Model
 from generator.claims import Claims
-from generator.providers.interface import Item, Provider, ProviderRefusal, Submission, Unavailable, Unknown
+from generator.providers.interface import Item, Provider, ProviderRefusal, Submission, Task, Unavailable, Unknown
 from runtime import telemetry
 from runtime.consumption import RETRY_IN_PLACE_SECONDS
 from runtime.health import is_transient
@@ -93,6 +93,7 @@ class Submitter:
         request, model = assignment.request, assignment.model
         submission = Submission(
             reference=attempt.id,
+            kind=request.kind,
             model=model.provider_model,
             prompt=request.prompt,
             count=attempt.count,
@@ -103,6 +104,8 @@ class Submitter:
         )
         try:
             items = await self._providers[attempt.provider].submit(submission)
+            if isinstance(items, Task):
+                raise Unknown
         except Unknown as refusal:
             return attempt.ended(State.UNKNOWN, refusal.failure)
         except ProviderRefusal as refusal:

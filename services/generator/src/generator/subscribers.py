@@ -23,10 +23,12 @@ def register(
 ) -> None:
     """The generator's subscriptions."""
 
-    @consumers.each(GENERATOR_RENDER[Lane.INTERACTIVE], Funded, slots=settings.slots)
-    @consumers.each(GENERATOR_RENDER[Lane.BATCH], Funded, slots=settings.batch_slots)
     async def generate(fact: Funded) -> None:
         await generator.generate(fact.data, fact.traceparent)
+
+    for (_, lane), consumer in GENERATOR_RENDER.items():
+        slots = settings.slots if lane is Lane.INTERACTIVE else settings.batch_slots
+        consumers.each(consumer, Funded, slots=slots)(generate)
 
     @consumers.batch(GENERATOR_CLOSE_OUTCOMES, Outcome, size=BATCH, linger_seconds=LINGER_SECONDS)
     async def close(facts: Sequence[Outcome]) -> None:

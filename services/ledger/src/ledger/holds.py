@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from contracts.facts import Outcome, Request
-from contracts.money import Quote
+from contracts.money import Quote, TokenPrices
 from ledger import accounts
 from ledger.domain import transactions
 from ledger.domain.holds import Hold, State
@@ -19,11 +19,12 @@ from ledger.domain.transactions import Transaction
 from runtime.database import Connection, Row
 
 _CLAIM = text("""
-    INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, state)
-    SELECT generation_id, user_id, amount, unit_price, price_version, 'open'
+    INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state)
+    SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, 'open'
     FROM unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:amounts AS bigint[]),
-                CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]))
-         AS asked (generation_id, user_id, amount, unit_price, price_version)
+                CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]),
+                CAST(:input_prices AS bigint[]), CAST(:output_prices AS bigint[]))
+         AS asked (generation_id, user_id, amount, unit_price, price_version, input_price, output_price)
     ORDER BY generation_id
     ON CONFLICT (generation_id) DO NOTHING
     RETURNING generation_id
@@ -35,11 +36,12 @@ _OPEN_USUAL = accounts.moving(
     asked AS (
         SELECT *, sum(amount) OVER (PARTITION BY user_id) AS together
         FROM unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:amounts AS bigint[]),
-                    CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]))
-             AS asked (generation_id, user_id, amount, unit_price, price_version)
+                    CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]),
+                    CAST(:input_prices AS bigint[]), CAST(:output_prices AS bigint[]))
+             AS asked (generation_id, user_id, amount, unit_price, price_version, input_price, output_price)
     ), opened AS (
-        INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, state)
-        SELECT generation_id, user_id, amount, unit_price, price_version, 'open'
+        INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state)
+        SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, 'open'
         FROM asked JOIN accounts USING (user_id) WHERE available >= together
         ORDER BY generation_id
         ON CONFLICT (generation_id) DO NOTHING
@@ -57,7 +59,8 @@ _DECLINE = text("""
     UPDATE holds SET state = 'declined', closed_at = now() WHERE generation_id = ANY(CAST(:ids AS uuid[]))
 """)
 _FIND = """
-    SELECT generation_id, user_id, amount, unit_price, price_version, state, captured, outcome_id
+    SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state, captured,
+        outcome_id
     FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[]))
 """
 _LOOK = text(_FIND)
@@ -213,6 +216,8 @@ def _asked(requests: Collection[Request]) -> dict[str, Any]:
         "amounts": [request.quote.amount for request in requests],
         "unit_prices": [request.quote.unit_price for request in requests],
         "price_versions": [request.quote.price_version for request in requests],
+        "input_prices": [tokens.input if (tokens := request.quote.tokens) else None for request in requests],
+        "output_prices": [tokens.output if (tokens := request.quote.tokens) else None for request in requests],
     }
 
 
@@ -227,5 +232,6 @@ def _ended(ended: Sequence[tuple[Hold, Outcome]]) -> dict[str, Any]:
 
 
 def _hold(row: Row) -> Hold:
-    quote = Quote(amount=row.amount, unit_price=row.unit_price, price_version=row.price_version)
+    tokens = None if row.input_price is None else TokenPrices(input=row.input_price, output=row.output_price)
+    quote = Quote(amount=row.amount, unit_price=row.unit_price, price_version=row.price_version, tokens=tokens)
     return Hold(row.generation_id, row.user_id, quote, State(row.state), row.captured, row.outcome_id)

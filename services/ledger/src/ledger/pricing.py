@@ -29,5 +29,6 @@ def _price(row: Row) -> Price:
         size=row.size or None,
         quality=row.quality or None,
         per=row.per,
+        input_amount=row.input_amount,
         provider_cost_micros=row.provider_cost_micros,
     )

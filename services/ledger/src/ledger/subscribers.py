@@ -1,6 +1,6 @@
 """What the ledger listens to: facts in batches, and questions with an immediate answer."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import structlog
 from faststream.middlewares import ExceptionMiddleware
@@ -44,8 +44,8 @@ def consume_facts(consumers: Consumers, broker: NatsBroker, ledger: Ledger) -> N
     """Registers the ledger's two durable consumers."""
 
     @consumers.batch(LEDGER_HOLD_REQUESTED, Requested, size=BATCH_SIZE)
-    async def hold(facts: Sequence[Requested]) -> None:
-        await announce(broker, await ledger.hold(facts))
+    async def hold(facts: Sequence[Requested]) -> Awaitable[None]:
+        return announce(broker, await ledger.hold(facts))
 
     @consumers.batch(LEDGER_SETTLE_OUTCOMES, Outcome, size=BATCH_SIZE, linger_seconds=LINGER_SECONDS)
     async def settle(facts: Sequence[Outcome]) -> None:

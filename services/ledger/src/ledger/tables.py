@@ -80,6 +80,8 @@ holds = Table(
     _amount("amount"),
     _amount("unit_price"),
     Column("price_version", Integer, nullable=False),
+    Column("input_price", BigInteger),
+    Column("output_price", BigInteger),
     Column("state", Text, nullable=False),
     _amount("captured"),
     _now("opened_at"),
@@ -116,6 +118,7 @@ prices = Table(
     Column("quality", Text, primary_key=True, server_default=""),
     Column("per", Text, nullable=False, server_default="output"),
     _amount("amount"),
+    Column("input_amount", BigInteger, nullable=False, server_default="0"),
     Column("provider_cost_micros", BigInteger),
 )
 

@@ -20,6 +20,7 @@ from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailabl
 from gateway.settings import AddressSettings
 from gateway.uploads import Uploads
 from gateway.waiting import Verdicts
+from gateway.webhooks.endpoints import Webhooks
 from runtime import telemetry
 from runtime.database import Database
 from runtime.health import is_transient
@@ -40,6 +41,7 @@ class Surface:
 
     commands: Commands
     queries: Queries
+    webhooks: Webhooks
     identity: Identity
     verdicts: Verdicts
     hub: Hub

@@ -1,13 +1,25 @@
-"""What every provider looks like to the generator: one paid call in, outputs or one of seven refusals out."""
+"""What every provider looks like to the generator: one paid call in; outputs, a task, or one of seven refusals out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from contracts.facts import Failure
+from contracts.facts import Failure, Kind, Message
+from contracts.money import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Something to start from: an address that the provider can read, or the bytes."""
+
+    role: str
+    """As in contracts.facts.Input."""
+    url: str | None = None
+    content: bytes | None = None
+    mime_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +28,7 @@ class Submission:
 
     reference: UUID
     """The attempt's id, told to the provider so that both sides' records can be matched."""
+    kind: Kind
     model: str
     """By the provider's own name."""
     prompt: str
@@ -27,31 +40,90 @@ class Submission:
     options: Mapping[str, JsonValue]
     """By the model's own names; an adapter passes on those that it knows to be safe and drops the rest."""
     timeout_seconds: float
+    """How long this call may take; following a task has its own calls."""
+    seconds: int | None = None
+    given: tuple[Given, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """What was said before the prompt."""
+    max_tokens: int | None = None
+    callback_url: str | None = None
+    """Where the provider may say that a task has moved; a hint and no more."""
+    say: Callable[[str], Awaitable[None]] | None = None
+    """Takes what a text grows by, as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One output: either the provider's address of it, or its bytes."""
+    """One output: the provider's address of it, its bytes, or its text."""
 
     url: str | None = None
     content: bytes | None = None
     mime_type: str | None = None
+    text: str | None = None
+    usage: Usage | None = None
+    """What a text took; counted by the adapter where the provider does not say."""
 
 
 Item = Delivered | Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The provider has taken the call and works on it. All that is needed to ask for it again, from any process."""
+
+    id: str
+    cost_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A task that has not ended."""
+
+    stage: str = "rendering"
+    """`waiting` while it is in the provider's queue."""
+    percent: int | None = None
+    """Only what the provider says."""
+    position: int | None = None
+    """How many are before it in the provider's queue, where it says so."""
+
+
 class Provider(Protocol):
-    """A provider that answers a submission with its outputs."""
+    """A provider that takes submissions."""
 
     @property
     def name(self) -> str: ...
 
-    async def submit(self, submission: Submission) -> Sequence[Item]:
+    async def submit(self, submission: Submission) -> Sequence[Item] | Task:
         """Exactly `submission.count` items, in order; at least one of them was delivered, or all say why not.
+        A provider whose calls take long answers with a task instead.
 
         Raises:
             ProviderRefusal: nothing was delivered; the subclass says whether it may be tried again.
+        """
+        ...
+
+
+@runtime_checkable
+class TaskProvider(Provider, Protocol):
+    """A provider that answers with tasks."""
+
+    async def look(self, submission: Submission, task: Task) -> Sequence[Item] | Running:
+        """How a task stands; its items once it has ended. Free of charge, and harmless at any time.
+
+        Raises:
+            ProviderRefusal: Throttled and Unavailable say nothing about the task, look again; any other ended it.
+        """
+        ...
+
+    async def cancel(self, submission: Submission, task: Task) -> bool:
+        """Whether the provider stopped it and takes nothing. A provider that cannot says False."""
+        ...
+
+    async def find(self, submission: Submission) -> Task | None:
+        """The task of a submission whose answer was lost; None where the provider surely has none.
+
+        Raises:
+            Unknown: this provider cannot be asked by our reference.
         """
         ...
 

@@ -5,7 +5,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from contracts.facts import Kind
-from gateway.commands import Order
 from gateway.dialects.modelark import errors, translate
 from gateway.dialects.modelark.schemas import (
     ErrorBody,
@@ -17,6 +16,7 @@ from gateway.dialects.modelark.schemas import (
 )
 from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
+from gateway.orders import Order
 from gateway.records import Generation
 
 _ERRORS: dict[int | str, dict[str, Any]] = {

@@ -6,10 +6,10 @@ from fastapi import Request
 
 from contracts.facts import Failure, Kind, Verdict
 from contracts.money import in_credits
-from gateway.commands import Order
 from gateway.dialects.modelark.schemas import GeneratedImages, GenerateImage, ImageView
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.identity import DEVELOPMENT_USER, NOBODY, Caller
+from gateway.orders import Order
 from gateway.records import Generation
 from gateway.refusals import InsufficientCredits, NotFound, Refusal, TimedOut, Unauthenticated
 

@@ -1,33 +1,34 @@
 """The routes of /v1."""
 
+import hashlib
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
-from contracts.facts import Kind
+from contracts.facts import Kind, Lane
 from contracts.questions import MAX_STATEMENT_ENTRIES
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.schemas import (
+    BatchView,
     Credits,
     GenerationPage,
     GenerationView,
-    Links,
     Models,
+    NewBatch,
     NewGeneration,
-    NewLinks,
-    NewUpload,
     Problem,
+    QuoteView,
     StatementPage,
     Status,
-    UploadForm,
-    UploadView,
 )
-from gateway.dialects.surface import Surface, route_class
-from gateway.forms import file_of
+from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.live import follow
+from gateway.pages import Filter
 from gateway.records import Generation
 from gateway.refusals import AlreadyFinished, TooManyRequests
 
@@ -38,23 +39,16 @@ Key = Annotated[
 ]
 
 
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
+Wait = Annotated[
+    str | None, Header(alias="Prefer", description="`wait=30`: the answer comes once it is final, or after 30 s.")
+]
+Known = Annotated[
+    str | None, Header(alias="If-None-Match", description="The `ETag` that is known; 304 where nothing has changed.")
+]
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for its documentation."""
     return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, *statuses, 503)}
 
 
@@ -69,19 +63,63 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make something",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(400, 402, 413, 422, 429),
+        responses=problems(400, 402, 410, 413, 422, 429),
     )
-    async def create(body: NewGeneration, request: Request, idempotency_key: Key = None) -> Response:
+    async def create(
+        body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
+    ) -> Response:
         """Accepts the work and answers at once; `Location` is where to look. It is charged only when delivered."""
-        generation = await commands.create(await identity.required(request), translate.order(body, request))
-        return _generation(surface, generation, 202, {"Location": f"/v1/generations/{generation.id}"})
+        caller, order, seconds = (
+            await identity.required(request),
+            translate.order(body, request),
+            translate.wait_seconds(prefer),
+        )
+        if seconds is None:
+            return _accepted(surface, await commands.create(caller, order))
+        return _accepted(surface, await commands.create_and_wait(surface.verdicts, caller, order, seconds), seconds)
+
+    @router.post(
+        "/quotes",
+        summary="Ask what it would cost",
+        tags=["Generations"],
+        response_model=QuoteView,
+        responses=problems(413, 422),
+    )
+    async def quote(body: NewGeneration, request: Request) -> Response:
+        """The same body as for making it. Nothing is recorded and nothing is set aside."""
+        asked = await queries.quote(await identity.required(request), translate.order(body, request))
+        return json_answer(translate.quote_view(*asked))
+
+    @router.post(
+        "/batches",
+        status_code=202,
+        summary="Make many things",
+        tags=["Batches"],
+        response_model=BatchView,
+        responses=problems(400, 402, 410, 413, 422, 429),
+    )
+    async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
+        """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
+        batch = await commands.create_batch(await identity.required(request), translate.orders(body, request))
+        return json_answer(translate.batch_view(surface, batch), 202, {"Location": f"/v1/batches/{batch.id}"})
+
+    @router.get(
+        "/batches/{id}",
+        summary="Look at a batch",
+        tags=["Batches"],
+        response_model=BatchView,
+        responses=problems(404),
+    )
+    async def show_batch(id: str, request: Request, if_none_match: Known = None) -> Response:  # noqa: A002
+        batch = await queries.batch(await identity.required(request), translate.generation_id(id))
+        return _tagged(translate.batch_view(surface, batch), if_none_match)
 
     @router.get(
         "/generations",
         summary="List your generations",
         tags=["Generations"],
         response_model=GenerationPage,
-        responses=_problems(422),
+        responses=problems(422),
     )
     async def listing(
         request: Request,
@@ -89,28 +127,75 @@ def make_router(surface: Surface) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=200)] = None,
         status: Status | None = None,
         kind: Kind | None = None,
+        lane: Lane | None = None,
+        model: Annotated[str | None, Query(max_length=200)] = None,
+        batch: UUID | None = None,
+        q: Annotated[str | None, Query(max_length=200, description="Part of the prompt.")] = None,
+        since: Annotated[AwareDatetime | None, Query(description="Asked for at or after this moment.")] = None,
+        until: Annotated[AwareDatetime | None, Query(description="Asked for before this moment.")] = None,
+        if_none_match: Known = None,
     ) -> Response:
         """Newest first, a page at a time."""
-        page = await queries.generations(await identity.required(request), limit, cursor, status, kind)
-        return _json(translate.page_view(surface, page))
+        wanted = Filter(status, kind, lane, model, batch, q, since, until)
+        page = await queries.generations(await identity.required(request), limit, cursor, wanted)
+        return _tagged(translate.page_view(surface, page), if_none_match)
 
     @router.get(
         "/generations/{id}",
         summary="Look at a generation",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(404),
+        responses=problems(404),
     )
-    async def show(id: str, request: Request) -> Response:  # noqa: A002
-        generation = await queries.generation(await identity.required(request), translate.generation_id(id))
-        return _generation(surface, generation)
+    async def show(
+        id: str,  # noqa: A002
+        request: Request,
+        prefer: Wait = None,
+        if_none_match: Known = None,
+    ) -> Response:
+        caller, wanted, seconds = (
+            await identity.required(request),
+            translate.generation_id(id),
+            translate.wait_seconds(prefer),
+        )
+        if seconds is None:
+            return _tagged(translate.view(surface, await queries.generation(caller, wanted)), if_none_match)
+        generation = await queries.generation_once_final(surface.verdicts, caller, wanted, seconds)
+        return _tagged(translate.view(surface, generation), if_none_match, _applied(seconds))
+
+    @router.delete(
+        "/generations/{id}",
+        status_code=204,
+        summary="Delete a generation",
+        tags=["Generations"],
+        responses=problems(404, 409),
+    )
+    async def delete(id: str, request: Request) -> Response:  # noqa: A002
+        """It is not shown any more. What it cost stays in the statement, and its Idempotency-Key stays used."""
+        await commands.delete(await identity.required(request), translate.generation_id(id))
+        return Response(status_code=204)
+
+    @router.post(
+        "/generations/{id}/retry",
+        status_code=202,
+        summary="Try a generation again",
+        tags=["Generations"],
+        response_model=GenerationView,
+        responses=problems(400, 402, 404, 409, 422, 429),
+    )
+    async def retry(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
+        """A new generation like one that failed, was declined or cancelled, at today's price."""
+        caller = await identity.required(request)
+        traceparent = traceparent_of(request)
+        generation = await commands.retry(caller, translate.generation_id(id), idempotency_key, traceparent)
+        return _accepted(surface, generation)
 
     @router.post(
         "/generations/{id}/cancel",
         summary="Cancel a generation",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=_problems(404, 409),
+        responses=problems(404, 409),
     )
     async def cancel(id: str, request: Request) -> Response:  # noqa: A002
         """200 with the cancelled generation, 202 while the wish travels, 409 where it ended otherwise first."""
@@ -119,18 +204,6 @@ def make_router(surface: Surface) -> APIRouter:
             raise AlreadyFinished(f"The generation is {generation.status} already.")
         return _generation(surface, generation, 200 if generation.is_final else 202)
 
-    @router.post(
-        "/generations/{id}/links",
-        summary="Share a generation",
-        tags=["Generations"],
-        response_model=Links,
-        responses=_problems(400, 404, 415, 422),
-    )
-    async def share(id: str, body: NewLinks, request: Request) -> Response:  # noqa: A002
-        """Addresses to give to others, or to download by. Where addresses are signed, they end."""
-        generation = await queries.generation(await identity.required(request), translate.generation_id(id))
-        return _json(translate.links_view(surface, generation, body))
-
     @router.get(
         "/generations/{id}/events",
         summary="Follow a generation",
@@ -138,7 +211,7 @@ def make_router(surface: Surface) -> APIRouter:
         response_class=StreamingResponse,
         responses={
             200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
-            **_problems(404, 429),
+            **problems(404, 429),
         },
     )
     async def events(id: str, request: Request) -> Response:  # noqa: A002
@@ -158,56 +231,16 @@ def make_router(surface: Surface) -> APIRouter:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    @router.post(
-        "/uploads",
-        status_code=201,
-        summary="Bring a file",
-        tags=["Uploads"],
-        response_model=UploadView,
-        responses=_problems(400, 403, 413, 415, 422, 429),
-        openapi_extra=_FORM,
-    )
-    async def upload(request: Request, idempotency_key: Key = None) -> Response:
-        """A picture, a video or a sound, known by its content and made anew; anything else is refused."""
-        caller = await identity.required(request)
-        chunks = file_of(request, surface.uploads.max_form_bytes)
-        return _json(translate.upload_view(surface, *await surface.uploads.take(caller, chunks, idempotency_key)), 201)
-
-    @router.post(
-        "/uploads/direct",
-        status_code=201,
-        summary="Ask where a browser may put a file by itself",
-        tags=["Uploads"],
-        response_model=UploadForm,
-        responses=_problems(400, 403, 404, 413, 415, 422),
-    )
-    async def offer(body: NewUpload, request: Request) -> Response:
-        """Only where media is kept in a bucket; 404 elsewhere."""
-        caller = await identity.required(request)
-        return _json(translate.form_view(*await surface.uploads.offer(caller, body.mime_type, body.size_bytes)), 201)
-
-    @router.post(
-        "/uploads/{id}/finalize",
-        summary="Say that a file is in the bucket",
-        tags=["Uploads"],
-        response_model=UploadView,
-        responses=_problems(403, 404, 413, 415, 422),
-    )
-    async def finalize(id: str, request: Request) -> Response:  # noqa: A002
-        """It is looked at then, as any other upload; asked again, the answer is the same."""
-        caller = await identity.required(request)
-        return _json(translate.upload_view(surface, *await surface.uploads.finalize(caller, translate.upload_id(id))))
-
-    @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=_problems())
+    @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=problems())
     async def balance(request: Request) -> Response:
-        return _json(translate.credits_view(await queries.balance(await identity.required(request))))
+        return json_answer(translate.credits_view(await queries.balance(await identity.required(request))))
 
     @router.get(
         "/credits/statement",
         summary="Where your credits went",
         tags=["Account"],
         response_model=StatementPage,
-        responses={200: {"content": {"text/csv": {}}}, **_problems(422)},
+        responses={200: {"content": {"text/csv": {}}}, **problems(422)},
     )
     async def statement(
         request: Request,
@@ -219,23 +252,43 @@ def make_router(surface: Surface) -> APIRouter:
         found = await queries.statement(await identity.required(request), limit, cursor)
         return _statement(translate.statement_view(found), limit, as_csv=format == "csv")
 
-    @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=_problems(422))
+    @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:
         await identity.required(request)
-        return _json(Models(items=[translate.model_view(*priced) for priced in queries.models(kind)]))
+        return json_answer(Models(items=[translate.model_view(*priced) for priced in queries.models(kind)]))
 
     return router
+
+
+def _accepted(surface: Surface, generation: Generation, seconds: float | None = None) -> Response:
+    """202, or 200 where it was waited for and is final."""
+    headers = {"Location": f"/v1/generations/{generation.id}"} | ({} if seconds is None else _applied(seconds))
+    return _generation(surface, generation, 200 if seconds is not None and generation.is_final else 202, headers)
+
+
+def _applied(seconds: float) -> dict[str, str]:
+    return {"Preference-Applied": f"wait={seconds:.0f}"}
+
+
+def _tagged(body: BaseModel, known: str | None, headers: dict[str, str] | None = None) -> Response:
+    """The body under its ETag, or 304 where the client has it already."""
+    text = body.model_dump_json()
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    headers = {**(headers or {}), "ETag": tag, "Cache-Control": "private, no-cache"}
+    if known is not None and (known.strip() == "*" or tag in re.split(r"\s*,\s*|\bW/", known.strip())):
+        return Response(status_code=304, headers=headers)
+    return Response(text, headers=headers, media_type="application/json")
 
 
 def _generation(
     surface: Surface, generation: Generation, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return _json(translate.view(surface, generation), status, headers)
+    return json_answer(translate.view(surface, generation), status, headers)
 
 
 def _statement(page: StatementPage, limit: int, *, as_csv: bool) -> Response:
     if not as_csv:
-        return _json(page)
+        return json_answer(page)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     if page.next_cursor is not None:
         following = urlencode({"format": "csv", "limit": limit, "cursor": page.next_cursor})
@@ -243,5 +296,5 @@ def _statement(page: StatementPage, limit: int, *, as_csv: bool) -> Response:
     return Response(translate.statement_csv(page), headers=headers, media_type="text/csv")
 
 
-def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(body.model_dump_json(), status, headers, media_type="application/json")

@@ -1,12 +1,14 @@
 """The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from contracts.facts import Kind, Lane
+from contracts.facts import Kind, Lane, Message
+from contracts.money import Per, Usage
+from gateway.batches import MAX_ITEMS
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
 
@@ -36,8 +38,37 @@ class NewGeneration(BaseModel):
     model: str | None = Field(default=None, description="One of `GET /v1/models`; the first of the kind if absent.")
     count: int = Field(default=1, strict=True, description="How many, 1 to 4; each is paid for only when delivered.")
     size: str | None = Field(default=None, description="Width x height in pixels, one of the model's sizes.")
+    seconds: int | None = Field(default=None, strict=True, description="How long a video has to be.")
+    messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
+    max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
-    lane: Lane = Field(default=Lane.INTERACTIVE, description="`batch` never delays a person.")
+    lane: Lane | None = Field(
+        default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
+    )
+
+
+class NewBatch(BaseModel):
+    """What to make together: all of it is accepted, or nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[NewGeneration] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
+class QuoteView(BaseModel):
+    """What a generation would cost. Nothing is set aside by asking."""
+
+    kind: Kind
+    model: str
+    count: int
+    size: str | None
+    seconds: int | None
+    max_tokens: int | None
+    quote: int | float = Field(description="What it would cost at most.")
+    unit_price: int | float = Field(description="What each output would cost at most.")
+    price_version: int
+    available: int | float
+    affordable: bool
 
 
 class AssetView(BaseModel):
@@ -48,35 +79,11 @@ class AssetView(BaseModel):
     mime_type: str
     width: int | None
     height: int | None
+    seconds: float | None = Field(description="How long it plays.")
     sha256: str
     variants: dict[str, str] = Field(
         description="`full`, `medium` and `thumbnail` as WebP, a video's `poster`; a sound's `waveform`, as JSON."
     )
-
-
-class UploadView(BaseModel):
-    """A file that was taken."""
-
-    id: UUID
-    asset: AssetView
-
-
-class NewUpload(BaseModel):
-    """A file to be put into the bucket by the browser itself."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mime_type: str = Field(max_length=100, examples=["image/png"])
-    size_bytes: int = Field(ge=1, strict=True)
-
-
-class UploadForm(BaseModel):
-    """Post `fields`, then the file as `file`, to `url`; then finalize."""
-
-    id: UUID
-    url: str
-    fields: dict[str, str]
-    expires_at: datetime
 
 
 class ErrorView(BaseModel):
@@ -96,33 +103,15 @@ class GenerationView(BaseModel):
     prompt: str
     count: int
     size: str | None
+    seconds: int | None
     quote: int | float = Field(description="What it costs at most.")
     cost: int | float = Field(description="What was paid; 0 until completed, and for whatever was not delivered.")
     assets: list[AssetView]
+    text: str | None = Field(description="What was written, for the kind `text`.")
+    usage: Usage | None = Field(description="The tokens that a text took.")
     error: ErrorView | None
     created_at: datetime
     completed_at: datetime | None
-
-
-class NewLinks(BaseModel):
-    """For whom a generation's files are to be opened, and for how long."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    lifetime_seconds: int = Field(default=3600, ge=60, le=604_800, strict=True)
-    download: bool = Field(default=False, description="Whether a browser is to keep them as files.")
-
-
-class LinkView(BaseModel):
-    asset_id: UUID
-    url: str
-
-
-class Links(BaseModel):
-    """Addresses for others, which open without a token."""
-
-    items: list[LinkView]
-    expires_at: datetime | None = Field(description="Null where addresses are permanent here.")
 
 
 class GenerationPage(BaseModel):
@@ -130,6 +119,17 @@ class GenerationPage(BaseModel):
 
     items: list[GenerationView]
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
+
+
+class BatchView(BaseModel):
+    """Generations that were asked for together."""
+
+    id: UUID
+    total: int
+    finished: int
+    quote: int | float = Field(description="What all of them cost at most.")
+    cost: int | float = Field(description="What was paid so far.")
+    items: list[GenerationView] = Field(description="In the order in which they were asked for.")
 
 
 class Credits(BaseModel):
@@ -164,11 +164,88 @@ class StatementPage(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
 
 
+Event = Literal["generation.completed", "generation.failed", "generation.declined", "generation.cancelled"]
+
+
+class NewWebhook(BaseModel):
+    """Where to be told, and of what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(description="An https address of yours, on port 443.")
+    events: list[Event] = Field(default=list(get_args(Event)), description="Which events; all if absent.")
+
+
+class WebhookChange(BaseModel):
+    """What is absent stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = None
+    events: list[Event] | None = None
+    state: Literal["active", "disabled"] | None = None
+
+
+class WebhookView(BaseModel):
+    """Where you want to be told."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    state: Literal["active", "disabled"]
+    why_disabled: str | None
+    failing_since: datetime | None = Field(description="Since when nothing was taken.")
+    previous_secret_until: datetime | None = Field(description="Until when the secret before signs as well.")
+    created_at: datetime
+    secret: str | None = Field(default=None, description="Shown once, when it is new.")
+
+
+class Webhooks(BaseModel):
+    items: list[WebhookView]
+
+
+class DeliveryView(BaseModel):
+    """One event for one webhook, sent until it is taken or a day is over."""
+
+    id: UUID
+    generation_id: UUID | None
+    event: str
+    state: Literal["pending", "delivered", "parked"]
+    attempts: int
+    next_at: datetime | None = Field(description="When it is tried next, while it is pending.")
+    status: int | None = Field(description="What the receiver answered last.")
+    error: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Deliveries(BaseModel):
+    """Newest first. Give the last `id` as `before` for those before it."""
+
+    items: list[DeliveryView]
+
+
+class Period(BaseModel):
+    """From `since` on, before `until`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime
+    until: AwareDatetime
+
+
+class Redelivered(BaseModel):
+    deliveries: int = Field(description="How many are sent again; ask again while it is 100.")
+
+
 class PriceView(BaseModel):
-    """Credits for one output, or for each second of it; null stands for any size or quality that no other names."""
+    """Credits for one output, or for a measure of it; null stands for any size or quality that no other names."""
 
     price: int | float
-    per: Literal["output", "second"]
+    per: Per
+    input_price: int | float | None = Field(
+        description="For a million tokens that are read, where `price` is for those that are written."
+    )
     size: str | None
     quality: str | None
 
@@ -180,8 +257,15 @@ class ModelView(BaseModel):
     kind: Kind
     provider: str
     state: Literal["active", "legacy"]
+    successor: str | None = Field(description="Does the work of a `legacy` model.")
     sizes: list[str]
     default_size: str | None
+    seconds: list[int] = Field(description="How long its videos can be; shorter ones are trimmed to what was asked.")
+    default_seconds: int | None
+    ratios: list[str]
+    inputs: list[str] = Field(description="What it can start from.")
+    voices: list[str]
+    max_tokens: int | None
     max_count: int
     max_prompt_characters: int
     price: int | float = Field(description="Credits for each output that no special price fits.")

@@ -2,41 +2,43 @@
 
 import csv
 import io
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Ending, Verdict
-from contracts.money import Price, in_credits
-from contracts.questions import Balance, CatalogModel, OfferedUpload, Statement, StatementEntry
-from gateway.commands import Order
+from contracts.facts import Asset, Ending, Lane, Verdict
+from contracts.money import Price, Quote, in_credits
+from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
+from gateway.batches import Batch
 from gateway.dialects.native.schemas import (
     AssetView,
+    BatchView,
     Credits,
+    DeliveryView,
     ErrorView,
     GenerationPage,
     GenerationView,
-    Links,
-    LinkView,
     ModelView,
+    NewBatch,
     NewGeneration,
-    NewLinks,
     PriceView,
+    QuoteView,
     StatementEntryView,
     StatementPage,
-    UploadForm,
-    UploadView,
+    WebhookView,
 )
 from gateway.dialects.surface import Surface, traceparent_of
+from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
 from gateway.refusals import NotFound
+from gateway.webhooks.endpoints import Webhook
+from runtime.database import Row
 
 DIALECT = "native"
 
 
-def order(body: NewGeneration, request: Request) -> Order:
+def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -45,11 +47,56 @@ def order(body: NewGeneration, request: Request) -> Order:
         model=body.model,
         count=body.count,
         size=body.size,
+        seconds=body.seconds,
+        messages=tuple(body.messages),
+        max_tokens=body.max_tokens,
         options=body.options,
-        lane=body.lane,
+        lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
+
+
+def orders(body: NewBatch, request: Request) -> list[Order]:
+    return [order(item, request, Lane.BATCH) for item in body.items]
+
+
+def quote_view(fitted: Order, quote: Quote, balance: Balance) -> QuoteView:
+    return QuoteView(
+        kind=fitted.kind,
+        model=fitted.model or "",
+        count=fitted.count,
+        size=fitted.size,
+        seconds=fitted.seconds,
+        max_tokens=fitted.max_tokens,
+        quote=in_credits(quote.amount),
+        unit_price=in_credits(quote.unit_price),
+        price_version=quote.price_version,
+        available=in_credits(balance.available),
+        affordable=quote.amount <= balance.available,
+    )
+
+
+def batch_view(surface: Surface, batch: Batch) -> BatchView:
+    made = batch.generations
+    return BatchView(
+        id=batch.id,
+        total=len(made),
+        finished=sum(generation.is_final for generation in made),
+        quote=in_credits(sum(generation.quote.amount for generation in made)),
+        cost=in_credits(sum(generation.cost for generation in made)),
+        items=[view(surface, generation) for generation in made],
+    )
+
+
+def wait_seconds(prefer: str | None) -> float | None:
+    """How long a client prefers to wait (RFC 7240, `wait=30`); None where it does not say, or says nonsense."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition("=")
+        seconds = value.strip()
+        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdecimal() and len(seconds) <= 6:
+            return float(seconds)
+    return None
 
 
 def generation_id(text: str) -> UUID:
@@ -70,9 +117,12 @@ def view(surface: Surface, generation: Generation) -> GenerationView:
         prompt=generation.prompt,
         count=generation.count,
         size=generation.size,
+        seconds=generation.particulars.get("seconds"),
         quote=in_credits(generation.quote.amount),
         cost=in_credits(generation.cost),
         assets=[asset_view(surface, asset) for asset in ending.assets] if ending else [],
+        text=ending.text if ending else None,
+        usage=ending.usage if ending else None,
         error=_error(ending),
         created_at=generation.created_at,
         completed_at=generation.completed_at,
@@ -94,36 +144,9 @@ def asset_view(surface: Surface, asset: Asset) -> AssetView:
         mime_type=asset.mime_type,
         width=asset.width,
         height=asset.height,
+        seconds=asset.seconds,
         sha256=asset.sha256,
         variants={name: surface.address(key) for name, key in asset.variants.items()},
-    )
-
-
-def upload_id(text: str) -> UUID:
-    """As `generation_id`."""
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise NotFound("There is no such upload.") from error
-
-
-def upload_view(surface: Surface, upload_id: UUID, asset: Asset) -> UploadView:
-    return UploadView(id=upload_id, asset=asset_view(surface, asset))
-
-
-def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:
-    return UploadForm.model_validate({"id": upload_id, **offered.model_dump()})
-
-
-def links_view(surface: Surface, generation: Generation, wish: NewLinks) -> Links:
-    found = generation.outcome.data.assets if generation.outcome else ()
-    ends = surface.addresses.media_signing_key is not None
-    return Links(
-        items=[
-            LinkView(asset_id=asset.id, url=surface.address(asset.key, wish.lifetime_seconds, download=wish.download))
-            for asset in found
-        ],
-        expires_at=datetime.now(UTC) + timedelta(seconds=wish.lifetime_seconds) if ends else None,
     )
 
 
@@ -134,6 +157,36 @@ def page_view(surface: Surface, page: Page) -> GenerationPage:
 def credits_view(balance: Balance) -> Credits:
     return Credits(
         available=in_credits(balance.available), held=in_credits(balance.held), used=in_credits(balance.used)
+    )
+
+
+def webhook_view(webhook: Webhook) -> WebhookView:
+    row = webhook.row
+    return WebhookView(
+        id=row.id,
+        url=row.url,
+        events=row.events,
+        state=row.state,
+        why_disabled=row.why_disabled,
+        failing_since=row.failing_since,
+        previous_secret_until=row.previous_secret_until,
+        created_at=row.created_at,
+        secret=webhook.secret,
+    )
+
+
+def delivery_view(row: Row) -> DeliveryView:
+    return DeliveryView(
+        id=row.id,
+        generation_id=row.generation_id,
+        event=row.event,
+        state=row.state,
+        attempts=row.attempts,
+        next_at=row.next_at if row.state == "pending" else None,
+        status=row.status,
+        error=row.error,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
     )
 
 
@@ -178,13 +231,26 @@ def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
         kind=model.kind,
         provider=model.provider,
         state="legacy" if model.state == "legacy" else "active",
+        successor=model.successor,
         sizes=list(model.sizes),
         default_size=model.default_size,
+        seconds=list(model.seconds),
+        default_seconds=model.default_seconds,
+        ratios=list(model.ratios),
+        inputs=list(model.inputs),
+        voices=list(model.voices),
+        max_tokens=model.max_tokens,
         max_count=model.max_count,
         max_prompt_characters=model.max_prompt_characters,
         price=in_credits(prices[0].amount),
         prices=[
-            PriceView(price=in_credits(price.amount), per=price.per, size=price.size, quality=price.quality)
+            PriceView(
+                price=in_credits(price.amount),
+                per=price.per,
+                input_price=in_credits(price.input_amount) if price.per == "million_tokens" else None,
+                size=price.size,
+                quality=price.quality,
+            )
             for price in prices
         ],
     )

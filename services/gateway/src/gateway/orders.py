@@ -1,0 +1,198 @@
+"""An order: what a dialect understood of a request, and whether a model can do it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from contracts.facts import Input, Kind, Lane, Message
+from contracts.money import Usage
+from contracts.questions import CatalogModel
+from gateway.records import Generation
+from gateway.refusals import Invalid, InvalidKey
+
+MAX_COUNT = 4
+MAX_INPUTS = 16
+MAX_KEY_CHARACTERS = 255
+MAX_MESSAGES = 200
+MAX_OPTIONS_DEPTH = 32
+"""Far below what the encoders on the way of a fact can take."""
+MAX_ECHO_CHARACTERS = 40
+TOKENS_PER_MESSAGE = 16
+"""More than what any provider adds to a message of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a dialect understood of a request."""
+
+    dialect: str
+    route: str
+    """What an Idempotency-Key belongs to."""
+    kind: Kind
+    prompt: str
+    model: str | None = None
+    count: int = 1
+    size: str | None = None
+    seconds: int | None = None
+    inputs: tuple[Input, ...] = ()
+    messages: tuple[Message, ...] = ()
+    max_tokens: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    lane: Lane = Lane.INTERACTIVE
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+    def body_hash(self) -> bytes:
+        """Tells whether two requests under one key ask for the same."""
+        asked = [self.kind, self.prompt, self.model, self.count, self.size, self.options, self.lane]
+        if self.particulars:
+            asked.append(self.particulars)
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+
+    @property
+    def particulars(self) -> dict[str, Any]:
+        """What only some kinds take, as in the fact; empty for most."""
+        asked = {
+            "seconds": self.seconds,
+            "inputs": [given.model_dump(mode="json", exclude_none=True) for given in self.inputs],
+            "messages": [message.model_dump(mode="json") for message in self.messages],
+            "max_tokens": self.max_tokens,
+        }
+        return {name: value for name, value in asked.items() if value}
+
+    def key(self) -> str | None:
+        """The Idempotency-Key without the quotes that some put around it. Raises InvalidKey."""
+        return None if self.idempotency_key is None else checked_key(self.idempotency_key)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The most tokens that it can take: none is shorter than a byte."""
+        if self.max_tokens is None:
+            return None
+        said = [self.prompt, *(message.content for message in self.messages)]
+        read = sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
+        return Usage(input_tokens=read, output_tokens=self.max_tokens)
+
+
+def again(generation: Generation, key: str | None, traceparent: str | None) -> Order:
+    """The order that a generation came from."""
+    request = generation.request()
+    return Order(
+        dialect=generation.dialect,
+        route=f"retry of {generation.id}",
+        kind=request.kind,
+        prompt=request.prompt,
+        model=request.model,
+        count=request.count,
+        size=request.size,
+        seconds=request.seconds,
+        inputs=request.inputs,
+        messages=request.messages,
+        max_tokens=request.max_tokens,
+        options=request.options,
+        lane=request.lane,
+        idempotency_key=key,
+        traceparent=traceparent,
+    )
+
+
+def fit(order: Order, model: CatalogModel) -> Order:
+    """The order with what the model does where nothing was said. Raises Invalid for what the model does not offer."""
+    _check_words(order, model)
+    most = min(MAX_COUNT, model.max_count)
+    if not 1 <= order.count <= most:
+        raise Invalid(f"The count has to be 1 to {most}.", details=_at("count", f"1 to {most}"))
+    unfit = _unfit(order.options)
+    if unfit is not None:
+        raise Invalid(f"The options cannot be kept: {unfit}.", details=_at("options", unfit))
+    _check_inputs(order, model)
+    return replace(
+        order, size=_size(order, model), seconds=_seconds(order, model), max_tokens=_max_tokens(order, model)
+    )
+
+
+def _check_words(order: Order, model: CatalogModel) -> None:
+    if not order.prompt.strip():
+        raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
+    said = [order.prompt, *(message.content for message in order.messages)]
+    if sum(map(len, said)) > model.max_prompt_characters:
+        limit = model.max_prompt_characters
+        raise Invalid(f"The prompt is longer than {limit} characters.", details=_at("prompt", f"at most {limit}"))
+    if not all(map(_is_text, said)):
+        raise Invalid(
+            "The prompt contains characters that are not text.", details=_at("prompt", "no NUL, no surrogate")
+        )
+    if order.messages and model.kind is not Kind.TEXT:
+        raise Invalid("Only a text has messages.", details=_at("messages", "only for text"))
+    if len(order.messages) > MAX_MESSAGES:
+        raise Invalid(f"At most {MAX_MESSAGES} messages.", details=_at("messages", f"at most {MAX_MESSAGES}"))
+
+
+def _check_inputs(order: Order, model: CatalogModel) -> None:
+    offered = ", ".join(model.inputs) or "none"
+    for given in order.inputs:
+        if given.role not in model.inputs:
+            raise Invalid(
+                f"{model.id} does not start from {given.role!r}. Offered: {offered}.", details=_at("inputs", offered)
+            )
+    if len(order.inputs) > MAX_INPUTS:
+        raise Invalid(f"At most {MAX_INPUTS} inputs.", details=_at("inputs", f"at most {MAX_INPUTS}"))
+
+
+def _size(order: Order, model: CatalogModel) -> str | None:
+    size = model.default_size if order.size is None else order.size
+    if size is not None and size not in model.sizes:
+        offered, asked = ", ".join(model.sizes) or "none", size[:MAX_ECHO_CHARACTERS]
+        raise Invalid(
+            f"{model.id} does not offer the size {asked!r}. Offered: {offered}.", details=_at("size", offered)
+        )
+    return size
+
+
+def _seconds(order: Order, model: CatalogModel) -> int | None:
+    """Every whole second up to the model's longest: what is made too long is trimmed."""
+    if order.seconds is None:
+        return model.default_seconds
+    longest = max(model.seconds, default=0)
+    if not 1 <= order.seconds <= longest:
+        offered = f"1 to {longest}" if longest else "none"
+        raise Invalid(f"{model.id} does not offer {order.seconds} s.", details=_at("seconds", offered))
+    return order.seconds
+
+
+def _max_tokens(order: Order, model: CatalogModel) -> int | None:
+    if order.max_tokens is None:
+        return model.max_tokens
+    longest = model.max_tokens or 0
+    if not 1 <= order.max_tokens <= longest:
+        offered = f"1 to {longest}" if longest else "none"
+        raise Invalid(f"{model.id} does not write {order.max_tokens} tokens.", details=_at("max_tokens", offered))
+    return order.max_tokens
+
+
+def _is_text(text: str) -> bool:
+    """Whether Postgres and UTF-8 can hold it."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _unfit(value: Any, depth: int = 0) -> str | None:
+    """Why a JSON value cannot be kept, if it cannot."""
+    if depth > MAX_OPTIONS_DEPTH:
+        return f"at most {MAX_OPTIONS_DEPTH} levels"
+    if isinstance(value, str):
+        return None if _is_text(value) else "no NUL, no surrogate"
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return next((problem for part in parts if (problem := _unfit(part, depth + 1))), None)
+
+
+def _at(place: str, message: str) -> dict[str, object]:
+    return {"errors": [{"field": place, "message": message}]}
+
+
+def checked_key(key: str) -> str:
+    """An Idempotency-Key without the quotes that some put around it. Raises InvalidKey."""
+    key = key.strip().removeprefix('"').removesuffix('"')
+    if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
+        raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
+    return key

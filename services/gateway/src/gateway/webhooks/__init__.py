@@ -1,0 +1,4 @@
+"""Webhooks by Standard Webhooks 1.0: where users want to be told of what ended, and the deliveries.
+
+A delivery is a row that is written by the statement that records the outcome, so that neither is ever there alone.
+"""

@@ -1,0 +1,190 @@
+"""The webhooks of a user: made, changed, switched off, and their deliveries looked at and sent again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import SecretStr
+from sqlalchemy import text
+from yarl import URL
+
+from contracts.ids import new_generation_id
+from gateway.identity import Caller
+from gateway.refusals import Invalid, NotConfigured, NotFound
+from gateway.settings import WebhookSettings
+from gateway.webhooks.signing import secret_of
+from runtime.database import Database, Row
+from runtime.outbound import Allowed, OutboundSettings, Refused, check_url
+
+EVENTS = ("generation.completed", "generation.failed", "generation.declined", "generation.cancelled")
+TEST = "webhook.test"
+MAX_WEBHOOKS = 10
+MAX_URL_CHARACTERS = 2000
+MAX_DELIVERIES = 100
+"""Shown, or sent again, at once."""
+OVERLAP_SECONDS = 24 * 3600
+"""How long both secrets sign after a rotation."""
+
+_COLUMNS = "id, url, events, state, why_disabled, secret_version, previous_secret_until, failing_since, created_at"
+_MAKE = text(f"""
+    INSERT INTO webhooks (id, user_id, url, events)
+    SELECT :id, :user_id, :url, CAST(:events AS text[])
+    WHERE (SELECT count(*) FROM webhooks WHERE user_id = :user_id) < :most
+    RETURNING {_COLUMNS}
+""")
+_LIST = text(f"SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id ORDER BY created_at, id")
+_GET = text(f"SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id AND id = :id")
+_CHANGE = text(f"""
+    UPDATE webhooks SET url = coalesce(CAST(:url AS text), url), events = coalesce(CAST(:events AS text[]), events),
+        state = coalesce(CAST(:state AS text), state),
+        why_disabled = CASE CAST(:state AS text) WHEN 'active' THEN NULL WHEN 'disabled' THEN 'by its owner'
+            ELSE why_disabled END,
+        failing_since = CASE CAST(:state AS text) WHEN 'active' THEN NULL ELSE failing_since END
+    WHERE user_id = :user_id AND id = :id RETURNING {_COLUMNS}
+""")
+_ROTATE = text(f"""
+    UPDATE webhooks SET secret_version = secret_version + 1,
+        previous_secret_until = now() + make_interval(secs => :overlap_seconds)
+    WHERE user_id = :user_id AND id = :id RETURNING {_COLUMNS}
+""")
+_REMOVE = text("DELETE FROM webhooks WHERE user_id = :user_id AND id = :id RETURNING id")
+_DELIVERY = (
+    "d.id, d.generation_id, d.event, d.state, d.attempts, d.next_at, d.status, d.error, d.created_at, d.ended_at"
+)
+_DELIVERIES = text(f"""
+    SELECT {_DELIVERY} FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id
+    WHERE w.user_id = :user_id AND w.id = :id
+        AND (CAST(:before AS uuid) IS NULL OR (d.created_at, d.id) <
+            (SELECT b.created_at, b.id FROM deliveries b WHERE b.id = :before AND b.webhook_id = :id))
+    ORDER BY d.created_at DESC, d.id DESC LIMIT :limit
+""")
+_TEST = text(f"""
+    INSERT INTO deliveries AS d (id, webhook_id, event)
+    SELECT :delivery_id, id, '{TEST}' FROM webhooks WHERE user_id = :user_id AND id = :id AND state = 'active'
+    RETURNING {_DELIVERY}
+""")
+_AGAIN = """
+    UPDATE deliveries d SET state = 'pending', attempts = 0, next_at = now(), ended_at = NULL
+    FROM webhooks w WHERE w.id = d.webhook_id AND w.user_id = :user_id AND w.id = :id AND w.state = 'active'
+        AND d.state <> 'pending'
+"""
+_AGAIN_ONE = text(f"{_AGAIN} AND d.id = :delivery_id RETURNING d.id")
+_AGAIN_RANGE = text(f"""
+    {_AGAIN} AND d.id IN (
+        SELECT id FROM deliveries WHERE webhook_id = :id AND state <> 'pending' AND created_at >= :since
+            AND created_at < :until ORDER BY created_at LIMIT :limit
+    ) RETURNING d.id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where one user wants to be told. `secret` is shown when it is new, and never again."""
+
+    row: Row
+    secret: str | None = None
+
+
+class Webhooks:
+    """The commands and queries. Every statement names the user."""
+
+    def __init__(self, database: Database, settings: WebhookSettings, outbound: OutboundSettings) -> None:
+        self._database = database
+        self._key = settings.webhook_signing_key
+        self._allowed = Allowed.parse(outbound.outbound_allow)
+
+    async def make(self, caller: Caller, url: str, events: Sequence[str]) -> Webhook:
+        """Raises Invalid for an address that will not be called, or one too many; NotConfigured."""
+        key = self._configured()
+        values = {"id": new_generation_id(), "user_id": caller.user_id, "url": self._checked(url), "most": MAX_WEBHOOKS}
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_MAKE, values | {"events": _known(events)})).one_or_none()
+        if row is None:
+            raise Invalid(f"At most {MAX_WEBHOOKS} webhooks; delete one first.")
+        return Webhook(row, secret_of(key, row.id, row.secret_version))
+
+    async def all(self, caller: Caller) -> list[Webhook]:
+        async with self._database.statement() as connection:
+            return [Webhook(row) for row in await connection.execute(_LIST, {"user_id": caller.user_id})]
+
+    async def get(self, caller: Caller, webhook_id: UUID) -> Webhook:
+        return Webhook(await self._one(_GET, caller, webhook_id))
+
+    async def change(
+        self, caller: Caller, webhook_id: UUID, url: str | None, events: Sequence[str] | None, state: str | None
+    ) -> Webhook:
+        """What is None stays as it is. Switched on again, it begins anew."""
+        values = {
+            "url": None if url is None else self._checked(url),
+            "events": None if events is None else _known(events),
+            "state": state,
+        }
+        return Webhook(await self._one(_CHANGE, caller, webhook_id, **values))
+
+    async def rotate(self, caller: Caller, webhook_id: UUID) -> Webhook:
+        """A new secret; for a day the one before signs as well."""
+        key = self._configured()
+        row = await self._one(_ROTATE, caller, webhook_id, overlap_seconds=OVERLAP_SECONDS)
+        return Webhook(row, secret_of(key, row.id, row.secret_version))
+
+    async def remove(self, caller: Caller, webhook_id: UUID) -> None:
+        await self._one(_REMOVE, caller, webhook_id)
+
+    async def deliveries(self, caller: Caller, webhook_id: UUID, before: UUID | None) -> list[Row]:
+        """Newest first, those before a delivery that is known."""
+        await self.get(caller, webhook_id)
+        values = {"user_id": caller.user_id, "id": webhook_id, "before": before, "limit": MAX_DELIVERIES}
+        async with self._database.statement() as connection:
+            return list((await connection.execute(_DELIVERIES, values)).all())
+
+    async def test(self, caller: Caller, webhook_id: UUID) -> Row:
+        """Sends an event that means nothing."""
+        await self.get(caller, webhook_id)
+        return await self._one(_TEST, caller, webhook_id, delivery_id=new_generation_id())
+
+    async def redeliver(self, caller: Caller, webhook_id: UUID, delivery_id: UUID) -> None:
+        await self._one(_AGAIN_ONE, caller, webhook_id, delivery_id=delivery_id)
+
+    async def redeliver_range(self, caller: Caller, webhook_id: UUID, since: datetime, until: datetime) -> int:
+        """How many are sent again, the oldest first; ask again while it is as many as there can be."""
+        await self.get(caller, webhook_id)
+        values = {"user_id": caller.user_id, "id": webhook_id, "since": since, "until": until, "limit": MAX_DELIVERIES}
+        async with self._database.statement() as connection:
+            return len((await connection.execute(_AGAIN_RANGE, values)).all())
+
+    async def _one(self, statement: Any, caller: Caller, webhook_id: UUID, **values: Any) -> Row:
+        async with self._database.statement() as connection:
+            found = await connection.execute(statement, {"user_id": caller.user_id, "id": webhook_id, **values})
+            row = found.one_or_none()
+        if row is None:
+            raise NotFound("There is no such webhook, or nothing of it that this can be done with.")
+        return row
+
+    def _configured(self) -> SecretStr:
+        if self._key is None:
+            raise NotConfigured("Webhooks are not set up here: the operator has to set WEBHOOK_SIGNING_KEY.")
+        return self._key
+
+    def _checked(self, address: str) -> str:
+        """Names are resolved when it is called; what can be refused before is refused now."""
+        try:
+            if len(address) > MAX_URL_CHARACTERS:
+                raise ValueError("it is too long")
+            check_url(URL(address), self._allowed)
+        except (Refused, ValueError) as error:
+            raise Invalid(
+                f"This address will not be called: {error}.",
+                details={"errors": [{"field": "url", "message": str(error)}]},
+            ) from error
+        return address
+
+
+def _known(events: Sequence[str]) -> list[str]:
+    unknown = sorted(set(events) - set(EVENTS))
+    if unknown or not events:
+        raise Invalid(
+            f"The events are {', '.join(EVENTS)}.", details={"errors": [{"field": "events", "message": str(unknown)}]}
+        )
+    return sorted(set(events))

@@ -1,0 +1,237 @@
+"""Sends what is due, over a day, to whoever wants to be told.
+
+A delivery is claimed by setting its next turn before anything is sent: a process that stops in between costs one turn.
+Its id never changes, so that a receiver that hears it twice can tell.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import structlog
+from prometheus_client import Counter
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from gateway.records import COLUMNS, Generation, generation_of
+from gateway.settings import WebhookSettings
+from gateway.webhooks.endpoints import TEST
+from gateway.webhooks.signing import signatures, signed_content
+from runtime.database import Database, Row
+from runtime.outbound import OutboundSettings, Refused, make_session
+
+PAUSES_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 23_295)
+"""After each attempt that failed: eight attempts in a day, then the delivery is parked."""
+JITTER = 0.1
+EVERY_SECONDS = 0.2
+TIMEOUT_SECONDS = 15.0
+CLAIM_SECONDS = 60.0
+"""Longer than an attempt can take."""
+AT_ONCE = 32
+AT_ONCE_TO_ONE = 4
+"""One slow receiver delays nobody else."""
+FAILING_SECONDS = 3 * 24 * 3600
+"""A webhook that has taken nothing for so long is switched off."""
+MAX_ERROR_CHARACTERS = 200
+STOP_SECONDS = 2.0
+GONE = 410
+
+log = structlog.get_logger()
+DELIVERIES = Counter("webhook_deliveries_total", "Attempts to tell a webhook, by how they ended.", ["result"])
+
+Render = Callable[[Generation], dict[str, Any]]
+
+_CLAIM = text("""
+    WITH due AS (
+        SELECT d.id, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_at) AS turn
+        FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id
+        WHERE d.state = 'pending' AND d.next_at <= now() AND w.state = 'active'
+            AND d.webhook_id <> ALL(CAST(:busy AS uuid[]))
+    ), taken AS (
+        SELECT id FROM deliveries WHERE id IN (SELECT id FROM due WHERE turn <= :to_one)
+            AND state = 'pending' AND next_at <= now()
+        ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE deliveries d SET attempts = attempts + 1, next_at = now() + make_interval(secs => :claim_seconds)
+    FROM taken, webhooks w WHERE d.id = taken.id AND w.id = d.webhook_id
+    RETURNING d.id, d.webhook_id, d.generation_id, d.event, d.attempts, d.created_at, w.url, w.secret_version,
+        w.previous_secret_until > now() AS has_previous
+""")
+_GENERATIONS = text(f"SELECT {COLUMNS} FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")
+_DELIVERED = text("""
+    WITH done AS (
+        UPDATE deliveries SET state = 'delivered', status = :status, error = NULL, ended_at = now() WHERE id = :id
+        RETURNING webhook_id
+    )
+    UPDATE webhooks SET failing_since = NULL FROM done WHERE id = webhook_id AND failing_since IS NOT NULL
+""")
+_FAILED = text("""
+    WITH failed AS (
+        UPDATE deliveries SET status = :status, error = :error,
+            state = CASE WHEN CAST(:pause_seconds AS float8) IS NULL THEN 'parked' ELSE 'pending' END,
+            next_at = now() + make_interval(secs => coalesce(CAST(:pause_seconds AS float8), 0)),
+            ended_at = CASE WHEN CAST(:pause_seconds AS float8) IS NULL THEN now() END
+        WHERE id = :id RETURNING webhook_id
+    )
+    UPDATE webhooks SET failing_since = coalesce(failing_since, now()),
+        state = CASE WHEN CAST(:is_gone AS boolean) OR failing_since < now() - make_interval(secs => :failing_seconds)
+            THEN 'disabled' ELSE state END,
+        why_disabled = CASE WHEN CAST(:is_gone AS boolean) THEN 'the receiver answered 410 Gone'
+            WHEN failing_since < now() - make_interval(secs => :failing_seconds)
+            THEN 'it took nothing for three days' ELSE why_disabled END
+    FROM failed WHERE id = webhook_id RETURNING id, state
+""")
+_PARK = text("UPDATE deliveries SET state = 'parked', ended_at = now() WHERE webhook_id = :id AND state = 'pending'")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a receiver answered; no status where it did not."""
+
+    status: int | None
+    error: str | None
+
+    @property
+    def is_taken(self) -> bool:
+        return self.error is None
+
+
+class Sender:
+    """One loop in every gateway; rows are taken with SKIP LOCKED, so replicas share the work."""
+
+    def __init__(
+        self, database: Database, settings: WebhookSettings, outbound: OutboundSettings, render: Render
+    ) -> None:
+        self._database = database
+        self._key = settings.webhook_signing_key
+        self._outbound = outbound
+        self._render = render
+        self._loop: asyncio.Task[None] | None = None
+        self._sending: dict[asyncio.Task[None], UUID] = {}
+        self._dice = random.Random()
+
+    async def start(self) -> None:
+        """Without a key there is nothing to sign with, and nothing is sent."""
+        if self._key is not None:
+            self._loop = asyncio.create_task(self._run(self._key), name="webhooks")
+
+    async def stop(self) -> None:
+        """What is being sent may be sent again by another process, under the same id."""
+        tasks = [task for task in (self._loop, *self._sending) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+    async def _run(self, key: SecretStr) -> None:
+        async with make_session(self._outbound) as session:
+            while True:
+                await asyncio.sleep(EVERY_SECONDS)
+                try:
+                    await self._send_due(session, key)
+                except Exception as error:
+                    log.warning("webhooks.not_sent", error=f"{type(error).__name__}: {error}"[:300])
+
+    async def _send_due(self, session: aiohttp.ClientSession, key: SecretStr) -> None:
+        free = AT_ONCE - len(self._sending)
+        if free <= 0:
+            return
+        values = {
+            "busy": list(set(self._sending.values())),
+            "to_one": AT_ONCE_TO_ONE,
+            "limit": free,
+            "claim_seconds": CLAIM_SECONDS,
+        }
+        async with self._database.statement() as connection:
+            claimed = (await connection.execute(_CLAIM, values)).all()
+        if not claimed:
+            return
+        async with self._database.statement() as connection:
+            ids = [row.generation_id for row in claimed if row.generation_id is not None]
+            found = {row.id: generation_of(row) for row in await connection.execute(_GENERATIONS, {"ids": ids})}
+        for row in claimed:
+            body = self._body(row, found.get(row.generation_id))
+            task = asyncio.create_task(self._deliver(session, key, row, body))
+            self._sending[task] = row.webhook_id
+            task.add_done_callback(lambda done: self._sending.pop(done, None))
+
+    def _body(self, row: Row, generation: Generation | None) -> bytes:
+        ended_at = generation.completed_at if generation is not None else None
+        body = {
+            "type": row.event,
+            "timestamp": (ended_at or row.created_at).isoformat(),
+            "data": self._render(generation) if generation is not None else {"webhook_id": str(row.webhook_id)},
+        }
+        return json.dumps(body, ensure_ascii=False).encode()
+
+    async def _deliver(self, session: aiohttp.ClientSession, key: SecretStr, row: Row, body: bytes) -> None:
+        attempt = await _post(session, key, row, body)
+        DELIVERIES.labels("taken" if attempt.is_taken else "refused").inc()
+        log.info(
+            "webhook.told" if attempt.is_taken else "webhook.not_told",
+            webhook_id=str(row.webhook_id),
+            delivery_id=str(row.id),
+            status=attempt.status,
+            error=attempt.error,
+            attempt=row.attempts,
+        )
+        try:
+            await self._record(row, attempt)
+        except Exception as error:  # its next turn was set when it was claimed
+            log.warning("webhook.not_recorded", delivery_id=str(row.id), error=type(error).__name__)
+
+    async def _record(self, row: Row, attempt: Attempt) -> None:
+        values = {"id": row.id, "status": attempt.status}
+        async with self._database.transaction() as connection:
+            if attempt.is_taken:
+                await connection.execute(_DELIVERED, values)
+                return
+            is_gone = attempt.status == GONE
+            pause = None if is_gone or row.event == TEST else self._pause_seconds(row.attempts)
+            values |= {"error": attempt.error, "pause_seconds": pause, "is_gone": is_gone}
+            values["failing_seconds"] = FAILING_SECONDS
+            webhook = (await connection.execute(_FAILED, values)).one_or_none()
+            if webhook is not None and webhook.state == "disabled":
+                await connection.execute(_PARK, {"id": webhook.id})
+                log.warning("webhook.disabled", webhook_id=str(webhook.id))
+
+    def _pause_seconds(self, attempts: int) -> float | None:
+        if attempts > len(PAUSES_SECONDS):
+            return None
+        return PAUSES_SECONDS[attempts - 1] * self._dice.uniform(1 - JITTER, 1 + JITTER)
+
+
+async def _post(session: aiohttp.ClientSession, key: SecretStr, row: Row, body: bytes) -> Attempt:
+    """One request; nothing of the answer is read but its status, and no redirect is followed."""
+    sent_at = int(time.time())
+    versions = [row.secret_version, row.secret_version - 1] if row.has_previous else [row.secret_version]
+    signed = signatures(key, row.webhook_id, versions, signed_content(row.id, sent_at, body))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Darkroom-Webhooks/1",
+        "webhook-id": f"msg_{row.id.hex}",
+        "webhook-timestamp": str(sent_at),
+        "webhook-signature": signed,
+    }
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_SECONDS),
+            session.post(row.url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            status = response.status
+            response.close()  # what it says is its own affair, and may be long
+    except Refused as error:
+        return Attempt(None, f"the address is not called: {error}"[:MAX_ERROR_CHARACTERS])
+    except TimeoutError:
+        return Attempt(None, f"no answer in {TIMEOUT_SECONDS:.0f} s")
+    except (aiohttp.ClientError, OSError) as error:
+        return Attempt(None, f"no answer ({type(error).__name__})")
+    if status // 100 == 2:
+        return Attempt(status, None)
+    return Attempt(status, "redirects are not followed" if status // 100 == 3 else f"answered {status}")

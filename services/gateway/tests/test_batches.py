@@ -1,0 +1,77 @@
+"""Many things at once: all of them are accepted or none, and they are found together."""
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from .client import IMAGE, Answer, Client, until
+from .conftest import MakeClient
+from .players import Players
+
+pytestmark = pytest.mark.connected
+
+
+async def ask(client: Client, *items: dict[str, object], key: str | None = None) -> Answer:
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    return await client.post("/v1/batches", headers, json={"items": [IMAGE | item for item in items]})
+
+
+async def rows_of(client: Client, postgres: asyncpg.Pool) -> int:
+    return int(await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id))
+
+
+async def test_a_batch_is_accepted_whole_and_ends_whole(client: Client) -> None:
+    answer = await ask(client, {"prompt": "one"}, {"prompt": "two", "count": 2}, {"prompt": "three"})
+    assert answer.status == 202
+    batch = answer.json
+    assert answer.headers["Location"] == f"/v1/batches/{batch['id']}"
+    assert [item["prompt"] for item in batch["items"]] == ["one", "two", "three"]
+    assert (batch["total"], batch["quote"]) == (3, 4)
+
+    async def finished() -> object:
+        shown = (await client.get(answer.headers["Location"])).json
+        return shown if shown["finished"] == 3 else None
+
+    done = await until(finished)
+    assert done["cost"] == 4
+    listed = (await client.get(f"/v1/generations?batch={batch['id']}&lane=batch")).json["items"]
+    assert {item["id"] for item in listed} == {item["id"] for item in batch["items"]}
+
+
+async def test_one_bad_item_refuses_all(client: Client, postgres: asyncpg.Pool) -> None:
+    answer = await ask(client, {}, {"prompt": "  "})
+    assert (answer.status, answer.json["code"]) == (422, "invalid_request")
+    assert await rows_of(client, postgres) == 0
+
+
+@pytest.mark.parametrize("items", [[], [IMAGE] * 101])
+async def test_a_batch_has_one_to_a_hundred_items(client: Client, items: list[object]) -> None:
+    assert (await client.post("/v1/batches", json={"items": items})).status == 422
+
+
+async def test_credits_have_to_do_for_all_of_it(client: Client, players: Players, postgres: asyncpg.Pool) -> None:
+    players.available[client.user_id] = 20_000
+    answer = await ask(client, {}, {}, {})
+    assert (answer.status, answer.json["required"], answer.json["available"]) == (402, 3, 2)
+    assert await rows_of(client, postgres) == 0
+
+
+async def test_the_same_key_gives_the_same_batch(client: Client, postgres: asyncpg.Pool) -> None:
+    answers = await asyncio.gather(*(ask(client, {"prompt": "a"}, {"prompt": "b"}, key="one") for _ in range(10)))
+    assert {answer.status for answer in answers} == {202}
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert await rows_of(client, postgres) == 2
+    other = await ask(client, {"prompt": "a"}, {"prompt": "c"}, key="one")
+    assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
+    assert (await ask(client, {"prompt": "a"}, key="one")).status == 422
+
+
+async def test_a_batch_of_somebody_else_is_none(client: Client, client_of: MakeClient) -> None:
+    stranger = client_of()
+    batch = (await ask(client, {})).json
+    assert (await stranger.get(f"/v1/batches/{batch['id']}")).status == 404
+    assert (await client.get(f"/v1/batches/{uuid4()}")).status == 404
+    assert (await client.get("/v1/batches/none")).status == 404
+    assert (await stranger.get(f"/v1/generations?batch={batch['id']}")).json["items"] == []

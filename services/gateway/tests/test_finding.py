@@ -1,0 +1,166 @@
+"""Waiting for a generation, looking at it again, finding it, trying it again and deleting it."""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from contracts.facts import Failure, Request, Verdict
+
+from .client import IMAGE, Client
+from .conftest import MakeClient
+from .players import SEEDREAM, Players
+
+pytestmark = pytest.mark.connected
+
+
+async def test_who_prefers_to_wait_gets_the_picture_at_once(client: Client) -> None:
+    answer = await client.post("/v1/generations", {"Prefer": "respond-async, wait=20"}, json=IMAGE)
+    assert (answer.status, answer.json["status"]) == (200, "completed")
+    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert answer.headers["Location"] == f"/v1/generations/{answer.json['id']}"
+
+
+async def test_a_wait_that_is_over_is_an_acceptance(client: Client, players: Players) -> None:
+    players.scripts[client.user_id] = players.hold
+    answer = await client.post("/v1/generations", {"Prefer": "wait=0"}, json=IMAGE)
+    assert (answer.status, answer.json["status"]) == (202, "pending")
+    shown = await client.get(answer.headers["Location"], {"Prefer": "wait=1"})
+    assert (shown.status, shown.json["status"], shown.headers["Preference-Applied"]) == (200, "pending", "wait=1")
+
+
+async def test_looking_with_a_wait_hears_the_outcome(client: Client, players: Players) -> None:
+    started: list[Request] = []
+
+    async def later(request: Request) -> None:
+        started.append(request)
+        await players.fund(request)
+        await players.complete(request)
+
+    players.scripts[client.user_id] = later
+    made = await client.accepted()
+    shown = await client.get(f"/v1/generations/{made['id']}", {"Prefer": "wait=20"})
+    assert shown.json["status"] == "completed"
+
+
+@pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=-1", "wait=soon", "wait=99999999", "wait=٣"])
+async def test_a_preference_that_says_nothing_is_ignored(client: Client, players: Players, prefer: str) -> None:
+    players.scripts[client.user_id] = players.hold
+    answer = await client.post("/v1/generations", {"Prefer": prefer.encode().decode("latin-1")}, json=IMAGE)
+    assert answer.status == 202
+    assert "Preference-Applied" not in answer.headers
+
+
+async def test_what_is_known_is_not_sent_again(client: Client) -> None:
+    made = await client.accepted()
+    await client.ended(made["id"])
+    path = f"/v1/generations/{made['id']}"
+    first = await client.get(path)
+    tag = first.headers["ETag"]
+    again = await client.get(path, {"If-None-Match": f'"other", {tag}'})
+    assert (again.status, again.text, again.headers["ETag"]) == (304, "", tag)
+    assert (await client.get(path, {"If-None-Match": '"other"'})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=LIGHT", {"lighthouse"}),
+        ("q=100%25", {"100% wool"}),
+        ("q=_", {"snake_case"}),
+        ("q=%5C", {"back\\slash"}),
+        ("q=nothing", set()),
+        (f"model={SEEDREAM}", {"lighthouse", "100% wool", "snake_case", "back\\slash"}),
+        ("model=old-image", set()),
+        ("lane=batch", set()),
+        ("since=2100-01-01T00:00:00Z", set()),
+        ("until=2100-01-01T00:00:00Z", {"lighthouse", "100% wool", "snake_case", "back\\slash"}),
+    ],
+)
+async def test_the_list_is_searched(client: Client, query: str, found: set[str]) -> None:
+    for prompt in ("lighthouse", "100% wool", "snake_case", "back\\slash"):
+        await client.accepted(prompt=prompt)
+    items = (await client.get(f"/v1/generations?{query}")).json["items"]
+    assert {item["prompt"] for item in items} == found
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "until=2100-01-01T00:00:00", "lane=fast", "batch=one"])
+async def test_a_filter_that_means_nothing_is_refused(client: Client, query: str) -> None:
+    assert (await client.get(f"/v1/generations?{query}")).status == 422
+
+
+async def test_a_quote_costs_nothing_and_says_what_would(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 50_000
+    answer = await client.post("/v1/quotes", json=IMAGE | {"count": 4, "size": "1536x1024"})
+    assert answer.json == {
+        "kind": "image",
+        "model": SEEDREAM,
+        "count": 4,
+        "size": "1536x1024",
+        "seconds": None,
+        "max_tokens": None,
+        "quote": 6,
+        "unit_price": 1.5,
+        "price_version": 7,
+        "available": 5,
+        "affordable": False,
+    }
+    assert (await client.get("/v1/generations")).json["items"] == []
+    assert (await client.post("/v1/quotes", json=IMAGE | {"model": "unpriced"})).status == 422
+
+
+async def _failed(client: Client, players: Players) -> Any:
+    async def fail(request: Request) -> None:
+        await players.end(request, Verdict.FAILED, Failure(code="provider_unavailable", message="Away."))
+
+    players.scripts[client.user_id] = fail
+    made = await client.accepted(prompt="again", count=2)
+    ended = await client.ended(made["id"])
+    del players.scripts[client.user_id]
+    return ended
+
+
+async def test_what_failed_is_tried_again_as_another_generation(client: Client, players: Players) -> None:
+    failed = await _failed(client, players)
+    path = f"/v1/generations/{failed['id']}/retry"
+    answer = await client.post(path, {"Idempotency-Key": "k"})
+    assert answer.status == 202
+    assert answer.json["id"] != failed["id"]
+    assert (answer.json["prompt"], answer.json["count"]) == ("again", 2)
+    assert (await client.post(path, {"Idempotency-Key": "k"})).json["id"] == answer.json["id"]
+    done = await client.ended(answer.json["id"])
+    assert done["status"] == "completed"
+    refused = await client.post(f"/v1/generations/{done['id']}/retry")
+    assert (refused.status, refused.json["code"]) == (409, "already_finished")
+
+
+async def test_nobody_tries_again_what_is_not_theirs(client: Client, client_of: MakeClient, players: Players) -> None:
+    stranger = client_of()
+    failed = await _failed(client, players)
+    assert (await stranger.post(f"/v1/generations/{failed['id']}/retry")).status == 404
+    assert (await stranger.request("DELETE", f"/v1/generations/{failed['id']}")).status == 404
+
+
+async def test_a_deleted_generation_is_gone_and_keeps_its_key(
+    client: Client, players: Players, postgres: asyncpg.Pool
+) -> None:
+    made = (await client.create(key="one")).json
+    await client.ended(made["id"])
+    path = f"/v1/generations/{made['id']}"
+    assert (await client.request("DELETE", path)).status == 204
+    assert (await client.get(path)).status == 404
+    assert (await client.request("DELETE", path)).status == 404
+    assert (await client.get("/v1/generations")).json["items"] == []
+    again = await client.create(key="one")
+    assert (again.status, again.json["code"]) == (410, "deleted")
+    assert await postgres.fetchval(
+        "SELECT deleted_at FROM generations WHERE id = $1", made["id"]
+    ) > datetime.fromisoformat(made["created_at"])
+
+
+async def test_what_is_at_work_cannot_be_deleted(client: Client, players: Players) -> None:
+    players.scripts[client.user_id] = players.hold
+    made = await client.accepted()
+    answer = await client.request("DELETE", f"/v1/generations/{made['id']}")
+    assert (answer.status, answer.json["code"]) == (409, "not_finished")
