@@ -264,10 +264,9 @@ class _Resolver(aiohttp.ThreadedResolver):
         self, host: str, port: int = 0, family: AddressFamily = AddressFamily.AF_INET
     ) -> list[ResolveResult]:
         found = await super().resolve(host, port, family)
-        if (host, port) in self._allowed.hosts:
-            return found
+        named = (host, port) in self._allowed.hosts
         for each in found:
             address = ip_address(each["host"])
-            if not (self._allowed.has(address) or (port == 443 and is_public(address))):
+            if not (named or self._allowed.has(address) or (port == 443 and is_public(address))):
                 raise Refused("the name leads to an address that is not allowed")
         return found

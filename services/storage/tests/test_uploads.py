@@ -13,8 +13,8 @@ import pytest
 from nats.aio.client import Client
 from PIL import Image
 
-from contracts.questions import Keep, OfferedUpload, OfferUpload, TakenUpload, TakeUpload
-from runtime.database import Database
+from contracts.questions import Keep, OfferedUpload, OfferUpload, TakenUpload, TakeUpload, Usage
+from runtime.database import Connection, Database
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
 from storage.objects import name_of
@@ -233,7 +233,16 @@ async def test_a_quota_counts_everything_that_a_user_has(
     assert (await brought(uploads, bus, noise(100, 100), user_id)).asset is not None, "a plan says more"
 
 
-async def test_the_last_of_a_quota_is_not_given_twice(make: Make, bus: Client) -> None:
+async def test_the_last_of_a_quota_is_not_given_twice(make: Make, bus: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that both looked before either wrote."""
+    really = Keeping.usage_on
+
+    async def slowly(self: Keeping, connection: Connection, user_id: UUID) -> Usage:
+        found = await really(self, connection, user_id)
+        await asyncio.sleep(0.5)
+        return found
+
+    monkeypatch.setattr(Keeping, "usage_on", slowly)
     user_id = uuid4()
     content = noise(100, 100)
     uploads = make(quota_bytes=len(content) + 2000)

@@ -35,12 +35,34 @@ class MalformedForm(Refusal):
     title = "The body is not a valid form"
 
 
-class UploadRefused(Refusal):
-    """Why a file was not taken; `code` is storage's own."""
+class UnsupportedMedia(Refusal):
+    status = 415
+    code = "unsupported_media"
+    title = "Files of this kind are not taken"
 
+
+class UnusableMedia(Refusal):
     status = 422
     code = "unusable_media"
-    title = "The file is not taken"
+    title = "The file is broken or goes too far"
+
+
+class NotClean(Refusal):
+    status = 422
+    code = "not_clean"
+    title = "The file did not pass the scan"
+
+
+class FileTooLarge(Refusal):
+    status = 413
+    code = "too_large"
+    title = "The file is too large"
+
+
+class QuotaExceeded(Refusal):
+    status = 403
+    code = "quota_exceeded"
+    title = "There is no room for the file"
 
 
 class InvalidKey(Refusal):
@@ -182,19 +204,16 @@ def refusal_of(error: HTTPException) -> Refusal:
     return refusal
 
 
-_OF_UPLOADS = {"unsupported_media": 415, "too_large": 413, "quota_exceeded": 403}
+_OF_UPLOADS: dict[str, type[Refusal]] = {
+    refusal.code: refusal
+    for refusal in (UnsupportedMedia, UnusableMedia, NotClean, FileTooLarge, QuotaExceeded, NotFound)
+}
 
 
 def refusal_of_upload(failure: Failure) -> Refusal:
-    """What storage refused, in our words."""
-    if failure.code == "unavailable":
-        return Unavailable(failure.message)
-    if failure.code == "not_found":
-        return NotFound(failure.message)
-    refusal = UploadRefused(failure.message)
-    refusal.code = failure.code
-    refusal.status = _OF_UPLOADS.get(failure.code, UploadRefused.status)
-    return refusal
+    """What storage refused, in our words; what is new to us is taken for something that passes."""
+    refusal = _OF_UPLOADS.get(failure.code)
+    return Unavailable(failure.message) if refusal is None else refusal(failure.message)
 
 
 def plain(refusal: Refusal) -> JSONResponse:
