@@ -13,12 +13,14 @@ from generator import subscribers
 from generator.adapters import keys, make_providers
 from generator.announcements import SOURCE as SERVICE
 from generator.announcements import Announcer
+from generator.breakers import Breakers
 from generator.callbacks import App, Callbacks
 from generator.catalog import Catalog
 from generator.claims import Claims
 from generator.drive import Driver
 from generator.follow import Follower
 from generator.generate import Generator
+from generator.history import History
 from generator.leases import Leases
 from generator.providers.interface import Provider
 from generator.settings import Settings
@@ -51,10 +53,17 @@ def create_app(settings: Settings) -> App:
     work = Work(database, uuid4(), settings.work.lease_seconds)
     announcer = Announcer(broker)
     submitter = Submitter(providers, Claims(broker), announcer)
-    follower = Follower(submitter, announcer)
-    generator = Generator(work, catalog, Driver(work, submitter, follower, announcer), follower, announcer)
+    follower = Follower(submitter, announcer, History(database))
+    breakers = Breakers(database)
+    driver = Driver(work, submitter, follower, announcer, breakers)
+    generator = Generator(work, catalog, driver, follower, announcer)
+
+    async def refresh() -> None:
+        await catalog.refresh()
+        await breakers.refresh()
+
     capacity = settings.work.slots + settings.work.batch_slots
-    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, capacity)
+    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, capacity)
     callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
     subscribers.register(consumers, broker, generator, catalog, settings.work)
@@ -65,7 +74,7 @@ def create_app(settings: Settings) -> App:
         sessions.append(make_session(settings.outbound))
         providers.update(make_providers(sessions[0], settings.providers))
         with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
-            await catalog.refresh()
+            await refresh()
         leases.start()
         await callbacks.start()
         await consumers.start()

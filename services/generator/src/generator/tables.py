@@ -62,6 +62,14 @@ catalog = Table(
     Column("callback_key", Text, nullable=False, server_default=text("gen_random_uuid()::text")),
 )
 
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("open_until", DateTime(timezone=True), nullable=False),
+)
+
 work = Table(
     "work",
     metadata,
@@ -108,3 +116,9 @@ attempts = Table(
     CheckConstraint("state IN ('intent', 'submitted', 'rendered', 'failed', 'unknown')", name="state"),
 )
 Index("ix_attempts_submitted", attempts.c.generation_id, postgresql_where=attempts.c.state == text("'submitted'"))
+Index(
+    "ix_attempts_history",
+    attempts.c.model,
+    attempts.c.ended_at,
+    postgresql_where=text("state = 'rendered' AND task IS NOT NULL"),
+)
