@@ -1,6 +1,8 @@
 """What every adapter must do, against the real simulator. An adapter's tests inherit it and name what is its own."""
 
 import asyncio
+import contextlib
+import gzip
 import io
 import json
 import time
@@ -68,6 +70,8 @@ MALFORMED = [
 ]
 
 
+LIES = [b"null", b'"done"', b"1e999", b"\xff\xfe\x00\x01", b"[" * 100_000, b'{"data":' * 50_000]
+"""JSON of no use, and what a reader of JSON may stumble over."""
 HOSTILE_OPTIONS = {
     "n": 4,
     "model": "another",
@@ -183,12 +187,13 @@ class ProviderConformance(ABC):
         [call] = await until(lambda: self.journal(simulator))
         assert call["billed"] == billed
 
-    async def test_a_drip_ends_with_the_time(self, provider):
+    async def test_a_drip_ends_with_the_time(self, provider, simulator):
         """The limit is on the whole call, not on silence."""
         began_at = time.monotonic()
         with pytest.raises(Unknown):
             await provider.submit(self.submission("[[sim:slow-first-byte=5]]", timeout_seconds=0.5))
         assert time.monotonic() - began_at < 2
+        await until(lambda: self.journal(simulator))  # what was still being made must not reach the next test
 
     async def test_a_refused_connection_means_that_nothing_left(self, session):
         provider = self.make(session, "http://127.0.0.1:9" + self.path)
@@ -212,6 +217,31 @@ class ProviderConformance(ABC):
         with pytest.raises(Unknown):
             await self.make(session, simulator.url + self.path, max_answer_bytes=20).submit(self.submission())
 
+    @pytest.mark.parametrize("body", LIES)
+    async def test_what_only_looks_like_an_answer_is_unknown(self, session, body):
+        async with answering(200, body) as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url).submit(self.submission())
+
+    @pytest.mark.parametrize("headers", [{}, {"Content-Length": str(5 * 1024**3)}])
+    async def test_five_gigabytes_are_not_read(self, session, headers):
+        vendor = answering(200, b" " * 65_536, headers, times=80_000)
+        async with vendor as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url, max_answer_bytes=1_000_000).submit(self.submission())
+        assert vendor.sent < 50 * 1024 * 1024  # what buffers on the way may hold, and no more
+
+    async def test_what_unpacks_to_more_than_it_may_is_not_unpacked(self, session):
+        async with answering(200, gzip.compress(bytes(64 * 1024**2)), {"Content-Encoding": "gzip"}) as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url, max_answer_bytes=1_000_000).submit(self.submission())
+
+    async def test_a_redirect_into_the_local_network_is_not_followed(self, session):
+        async with answering(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"}) as url:
+            with pytest.raises(Invalid) as refused:
+                await self.make(session, url).submit(self.submission())
+        assert "169" not in str(refused.value)
+
     async def test_a_redirect_is_not_followed(self, session, simulator):
         async with answering(307, b"", {"Location": f"{simulator.url}{self.path}{self.endpoint}"}) as url:
             with pytest.raises(Invalid):
@@ -219,10 +249,14 @@ class ProviderConformance(ABC):
         assert self.journal(simulator) == []
 
     async def test_options_cannot_change_what_is_paid(self, provider, simulator):
-        items = await self.delivered(provider, self.submission(options=self.hostile))
-        assert len(items) == 1
-        [call] = self.journal(simulator)
-        assert (call["billed"], call["model"]) == (1, self.model)
+        for options in ({}, {}, self.hostile):
+            items = await self.delivered(provider, self.submission(options=options))
+            assert len(items) == 1
+        calls = self.journal(simulator)
+        assert [(call["billed"], call["model"]) for call in calls] == [(1, self.model)] * 3
+        plain, again, hostile = (call["body_sha256"] for call in calls)
+        if plain == again:  # a form has another boundary each time
+            assert hostile == plain
 
     async def test_a_cancelled_call_leaves_no_connection_behind(self, provider, session):
         call = asyncio.create_task(provider.submit(self.submission("[[sim:hang]]")))
@@ -350,6 +384,10 @@ class TaskConformance(ProviderConformance):
         async with answering(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"}) as url:
             with pytest.raises(Unavailable):
                 await self.make(session, url).look(submission, task)
+        for body in LIES:
+            async with answering(200, body) as url:
+                with pytest.raises(Unavailable):
+                    await self.make(session, url).look(submission, task)
         with pytest.raises(Unavailable):
             await self.make(session, "http://127.0.0.1:9").look(submission, task)
         with pytest.raises(Unavailable):
@@ -580,24 +618,28 @@ def average_colour(content):
 class answering:  # noqa: N801 - reads as a word
     """A server that answers everything the same; `heard` are the paths that it was asked for."""
 
-    def __init__(self, status, body, headers=None, drip_seconds=0.0):
-        self._answer = (status, body, headers or {}, drip_seconds)
+    def __init__(self, status, body, headers=None, drip_seconds=0.0, times=1):
+        self._answer = (status, body, headers or {}, drip_seconds, times)
         self.heard = []
+        self.sent = 0
 
     async def __aenter__(self):
-        status, body, headers, drip_seconds = self._answer
+        status, body, headers, drip_seconds, times = self._answer
+        kind = "text/event-stream" if body.startswith((b"data:", b"event:")) else "application/json"
 
         async def handle(request):
             self.heard.append(request.path)
-            if not drip_seconds:
-                kind = "text/event-stream" if body.startswith((b"data:", b"event:")) else "application/json"
-                return web.Response(status=status, body=body, headers={"Content-Type": kind} | headers)
-            response = web.StreamResponse(status=status, headers=headers)
+            response = web.StreamResponse(status=status, headers={"Content-Type": kind} | headers)
+            if times == 1 and not drip_seconds:
+                response.content_length = len(body)
             await response.prepare(request)
             for _ in range(int(drip_seconds * 20)):
                 await response.write(b" ")
                 await asyncio.sleep(0.05)
-            await response.write(body)
+            with contextlib.suppress(ConnectionError):
+                for _ in range(times):
+                    await response.write(body)
+                    self.sent += len(body)
             return response
 
         app = web.Application()

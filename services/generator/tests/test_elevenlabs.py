@@ -59,10 +59,11 @@ class TestElevenLabs(SpeechConformance):
 
     async def test_a_text_that_is_too_long_is_not_sent(self, provider, simulator):
         with pytest.raises(Invalid) as refused:
-            await provider.submit(self.submission(prompt="a" * 10_001 + type(self).__name__))
-        assert "10000" in str(refused.value) and self.journal(simulator) == []
+            await provider.submit(self.submission(prompt=type(self).__name__ + "a" * 10_000))
+        assert "10000" in str(refused.value)
         with pytest.raises(Invalid):
-            await provider.submit(self.submission(prompt="a" * 40_001, model="eleven_flash_v2_5"))
+            await provider.submit(self.submission(prompt=type(self).__name__ + "a" * 40_000, model="eleven_flash_v2_5"))
+        assert self.journal(simulator) == []
 
     @pytest.mark.parametrize(
         ("status", "body", "refusal"),

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from aiohttp import web
 from PIL import Image
 
 from contracts.facts import Kind
@@ -42,6 +43,24 @@ class TestPika(StoppedAtACost, TaskConformance):
         assert [item.code for item in items] == ["invalid_request"] and "duration" in items[0].message
         [call] = self.journal(simulator)
         assert call["billed"] == 0
+
+    async def test_its_queue_does_not_try_again_by_itself(self, session):
+        heard = []
+
+        async def handle(request):
+            heard.append((request.headers["x-fal-no-retry"], request.headers["Authorization"]))
+            return web.json_response({"request_id": "r1"})
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            await self.make(session, f"http://127.0.0.1:{runner.addresses[0][1]}").submit(self.submission())
+        finally:
+            await runner.cleanup()
+        assert heard == [("1", f"Key {KEY}")]
 
     async def test_a_callback_is_asked_for_in_the_address(self, provider, simulator):
         async with answering(200, b"") as url:
@@ -135,7 +154,6 @@ class TestKling(TestPika):
 
 async def _result_of(suite, session, status, body):
     """A request that is completed, with this as its result."""
-    from aiohttp import web
 
     async def handle(request):
         if request.path.endswith("/status"):

@@ -59,9 +59,16 @@ class TestEdits(OfOpenAI, ProviderConformance):
             [item] = await provider.submit(self.submission(given=(Given(role="image", url=f"{url}/a.png"),)))
         await self.check(item)
 
-    @pytest.mark.parametrize("url", ["http://127.0.0.1:9/a.png", "http://169.254.169.254/latest", "file:///etc/passwd"])
-    async def test_an_address_that_cannot_be_read_costs_nothing(self, provider, simulator, url):
-        with pytest.raises(Invalid):
+    @pytest.mark.parametrize(
+        ("url", "refusal"),
+        [
+            ("http://127.0.0.1:9/a.png", Unavailable),
+            ("http://169.254.169.254/latest", Invalid),
+            ("file:///etc/passwd", Invalid),
+        ],
+    )
+    async def test_an_address_that_cannot_be_read_costs_nothing(self, provider, simulator, url, refusal):
+        with pytest.raises(refusal):
             await provider.submit(self.submission(given=(Given(role="image", url=url),)))
         assert self.journal(simulator) == []
 
@@ -107,6 +114,27 @@ class TestText(OfOpenAI, TextConformance):
         async with answering(200, b"data: " + event + b"\n\ndata: [DONE]\n\n") as url:
             with pytest.raises(Rejected):
                 await self.make(session, url).submit(self.submission())
+
+    async def test_what_cannot_be_stored_is_not_said(self, session):
+        """A server may cut an emoji in two, and nobody can store NUL."""
+        events = (
+            b'data: {"choices": [{"delta": {"content": "a\\ud83d"}}]}\n\n'
+            b'data: {"choices": [{"delta": {"content": "b\\u0000c"}, "finish_reason": "stop"}]}\n\n'
+        )
+        async with answering(200, events) as url:
+            item, said = await self.heard(self.make(session, url))
+        assert item.text == "a?bc" == "".join(said)
+
+    @pytest.mark.parametrize(
+        "usage", ['{"prompt_tokens": -5, "completion_tokens": 3}', '{"prompt_tokens": "5"}', "7", "[]"]
+    )
+    async def test_a_senseless_count_is_not_believed(self, session, usage):
+        events = (
+            f'data: {{"choices": [{{"delta": {{"content": "words"}}, "finish_reason": "stop"}}], "usage": {usage}}}\n\n'
+        )
+        async with answering(200, events.encode()) as url:
+            [item] = await self.make(session, url).submit(self.submission())
+        assert item.text == "words" and item.usage.output_tokens == 2
 
 
 class TestRetiredVideos(OfOpenAI, TaskConformance):

@@ -85,6 +85,8 @@ class TestDallE(ProviderConformance):
         ("Ask help@provider.example or https://provider.example/limits now", "Ask or now"),
         ("Limit for org-Ab12Cd34 in project proj_9f8e7d reached", "Limit for in project reached"),
         ("task 0217641234567890123456 failed", "task failed"),
+        ("The task cgt-20251121101010-ab1cd of video_68ff01 is gone", "The task of is gone"),
+        ("video_url must be one of image_url or video_url", "video_url must be one of image_url or video_url"),
         ("", None),
         (None, None),
         ({"a": 1}, None),

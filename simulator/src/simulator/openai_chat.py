@@ -17,7 +17,7 @@ from simulator.openai_words import OpenAIWords
 from simulator.writing import tokens_of, write
 
 CHAT_MODELS = frozenset(
-    {"gpt-5.2", "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"}
+    {"gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"}
 )
 TOKENS_MAX = 128_000
 MESSAGES_MAX = 2000

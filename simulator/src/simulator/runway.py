@@ -28,6 +28,8 @@ PROMPT_UNITS_MAX = 1000
 """UTF-16 code units."""
 SEED_MAX = 2**32 - 1
 _FILM = Spread(30, 180)
+_READABLE = ("https://", "data:image/", "runway://", "http://127.0.0.1:")
+"""The last is ours: on loopback nobody has a certificate."""
 _BOTH = ("1280:720", "720:1280")
 _GEN4 = (*_BOTH, "1104:832", "832:1104", "960:960", "1584:672")
 _VEO = (*_BOTH, "1080:1920", "1920:1080")
@@ -190,7 +192,7 @@ class Runway:
             if position in found or not position:
                 raise part.invalid("position", "value", "must stand once in each picture")
             uri = part.required_text("uri", 7_000_000)
-            if not uri.startswith(("https://", "data:image/", "runway://", "http://127.0.0.1:")):
+            if not uri.startswith(_READABLE):
                 raise part.invalid("uri", "value", "must be an HTTPS URL, a Runway URI or a data URI")
             found[position] = await self._desk.given(part, "uri", uri)
         if "first" not in found:

@@ -112,6 +112,7 @@ class _Written:
     async def _say(self, text: object) -> None:
         if not isinstance(text, str):
             raise Unknown
+        text = sdk.writable(text)
         self._characters += len(text)
         if self._characters > MAX_TEXT_CHARACTERS:
             raise Unknown
@@ -134,7 +135,7 @@ def _meant(written: _Written) -> Iterator[None]:
         raise Unknown from error
     except (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unknown from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise Unknown from error  # an event of another shape than the SDK says
 
 

@@ -25,7 +25,7 @@ class _Problem(sdk.Answer):
 
 
 class _Picture(sdk.Answer):
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
     output_format: str = "jpeg"
     error: _Problem | None = None
     image_index: int | None = Field(default=None, ge=0)

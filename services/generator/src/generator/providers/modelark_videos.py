@@ -19,6 +19,7 @@ from generator.providers.interface import (
     Given,
     Invalid,
     Item,
+    ProviderRefusal,
     Running,
     Submission,
     Task,
@@ -63,7 +64,7 @@ class _Problem(sdk.Answer):
 
 
 class _Content(sdk.Answer):
-    video_url: str | None = Field(default=None, pattern=r"^https?://")
+    video_url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
 
 
 class _Task(sdk.Answer):
@@ -113,7 +114,7 @@ async def cancel(client: AsyncOpenAI, task: Task) -> bool:
             return answer.get("status") == "cancelled"
         await sdk.ask(client, "DELETE", f"{_PATH}/{task.id}", meaning)
         answer = await sdk.ask_json(client, f"{_PATH}/{task.id}", meaning)
-    except (Unavailable, sdk.NotKnown):
+    except ProviderRefusal:
         return False
     return answer.get("status") == "cancelled"
 
@@ -125,7 +126,7 @@ async def find(client: AsyncOpenAI, submission: Submission) -> Task | None:
         page = sdk.read_look(_Page, await sdk.ask_json(client, _PATH, meaning, params))
         for task in page.items:
             if task.seed == wanted:
-                if "seed" in submission.options:
+                if wanted == submission.options.get("seed"):
                     raise Unknown  # the caller's own, and perhaps of another call
                 return Task(task.id)
         if number * _PAGE_SIZE >= page.total:

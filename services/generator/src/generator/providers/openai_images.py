@@ -23,7 +23,7 @@ _MASK = "mask"
 
 
 class _Picture(sdk.Answer):
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
     b64_json: str | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from contracts.money import Usage
 from generator.providers import sdk
@@ -38,8 +38,8 @@ class _Counted(sdk.Answer):
 
 
 class _Chunk(sdk.Answer):
-    choices: list[_Choice] = []
-    usage: _Counted | None = None
+    choices: list[_Choice] | None = None
+    usage: JsonValue = None
     error: JsonValue = None
 
 
@@ -78,19 +78,28 @@ async def _hear(
         chunk = sdk.read_answer(_Chunk, event)
         if chunk.error:
             raise Unknown
-        counted = chunk.usage or counted
-        for choice in chunk.choices[:1]:
+        counted = _counted(chunk.usage) or counted
+        for choice in (chunk.choices or [])[:1]:
             ended = choice.finish_reason or ended
             if choice.delta.refusal:
                 raise Rejected
-            if choice.delta.content:
-                heard += len(choice.delta.content)
+            words = sdk.writable(choice.delta.content or "")
+            if words:
+                heard += len(words)
                 if heard > MAX_TEXT_CHARACTERS:
                     raise Unknown
-                parts.append(choice.delta.content)
+                parts.append(words)
                 if submission.say is not None:
-                    await submission.say(choice.delta.content)
+                    await submission.say(words)
     return "".join(parts), ended, counted
+
+
+def _counted(usage: JsonValue) -> _Counted | None:
+    """What the provider counted; None where that makes no sense, which is no reason to lose a text."""
+    try:
+        return _Counted.model_validate(usage)
+    except ValidationError:
+        return None
 
 
 def _body(submission: Submission, limit: str) -> dict[str, JsonValue]:

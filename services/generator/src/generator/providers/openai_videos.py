@@ -74,7 +74,13 @@ async def look(client: AsyncOpenAI, task: Task) -> Sequence[Item] | Running:
 
 async def _download(client: AsyncOpenAI, task: Task) -> Item:
     try:
-        response = await sdk.ask(client, "GET", f"{_PATH}/{task.id}/content", meaning)
+        response = await sdk.ask(
+            client,
+            "GET",
+            f"{_PATH}/{task.id}/content",
+            meaning,
+            timeout_seconds=sdk.DOWNLOAD_TIMEOUT_SECONDS,
+        )
     except sdk.NotKnown:
         raise Unknown("The provider says that it made the video and does not have it.") from None
     if not response.headers.get("content-type", "").startswith(("video/", "application/")) or not response.content:

@@ -42,6 +42,8 @@ from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpTransport
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 LOOK_TIMEOUT_SECONDS = 20.0
+DOWNLOAD_TIMEOUT_SECONDS = 120.0
+MAX_ADDRESS_CHARACTERS = 8192
 MAX_MESSAGE_CHARACTERS = 300
 BEFORE_A_BYTE_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 _MEANING: dict[int, type[ProviderRefusal]] = {
@@ -56,6 +58,7 @@ _MEANING: dict[int, type[ProviderRefusal]] = {
 _NOT_FOR_OTHERS = re.compile(
     r"(\(?\b(request|trace|log)[ _-]?id\b\W*[\w-]*\)?"  # the provider's ids
     r"|\b(sk|org|proj|req|ep|key)[-_][\w*-]{4,}|\bBearer\s+\S+|\beyJ[\w.-]{10,}"  # keys and accounts
+    r"|\b(cgt|msg|chatcmpl|video|task|file|resp|modr)[-_](?=[\w-]*\d)[\w-]{6,}"  # its names for our calls
     r"|https?://\S+|\S+@\S+"  # addresses
     r"|\b[0-9a-f-]{24,}\b|\b\d{12,}\w*\b)",  # anything that looks like an id
     re.IGNORECASE,
@@ -178,6 +181,7 @@ async def ask(
     vocabulary: Vocabulary,
     params: Mapping[str, object] | None = None,
     body: Mapping[str, JsonValue] | None = None,
+    timeout_seconds: float | None = None,
 ) -> httpx2.Response:
     """A call that costs nothing and may be made again. Its failure says nothing about what was paid for.
 
@@ -187,7 +191,7 @@ async def ask(
         NotKnown: the provider has nothing of this name.
     """
     options: RequestOptions = {
-        "timeout": httpx2.Timeout(LOOK_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+        "timeout": httpx2.Timeout(timeout_seconds or LOOK_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
         "params": params or {},
     }
     try:
@@ -258,6 +262,11 @@ def chosen(options: Mapping[str, JsonValue], known: frozenset[str]) -> dict[str,
     return {name: value for name, value in options.items() if name in known and value is not None}
 
 
+def writable(text: str) -> str:
+    """A text that can be sent and stored: neither NUL nor half a surrogate pair can."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
 def readable(message: object) -> str | None:
     """A provider's own words without ids, keys and addresses; None where nothing is left."""
     if not isinstance(message, str):
@@ -321,7 +330,7 @@ def _options(submission: Submission, *, form: bool = False) -> RequestOptions:
 def _object(content: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unknown from error
     if not isinstance(answer, dict):
         raise Unknown
