@@ -42,10 +42,14 @@ from contracts.questions import (
     Catalog,
     CatalogModel,
     GrantCredits,
+    Keys,
+    KeySet,
+    KeysOf,
     Nothing,
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
+    SetKey,
     Statement,
     StatementEntry,
     StatementOf,
@@ -53,6 +57,7 @@ from contracts.questions import (
 from contracts.topology import (
     CHANNELS,
     CONSUMERS,
+    HINTS,
     OUTCOMES,
     STREAMS,
     dead_subject,
@@ -140,6 +145,9 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         ),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
+        KeysOf(user_id=USER),
+        SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
+        Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),
@@ -248,7 +256,7 @@ def test_no_two_streams_keep_the_same_subject() -> None:
 
 
 def test_what_is_not_kept_is_in_no_stream() -> None:
-    for subject in (progress_subject(GENERATION), verdict_subject(GENERATION), *QUESTIONS):
+    for subject in (progress_subject(GENERATION), HINTS, verdict_subject(GENERATION), *QUESTIONS):
         assert stream_of(subject) is None
 
 

@@ -35,6 +35,8 @@ SAYS = {
         "ledger.balance",
         "ledger.prices",
         "generator.catalog",
+        "generator.keys",
+        "generator.set_key",
         *(f"$JS.API.CONSUMER.INFO.{each.stream}.{each.durable}" for each in CONSUMERS),
         "$JS.API.STREAM.INFO.NOTIFICATIONS",
         "$JS.API.CONSUMER.CREATE.NOTIFICATIONS",
@@ -81,7 +83,14 @@ for _each in CONSUMERS:
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
-    "generator": {"_INBOX_generator.x.*", "generator.catalog", f"hint.{ID}", "hint.>"},
+    "generator": {
+        "_INBOX_generator.x.*",
+        "generator.catalog",
+        "generator.keys",
+        "generator.set_key",
+        f"hint.{ID}",
+        "hint.>",
+    },
     "storage": {"_INBOX_storage.x.*"},
     "ledger": {"_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"},
 }

@@ -15,6 +15,8 @@ LEDGER_PRICES = "ledger.prices"
 LEDGER_GRANT = "ledger.grant"
 LEDGER_STATEMENT = "ledger.statement"
 GENERATOR_CATALOG = "generator.catalog"
+GENERATOR_KEYS = "generator.keys"
+GENERATOR_SET_KEY = "generator.set_key"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 
 MAX_IDS_PER_QUESTION = 500
@@ -130,6 +132,32 @@ class Catalog(Frozen):
     models: tuple[CatalogModel, ...]
 
 
+class KeysOf(Frozen):
+    user_id: UUID
+
+
+class SetKey(Frozen):
+    """A user's own key at a provider, which is never said again; none given forgets it."""
+
+    user_id: UUID
+    provider: str = Field(min_length=1, max_length=50)
+    key: str | None = Field(default=None, min_length=8, max_length=500, repr=False)
+
+
+class KeySet(Frozen):
+    """A key that is set: all that is ever said of it."""
+
+    provider: str
+    last4: str
+    set_at: AwareDatetime
+
+
+class Keys(Frozen):
+    keys: tuple[KeySet, ...]
+    is_offered: bool = True
+    """Whether users may set any here."""
+
+
 class RecordedOutcomes(Frozen):
     """What did the clients of these generations hear?"""
 
@@ -155,5 +183,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_GRANT: (GrantCredits, Balance),
     LEDGER_STATEMENT: (StatementOf, Statement),
     GENERATOR_CATALOG: (Nothing, Catalog),
+    GENERATOR_KEYS: (KeysOf, Keys),
+    GENERATOR_SET_KEY: (SetKey, Keys),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
 }

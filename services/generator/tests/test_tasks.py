@@ -76,7 +76,7 @@ async def test_progress_is_estimated_from_the_models_own_last_tasks(process, mak
 
 async def test_progress_says_the_providers_own_percentage_and_place_in_its_queue(process):
     """fal says how many are before it."""
-    request = ask("[[sim:latency=3]]", model="flux-schnell", size="1024x1024")
+    request = ask("[[sim:latency=7]]", model="flux-schnell", size="1024x1024")
     subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
     await process.generate(request)
     await process.finish()

@@ -3,6 +3,8 @@
 from contracts.questions import (
     GATEWAY_OUTCOMES,
     GENERATOR_CATALOG,
+    GENERATOR_KEYS,
+    GENERATOR_SET_KEY,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
     LEDGER_GRANT,
@@ -26,6 +28,8 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_GRANT: ("operator",),
     LEDGER_STATEMENT: ("gateway", "operator"),
     GENERATOR_CATALOG: ("gateway",),
+    GENERATOR_KEYS: ("gateway",),
+    GENERATOR_SET_KEY: ("gateway",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
 }
 TELL_PROGRESS = ("generator", "storage")

@@ -70,6 +70,16 @@ breakers = Table(
     Column("open_until", DateTime(timezone=True), nullable=False),
 )
 
+user_keys = Table(
+    "user_keys",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("sealed", Text),  # encrypted; null once it is forgotten
+    Column("last4", Text, nullable=False),
+    Column("set_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"), index=True),
+)
+
 work = Table(
     "work",
     metadata,
