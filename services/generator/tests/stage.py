@@ -29,6 +29,7 @@ from generator.follow import Follower
 from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
+from generator.limits import Limits
 from generator.settings import ProviderSettings
 from generator.stopping import Stopper
 from generator.submit import Submitter
@@ -117,6 +118,7 @@ class Process:
     generator: Generator
     leases: Leases
     breakers: Breakers
+    limits: Limits
 
     @classmethod
     async def start(cls, database_url: str, nats_url: str, simulator_url: str, lease_seconds: float) -> "Process":
@@ -131,12 +133,23 @@ class Process:
         announcer = Announcer(broker)
         submitter = Submitter(providers, Claims(broker), announcer)
         follower = Follower(submitter, announcer, History(database))
-        breakers = Breakers(database)
-        driver = Driver(work, submitter, follower, announcer, breakers)
+        breakers, limits = Breakers(database), Limits(database)
+        driver = Driver(work, submitter, follower, announcer, breakers, limits)
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog.refresh, 100)
         return cls(
-            database, broker, session, catalog, work, submitter, announcer, follower, generator, leases, breakers
+            database,
+            broker,
+            session,
+            catalog,
+            work,
+            submitter,
+            announcer,
+            follower,
+            generator,
+            leases,
+            breakers,
+            limits,
         )
 
     async def stop(self) -> None:

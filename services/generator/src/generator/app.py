@@ -23,6 +23,7 @@ from generator.follow import Follower
 from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
+from generator.limits import Limits
 from generator.providers.interface import Provider
 from generator.settings import Settings
 from generator.stopping import Stopper
@@ -56,13 +57,14 @@ def create_app(settings: Settings) -> App:
     announcer = Announcer(broker)
     submitter = Submitter(providers, Claims(broker), announcer)
     follower = Follower(submitter, announcer, History(database))
-    breakers = Breakers(database)
-    driver = Driver(work, submitter, follower, announcer, breakers)
+    breakers, limits = Breakers(database), Limits(database)
+    driver = Driver(work, submitter, follower, announcer, breakers, limits)
     generator = Generator(work, catalog, driver, follower, announcer)
 
     async def refresh() -> None:
         await catalog.refresh()
         await breakers.refresh()
+        await limits.refresh()
         await user_keys.refresh()
 
     capacity = settings.work.slots + settings.work.batch_slots

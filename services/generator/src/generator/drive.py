@@ -29,6 +29,7 @@ from generator.breakers import Breakers
 from generator.catalog import Model
 from generator.course import Assignment, Course
 from generator.follow import Follower
+from generator.limits import Limits
 from generator.providers.interface import Unavailable
 from generator.submit import Submitter, insist
 from generator.work import Lease, Work
@@ -55,18 +56,25 @@ class Driver:
     """Works on generations whose lease this process holds."""
 
     def __init__(
-        self, work: Work, submitter: Submitter, follower: Follower, announcer: Announcer, breakers: Breakers
+        self,
+        work: Work,
+        submitter: Submitter,
+        follower: Follower,
+        announcer: Announcer,
+        breakers: Breakers,
+        limits: Limits,
     ) -> None:
         self._work = work
         self._breakers = breakers
+        self._limits = limits
         self._submitter = submitter
         self._follower = follower
         self._announcer = announcer
 
-    def first(self, request: Request, model: Model) -> list[Attempt]:
-        """The attempts that a generation begins with; none while everybody who could do it is left alone."""
+    async def first(self, request: Request, model: Model) -> list[Attempt]:
+        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy."""
         worker = self._breakers.worker(model)
-        if worker is None:
+        if worker is None or not await self._limits.admit(request, worker.provider):
             return []
         per_submission, process = worker.max_per_submission, self._work.process
         return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
@@ -112,8 +120,8 @@ class Driver:
 
     def _why_not(self, course: Course, refusal: Failure) -> Failure:
         """Why nothing was begun."""
-        model = course.assignment.model if course.assignment else None
-        return Unavailable().failure if model and self._breakers.blocked_seconds(model) > 0 else refusal
+        in_time = course.assignment is not None and course.assignment.remaining_seconds > LEAST_SECONDS
+        return Unavailable().failure if in_time else refusal
 
     async def _take_stock(self, course: Course) -> None:
         """What was tried before us. Of an intent whose process is gone nobody knows whether it was sent, unless its
@@ -129,7 +137,7 @@ class Driver:
         begun: Sequence[Attempt] = ()
         assignment = course.assignment
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
-            begun = self.first(assignment.request, assignment.model)
+            begun = await self.first(assignment.request, assignment.model)
             course.put(begun)
         await self._save(course, begun)
 
@@ -189,11 +197,12 @@ class Driver:
         """Gives the work back until its provider is asked again, where there is time for that."""
         if course.assignment is None:
             return False
-        seconds = self._breakers.blocked_seconds(course.assignment.model)
+        busy_seconds = self._limits.pause_seconds(course.generation_id)
+        seconds = max(busy_seconds, self._breakers.blocked_seconds(course.assignment.model))
         if seconds <= 0 or course.assignment.remaining_seconds - seconds <= LEAST_SECONDS:
             return False
         await self._save(course, lease_seconds=0, pause_seconds=seconds)
-        log.info("generation.waits", seconds=round(seconds, 1), why="its provider is left alone")
+        log.info("generation.waits", seconds=round(seconds, 1), why="busy" if busy_seconds else "left alone")
         return True
 
     async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:
