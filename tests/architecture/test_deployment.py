@@ -23,7 +23,7 @@ OURS = {name: container for name, container in CONTAINERS.items() if "build" in 
 JOBS = {"migrate", "operator"}
 """They end; whether they did well is their exit status."""
 PUBLISHED = {"gateway", "storage"}
-SECRET = re.compile(r"PASSWORD|SECRET|_KEY\b|_KEY$|TOKEN|DATABASE_URL")
+SECRET = re.compile(r"PASSWORD|SECRET|_KEYS?\b|_KEYS?$|TOKEN|DATABASE_URL")
 REFERENCE = re.compile(r"\$\{(\w+)(?::?([-?+])([^${}]*))?\}")
 BASELINE = {
     **{f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1/c" for service in SERVICES},
