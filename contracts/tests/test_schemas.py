@@ -58,6 +58,9 @@ from contracts.questions import (
     FreshAddressOf,
     GrantCredits,
     Keep,
+    Keys,
+    KeySet,
+    KeysOf,
     Nothing,
     OfferedUpload,
     OfferUpload,
@@ -66,6 +69,7 @@ from contracts.questions import (
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
+    SetKey,
     Statement,
     StatementEntry,
     StatementOf,
@@ -77,6 +81,7 @@ from contracts.questions import (
 from contracts.topology import (
     CHANNELS,
     CONSUMERS,
+    HINTS,
     OUTCOMES,
     STREAMS,
     dead_subject,
@@ -187,6 +192,9 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         PaymentEventVerdict(verdict="accepted", reason="paid"),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
+        KeysOf(user_id=USER),
+        SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
+        Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
@@ -307,7 +315,7 @@ def test_no_two_streams_keep_the_same_subject() -> None:
 
 
 def test_what_is_not_kept_is_in_no_stream() -> None:
-    for subject in (progress_subject(GENERATION), verdict_subject(GENERATION), *QUESTIONS):
+    for subject in (progress_subject(GENERATION), HINTS, verdict_subject(GENERATION), *QUESTIONS):
         assert stream_of(subject) is None
 
 

@@ -39,6 +39,8 @@ SAYS = {
         "ledger.confirm_payment",
         "ledger.payment_event",
         "generator.catalog",
+        "generator.keys",
+        "generator.set_key",
         *(f"$JS.API.CONSUMER.INFO.{each.stream}.{each.durable}" for each in CONSUMERS),
         "$JS.API.STREAM.INFO.DEAD",
         "$JS.API.STREAM.INFO.NOTIFICATIONS",
@@ -98,7 +100,15 @@ STORAGE_ANSWERS = ("take_upload", "offer_upload", "usage", "keep", "delete", "fo
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
-    "generator": {"_INBOX_generator.x.*", "generator.catalog", "generator.fresh_address", f"hint.{ID}", "hint.>"},
+    "generator": {
+        "_INBOX_generator.x.*",
+        "generator.catalog",
+        "generator.fresh_address",
+        "generator.keys",
+        "generator.set_key",
+        f"hint.{ID}",
+        "hint.>",
+    },
     "storage": {"_INBOX_storage.x.*", *(f"storage.{each}" for each in STORAGE_ANSWERS)},
     "ledger": {
         "_INBOX_ledger.x.*",

@@ -20,6 +20,8 @@ LEDGER_CONFIRM_PAYMENT = "ledger.confirm_payment"
 LEDGER_PAYMENT_EVENT = "ledger.payment_event"
 GENERATOR_CATALOG = "generator.catalog"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
+GENERATOR_KEYS = "generator.keys"
+GENERATOR_SET_KEY = "generator.set_key"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
@@ -261,6 +263,32 @@ class FreshAddress(Frozen):
     url: str | None = None
 
 
+class KeysOf(Frozen):
+    user_id: UUID
+
+
+class SetKey(Frozen):
+    """A user's own key at a provider, which is never said again; none given forgets it."""
+
+    user_id: UUID
+    provider: str = Field(min_length=1, max_length=50)
+    key: str | None = Field(default=None, min_length=8, max_length=500, repr=False)
+
+
+class KeySet(Frozen):
+    """A key that is set: all that is ever said of it."""
+
+    provider: str
+    last4: str
+    set_at: AwareDatetime
+
+
+class Keys(Frozen):
+    keys: tuple[KeySet, ...]
+    is_offered: bool = True
+    """Whether users may set any here."""
+
+
 class RecordedOutcomes(Frozen):
     """What did the clients of these generations hear?"""
 
@@ -370,6 +398,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_PAYMENT_EVENT: (PaymentEvent, PaymentEventVerdict),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
+    GENERATOR_KEYS: (KeysOf, Keys),
+    GENERATOR_SET_KEY: (SetKey, Keys),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),

@@ -21,12 +21,15 @@ from contracts.money import Quote
 from contracts.topology import GENERATION, OUTCOMES, outcome_subject, rendered_subject
 from generator.adapters import make_providers
 from generator.announcements import Announcer
+from generator.breakers import Breakers
 from generator.catalog import Catalog
 from generator.claims import Claims
 from generator.drive import Driver
 from generator.follow import Follower
 from generator.generate import Generator
+from generator.history import History
 from generator.leases import Leases
+from generator.limits import Limits
 from generator.settings import ProviderSettings
 from generator.stopping import Stopper
 from generator.submit import Submitter
@@ -114,6 +117,8 @@ class Process:
     follower: Follower
     generator: Generator
     leases: Leases
+    breakers: Breakers
+    limits: Limits
 
     @classmethod
     async def start(cls, database_url: str, nats_url: str, simulator_url: str, lease_seconds: float) -> "Process":
@@ -127,11 +132,25 @@ class Process:
         work = Work(database, uuid4(), lease_seconds)
         announcer = Announcer(broker)
         submitter = Submitter(providers, Claims(broker), announcer)
-        follower = Follower(submitter, announcer)
-        driver = Driver(work, submitter, follower, announcer)
+        follower = Follower(submitter, announcer, History(database))
+        breakers, limits = Breakers(database), Limits(database)
+        driver = Driver(work, submitter, follower, announcer, breakers, limits)
         generator = Generator(work, catalog, driver, follower, announcer)
-        leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, 100)
-        return cls(database, broker, session, catalog, work, submitter, announcer, follower, generator, leases)
+        leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog.refresh, 100)
+        return cls(
+            database,
+            broker,
+            session,
+            catalog,
+            work,
+            submitter,
+            announcer,
+            follower,
+            generator,
+            leases,
+            breakers,
+            limits,
+        )
 
     async def stop(self) -> None:
         await self.leases.drain()

@@ -326,7 +326,7 @@ async def test_an_intent_of_our_own_that_was_never_sent_is_not_unknown(process, 
     """A lost connection during the claim's commit: the row is there, nobody was told. The attempt is simply made."""
     request = ask(model=DEAR)
     model = await process.catalog.find(request)
-    first = process.generator._driver.first(request, model)
+    first = await process.generator._driver.first(request, model)
     assert await process.work.claim(request, None, first) is not None
     await process.generate(request)
     assert await process.attempts(request) == [(0, 1, "rendered", None)] and len(simulator.calls(request)) == 1

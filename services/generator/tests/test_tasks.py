@@ -8,7 +8,7 @@ from contracts.facts import Progress, Verdict
 from contracts.topology import progress_subject
 from generator import submit
 
-from .stage import FILM, ask_film, ended, until
+from .stage import FILM, ask, ask_film, ended, until
 
 pytestmark = pytest.mark.connected
 
@@ -52,6 +52,38 @@ async def test_progress_says_whether_it_waits_or_runs(process):
     told = [Progress.model_validate_json((await subscription.next_msg(timeout=2)).data) for _ in range(3)]
     assert [each.stage for each in told] == ["rendering", "waiting", "rendering"]
     assert [each.number for each in told] == sorted({each.number for each in told})
+
+
+async def test_progress_is_estimated_from_the_models_own_last_tasks(process, make_process):
+    """ModelArk says no percentage, so it is marked as an estimate."""
+    await process.generate(first := ask_film("[[sim:latency=2]]"))
+    await process.finish()
+    assert await process.rendered(first) is not None
+    other = await make_process()
+    await other.rows("UPDATE attempts SET ended_at = created_at + interval '4 s' WHERE task IS NOT NULL RETURNING 1")
+    request = ask_film("[[sim:latency=3]]")
+    subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
+    await other.generate(request)
+    await other.finish()
+    told = []
+    while subscription.pending_msgs:
+        told.append(Progress.model_validate_json((await subscription.next_msg(timeout=1)).data))
+    estimated = [each for each in told if each.is_estimate]
+    assert len(estimated) >= 2 and all(0 < each.percent <= 90 for each in estimated)
+    percents = [each.percent for each in estimated]
+    assert percents == sorted(percents) and 1 <= estimated[0].remaining_seconds <= 4
+
+
+async def test_progress_says_the_providers_own_percentage_and_place_in_its_queue(process):
+    """fal says how many are before it."""
+    request = ask("[[sim:latency=7]]", model="flux-schnell", size="1024x1024")
+    subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
+    await process.generate(request)
+    await process.finish()
+    told = []
+    while subscription.pending_msgs:
+        told.append(Progress.model_validate_json((await subscription.next_msg(timeout=1)).data))
+    assert any(each.stage == "waiting" and each.position is not None for each in told)
 
 
 @pytest.mark.parametrize(

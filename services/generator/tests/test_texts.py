@@ -13,7 +13,7 @@ from .stage import ask, ended, until
 
 pytestmark = pytest.mark.connected
 
-MODEL = "gpt-5-mini"
+MODEL = "gpt-5.4-mini"
 
 
 def ask_text(words="Write about a quiet harbour", **others):

@@ -7,12 +7,14 @@ from uuid import uuid4
 import aiohttp
 import structlog
 from faststream.asgi import AsgiFastStream
+from faststream.nats import NatsBroker
 from sqlalchemy.exc import DBAPIError
 
 from generator import subscribers
-from generator.adapters import keys, make_providers
+from generator.adapters import keys, make_provider, make_providers
 from generator.announcements import SOURCE as SERVICE
 from generator.announcements import Announcer
+from generator.breakers import Breakers
 from generator.callbacks import App, Callbacks
 from generator.catalog import Catalog
 from generator.claims import Claims
@@ -20,11 +22,14 @@ from generator.drive import Driver
 from generator.figures import Figures
 from generator.follow import Follower
 from generator.generate import Generator
+from generator.history import History
 from generator.leases import Leases
+from generator.limits import Limits
 from generator.providers.interface import Provider
 from generator.settings import Settings
 from generator.stopping import Stopper
 from generator.submit import Submitter
+from generator.user_keys import UserKeys
 from generator.work import Work
 from runtime import health, telemetry
 from runtime.broker import connected, make_broker
@@ -52,22 +57,38 @@ def create_app(settings: Settings) -> App:
     work = Work(database, uuid4(), settings.work.lease_seconds)
     announcer = Announcer(broker)
     submitter = Submitter(providers, Claims(broker), announcer)
-    follower = Follower(submitter, announcer)
-    generator = Generator(work, catalog, Driver(work, submitter, follower, announcer), follower, announcer)
+    follower = Follower(submitter, announcer, History(database))
+    breakers, limits = Breakers(database), Limits(database)
+    driver = Driver(work, submitter, follower, announcer, breakers, limits)
+    generator = Generator(work, catalog, driver, follower, announcer)
+
+    async def refresh() -> None:
+        await catalog.refresh()
+        await breakers.refresh()
+        await limits.refresh()
+        await user_keys.refresh()
+
     capacity = settings.work.slots + settings.work.batch_slots
-    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog, capacity)
     figures = Figures(database)
+    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, capacity)
     callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
-    subscribers.register(consumers, broker, generator, catalog, settings.work)
     sessions: list[aiohttp.ClientSession] = []
+
+    def make(name: str, key: str) -> Provider:
+        return make_provider(sessions[0], settings.providers, name, key)
+
+    user_keys = UserKeys(database, settings.work.key_secrets, make)
+    submitter.own = user_keys.provider
+    subscribers.register(consumers, broker, generator, catalog, user_keys, settings.work)
 
     async def begin() -> None:
         lag.start()
         sessions.append(make_session(settings.outbound))
         providers.update(make_providers(sessions[0], settings.providers))
         with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
-            await catalog.refresh()
+            await refresh()
+            await user_keys.rotate()
         leases.start()
         figures.start()
         await callbacks.start()
@@ -85,6 +106,20 @@ def create_app(settings: Settings) -> App:
         await database.close()
         lag.stop()
 
+    app = AsgiFastStream(
+        broker,
+        asgi_routes=health.routes(lag, _checks(database, broker, consumers, catalog)),
+        logger=None,
+        after_startup=[begin],
+        on_shutdown=[finish],
+        after_shutdown=[end],
+    )
+    return callbacks.before(app)
+
+
+def _checks(database: Database, broker: NatsBroker, consumers: Consumers, catalog: Catalog) -> list[Check]:
+    """What makes a process ready."""
+
     async def check_database() -> list[str]:
         await database.check()
         return []
@@ -98,13 +133,4 @@ def create_app(settings: Settings) -> App:
     async def check_catalog() -> list[str]:
         return [] if catalog.known else ["catalog: not read yet"]
 
-    checks: list[Check] = [check_database, check_broker, check_consumers, check_catalog]
-    app = AsgiFastStream(
-        broker,
-        asgi_routes=health.routes(lag, checks),
-        logger=None,
-        after_startup=[begin],
-        on_shutdown=[finish],
-        after_shutdown=[end],
-    )
-    return callbacks.before(app)
+    return [check_database, check_broker, check_consumers, check_catalog]

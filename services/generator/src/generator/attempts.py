@@ -90,13 +90,16 @@ class Attempt:
             return replace(self, state=State.RENDERED, outputs=outputs)
         return replace(self, state=State.FAILED, failure=outputs[0].failure)
 
-    def next(self, generation_id: UUID, process: UUID) -> "Attempt":
-        """The attempt after this one."""
+    def next(self, generation_id: UUID, process: UUID, worker: tuple[str, str | None] | None = None) -> "Attempt":
+        """The attempt after this one, by another (provider, model) where one is given."""
+        provider, model = worker or (self.provider, self.model)
         number = self.number + 1
         return replace(
             self,
             id=attempt_id(generation_id, self.item, number),
             number=number,
+            provider=provider,
+            model=model,
             process=process,
             state=State.INTENT,
             task=None,

@@ -43,6 +43,8 @@ class Course:
     assignment: Assignment | None
     """None where the model cannot be had (any more)."""
     attempts: dict[UUID, Attempt] = field(default_factory=dict)
+    is_given_up: bool = False
+    """Whether nothing is tried again: whoever could do it is left alone for longer than there is time."""
 
     @property
     def generation_id(self) -> UUID:
@@ -64,6 +66,11 @@ class Course:
         """Nothing is tried again where the pause before would be longer than what is left."""
         policy = self.assignment.model.unknown_policy if self.assignment else "fail"
         found = standing(self.attempts.values(), policy)
-        if self.assignment is not None and self.assignment.remaining_seconds - found.pause_seconds > LEAST_SECONDS:
+        in_time = not self.is_given_up
+        if (
+            in_time
+            and self.assignment is not None
+            and self.assignment.remaining_seconds - found.pause_seconds > LEAST_SECONDS
+        ):
             return found
         return standing(self.attempts.values(), policy, time_left=False)

@@ -25,9 +25,12 @@ from generator.attempts import (
     first_attempts,
     standing,
 )
+from generator.breakers import Breakers
 from generator.catalog import Model
 from generator.course import Assignment, Course
 from generator.follow import Follower
+from generator.limits import Limits
+from generator.providers.interface import Unavailable
 from generator.submit import Submitter, insist
 from generator.work import Lease, Work
 from runtime.health import is_transient
@@ -52,17 +55,29 @@ class LeaseLost(Exception):
 class Driver:
     """Works on generations whose lease this process holds."""
 
-    def __init__(self, work: Work, submitter: Submitter, follower: Follower, announcer: Announcer) -> None:
+    def __init__(
+        self,
+        work: Work,
+        submitter: Submitter,
+        follower: Follower,
+        announcer: Announcer,
+        breakers: Breakers,
+        limits: Limits,
+    ) -> None:
         self._work = work
+        self._breakers = breakers
+        self._limits = limits
         self._submitter = submitter
         self._follower = follower
         self._announcer = announcer
 
-    def first(self, request: Request, model: Model) -> list[Attempt]:
-        """The attempts that a generation begins with."""
-        return first_attempts(
-            request.generation_id, request.count, model.max_per_submission, model.provider, self._work.process, model.id
-        )
+    async def first(self, request: Request, model: Model) -> list[Attempt]:
+        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy."""
+        worker = self._breakers.worker(model)
+        if worker is None or not await self._limits.admit(request, worker.provider):
+            return []
+        per_submission, process = worker.max_per_submission, self._work.process
+        return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
 
     async def begin(self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | None) -> Conclusion:
         """Works under a lease that was just taken; `first` are the intents written with it, None where it was open
@@ -72,7 +87,8 @@ class Driver:
             give_up_at = time.monotonic() + lease.remaining_seconds
             assignment = Assignment(lease.request, lease.traceparent, model, give_up_at)
         course = Course(lease, assignment)
-        return await self._drive(course, model if isinstance(model, Failure) else DEADLINE, first)
+        refusal = model if isinstance(model, Failure) else DEADLINE
+        return await self._drive(course, refusal, first)
 
     async def go_on(self, course: Course) -> Conclusion:
         """Works on after one of the tasks that were waited for has ended."""
@@ -89,7 +105,7 @@ class Driver:
                 return None
             if now.delivered:
                 return await self._finish(course, now)
-            failure = now.outputs[0].failure if now.outputs else refusal
+            failure = now.outputs[0].failure if now.outputs else self._why_not(course, refusal)
             return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=failure)
         except LeaseLost:
             log.info("generation.lease_lost", fence=course.lease.fence)
@@ -101,6 +117,11 @@ class Driver:
             )
             await self._let_go(course, pause_seconds)
             raise
+
+    def _why_not(self, course: Course, refusal: Failure) -> Failure:
+        """Why nothing was begun."""
+        in_time = course.assignment is not None and course.assignment.remaining_seconds > LEAST_SECONDS
+        return Unavailable().failure if in_time else refusal
 
     async def _take_stock(self, course: Course) -> None:
         """What was tried before us. Of an intent whose process is gone nobody knows whether it was sent, unless its
@@ -116,7 +137,7 @@ class Driver:
         begun: Sequence[Attempt] = ()
         assignment = course.assignment
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
-            begun = self.first(assignment.request, assignment.model)
+            begun = await self.first(assignment.request, assignment.model)
             course.put(begun)
         await self._save(course, begun)
 
@@ -136,6 +157,8 @@ class Driver:
             if course.assignment is None:
                 course.put(attempt.ended(State.UNKNOWN, INTERRUPTED) for attempt in course.submitted)
             now = course.standing()
+            if not course.attempts and course.assignment is not None and await self._is_left_alone(course):
+                return None
             if not now.again or course.assignment is None:
                 if now.waiting:
                     await self._save(course, lease_seconds=self._work.lease_seconds * WAITING_LEASES)
@@ -154,23 +177,49 @@ class Driver:
                 await self._save(course)
                 await asyncio.sleep(now.pause_seconds)
             if tired:
-                begun = [attempt.next(course.generation_id, self._work.process) for attempt in tired]
+                workers = [self._breakers.worker(course.assignment.model, attempt.count) for attempt in tired]
+                if None in workers:
+                    if not now.waiting and await self._is_left_alone(course):
+                        return None
+                    course.is_given_up = True
+                    continue
+                begun = [
+                    attempt.next(course.generation_id, self._work.process, (worker.provider, worker.id))
+                    for attempt, worker in zip(tired, workers, strict=True)
+                    if worker is not None
+                ]
                 await self._save(course, begun)
                 course.put(begun)
                 going += begun
             await self._round(course, course.assignment, going)
 
+    async def _is_left_alone(self, course: Course) -> bool:
+        """Gives the work back until its provider is asked again, where there is time for that."""
+        if course.assignment is None:
+            return False
+        busy_seconds = self._limits.pause_seconds(course.generation_id)
+        seconds = max(busy_seconds, self._breakers.blocked_seconds(course.assignment.model))
+        if seconds <= 0 or course.assignment.remaining_seconds - seconds <= LEAST_SECONDS:
+            return False
+        await self._save(course, lease_seconds=0, pause_seconds=seconds)
+        log.info("generation.waits", seconds=round(seconds, 1), why="busy" if busy_seconds else "left alone")
+        return True
+
     async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:
         """Makes these attempts at the same time and records each that ends while others still run."""
         await self._tell(course)
         if len(going) == 1:
-            course.put([await self._submitter.submit(assignment, going[0])])
+            ended = await self._submitter.submit(assignment, going[0])
+            await self._breakers.note(ended)
+            course.put([ended])
             return
         pending = {asyncio.create_task(self._submitter.submit(assignment, attempt)) for attempt in going}
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 course.put(task.result() for task in done)
+                for task in done:
+                    await self._breakers.note(task.result())
                 if pending:
                     await self._save(course)
                     await self._tell(course)

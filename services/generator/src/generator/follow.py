@@ -18,6 +18,7 @@ from contracts.facts import Progress
 from generator.announcements import Announcer
 from generator.attempts import DEADLINE, Attempt, State
 from generator.course import Course
+from generator.history import History
 from generator.providers.interface import Running
 from generator.submit import Silent, Submitter
 from runtime.telemetry import trace_id
@@ -56,9 +57,10 @@ class Watched:
 class Follower:
     """The tasks that this process follows."""
 
-    def __init__(self, submitter: Submitter, announcer: Announcer) -> None:
+    def __init__(self, submitter: Submitter, announcer: Announcer, history: History) -> None:
         self._submitter = submitter
         self._announcer = announcer
+        self._history = history
         self._courses: dict[UUID, Course] = {}
         self._watched: dict[UUID, Watched] = {}
         self._due: list[tuple[float, int, Watched]] = []
@@ -201,17 +203,27 @@ class Follower:
             await self._tell(watched, found)
 
     async def _tell(self, watched: Watched, running: Running) -> None:
-        """How far it is, where that is news."""
-        said = (running.stage, running.percent, running.position)
+        """How far it is, where that is news: as the provider says, else as this model's last tasks went."""
+        age_seconds = time.monotonic() - watched.attempt.begun_at
+        whole_seconds = None
+        if running.percent:
+            whole_seconds = age_seconds * 100 / running.percent
+        elif watched.attempt.model is not None:
+            whole_seconds = await self._history.typical_seconds(watched.attempt.model)
+        percent = running.percent
+        if percent is None and whole_seconds:
+            percent = int(100 * age_seconds / whole_seconds)
+        said = (running.stage, percent, running.position)
         if said == watched.said:
             return
         watched.said = said
-        percent = min(MOST_PERCENT, running.percent or 0)
         told = Progress(
             generation_id=watched.course.generation_id,
             number=time.time_ns() // 1_000_000,
             stage=running.stage,
-            percent=percent,
+            percent=max(0, min(MOST_PERCENT, percent or 0)),
+            is_estimate=running.percent is None and percent is not None,
+            remaining_seconds=None if whole_seconds is None else max(1, round(whole_seconds - age_seconds)),
             position=running.position,
         )
         await self._announcer.progress(told)

@@ -70,7 +70,7 @@ class Generator:
             model = await self._catalog.find(request)
             first: Sequence[Attempt] = ()
             if isinstance(model, Model):
-                first = self._driver.first(request, model)
+                first = await self._driver.first(request, model)
             lease = await self._work.claim(request, traceparent, first)
             if lease is None:
                 await self._say_again(request, traceparent)

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import structlog
 
-from generator.catalog import Catalog
 from generator.course import Course
 from generator.drive import WAITING_LEASES
 from generator.follow import Follower
@@ -32,16 +31,23 @@ log = structlog.get_logger()
 
 
 class Leases:
-    """The loops of one process. `capacity` is how many generations it works on at most before it takes over more."""
+    """The loops of one process. `refresh` reads what all processes share; `capacity` is how many generations it works
+    on at most before it takes over more."""
 
     def __init__(
-        self, work: Work, generator: Generator, follower: Follower, stopper: Stopper, catalog: Catalog, capacity: int
+        self,
+        work: Work,
+        generator: Generator,
+        follower: Follower,
+        stopper: Stopper,
+        refresh: Callable[[], Awaitable[None]],
+        capacity: int,
     ) -> None:
         self._work = work
         self._generator = generator
         self._follower = follower
         self._stopper = stopper
-        self._catalog = catalog
+        self._refresh = refresh
         self._capacity = capacity
         self._loops: list[asyncio.Task[None]] = []
         self._taken: set[asyncio.Task[None]] = set()
@@ -55,7 +61,7 @@ class Leases:
             ("renew leases", self.renew, lease_seconds / 3),
             ("renew leases of tasks", self.renew_waiting, WAITING_LEASES * lease_seconds / 3),
             ("take due work", self.take_due, DUE_EVERY_SECONDS),
-            ("read catalog", self._catalog.refresh, CATALOG_EVERY_SECONDS),
+            ("read catalog", self._refresh, CATALOG_EVERY_SECONDS),
         ):
             self._loops.append(asyncio.create_task(self._repeat(name, action, every_seconds), name=name))
         self._loops.append(asyncio.create_task(self._stop_abandoned(), name="stop abandoned tasks"))

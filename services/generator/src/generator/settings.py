@@ -53,6 +53,11 @@ class WorkSettings(Fragment):
     lease_seconds: float = Field(default=15, gt=0, description="how long a dead process keeps its work from the others")
     slots: int = Field(default=64, ge=1, description="generations of the interactive lane at a time")
     batch_slots: int = Field(default=16, ge=1, description="generations of the batch lane at a time")
+    key_secrets: SecretStr = Field(
+        default=SecretStr(""),
+        description="what users' own keys are encrypted with, comma-separated: the first encrypts, all decrypt; none: "
+        "users cannot set any",
+    )
     public_callback_url: str | None = Field(
         default=None,
         validation_alias="PUBLIC_CALLBACK_URL",

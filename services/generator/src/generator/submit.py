@@ -68,6 +68,8 @@ class Submitter:
         self._dice = random.Random()
         self._sent: set[UUID] = set()
         self._late: set[asyncio.Task[None]] = set()
+        self.own: Callable[[UUID, str], Provider | None] = lambda *_: None
+        """A provider asked with the key of the user who wants it, where they have set one."""
         self.callback_url: Callable[[UUID], str | None] = lambda _: None
         """Where a provider may say that the task of an attempt has moved."""
         self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
@@ -79,8 +81,9 @@ class Submitter:
 
     def can_be_found(self, assignment: Assignment | None, attempt: Attempt) -> bool:
         """Whether its provider can tell others what became of a call that this process began."""
-        is_film = assignment is not None and assignment.request.kind is Kind.VIDEO
-        return is_film and self.may_have_sent(attempt) and self._of_tasks(attempt) is not None
+        if assignment is None or assignment.request.kind is not Kind.VIDEO:
+            return False
+        return self.may_have_sent(attempt) and self._of_tasks(assignment, attempt) is not None
 
     def forget(self, recorded: Iterable[Attempt]) -> None:
         self._sent.difference_update(attempt.id for attempt in recorded)
@@ -99,7 +102,7 @@ class Submitter:
 
     async def look(self, assignment: Assignment, attempt: Attempt) -> Attempt | Running | Silent:
         """How a task stands: the attempt as it ended, or what the provider says meanwhile."""
-        provider, task = self._of_tasks(attempt), attempt.task
+        provider, task = self._of_tasks(assignment, attempt), attempt.task
         if provider is None or task is None:
             return attempt.ended(State.UNKNOWN, Unknown().failure)
         try:
@@ -121,7 +124,7 @@ class Submitter:
 
     async def cancel(self, assignment: Assignment, attempt: Attempt, why: Failure) -> Attempt | None:
         """Stops a task: failed where the provider takes nothing for it, else unknown; None where nobody answered."""
-        provider, task = self._of_tasks(attempt), attempt.task
+        provider, task = self._of_tasks(assignment, attempt), attempt.task
         is_stopped = False
         if provider is not None and task is not None:
             try:
@@ -139,7 +142,7 @@ class Submitter:
     async def find(self, assignment: Assignment, attempt: Attempt) -> Attempt:
         """What became of a call whose answer was lost: its task, surely nothing, or nobody knows."""
         # A call for anything but a film is answered with its result as a rule, so its task cannot be looked for.
-        provider = self._of_tasks(attempt) if assignment.request.kind is Kind.VIDEO else None
+        provider = self._of_tasks(assignment, attempt) if assignment.request.kind is Kind.VIDEO else None
         missed = 0
         for pause_seconds in FIND_PAUSES_SECONDS if provider is not None else ():
             if assignment.remaining_seconds - pause_seconds <= LEAST_SECONDS:
@@ -170,7 +173,7 @@ class Submitter:
     # -- one call ---------------------------------------------------------------------------------------------
 
     async def _call(self, assignment: Assignment, attempt: Attempt) -> Attempt:
-        provider = self._providers[attempt.provider]
+        provider = self._provider(assignment, attempt)
         speech = self._speech(assignment, attempt)
         try:
             submission = await self._submission(assignment, attempt, speech)
@@ -255,8 +258,12 @@ class Submitter:
             self._announcer, Progress(generation_id=generation_id, number=number, stage="rendering", percent=0)
         )
 
-    def _of_tasks(self, attempt: Attempt) -> TaskProvider | None:
-        provider = self._providers.get(attempt.provider)
+    def _provider(self, assignment: Assignment, attempt: Attempt) -> Provider:
+        own = self.own(assignment.request.user_id, attempt.provider)
+        return own or self._providers[attempt.provider]
+
+    def _of_tasks(self, assignment: Assignment, attempt: Attempt) -> TaskProvider | None:
+        provider = self._provider(assignment, attempt) if attempt.provider in self._providers else None
         return provider if isinstance(provider, TaskProvider) else None
 
     # -- its result -------------------------------------------------------------------------------------------

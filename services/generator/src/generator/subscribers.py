@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
-from contracts.questions import GENERATOR_CATALOG, Nothing
+from contracts.questions import GENERATOR_CATALOG, GENERATOR_KEYS, GENERATOR_SET_KEY, Keys, KeysOf, Nothing, SetKey
 from contracts.questions import Catalog as Answer
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
 from generator.catalog import Catalog
 from generator.generate import Generator
 from generator.settings import WorkSettings
+from generator.user_keys import UserKeys
 from runtime.consumption import Consumers
 
 BATCH = 64
@@ -19,7 +20,12 @@ LINGER_SECONDS = 0.25
 
 
 def register(
-    consumers: Consumers, broker: NatsBroker, generator: Generator, catalog: Catalog, settings: WorkSettings
+    consumers: Consumers,
+    broker: NatsBroker,
+    generator: Generator,
+    catalog: Catalog,
+    user_keys: UserKeys,
+    settings: WorkSettings,
 ) -> None:
     """The generator's subscriptions."""
 
@@ -37,3 +43,11 @@ def register(
     @broker.subscriber(GENERATOR_CATALOG, queue="generator")
     async def answer(question: Nothing) -> Answer:
         return await catalog.answer()
+
+    @broker.subscriber(GENERATOR_KEYS, queue="generator")
+    async def keys(question: KeysOf) -> Keys:
+        return await user_keys.answer(question.user_id)
+
+    @broker.subscriber(GENERATOR_SET_KEY, queue="generator")
+    async def set_key(question: SetKey) -> Keys:
+        return await user_keys.set(question)

@@ -6,6 +6,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -62,6 +63,45 @@ catalog = Table(
     Column("callback_key", Text, nullable=False, server_default=text("gen_random_uuid()::text")),
 )
 
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("open_until", DateTime(timezone=True), nullable=False),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("max_running", Integer),  # generations at its provider at a time; a trigger makes as many permits
+    Column("per_minute", Integer),  # generations that begin
+    Column("tokens", Double, nullable=False, server_default="0"),  # of those, left when it was last looked
+    Column("filled_at", DateTime(timezone=True), nullable=False, server_default=_now),
+    CheckConstraint("max_running > 0", name="max_running"),
+    CheckConstraint("per_minute > 0", name="per_minute"),
+)
+
+permits = Table(
+    "permits",
+    metadata,
+    Column("provider", Text, ForeignKey("limits.provider", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("generation_id", Uuid),  # free again when its work is not open any more
+    Column("taken_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+user_keys = Table(
+    "user_keys",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("sealed", Text),  # encrypted; null once it is forgotten
+    Column("last4", Text, nullable=False),
+    Column("set_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()"), index=True),
+)
+
 work = Table(
     "work",
     metadata,
@@ -108,3 +148,9 @@ attempts = Table(
     CheckConstraint("state IN ('intent', 'submitted', 'rendered', 'failed', 'unknown')", name="state"),
 )
 Index("ix_attempts_submitted", attempts.c.generation_id, postgresql_where=attempts.c.state == text("'submitted'"))
+Index(
+    "ix_attempts_history",
+    attempts.c.model,
+    attempts.c.ended_at,
+    postgresql_where=text("state = 'rendered' AND task IS NOT NULL"),
+)

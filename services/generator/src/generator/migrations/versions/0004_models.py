@@ -92,11 +92,11 @@ _MODELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "eleven_flash_v2_5", "elevenlabs", "eleven_flash_v2_5",
         _SPEECH | {"voices": _ELEVEN, "max_prompt_characters": 40_000},
     ),
-    ("gpt-5-mini", "openai", "gpt-5-mini", _TEXT),
-    ("gpt-5.2", "openai", "gpt-5.2", _TEXT),
+    ("gpt-5.4-mini", "openai", "gpt-5.4-mini", _TEXT),
+    ("gpt-5.4", "openai", "gpt-5.4", _TEXT),
     ("claude-haiku-5-5", "anthropic", "claude-haiku-5-5", _TEXT),
     ("claude-sonnet-5-5", "anthropic", "claude-sonnet-5-5", _TEXT),
-    ("gpt-4", "openai", "gpt-4", _TEXT | {"state": "legacy", "successor": "gpt-5.2"}),
+    ("gpt-4", "openai", "gpt-4", _TEXT | {"state": "legacy", "successor": "gpt-5.4"}),
     ("claude-3", "anthropic", "claude-3", _TEXT | {"state": "legacy", "successor": "claude-sonnet-5-5"}),
 )  # fmt: skip
 _OFFERED: dict[str, tuple[str, str]] = {

@@ -1,0 +1,119 @@
+"""Who is not asked for a while: a provider's model that failed again and again, known to every process.
+
+Each process counts for itself; what it opens stands in a row, which the others read with the catalog. After its time
+one call tries again, and how that ends decides. What a provider refuses for good opens nothing.
+"""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import TextClause, text
+
+from generator.attempts import Attempt, State
+from generator.catalog import Model
+from generator.providers.interface import Unavailable, Unknown
+from runtime.database import Database
+
+FAILURES_TO_OPEN = 10
+"""In a row, of one process."""
+OPEN_SECONDS = (15.0, 120.0)
+"""The first time, which doubles with each trial that fails, and the longest."""
+TRIAL_SECONDS = 10.0
+"""How long the others wait for the one that tries again."""
+
+_READ = text("""
+    SELECT provider, model, EXTRACT(EPOCH FROM open_until - now())::float8 AS seconds FROM breakers
+""")
+_OPEN = text("""
+    INSERT INTO breakers (provider, model, open_until)
+    VALUES (:provider, :model, now() + make_interval(secs => :seconds))
+    ON CONFLICT (provider, model) DO UPDATE SET open_until = GREATEST(breakers.open_until, excluded.open_until)
+""")
+_CLOSE = text("DELETE FROM breakers WHERE provider = :provider AND model = :model")
+
+log = structlog.get_logger()
+OPENED = Counter("breakers_opened_total", "Times that a provider's model was left alone.", ["provider", "model"])
+
+
+@dataclass(slots=True)
+class _Breaker:
+    """One model of one provider, as this process sees it; times on the monotonic clock."""
+
+    failures: int = 0
+    open_seconds: float = 0.0
+    """How long it was open last; 0 where it is closed."""
+    open_until: float = 0.0
+
+
+class Breakers:
+    """Those of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[tuple[str, str], _Breaker] = {}
+
+    def worker(self, model: Model, count: int = 1) -> Model | None:
+        """Who is asked for the work of a model: itself, else the first stand-in that is not left alone either."""
+        for each in (model, *(other for other in model.fallbacks if other.max_per_submission >= count)):
+            if self.blocked_seconds(each) <= 0:
+                self._try(each)
+                return each
+        return None
+
+    def blocked_seconds(self, model: Model) -> float:
+        """How long it is still left alone."""
+        breaker = self._known.get((model.provider, model.id))
+        return breaker.open_until - time.monotonic() if breaker is not None and breaker.open_seconds else 0.0
+
+    async def note(self, attempt: Attempt) -> None:
+        """Learns from how a call ended."""
+        key = (attempt.provider, attempt.model or "")
+        breaker = self._known.get(key)
+        failed = attempt.failure is not None and attempt.failure.code in {Unavailable.code, Unknown.code}
+        if not failed:
+            if breaker is not None and attempt.state in {State.RENDERED, State.SUBMITTED}:
+                del self._known[key]
+                if breaker.open_seconds:
+                    await self._write(_CLOSE, key)
+                    log.info("breaker.closed", provider=key[0], model=key[1])
+            return
+        breaker = self._known.setdefault(key, _Breaker())
+        breaker.failures += 1
+        if breaker.failures < FAILURES_TO_OPEN and not breaker.open_seconds:
+            return
+        first, most = OPEN_SECONDS
+        breaker.open_seconds = min(most, max(first, 2 * breaker.open_seconds))
+        breaker.open_until = time.monotonic() + breaker.open_seconds
+        breaker.failures = 0
+        OPENED.labels(*key).inc()
+        log.warning("breaker.opened", provider=key[0], model=key[1], seconds=breaker.open_seconds)
+        await self._write(_OPEN, key, seconds=breaker.open_seconds)
+
+    async def refresh(self) -> None:
+        """Reads what others have opened and closed."""
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(_READ)).all()
+        now = time.monotonic()
+        opened = {(row.provider, row.model): row.seconds for row in rows}
+        for key, seconds in opened.items():
+            breaker = self._known.setdefault(key, _Breaker())
+            if not breaker.open_seconds:
+                breaker.open_seconds, breaker.open_until = OPEN_SECONDS[0], now + seconds
+        for key in [key for key, breaker in self._known.items() if breaker.open_seconds and key not in opened]:
+            del self._known[key]
+
+    def _try(self, model: Model) -> None:
+        """One call is let through after the time; the others wait for what becomes of it."""
+        breaker = self._known.get((model.provider, model.id))
+        if breaker is not None and breaker.open_seconds:
+            breaker.open_until = time.monotonic() + TRIAL_SECONDS
+
+    async def _write(self, statement: TextClause, key: tuple[str, str], **values: float) -> None:
+        """The others learn it a little later where the database is away."""
+        try:
+            async with self._database.statement() as connection:
+                await connection.execute(statement, {"provider": key[0], "model": key[1], **values})
+        except Exception as error:
+            log.warning("breaker.not_shared", error=repr(error))

@@ -1,0 +1,82 @@
+"""How much of a provider all processes together may use: rows, for those providers that an operator has limited.
+
+A permit is a row that names a generation; it is free again as soon as that generation's work is not open any more, so
+nobody has to give one back, and one whose process died is free when its work ends. The batch lane takes only those of
+the upper half. What is not admitted waits in its row, the longest waiting first.
+"""
+
+import random
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+
+from contracts.facts import Lane, Request
+from runtime.database import Database
+
+PAUSE_SECONDS = (1.0, 3.0)
+"""Until it is tried again to be admitted, at random in between."""
+
+_READ = text("SELECT provider FROM limits")
+_PERMIT = text("""
+    WITH free AS (
+        SELECT number FROM permits LEFT JOIN work USING (generation_id)
+        WHERE provider = :provider AND (number > :reserved OR generation_id = :generation_id) AND (
+            generation_id IS NULL OR generation_id = :generation_id OR work.state <> 'open'
+            OR (work.generation_id IS NULL AND taken_at < now() - interval '30 s'))
+        ORDER BY generation_id = :generation_id DESC NULLS LAST, number DESC
+        LIMIT 1 FOR UPDATE OF permits SKIP LOCKED
+    )
+    UPDATE permits SET generation_id = :generation_id, taken_at = now()
+    FROM free WHERE permits.provider = :provider AND permits.number = free.number
+    RETURNING permits.number
+""")
+_TOKEN = text("""
+    UPDATE limits SET filled_at = now(), tokens =
+        LEAST(per_minute, tokens + per_minute * EXTRACT(EPOCH FROM now() - filled_at)::float8 / 60) - 1
+    WHERE provider = :provider
+        AND LEAST(per_minute, tokens + per_minute * EXTRACT(EPOCH FROM now() - filled_at)::float8 / 60) >= 1
+    RETURNING provider
+""")
+_LIMIT = text("SELECT max_running, per_minute FROM limits WHERE provider = :provider")
+
+log = structlog.get_logger()
+
+
+class Limits:
+    """The limits of all processes, as one of them sees them. A provider without one costs nothing here."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._limited: frozenset[str] = frozenset()
+        self._refused: set[UUID] = set()
+        self._dice = random.Random()
+
+    async def refresh(self) -> None:
+        """Reads which providers are limited."""
+        async with self._database.statement() as connection:
+            self._limited = frozenset((await connection.execute(_READ)).scalars())
+
+    async def admit(self, request: Request, provider: str) -> bool:
+        """Whether a generation may begin its calls now; asking again for one that was admitted is harmless."""
+        if provider not in self._limited:
+            return True
+        async with self._database.statement() as connection:
+            limit = (await connection.execute(_LIMIT, {"provider": provider})).first()
+            admitted = True
+            if limit is not None and limit.max_running is not None:
+                reserved = limit.max_running // 2 if request.lane is Lane.BATCH else 0
+                values = {"provider": provider, "generation_id": request.generation_id, "reserved": reserved}
+                admitted = (await connection.execute(_PERMIT, values)).first() is not None
+            if admitted and limit is not None and limit.per_minute is not None:
+                admitted = (await connection.execute(_TOKEN, {"provider": provider})).first() is not None
+        if not admitted:
+            self._refused.add(request.generation_id)
+        return admitted
+
+    def pause_seconds(self, generation_id: UUID) -> float:
+        """How long one that was not admitted waits; 0 for any other."""
+        if generation_id not in self._refused:
+            return 0.0
+        self._refused.discard(generation_id)
+        return self._dice.uniform(*PAUSE_SECONDS)

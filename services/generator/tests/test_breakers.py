@@ -1,0 +1,88 @@
+"""A provider's model that fails again and again is left alone by every process; who costs the same stands in for it."""
+
+import asyncio
+
+import pytest
+
+from generator.breakers import FAILURES_TO_OPEN
+
+from .stage import CHEAP, ask
+
+pytestmark = pytest.mark.connected
+
+
+async def fail(process, model=CHEAP):
+    """Until its breaker is open; three calls each."""
+    for _ in range(FAILURES_TO_OPEN // 3 + 1):
+        await process.generate(ask("[[sim:500]]", model=model, size="1024x1024", seconds=12))
+
+
+async def opened(process):
+    return [tuple(row) for row in await process.rows("SELECT provider, model FROM breakers")]
+
+
+@pytest.fixture(autouse=True)
+async def closed(process):
+    yield
+    await process.rows("DELETE FROM breakers RETURNING 1")
+
+
+async def test_what_fails_in_a_row_is_left_alone_and_the_work_waits_in_its_row(process, make_process, simulator):
+    """No attempt is burnt meanwhile, in another process neither; then one call tries, and closes it for everybody."""
+    other = await make_process()
+    await fail(process)
+    assert await opened(process) == [("modelark", CHEAP)]
+    await other.breakers.refresh()
+    requests = [ask(), ask()]
+    await process.generate(requests[0])
+    await other.generate(requests[1])
+    for request in requests:
+        assert await process.state(request) == "open" and await process.attempts(request) == []
+        assert simulator.calls(request) == []
+    process.breakers._known["modelark", CHEAP].open_until = 0
+    await process.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+    await process.take_due()
+    assert await opened(process) == []
+    await other.breakers.refresh()
+    probe = ask()
+    await other.generate(probe)
+    assert await process.rendered(probe) is not None
+
+
+async def test_a_trial_that_fails_opens_it_for_longer(process, simulator):
+    await fail(process)
+    breaker = process.breakers._known["modelark", CHEAP]
+    first_seconds = breaker.open_seconds
+    breaker.open_until = 0
+    requests = [ask("[[sim:500]]", seconds=600) for _ in range(5)]
+    await asyncio.gather(*map(process.generate, requests))
+    assert sum(len(simulator.calls(request)) for request in requests) == 1, "one tries, the others wait for it"
+    assert breaker.open_seconds == 2 * first_seconds
+
+
+async def test_without_time_to_wait_it_fails_uncalled(process, simulator):
+    await fail(process)
+    request = ask(seconds=10)
+    await process.generate(request)
+    assert (await process.outcome(request)).data.failure.code == "provider_unavailable"
+    assert simulator.calls(request) == []
+
+
+async def test_what_is_refused_for_good_opens_nothing(process):
+    for _ in range(FAILURES_TO_OPEN + 2):
+        await process.generate(ask("[[sim:moderated]]"))
+    assert await opened(process) == []
+
+
+async def test_who_costs_the_same_stands_in(process, simulator):
+    """Declared in the catalog; the record names who did it."""
+    await fail(process, "flux-schnell")
+    assert await opened(process) == [("fal", "flux-schnell")]
+    request = ask(model="flux-schnell", size="1024x1024")
+    await process.generate(request)
+    await process.finish()
+    assert (await process.rendered(request)).data.provider == "replicate"
+    [call] = simulator.calls(request)
+    assert call["provider"] == "replicate" and call["billed"] == 1
+    [row] = await process.rows("SELECT model FROM attempts WHERE generation_id = :id", id=request.generation_id)
+    assert row.model == "flux-schnell-replicate"

@@ -1,0 +1,73 @@
+"""What all processes together may use of a provider: as many at a time, as many a minute."""
+
+import asyncio
+
+import pytest
+
+from contracts.facts import Lane
+
+from .stage import ask, ask_film, ended
+
+pytestmark = pytest.mark.connected
+
+
+@pytest.fixture
+async def limit(process, make_process):
+    """Limits ModelArk, for two processes."""
+    other = await make_process()
+
+    async def set_to(max_running=None, per_minute=None):
+        await process.rows(
+            "INSERT INTO limits (provider, max_running, per_minute) VALUES ('modelark', :most, :rate) RETURNING 1",
+            most=max_running,
+            rate=per_minute,
+        )
+        await process.limits.refresh()
+        await other.limits.refresh()
+        return process, other
+
+    yield set_to
+    await process.rows("DELETE FROM limits RETURNING 1")
+
+
+async def begun(process, requests):
+    return [request for request in requests if await process.attempts(request)]
+
+
+async def test_no_more_run_at_a_time_than_the_limit_says_over_all_processes(limit, simulator):
+    """The others wait in their rows, and burn no attempt; a place is free as soon as a generation has ended."""
+    processes = await limit(max_running=3)
+    requests = [ask_film("[[sim:latency=60]]") for _ in range(8)]
+    await asyncio.gather(*(processes[index % 2].generate(request) for index, request in enumerate(requests)))
+    first = processes[0]
+    running = await begun(first, requests)
+    assert len(running) == 3 and all([await first.state(request) == "open" for request in requests])
+    await first.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+    await processes[1].take_due()
+    assert await begun(first, requests) == running
+    await first.generator.close([ended(running[0])])
+    await first.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+    await processes[1].take_due()
+    assert len(await begun(first, requests)) == 4
+    await first.generator.close([ended(request) for request in requests])
+    await first.leases.stop_abandoned()
+    assert sum(simulator.billed(request) for request in requests) == 0
+
+
+async def test_bulk_leaves_a_person_half_of_the_places(limit):
+    first, _ = await limit(max_running=4)
+    bulk = [ask_film("[[sim:latency=60]]", lane=Lane.BATCH) for _ in range(5)]
+    await asyncio.gather(*map(first.generate, bulk))
+    people = [ask_film("[[sim:latency=60]]") for _ in range(3)]
+    await asyncio.gather(*map(first.generate, people))
+    assert (len(await begun(first, bulk)), len(await begun(first, people))) == (2, 2)
+    await first.generator.close([ended(request) for request in bulk + people])
+
+
+async def test_no_more_begin_in_a_minute_than_the_limit_says(limit, simulator):
+    first, other = await limit(per_minute=6)
+    await first.rows("UPDATE limits SET tokens = 2 RETURNING 1")
+    requests = [ask() for _ in range(5)]
+    await asyncio.gather(*((first, other)[index % 2].generate(request) for index, request in enumerate(requests)))
+    assert sum(len(simulator.calls(request)) for request in requests) == 2
+    await first.generator.close([ended(request) for request in requests])
