@@ -63,13 +63,11 @@ def create_app(settings: Settings) -> App:
     generator = Generator(work, catalog, driver, follower, announcer)
 
     async def refresh() -> None:
-        await catalog.refresh()
-        await breakers.refresh()
-        await limits.refresh()
-        await user_keys.refresh()
+        for each in (catalog, breakers, limits, user_keys):
+            await each.refresh()
 
-    capacity = settings.work.slots + settings.work.batch_slots
     figures = Figures(database)
+    capacity = settings.work.slots + settings.work.batch_slots
     leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, capacity)
     callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
