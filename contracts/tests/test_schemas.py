@@ -1,7 +1,7 @@
 """The exported documents say what the contracts say, and the topology keeps its own rules (design.md §3.4, §4)."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from contracts.facts import (
     FACTS,
     Asset,
+    Change,
+    Changed,
     Ending,
     Event,
     Failure,
@@ -32,7 +34,7 @@ from contracts.facts import (
 )
 from contracts.ids import asset_id, event_id
 from contracts.model import Frozen
-from contracts.money import PriceList, Quote
+from contracts.money import Price, PriceList, Quote
 from contracts.questions import (
     QUESTIONS,
     Affordability,
@@ -41,14 +43,25 @@ from contracts.questions import (
     BalanceOf,
     Catalog,
     CatalogModel,
+    ConsumeCredits,
+    Consumption,
     GrantCredits,
     Nothing,
+    Plan,
+    PlanSet,
+    PricesSet,
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
+    SetPlan,
+    SetPrices,
     Statement,
     StatementEntry,
     StatementOf,
+    UsageEntry,
+    UsageOf,
+    UsageReport,
+    UsageTotal,
 )
 from contracts.topology import (
     CHANNELS,
@@ -121,6 +134,13 @@ SAMPLES: tuple[Event, ...] = (
         time=datetime(2026, 11, 21, tzinfo=UTC),
         data=Grant(user_id=USER, amount=5, reason="granted"),
     ),
+    Changed(
+        id=event_id("changed", "ledger", GENERATION),
+        source="ledger",
+        subject=str(USER),
+        time=datetime(2026, 11, 21, tzinfo=UTC),
+        data=Change(user_id=USER, available=5, held=0, used=0, change=-5),
+    ),
     Notified.of(
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
@@ -133,6 +153,18 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         BalanceOf(user_id=USER),
         Balance(available=1, held=2, used=3),
         GrantCredits(grant_id=GENERATION, user_id=USER, amount=1),
+        ConsumeCredits(consumption_id=GENERATION, user_id=USER, amount=1),
+        Consumption(state="consumed", required=1, available=2),
+        SetPlan(user_id=USER, plan="basic"),
+        PlanSet(plan=Plan(name="basic", monthly_grant=1)),
+        SetPrices(prices=(Price(model="dall-e-2", amount=1),)),
+        PricesSet(version=2),
+        UsageOf(user_id=USER, since=date(2026, 11, 1), until=date(2026, 11, 30)),
+        UsageReport(
+            entries=(UsageEntry(at=datetime(2026, 11, 21, tzinfo=UTC), state="consumed", used=1),),
+            totals=(UsageTotal(day=date(2026, 11, 21), kind=Kind.IMAGE, model="dall-e-2", number=1, used=1),),
+            total=1,
+        ),
         StatementOf(user_id=USER, limit=1),
         Statement(
             entries=(StatementEntry(at=datetime(2026, 11, 21, tzinfo=UTC), entry="grant", granted=1),),

@@ -1,5 +1,6 @@
 """Questions with an immediate answer: NATS request/reply to the service that owns it."""
 
+from datetime import date
 from typing import Literal
 from uuid import UUID
 
@@ -7,19 +8,45 @@ from pydantic import AwareDatetime, Field
 
 from contracts.facts import Kind, Outcome
 from contracts.model import Frozen
-from contracts.money import PriceList, Units
+from contracts.money import Price, PriceList, Units
 
 LEDGER_AFFORDABLE = "ledger.affordable"
 LEDGER_BALANCE = "ledger.balance"
 LEDGER_PRICES = "ledger.prices"
 LEDGER_GRANT = "ledger.grant"
 LEDGER_STATEMENT = "ledger.statement"
+LEDGER_CONSUME = "ledger.consume"
+LEDGER_USAGE = "ledger.usage"
+LEDGER_SET_PLAN = "ledger.set_plan"
+LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 
 MAX_IDS_PER_QUESTION = 500
 MAX_STATEMENT_ENTRIES = 500
 """On one page."""
+MAX_USAGE_ENTRIES = 500
+MAX_USAGE_OFFSET = 10_000
+MAX_USAGE_DAYS = 366
+MAX_PRICES_PER_QUESTION = 5000
+MAX_PRICE_UNITS = 10**12
+"""A hundred million credits for one output."""
+
+
+class Plan(Frozen):
+    """What a user's plan gives and bounds. None is no bound of the plan's own."""
+
+    name: str = "free"
+    monthly_grant: Units = 0
+    """Units, once in each month (UTC) in which they are used."""
+    daily_spend_cap: Units | None = None
+    """Units that generations may take on one day (UTC)."""
+    max_count: int | None = None
+    """Outputs of one request."""
+    concurrent: int | None = None
+    """Unfinished generations at work, in each lane."""
+    cooldown_seconds: int | None = None
+    """Between two accepted requests."""
 
 
 class Affordable(Frozen):
@@ -27,11 +54,17 @@ class Affordable(Frozen):
 
     user_id: UUID
     amount: Units = Field(ge=0)
+    prepaid: bool = False
+    """Whether what was consumed a moment ago pays first."""
 
 
 class Affordability(Frozen):
     affordable: bool
     available: Units
+    """Including what was consumed, where that pays."""
+    left_today: Units | None = None
+    """What the plan's daily cap leaves; None without a cap."""
+    plan: Plan = Plan()
 
 
 class BalanceOf(Frozen):
@@ -39,11 +72,13 @@ class BalanceOf(Frozen):
 
 
 class Balance(Frozen):
-    """A user's money in units: `used` is what was captured so far."""
+    """A user's money in units: `used` is what was captured or consumed so far."""
 
     available: Units
     held: Units
     used: Units
+    last_updated: AwareDatetime | None = None
+    """When it changed; None for a user who has no account yet."""
 
 
 class GrantCredits(Frozen):
@@ -53,6 +88,99 @@ class GrantCredits(Frozen):
     user_id: UUID
     amount: Units = Field(gt=0)
     reason: str = "granted"
+
+
+class ConsumeCredits(Frozen):
+    """Take `amount` units from a user, exactly or not at all; the same `consumption_id` is taken once."""
+
+    consumption_id: UUID
+    user_id: UUID
+    amount: Units = Field(gt=0)
+    reason: str = Field(default="consumed", max_length=500)
+
+
+class Consumption(Frozen):
+    """`mismatch`: the id was used for another amount or user. Nothing is taken unless it is `consumed`."""
+
+    state: Literal["consumed", "insufficient_credits", "mismatch"]
+    required: Units
+    available: Units
+    """Now, after it."""
+
+
+class SetPlan(Frozen):
+    """From now on a user has this plan."""
+
+    user_id: UUID
+    plan: str
+
+
+class PlanSet(Frozen):
+    """The user's plan as it is now. `problem`: why it was not changed."""
+
+    plan: Plan
+    problem: str | None = None
+
+
+class SetPrices(Frozen):
+    """A new price list: the newest, with these prices in it and without the models of `remove`.
+
+    A list that would say the same as the newest is not written, so that asking again is harmless.
+    """
+
+    prices: tuple[Price, ...] = Field(default=(), max_length=MAX_PRICES_PER_QUESTION)
+    remove: tuple[str, ...] = ()
+    free: bool = False
+    """Whether a price of 0 is meant."""
+
+
+class PricesSet(Frozen):
+    """The newest version. `problem`: why there is no new one."""
+
+    version: int
+    problem: str | None = None
+
+
+class UsageOf(Frozen):
+    """A user's usage on the days (UTC) `since` to `until`, both included."""
+
+    user_id: UUID
+    since: date
+    until: date
+    limit: int = Field(default=100, ge=1, le=MAX_USAGE_ENTRIES)
+    offset: int = Field(default=0, ge=0, le=MAX_USAGE_OFFSET)
+
+
+class UsageEntry(Frozen):
+    """What one generation took, or what was consumed without one (then it has neither kind nor model)."""
+
+    at: AwareDatetime
+    generation_id: UUID | None = None
+    kind: Kind | None = None
+    model: str | None = None
+    state: Literal["open", "captured", "released", "declined", "expired", "consumed"]
+    delivered: int = 0
+    """Outputs that are paid for."""
+    used: Units = 0
+    reason: str | None = None
+
+
+class UsageTotal(Frozen):
+    """One day's use of one model; neither kind nor model for what was consumed without a generation."""
+
+    day: date
+    kind: Kind | None
+    model: str | None
+    number: int
+    used: Units
+
+
+class UsageReport(Frozen):
+    """A page, newest first. `totals` and `total` (entries) are over all of the days."""
+
+    entries: tuple[UsageEntry, ...]
+    totals: tuple[UsageTotal, ...]
+    total: int
 
 
 class StatementOf(Frozen):
@@ -72,7 +200,7 @@ class StatementEntry(Frozen):
 
     at: AwareDatetime
     """When it was held, or given."""
-    entry: Literal["generation", "grant", "starting_grant"]
+    entry: Literal["generation", "grant", "starting_grant", "monthly_grant", "consumed"]
     generation_id: UUID | None = None
     state: Literal["open", "captured", "released", "declined", "expired"] | None = None
     """Of the hold."""
@@ -154,6 +282,10 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_PRICES: (Nothing, PriceList),
     LEDGER_GRANT: (GrantCredits, Balance),
     LEDGER_STATEMENT: (StatementOf, Statement),
+    LEDGER_CONSUME: (ConsumeCredits, Consumption),
+    LEDGER_USAGE: (UsageOf, UsageReport),
+    LEDGER_SET_PLAN: (SetPlan, PlanSet),
+    LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
 }

@@ -33,7 +33,7 @@ async def balances(evidence: Evidence) -> Result:
                SELECT user_id,
                       coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0) AS available,
                       coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0) AS held,
-                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS used
+                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff', 'consumed')), 0) AS used
                FROM ledger.postings GROUP BY user_id
            ), open AS (
                SELECT user_id, sum(amount) AS held FROM ledger.holds WHERE state = 'open' GROUP BY user_id

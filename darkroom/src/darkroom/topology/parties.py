@@ -5,9 +5,13 @@ from contracts.questions import (
     GENERATOR_CATALOG,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
+    LEDGER_CONSUME,
     LEDGER_GRANT,
     LEDGER_PRICES,
+    LEDGER_SET_PLAN,
+    LEDGER_SET_PRICES,
     LEDGER_STATEMENT,
+    LEDGER_USAGE,
 )
 from contracts.topology import CONSUMERS, STREAMS
 
@@ -17,6 +21,7 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
     "generation.rendered.{kind}.{lane}.{generation_id}": ("generator",),
     "generation.outcome.{generation_id}": ("gateway", "generator", "storage", "ledger"),
     "credits.granted.{user_id}": ("ledger",),
+    "credits.changed.{user_id}": ("ledger",),
     "notification.{user_id}.{status}": ("gateway",),
 }
 ASKERS: dict[str, tuple[str, ...]] = {
@@ -25,6 +30,10 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_PRICES: ("gateway", "operator"),
     LEDGER_GRANT: ("operator",),
     LEDGER_STATEMENT: ("gateway", "operator"),
+    LEDGER_CONSUME: ("gateway",),
+    LEDGER_USAGE: ("gateway",),
+    LEDGER_SET_PLAN: ("operator",),
+    LEDGER_SET_PRICES: ("operator",),
     GENERATOR_CATALOG: ("gateway",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
 }

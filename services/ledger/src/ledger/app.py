@@ -2,6 +2,7 @@
 
 from faststream.asgi import AsgiFastStream
 
+from ledger.announcements import Changes
 from ledger.balances import Balances
 from ledger.operations import Ledger
 from ledger.reconciler import Reconciler
@@ -25,7 +26,8 @@ def create_app(settings: Settings) -> AsgiFastStream:
 
     broker = make_broker(settings.broker, "ledger", reconnected)
     consumers = Consumers(broker)
-    ledger = Ledger(database, settings.credits.starting_grant)
+    changes = Changes(broker)
+    ledger = Ledger(database, settings.credits.starting_grant, changes)
     reconciler = Reconciler(settings.reconciler, database, broker, ledger)
     consume_facts(consumers, broker, ledger)
     broker.include_router(questions(broker, database, ledger, Balances(ledger, broker)))
@@ -45,6 +47,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
     async def stop() -> None:
         await reconciler.stop()
         await consumers.stop()
+        await changes.stop()
         lag.stop()
 
     return AsgiFastStream(
