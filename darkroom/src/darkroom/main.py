@@ -2,7 +2,20 @@
 
 import typer
 
-from darkroom.commands import audit, dead, generate, grant, migrate, prices, schemas, statement, token, topology, up
+from darkroom.commands import (
+    audit,
+    dead,
+    generate,
+    grant,
+    migrate,
+    plan,
+    prices,
+    schemas,
+    statement,
+    token,
+    topology,
+    up,
+)
 
 app = typer.Typer(
     help="Darkroom: one request in, a finished, stored, paid-for picture out.",
@@ -14,10 +27,11 @@ app.command("up")(up.up)
 app.command("generate")(generate.generate)
 app.command("token")(token.token)
 app.command("grant")(grant.grant)
-app.command("prices")(prices.prices)
+app.command("plan")(plan.plan)
 app.command("statement")(statement.statement)
 app.command("migrate")(migrate.migrate)
 app.command("topology")(topology.topology)
 app.command("audit")(audit.audit)
 app.command("schemas")(schemas.schemas)
+app.add_typer(prices.app, name="prices")
 app.add_typer(dead.app, name="dead")

@@ -3,7 +3,8 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 from uuid import UUID
 
 from nats.aio.client import Client
@@ -33,16 +34,25 @@ from contracts.questions import (
     GENERATOR_CATALOG,
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
+    LEDGER_CONSUME,
     LEDGER_PRICES,
     LEDGER_STATEMENT,
+    LEDGER_USAGE,
     Affordability,
     Affordable,
     Balance,
     BalanceOf,
     Catalog,
     CatalogModel,
+    ConsumeCredits,
+    Consumption,
+    Plan,
     Statement,
     StatementOf,
+    UsageEntry,
+    UsageOf,
+    UsageReport,
+    UsageTotal,
 )
 
 Script = Callable[[Request], Awaitable[Any]]
@@ -94,6 +104,11 @@ class Players:
         """Users about whom the ledger says nothing."""
         self.statements: dict[tuple[UUID, str | None, int], Statement] = {}
         """By user, cursor and limit."""
+        self.plans: dict[UUID, Plan] = defaultdict(Plan)
+        self.left_today: dict[UUID, int] = {}
+        self.consumed: dict[UUID, ConsumeCredits] = {}
+        """By consumption id."""
+        self.usage: list[UsageOf] = []
         self.asked: list[Affordable] = []
         self.requested: list[Requested] = []
         """Every `requested` that the bus carried, in order."""
@@ -105,6 +120,8 @@ class Players:
             (LEDGER_AFFORDABLE, self._affordable),
             (LEDGER_BALANCE, self._balance),
             (LEDGER_STATEMENT, self._statement),
+            (LEDGER_CONSUME, self._consume),
+            (LEDGER_USAGE, self._usage),
             ("generation.requested.>", self._requested),
         ]:
             await self._client.subscribe(subject, cb=answer)
@@ -190,7 +207,13 @@ class Players:
         self.asked.append(question)
         if question.user_id not in self.silent:
             available = self.available[question.user_id]
-            answer = Affordability(affordable=question.amount <= available, available=available)
+            left = self.left_today.get(question.user_id)
+            answer = Affordability(
+                affordable=question.amount <= available and (left is None or question.amount <= left),
+                available=available,
+                left_today=left,
+                plan=self.plans[question.user_id],
+            )
             await message.respond(answer.model_dump_json().encode())
 
     async def _balance(self, message: Msg) -> None:
@@ -205,6 +228,31 @@ class Players:
             answer = self.statements.get((question.user_id, question.cursor, question.limit))
             answer = answer or Statement(entries=(), cursor=None, is_cursor_known=question.cursor is None)
             await message.respond(answer.model_dump_json().encode())
+
+    async def _consume(self, message: Msg) -> None:
+        question = ConsumeCredits.model_validate_json(message.data)
+        if question.user_id in self.silent:
+            return
+        known = self.consumed.get(question.consumption_id)
+        state: Literal["consumed", "insufficient_credits", "mismatch"] = "consumed"
+        if known is not None and known.amount != question.amount:
+            state = "mismatch"
+        elif known is None and question.amount > self.available[question.user_id]:
+            state = "insufficient_credits"
+        elif known is None:
+            self.consumed[question.consumption_id] = question
+            self.available[question.user_id] -= question.amount
+        answer = Consumption(state=state, required=question.amount, available=self.available[question.user_id])
+        await message.respond(answer.model_dump_json().encode())
+
+    async def _usage(self, message: Msg) -> None:
+        question = UsageOf.model_validate_json(message.data)
+        self.usage.append(question)
+        day = question.until
+        entry = UsageEntry(at=datetime(day.year, day.month, day.day, tzinfo=UTC), state="consumed", used=15_000)
+        total = UsageTotal(day=day, kind=None, model=None, number=1, used=15_000)
+        answer = UsageReport(entries=(entry,), totals=(total,), total=1)
+        await message.respond(answer.model_dump_json().encode())
 
     async def _requested(self, message: Msg) -> None:
         fact = Requested.decode(message.data)

@@ -9,7 +9,7 @@ import pytest
 from contracts.media import signed
 from gateway.dialects.surface import Surface
 from gateway.identity import jwks_url
-from gateway.settings import AddressSettings, Settings, TokenSettings
+from gateway.settings import AddressSettings, MoneySettings, Settings, TokenSettings
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,9 @@ def test_every_variable_has_its_documented_name(monkeypatch: pytest.MonkeyPatch)
 def test_media_addresses_are_signed_where_a_key_is_given() -> None:
     nothing = cast(Any, None)
     addresses = AddressSettings(public_url="https://darkroom.example/", media_signing_key="key")  # type: ignore[arg-type]
-    surface = Surface(nothing, nothing, nothing, nothing, nothing, nothing, nothing, addresses)
+    surface = Surface(
+        nothing, nothing, nothing, nothing, nothing, nothing, nothing, addresses, MoneySettings().credit_price
+    )
     url = urlsplit(surface.address("token/original.png"))
     assert url.path == "/media/token/original.png"
     query = parse_qs(url.query)

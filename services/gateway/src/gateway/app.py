@@ -77,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
+        settings.money.credit_price,
     )
 
     async def join_bus() -> None:

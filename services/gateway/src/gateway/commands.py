@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
-from contracts.questions import CatalogModel
+from contracts.questions import CatalogModel, ConsumeCredits, Consumption, Plan
 from contracts.topology import outcome_subject, requested_subject
 from gateway import records
 from gateway.funds import Funds
@@ -29,6 +30,7 @@ from gateway.orders import Order, fit
 from gateway.records import Generation
 from gateway.refusals import (
     IdempotencyMismatch,
+    Invalid,
     InvalidKey,
     NotFound,
     TooManyRequests,
@@ -73,10 +75,10 @@ class Commands:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, IdempotencyMismatch, TooManyRequests, Unavailable:
-                nothing has changed.
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
+                TooManyRequests, Unavailable: nothing has changed.
         """
-        generation_id = generation_id or _generation_id(caller, order)
+        generation_id = generation_id or _keyed_id(caller, order.route, order.idempotency_key)
         if order.idempotency_key is not None:
             existing = await self._existing(caller, generation_id, order)
             if existing is not None:
@@ -85,8 +87,13 @@ class Commands:
         fitted = fit(order, model)
         quote = self._offers.quote(model, fitted)
         self._pace.admit(caller.user_id)
-        await self._funds.check(caller.user_id, quote)
-        generation = await self._record(caller, order, fitted, model, quote, generation_id)
+        await self._funds.check(caller.user_id, quote, prepaid=order.prepaid)
+        plan = await self._funds.plan(caller.user_id)
+        if plan.max_count is not None and order.count > plan.max_count:
+            errors = [{"field": "count", "message": f"at most {plan.max_count}"}]
+            raise Invalid(f"Your plan allows at most {plan.max_count} at once.", details={"errors": errors})
+        self._pace.cool(caller.user_id, plan.cooldown_seconds or 0)
+        generation = await self._record(caller, order, fitted, model, quote, generation_id, plan)
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
             if existing is None:
@@ -108,7 +115,7 @@ class Commands:
 
         It listens before it publishes, so that no outcome passes unheard.
         """
-        generation_id = _generation_id(caller, order)
+        generation_id = _keyed_id(caller, order.route, order.idempotency_key)
         async with verdicts.listening(generation_id) as heard:
             generation = await self.create(caller, order, generation_id)
             return await verdicts.wait(caller, generation, heard)
@@ -189,6 +196,16 @@ class Commands:
             log.warning("outcome.not_published", generation_id=str(generation.id), error=type(error).__name__)
             return None
 
+    async def consume(self, caller: Caller, amount: int, reason: str, route: str, key: str | None) -> Consumption:
+        """Takes `amount` units without a generation; under the same key once.
+
+        Raises:
+            InvalidKey, InsufficientCredits, IdempotencyMismatch, Unavailable: as Funds.consume does.
+        """
+        consumption_id = _keyed_id(caller, route, key)
+        asked = ConsumeCredits(consumption_id=consumption_id, user_id=caller.user_id, amount=amount, reason=reason)
+        return await self._funds.consume(asked)
+
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Records outcomes, then tells the clients and lets the next ones in. Harmless when repeated."""
         async with self._database.statement() as connection:
@@ -199,7 +216,7 @@ class Commands:
 
     async def admit(self, user_id: UUID, lane: Lane) -> None:
         """Lets a user's waiting generations into the slots that became free."""
-        slots = slots_of(self._limits, lane)
+        slots = slots_of(self._limits, lane, await self._funds.plan(user_id))
         async with self._database.transaction() as connection:
             admitted = await records.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
         await asyncio.gather(*map(self.drive, admitted))
@@ -212,7 +229,14 @@ class Commands:
         return existing
 
     async def _record(
-        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
+        self,
+        caller: Caller,
+        order: Order,
+        fitted: Order,
+        model: CatalogModel,
+        quote: Quote,
+        generation_id: UUID,
+        plan: Plan,
     ) -> Generation | None:
         particulars = fitted.particulars
         values = {
@@ -237,7 +261,7 @@ class Commands:
             "deadline_seconds": model.deadline_seconds,
             "p99_seconds": model.p99_seconds,
             "first_drive_seconds": self._sweeper.first_drive_seconds,
-            "slots": slots_of(self._limits, order.lane),
+            "slots": slots_of(self._limits, order.lane, plan),
             "max_waiting": self._limits.max_waiting,
         }
         try:
@@ -258,16 +282,20 @@ class Commands:
             ) from error
 
 
-def slots_of(limits: LimitSettings, lane: Lane) -> int:
+def slots_of(limits: LimitSettings, lane: Lane, plan: Plan) -> int:
+    """How many of a user's generations may be at work in a lane."""
+    if plan.concurrent is not None:
+        return plan.concurrent
     return limits.interactive_slots if lane is Lane.INTERACTIVE else limits.batch_slots
 
 
 class Pace:
-    """How fast one user may ask: a bucket of one minute's tokens, in this process."""
+    """How fast one user may ask, in this process: a bucket of one minute's tokens, and a plan's pause."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
         self._buckets: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
+        self._accepted_at: OrderedDict[UUID, float] = OrderedDict()
 
     def admit(self, user_id: UUID) -> None:
         """Raises TooManyRequests, with the whole seconds to wait."""
@@ -281,12 +309,24 @@ class Pace:
             wait_seconds = int((1 - tokens) * 60 / self._per_minute) + 1
             raise TooManyRequests(f"At most {self._per_minute} generations per minute.", wait_seconds)
 
+    def cool(self, user_id: UUID, pause_seconds: int) -> None:
+        """Lets one pass after a pause. Raises TooManyRequests, with the whole seconds to wait."""
+        if not pause_seconds:
+            return
+        now = time.monotonic()
+        wait_seconds = self._accepted_at.get(user_id, -math.inf) + pause_seconds - now
+        if wait_seconds > 0:
+            raise TooManyRequests(f"Your plan asks for {pause_seconds} s between two.", math.ceil(wait_seconds))
+        self._accepted_at.pop(user_id, None)
+        self._accepted_at[user_id] = now
+        if len(self._accepted_at) > MAX_USERS_LIMITED:
+            self._accepted_at.popitem(last=False)
 
-def _generation_id(caller: Caller, order: Order) -> UUID:
-    key = order.idempotency_key
+
+def _keyed_id(caller: Caller, route: str, key: str | None) -> UUID:
     if key is None:
         return new_generation_id()
     key = key.strip().removeprefix('"').removesuffix('"')
     if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
-    return keyed_generation_id(caller.user_id, order.route, key)
+    return keyed_generation_id(caller.user_id, route, key)

@@ -1,5 +1,6 @@
-"""What can be asked: one generation, a page of them, the balance, the statement, the models."""
+"""What can be asked: one generation, a page of them, the balance, the statement, the usage, the models."""
 
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,11 +14,15 @@ from contracts.money import Price
 from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_STATEMENT,
+    LEDGER_USAGE,
+    MAX_USAGE_DAYS,
     Balance,
     BalanceOf,
     CatalogModel,
     Statement,
     StatementOf,
+    UsageOf,
+    UsageReport,
 )
 from gateway import pages, records
 from gateway.identity import Caller
@@ -29,6 +34,7 @@ from runtime.broker import connected
 from runtime.database import Database
 
 LEDGER_TIMEOUT_SECONDS = 2.0
+USAGE_DAYS = 30
 Answer = TypeVar("Answer", bound=Frozen)
 
 
@@ -74,6 +80,22 @@ class Queries:
         if not answer.is_cursor_known:
             raise Invalid("The cursor is not one that was handed out.")
         return answer
+
+    async def usage(
+        self, caller: Caller, since: date | None, until: date | None, limit: int, offset: int
+    ) -> UsageReport:
+        """What the caller's credits went into, newest first; the last 30 days (UTC) where nothing else is said.
+
+        Raises:
+            Invalid: days in the wrong order, or more than a year of them.
+            Unavailable: the ledger does not answer.
+        """
+        until = until or datetime.now(UTC).date()
+        since = since or until - timedelta(days=min(USAGE_DAYS - 1, until.toordinal() - 1))
+        if not 0 <= (until - since).days < MAX_USAGE_DAYS:
+            raise Invalid(f"Ask for 1 to {MAX_USAGE_DAYS} days.")
+        question = UsageOf(user_id=caller.user_id, since=since, until=until, limit=limit, offset=offset)
+        return await self._ask_ledger(LEDGER_USAGE, question, UsageReport)
 
     async def _ask_ledger(self, subject: str, question: Frozen, answer: type[Answer]) -> Answer:
         if connected(self._broker):

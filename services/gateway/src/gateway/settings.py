@@ -1,6 +1,7 @@
 """The gateway's settings, from the environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Self
 
@@ -32,6 +33,14 @@ class AddressSettings(Fragment):
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+
+class MoneySettings(Fragment):
+    """What credits are worth."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    credit_price: Decimal = Field(default=Decimal("0.10"), gt=0, description="what one credit is sold for, in USD")
 
 
 class LimitSettings(Fragment):
@@ -72,6 +81,7 @@ class Settings:
     addresses: AddressSettings
     limits: LimitSettings
     sweeper: SweeperSettings
+    money: MoneySettings = field(default_factory=MoneySettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -83,6 +93,7 @@ class Settings:
             AddressSettings(),
             LimitSettings(),
             SweeperSettings(),
+            MoneySettings(),
         )
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")

@@ -1,5 +1,6 @@
 """The routes of /v1."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -8,9 +9,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts.facts import Kind
-from contracts.questions import MAX_STATEMENT_ENTRIES
+from contracts.money import to_units
+from contracts.questions import MAX_STATEMENT_ENTRIES, MAX_USAGE_ENTRIES, MAX_USAGE_OFFSET
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.schemas import (
+    Consume,
+    Consumed,
     Credits,
     GenerationPage,
     GenerationView,
@@ -19,6 +23,7 @@ from gateway.dialects.native.schemas import (
     Problem,
     StatementPage,
     Status,
+    UsagePage,
 )
 from gateway.dialects.surface import Surface, route_class
 from gateway.live import follow
@@ -126,7 +131,39 @@ def make_router(surface: Surface) -> APIRouter:
 
     @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=_problems())
     async def balance(request: Request) -> Response:
-        return _json(translate.credits_view(await queries.balance(await identity.required(request))))
+        found = await queries.balance(await identity.required(request))
+        return _json(translate.credits_view(found, surface.credit_price))
+
+    @router.post(
+        "/credits/consume",
+        summary="Consume credits",
+        tags=["Account"],
+        response_model=Consumed,
+        responses=_problems(400, 402, 413, 422),
+    )
+    async def consume(body: Consume, request: Request, idempotency_key: Key = None) -> Response:
+        """Takes exactly so many, or none. For 15 minutes they pay first for a generation that says `prepaid`."""
+        caller, units = await identity.required(request), to_units(str(body.amount))
+        taken = await commands.consume(caller, units, body.reason, request.url.path, idempotency_key)
+        return _json(translate.consumed_view(taken))
+
+    @router.get(
+        "/usage",
+        summary="What your credits went into",
+        tags=["Account"],
+        response_model=UsagePage,
+        responses=_problems(422),
+    )
+    async def usage(
+        request: Request,
+        since: date | None = None,
+        until: date | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_USAGE_ENTRIES)] = 100,
+        offset: Annotated[int, Query(ge=0, le=MAX_USAGE_OFFSET)] = 0,
+    ) -> Response:
+        """Newest first, with totals per day, kind and model; days are UTC, the last 30 unless you say which."""
+        found = await queries.usage(await identity.required(request), since, until, limit, offset)
+        return _json(translate.usage_view(found))
 
     @router.get(
         "/credits/statement",

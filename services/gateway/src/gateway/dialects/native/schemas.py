@@ -1,13 +1,13 @@
 """The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictFloat, StrictInt, field_validator
 
 from contracts.facts import Kind, Lane, Message
-from contracts.money import Per, Usage
+from contracts.money import Per, Usage, to_units
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
 
@@ -40,6 +40,9 @@ class NewGeneration(BaseModel):
     seconds: int | None = Field(default=None, strict=True, description="How long a video has to be.")
     messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
     max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
+    prepaid: bool = Field(
+        default=False, strict=True, description="What you consumed in the last 15 minutes pays first."
+    )
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
     lane: Lane = Field(default=Lane.INTERACTIVE, description="`batch` never delays a person.")
 
@@ -92,19 +95,52 @@ class GenerationPage(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
 
 
+class Consume(BaseModel):
+    """Credits to take without a generation, exactly or not at all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    amount: StrictInt | StrictFloat = Field(description="Credits, more than nothing, to four decimals.")
+    reason: str = Field(default="consumed", max_length=500)
+
+    @field_validator("amount")
+    @classmethod
+    def _countable(cls, amount: int | float) -> int | float:
+        if to_units(str(amount)) <= 0:
+            raise ValueError("more than nothing")
+        return amount
+
+    @field_validator("reason")
+    @classmethod
+    def _printable(cls, reason: str) -> str:
+        if not reason.isprintable():
+            raise ValueError("no control characters")
+        return reason
+
+
+class Consumed(BaseModel):
+    """What was taken and what is left."""
+
+    consumed: int | float
+    available: int | float
+
+
 class Credits(BaseModel):
     """A user's credits."""
 
     available: int | float
     held: int | float = Field(description="Set aside for generations that are not finished.")
     used: int | float = Field(description="Paid so far.")
+    balance: float = Field(description="What the available ones are worth, in `currency`.")
+    currency: Literal["USD"] = "USD"
+    last_updated: datetime | None = Field(description="When they changed; null until they did.")
 
 
 class StatementEntryView(BaseModel):
     """What one generation or one gift did to the credits. `granted - captured + refunded` is the change."""
 
     at: datetime
-    entry: Literal["generation", "grant", "starting_grant"]
+    entry: Literal["generation", "grant", "starting_grant", "monthly_grant", "consumed"]
     generation_id: UUID | None
     state: Literal["open", "captured", "released", "declined", "expired"] | None = Field(
         description="Of the hold: `open` until the generation ends."
@@ -122,6 +158,37 @@ class StatementPage(BaseModel):
 
     items: list[StatementEntryView]
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
+
+
+class UsageView(BaseModel):
+    """What one generation took, or what was consumed without one; then there is neither kind nor model."""
+
+    at: datetime
+    generation_id: UUID | None
+    kind: Kind | None
+    model: str | None
+    state: Literal["open", "captured", "released", "declined", "expired", "consumed"]
+    delivered: int = Field(description="Outputs that were paid for.")
+    used: int | float = Field(description="Credits that were paid.")
+    reason: str | None
+
+
+class UsageTotalView(BaseModel):
+    """A day's use (UTC) of one model."""
+
+    day: date
+    kind: Kind | None
+    model: str | None
+    number: int
+    used: int | float
+
+
+class UsagePage(BaseModel):
+    """Newest first; `total` entries and `totals` are those of all the days."""
+
+    items: list[UsageView]
+    totals: list[UsageTotalView]
+    total: int
 
 
 class PriceView(BaseModel):

@@ -2,15 +2,17 @@
 
 import csv
 import io
+from decimal import ROUND_DOWN, Decimal
 from uuid import UUID
 
 from fastapi import Request
 
 from contracts.facts import Asset, Ending, Verdict
-from contracts.money import Price, in_credits
-from contracts.questions import Balance, CatalogModel, Statement, StatementEntry
+from contracts.money import UNITS_PER_CREDIT, Price, in_credits
+from contracts.questions import Balance, CatalogModel, Consumption, Statement, StatementEntry, UsageReport
 from gateway.dialects.native.schemas import (
     AssetView,
+    Consumed,
     Credits,
     ErrorView,
     GenerationPage,
@@ -20,6 +22,9 @@ from gateway.dialects.native.schemas import (
     PriceView,
     StatementEntryView,
     StatementPage,
+    UsagePage,
+    UsageTotalView,
+    UsageView,
 )
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.orders import Order
@@ -28,6 +33,8 @@ from gateway.records import Generation
 from gateway.refusals import NotFound
 
 DIALECT = "native"
+_MONEY = Decimal("0.0001")
+"""Amounts in dollars are shown to the hundredth of a cent, never more than there is."""
 
 
 def order(body: NewGeneration, request: Request) -> Order:
@@ -42,6 +49,7 @@ def order(body: NewGeneration, request: Request) -> Order:
         seconds=body.seconds,
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
+        prepaid=body.prepaid,
         options=body.options,
         lane=body.lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -104,9 +112,29 @@ def page_view(surface: Surface, page: Page) -> GenerationPage:
     return GenerationPage(items=[view(surface, item) for item in page.items], next_cursor=page.cursor)
 
 
-def credits_view(balance: Balance) -> Credits:
+def credits_view(balance: Balance, credit_price: Decimal) -> Credits:
     return Credits(
-        available=in_credits(balance.available), held=in_credits(balance.held), used=in_credits(balance.used)
+        available=in_credits(balance.available),
+        held=in_credits(balance.held),
+        used=in_credits(balance.used),
+        balance=float((balance.available * credit_price / UNITS_PER_CREDIT).quantize(_MONEY, ROUND_DOWN)),
+        last_updated=balance.last_updated,
+    )
+
+
+def consumed_view(consumption: Consumption) -> Consumed:
+    return Consumed(consumed=in_credits(consumption.required), available=in_credits(consumption.available))
+
+
+def usage_view(report: UsageReport) -> UsagePage:
+    return UsagePage(
+        items=[
+            UsageView(**entry.model_dump(exclude={"used"}), used=in_credits(entry.used)) for entry in report.entries
+        ],
+        totals=[
+            UsageTotalView(**total.model_dump(exclude={"used"}), used=in_credits(total.used)) for total in report.totals
+        ],
+        total=report.total,
     )
 
 
