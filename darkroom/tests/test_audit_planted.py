@@ -147,6 +147,11 @@ PLANTED = {
         "balance differs",
         "UPDATE ledger.holds SET amount = 1 WHERE generation_id = '{unfinished}'",
     ),
+    "consumed credits that no posting took": (
+        "consumption differs",
+        """INSERT INTO ledger.consumptions (id, user_id, amount, reason)
+           VALUES (gen_random_uuid(), '{user}', 1, 'consumed')""",
+    ),
     # 7: a provider is paid once per attempt
     "two attempts of one submission that delivered": ("paid twice", _NEXT_ATTEMPT % "rendered"),
     "an unknown attempt repeated against the model's policy": (

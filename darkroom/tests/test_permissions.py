@@ -34,6 +34,8 @@ SAYS = {
         "ledger.affordable",
         "ledger.balance",
         "ledger.prices",
+        "ledger.consume",
+        "ledger.usage",
         "generator.catalog",
         *(f"$JS.API.CONSUMER.INFO.{each.stream}.{each.durable}" for each in CONSUMERS),
         "$JS.API.STREAM.INFO.NOTIFICATIONS",
@@ -63,6 +65,7 @@ SAYS = {
         f"generation.funded.image.interactive.{ID}",
         f"generation.outcome.{ID}",
         f"credits.granted.{ID}",
+        f"credits.changed.{ID}",
         f"$JS.API.DIRECT.GET.OUTCOMES.generation.outcome.{ID}",
         "gateway.outcomes",
         "$JS.API.STREAM.INFO.OUTCOMES",
@@ -80,7 +83,10 @@ HEARS = {
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
     "generator": {"_INBOX_generator.x.*", "generator.catalog"},
     "storage": {"_INBOX_storage.x.*"},
-    "ledger": {"_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"},
+    "ledger": {
+        *("_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"),
+        *("ledger.consume", "ledger.usage", "ledger.set_plan", "ledger.set_prices"),
+    },
 }
 NOBODY_SAYS = {
     *(
@@ -120,6 +126,8 @@ NOBODY_SAYS = {
     f"verdict.{ID}",
     f"credits.payment_received.{ID}",
     "ledger.grant",
+    "ledger.set_plan",
+    "ledger.set_prices",
     "dead.nobody",
     "_INBOX.x.y",
     *(f"_INBOX_{user}.x.y" for user in NATS_USERS),
@@ -272,7 +280,12 @@ async def test_the_gateways_one_exception_makes_no_durable(server: NatsServer, b
 async def test_the_operator_may_do_everything_in_the_account(server: NatsServer) -> None:
     async with login(server, "operator") as operator:
         hears = {">", "$JS.API.>", "generation.>", "_INBOX_gateway.>"}
-        assert await operator.refused_of({"ledger.grant", f"verdict.{ID}", "$JS.API.STREAM.NAMES"}, hears) == set()
+        assert (
+            await operator.refused_of(
+                {"ledger.grant", "ledger.set_plan", "ledger.set_prices", f"verdict.{ID}", "$JS.API.STREAM.NAMES"}, hears
+            )
+            == set()
+        )
         await ask(operator.client, "STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["mine"]})
         assert (await ask(operator.client, "STREAM.DELETE.MINE"))["success"]
 

@@ -28,13 +28,13 @@ from sqlalchemy import text
 
 from contracts.facts import Funded, Granted, Outcome, Request, Verdict
 from contracts.ids import event_id
-from contracts.questions import GrantCredits
+from contracts.questions import ConsumeCredits, Consumption, GrantCredits, PlanSet, SetPlan
 from ledger.operations import Ledger
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
 
 from .books import contradictions
-from .model import DECLINED, REFUSED, Model
+from .model import BOUNDED, CAPPED, DAILY_CAP, DECLINED, GIVING, MONTHLY, REFUSED, Model
 from .samples import cancelled, completed, failed, request, requested
 
 EXAMPLES = int(os.environ.get("LEDGER_MODEL_EXAMPLES", "40"))
@@ -46,7 +46,12 @@ USERS = [UUID(int=number) for number in (1, 2, 3)]
 Action = tuple[str, Any]
 """An operation of the ledger, which is one of the model as well, and its argument."""
 
-_FORGET = text("TRUNCATE accounts, transactions, postings, holds, corrections")
+_FORGET = text("TRUNCATE accounts, transactions, postings, holds, corrections, consumptions")
+_PLANS = text(f"""
+    INSERT INTO plans (name, monthly_grant, daily_spend_cap)
+    VALUES ('{GIVING}', {MONTHLY}, NULL), ('{BOUNDED}', 0, {DAILY_CAP}) ON CONFLICT DO NOTHING
+""")
+_AGE = text("UPDATE consumptions SET consumed_at = consumed_at - interval '1 hour'")
 _HOLDS = text("""
     SELECT holds.generation_id, holds.user_id, holds.amount, state, captured, disputed_at IS NOT NULL AS disputed,
            outcome::text, corrections.told::text
@@ -55,7 +60,7 @@ _HOLDS = text("""
 
 numbers = st.integers(0, 15)
 """Which of the generations that the example knows."""
-prices = st.tuples(st.sampled_from(USERS), st.integers(1, 4), st.integers(0, 3))
+prices = st.tuples(st.sampled_from(USERS), st.integers(1, 4), st.integers(0, 3), st.booleans())
 endings = st.one_of(
     st.integers(0, 6).map(lambda delivered: lambda id_: completed(id_, delivered)),
     st.sampled_from([failed, cancelled, lambda id_: failed(id_, "expired", "ledger")]),
@@ -84,6 +89,12 @@ class Processes:
         async with self.databases[0].transaction() as connection:
             await connection.execute(text("SET LOCAL session_replication_role = replica"))
             await connection.execute(_FORGET)
+            await connection.execute(_PLANS)
+
+    async def age(self) -> None:
+        """An hour passes for what was consumed."""
+        async with self.databases[0].statement() as connection:
+            await connection.execute(_AGE)
 
     async def at_once(self, actions: Sequence[Action]) -> list[Any]:
         """Each in a process of its own; what they answered, in the model's words."""
@@ -104,23 +115,41 @@ class Processes:
 
 
 async def _answer(ledger: Ledger, operation: str, argument: Any) -> Any:
+    carry_out = getattr(ledger, operation)
     try:
-        answer = await getattr(ledger, operation)(argument)
+        answer = await (carry_out(argument) if argument is not None else carry_out())
     except ValueError:
         return REFUSED
     if operation == "hold":
         assert len({fact.data.generation_id for fact in answer}) == len(answer), "an id is answered once"
         return {fact.data.generation_id: _said(fact) for fact in answer}
-    if isinstance(answer, Granted):
-        assert answer.id == event_id("granted", "ledger", argument.grant_id)
-        return argument.model_copy(update={"user_id": answer.data.user_id, "amount": answer.data.amount})
+    return _in_its_words(answer, argument)
+
+
+def _in_its_words(answer: Any, argument: Any) -> Any:
+    match answer:
+        case Granted():
+            assert answer.id == event_id("granted", "ledger", argument.grant_id)
+            return argument.model_copy(update={"user_id": answer.data.user_id, "amount": answer.data.amount})
+        case Consumption():
+            return answer.state, answer.available
+        case PlanSet():
+            return answer.plan.name
+        case int():
+            return None  # of how many consumptions revenue was made
     return answer
 
 
 def _said(fact: Funded | Outcome) -> Request | Outcome | str:
     if isinstance(fact, Funded):
         return fact.data
-    return DECLINED if fact.data.verdict is Verdict.DECLINED else fact
+    if fact.data.verdict is not Verdict.DECLINED:
+        return fact
+    return CAPPED if fact.data.failure.code == "daily_cap_reached" else DECLINED
+
+
+def _prepaid(asked: Request, *, prepaid: bool) -> Request:
+    return asked.model_copy(update={"prepaid": prepaid})
 
 
 def _read(recorded: str | None) -> Outcome | None:
@@ -158,6 +187,7 @@ class Deliveries(RuleBasedStateMachine):
         self.history: list[Action] = []
         self.requests: list[Request] = []
         self.gifts = 0
+        self.consumed = 0
         self.run(processes.forget())
 
     def do(self, *actions: Action) -> None:
@@ -183,10 +213,10 @@ class Deliveries(RuleBasedStateMachine):
         raise AssertionError(seen)
 
     @initialize(priced=st.lists(prices, min_size=16, max_size=16))
-    def know(self, priced: list[tuple[UUID, int, int]]) -> None:
+    def know(self, priced: list[tuple[UUID, int, int, bool]]) -> None:
         self.requests = [
-            request(user, count=count, unit_price=unit_price, id_=UUID(int=100 + number))
-            for number, (user, count, unit_price) in enumerate(priced)
+            _prepaid(request(user, count=count, unit_price=unit_price, id_=UUID(int=100 + number)), prepaid=prepaid)
+            for number, (user, count, unit_price, prepaid) in enumerate(priced)
         ]
 
     def hold(self, which: Sequence[int]) -> Action:
@@ -198,9 +228,16 @@ class Deliveries(RuleBasedStateMachine):
     def grant(self, number: int, user: UUID, amount: int) -> Action:
         return "grant", GrantCredits(grant_id=UUID(int=1000 + number), user_id=user, amount=amount)
 
-    def more(self, user: UUID, amount: int) -> int:
+    def consume(self, number: int, user: UUID, amount: int) -> Action:
+        return "consume", ConsumeCredits(consumption_id=UUID(int=2000 + number), user_id=user, amount=amount)
+
+    def plan(self, user: UUID, name: str) -> Action:
+        return "set_plan", SetPlan(user_id=user, plan=name)
+
+    def more(self, user: UUID, amount: int, *, prepaid: bool = False) -> int:
         """One more generation, of this price."""
-        self.requests.append(request(user, unit_price=amount, id_=UUID(int=100 + len(self.requests))))
+        more = request(user, unit_price=amount, id_=UUID(int=100 + len(self.requests)))
+        self.requests.append(_prepaid(more, prepaid=prepaid))
         return len(self.requests) - 1
 
     # -- one after the other ----------------------------------------------------------------------------------
@@ -249,6 +286,30 @@ class Deliveries(RuleBasedStateMachine):
         before = self.run(self.processes.books()), self.run(self.processes.at_once([action]))
         assert before == (self.run(self.processes.books()), self.run(self.processes.at_once([action])))
 
+    @rule(user=st.sampled_from(USERS), name=st.sampled_from(["free", GIVING, BOUNDED]))
+    def change_plan(self, user: UUID, name: str) -> None:
+        """A month is given once, however often somebody comes back to the plan that gives it."""
+        self.do(self.plan(user, name))
+
+    @rule(number=st.integers(0, 5), user=st.sampled_from(USERS), amount=st.sampled_from([1, 3, 20]))
+    def consume_some(self, number: int, user: UUID, amount: int) -> None:
+        """Among six ids some are used again, for the same or for something else."""
+        self.do(self.consume(number, user, amount))
+
+    @rule(user=st.sampled_from(USERS), amount=st.integers(1, 3), above=st.integers(-1, 2), ending=endings)
+    def consume_and_then_generate(self, user: UUID, amount: int, above: int, ending: Any) -> None:
+        self.consumed += 1
+        self.do(self.consume(100 + self.consumed, user, amount))
+        number = self.more(user, amount + above, prepaid=True)
+        self.do(self.hold([number]))
+        self.do(self.settle((number, ending)))
+
+    @rule()
+    def an_hour_passes(self) -> None:
+        self.run(self.processes.age())
+        self.model.age()
+        self.do(("spend", None), ("spend", None))
+
     # -- at the same moment -----------------------------------------------------------------------------------
 
     @rule(user=st.sampled_from(USERS))
@@ -287,6 +348,29 @@ class Deliveries(RuleBasedStateMachine):
     def top_up_twice_under_one_id(self, user: UUID, amounts: tuple[int, int]) -> None:
         self.gifts += 1
         self.do(*(self.grant(100 + self.gifts, user, amount) for amount in amounts))
+
+    @rule(user=st.sampled_from(USERS))
+    def pass_a_cap_together(self, user: UUID) -> None:
+        """Each alone is let through."""
+        self.do(self.plan(user, BOUNDED))
+        first, second = self.more(user, DAILY_CAP // 2), self.more(user, DAILY_CAP // 2 + 2)
+        self.do(self.hold([first]), self.hold([second]))
+
+    @rule(user=st.sampled_from(USERS), amounts=st.sampled_from([(2, 2), (2, 3)]))
+    def consume_twice_under_one_id(self, user: UUID, amounts: tuple[int, int]) -> None:
+        self.consumed += 1
+        self.do(*(self.consume(100 + self.consumed, user, amount) for amount in amounts))
+
+    @rule(user=st.sampled_from(USERS))
+    def generate_twice_with_what_was_consumed_once(self, user: UUID) -> None:
+        first, second = (self.more(user, 2, prepaid=True) for _ in range(2))
+        self.do(self.hold([first]), self.hold([second]))
+
+    @rule(user=st.sampled_from(USERS), amount=st.integers(1, 6))
+    def consume_while_generating(self, user: UUID, amount: int) -> None:
+        self.consumed += 1
+        number = self.more(user, 5, prepaid=True)
+        self.do(self.consume(100 + self.consumed, user, amount), self.hold([number]))
 
     @rule(number=numbers, first=endings, second=endings)
     def correct_in_two_ways(self, number: int, first: Any, second: Any) -> None:

@@ -23,20 +23,17 @@ def pair(make_process) -> tuple[Ledger, Ledger]:
     return Ledger(make_process(), 100 * CREDIT), Ledger(make_process(), 100 * CREDIT)
 
 
-@pytest.fixture(autouse=True)
-async def known_plans(make_process):
-    """One that gives, and one that bounds a day."""
-    async with make_process().statement() as connection:
-        await connection.execute(
-            text("""
-                INSERT INTO plans (name, monthly_grant, daily_spend_cap)
-                VALUES ('giving', 70000, NULL), ('bounded', 0, 50000) ON CONFLICT DO NOTHING
-            """)
-        )
+_PLANS = text("""
+    INSERT INTO plans (name, monthly_grant, daily_spend_cap)
+    VALUES ('giving', 70000, NULL), ('bounded', 0, 50000) ON CONFLICT DO NOTHING
+""")
+"""One that gives, and one that bounds a day."""
 
 
 async def on(ledger: Ledger, plan: str) -> UUID:
     """A user of this plan, with 100 credits."""
+    async with ledger._database.statement() as connection:
+        await connection.execute(_PLANS)
     user = uuid4()
     assert (await ledger.set_plan(SetPlan(user_id=user, plan=plan))).problem is None
     return user

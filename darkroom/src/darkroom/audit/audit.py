@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     holds.captured,
     money.postings,
     money.balances,
+    money.consumed,
     attempts.paid_twice,
     attempts.left_open,
     attempts.journal,

@@ -11,10 +11,17 @@ from contracts.facts import Change
 from ledger.domain.transactions import Transaction, starting_grant
 from runtime.database import Connection, Row
 
-_BALANCES = text("""
-    SELECT user_id, available, plan FROM accounts WHERE user_id = ANY(CAST(:users AS uuid[]))
-    ORDER BY user_id FOR UPDATE
-""")
+# The transaction's key is what says that a month was granted.
+MONTH_IS_DUE = """
+    (monthly_grant > 0 AND NOT EXISTS (
+        SELECT FROM transactions
+        WHERE key = 'monthly_grant:' || accounts.user_id || ':' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')))
+"""
+_BALANCES = text(f"""
+    SELECT user_id, available, plan, daily_spend_cap, {MONTH_IS_DUE} AS due
+    FROM accounts JOIN plans ON plans.name = accounts.plan WHERE user_id = ANY(CAST(:users AS uuid[]))
+    ORDER BY user_id FOR UPDATE OF accounts
+""")  # noqa: S608 - put together from constants
 _OPEN = text("""
     INSERT INTO accounts (user_id) SELECT DISTINCT user_id FROM unnest(CAST(:users AS uuid[])) AS new (user_id)
     ORDER BY user_id ON CONFLICT (user_id) DO NOTHING RETURNING user_id
@@ -75,10 +82,12 @@ _POST_NEW = moving(only="ON CONFLICT (key) DO NOTHING")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a user has available, in units, and the name of the plan."""
+    """What a user has available, in units, and what the plan says. `is_due`: this month's credits were not given."""
 
     available: int
     plan: str
+    daily_spend_cap: int | None
+    is_due: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ class Posted:
 async def lock(connection: Connection, users: Iterable[UUID]) -> dict[UUID, Account]:
     """The accounts, locked until the transaction ends. Strangers are left out."""
     found = await connection.execute(_BALANCES, {"users": list(set(users))})
-    return {row.user_id: Account(row.available, row.plan) for row in found}
+    return {row.user_id: Account(row.available, row.plan, row.daily_spend_cap, row.due) for row in found}
 
 
 async def open_accounts(connection: Connection, users: Collection[UUID], grant: int) -> None:

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 _BALANCE = text(f"""
     SELECT asked.user_id, accounts.available, accounts.held, accounts.used, accounts.changed_at, {plans.COLUMNS},
-           accounts.user_id IS NOT NULL AND {plans.DUE} AS due,
+           accounts.user_id IS NOT NULL AND {accounts.MONTH_IS_DUE} AS due,
            ARRAY(SELECT generation_id FROM holds WHERE holds.user_id = asked.user_id AND state = 'open'
                  ORDER BY opened_at LIMIT :most) AS open,
            coalesce((SELECT sum(amount - taken) FROM consumptions
@@ -111,8 +111,10 @@ class Ledger:
     async def hold(self, facts: Sequence[Requested]) -> list[Funded | Outcome]:
         """Sets quotes aside, in stream order; funded or declined for each id, or how it ended where it is closed."""
         requests = _once(fact.data for fact in facts)
+        # All that a user asks for is decided in stream order.
+        paid_before = {request.user_id for request in requests if request.prepaid}
         opened = await self._hold_usual(
-            [request for request in requests if request.quote.amount and not request.prepaid]
+            [request for request in requests if request.quote.amount and request.user_id not in paid_before]
         )
         left = [request for request in requests if request.generation_id not in opened]
         openings, known = await self._hold_all(left) if left else (Openings(), {})
@@ -159,7 +161,7 @@ class Ledger:
             found = await accounts.lock(connection, users) if users else {}
             if strangers := users - found.keys():
                 raise StrangersError(strangers)
-            if users and (due := await plans.due(connection, users)):
+            if due := {user_id for user_id, account in found.items() if account.is_due}:
                 raise DueError(due)
             left_today = await self._left_today(connection, found, claimed)
             paying = {request.user_id for request in requests if request.prepaid} & users
@@ -185,14 +187,7 @@ class Ledger:
         self, connection: Connection, found: dict[UUID, accounts.Account], claimed: Collection[UUID]
     ) -> dict[UUID, int]:
         """What daily caps leave to those who have one: their accounts are locked, nobody takes more meanwhile."""
-        if not found:
-            return {}
-        named = await plans.all_plans(connection)
-        caps = {
-            user_id: cap
-            for user_id, account in found.items()
-            if (cap := named[account.plan].daily_spend_cap) is not None
-        }
+        caps = {id_: cap for id_, account in found.items() if (cap := account.daily_spend_cap) is not None}
         taken = await holds.taken_today(connection, caps, claimed) if caps else {}
         return {user_id: max(0, cap - taken.get(user_id, 0)) for user_id, cap in caps.items()}
 

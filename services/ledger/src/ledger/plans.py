@@ -12,18 +12,12 @@ from ledger.domain.transactions import monthly_grant
 from runtime.database import Connection, Row
 
 COLUMNS = "plans.name, monthly_grant, daily_spend_cap, max_count, concurrent, cooldown_seconds"
-# The transaction's key is what says that a month was granted.
-DUE = """
-    (monthly_grant > 0 AND NOT EXISTS (
-        SELECT FROM transactions
-        WHERE key = 'monthly_grant:' || accounts.user_id || ':' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')))
-"""
 _PLANS = text(f"SELECT {COLUMNS} FROM plans")  # noqa: S608
 _SET = text("UPDATE accounts SET plan = :plan WHERE user_id = :user_id")
 _DUE = text(f"""
     SELECT accounts.user_id, monthly_grant, plan, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM') AS month
     FROM accounts JOIN plans ON plans.name = accounts.plan
-    WHERE accounts.user_id = ANY(CAST(:users AS uuid[])) AND {DUE} ORDER BY accounts.user_id
+    WHERE accounts.user_id = ANY(CAST(:users AS uuid[])) AND {accounts.MONTH_IS_DUE} ORDER BY accounts.user_id
 """)  # noqa: S608 - put together from constants
 
 
@@ -35,11 +29,6 @@ async def all_plans(connection: Connection) -> dict[str, Plan]:
 async def assign(connection: Connection, user_id: UUID, plan: str) -> None:
     """Gives a user who has an account a plan that exists."""
     await connection.execute(_SET, {"user_id": user_id, "plan": plan})
-
-
-async def due(connection: Connection, users: Collection[UUID]) -> set[UUID]:
-    """Those of the users who have an account and were not given this month's credits yet."""
-    return {row.user_id for row in await connection.execute(_DUE, {"users": list(users)})}
 
 
 async def grant_month(connection: Connection, users: Collection[UUID]) -> Posted:
