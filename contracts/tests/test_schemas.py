@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from contracts.facts import (
     FACTS,
     Asset,
+    Change,
+    Changed,
     Ending,
     Event,
     Failure,
@@ -35,7 +37,7 @@ from contracts.facts import (
 )
 from contracts.ids import asset_id, event_id
 from contracts.model import Frozen
-from contracts.money import PriceList, Quote
+from contracts.money import Price, PriceList, Quote
 from contracts.questions import (
     QUESTIONS,
     Affordability,
@@ -47,6 +49,8 @@ from contracts.questions import (
     CatalogModel,
     ConfirmedPayment,
     ConfirmPayment,
+    ConsumeCredits,
+    Consumption,
     CreatedPayment,
     CreatePayment,
     CreditPack,
@@ -55,9 +59,14 @@ from contracts.questions import (
     Nothing,
     PaymentEvent,
     PaymentEventVerdict,
+    Plan,
+    PlanSet,
+    PricesSet,
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
+    SetPlan,
+    SetPrices,
     Statement,
     StatementEntry,
     StatementOf,
@@ -75,6 +84,12 @@ from contracts.topology import (
     rendered_subject,
     requested_subject,
     verdict_subject,
+)
+from contracts.usage import (
+    UsageEntry,
+    UsageOf,
+    UsageReport,
+    UsageTotal,
 )
 from darkroom.schemas.documents import (
     SCHEMAS_FOLDER,
@@ -137,6 +152,13 @@ SAMPLES: tuple[Event, ...] = (
         Receipt(payment_id=GENERATION, user_id=USER, amount=5, price=1000, currency="usd", payment_intent="pi_1"),
         "ledger",
     ),
+    Changed(
+        id=event_id("changed", "ledger", GENERATION),
+        source="ledger",
+        subject=str(USER),
+        time=datetime(2026, 11, 21, tzinfo=UTC),
+        data=Change(user_id=USER, available=5, held=0, used=0, change=-5),
+    ),
     Notified.of(
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
@@ -149,6 +171,18 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         BalanceOf(user_id=USER),
         Balance(available=1, held=2, used=3),
         GrantCredits(grant_id=GENERATION, user_id=USER, amount=1),
+        ConsumeCredits(consumption_id=GENERATION, user_id=USER, amount=1),
+        Consumption(state="consumed", required=1, available=2),
+        SetPlan(user_id=USER, plan="basic"),
+        PlanSet(plan=Plan(name="basic", monthly_grant=1)),
+        SetPrices(prices=(Price(model="dall-e-2", amount=1),)),
+        PricesSet(version=2),
+        UsageOf(user_id=USER, since=date(2026, 11, 1), until=date(2026, 11, 30)),
+        UsageReport(
+            entries=(UsageEntry(at=datetime(2026, 11, 21, tzinfo=UTC), state="consumed", used=1),),
+            totals=(UsageTotal(day=date(2026, 11, 21), kind=Kind.IMAGE, model="dall-e-2", number=1, used=1),),
+            total=1,
+        ),
         StatementOf(user_id=USER, limit=1),
         Statement(
             entries=(StatementEntry(at=datetime(2026, 11, 21, tzinfo=UTC), entry="grant", granted=1),),

@@ -7,7 +7,8 @@ from pydantic import AwareDatetime, Base64Bytes, Field
 
 from contracts.facts import Kind, Outcome
 from contracts.model import Frozen
-from contracts.money import PriceList, Units
+from contracts.money import Price, PriceList, Units
+from contracts.usage import UsageOf, UsageReport
 
 LEDGER_AFFORDABLE = "ledger.affordable"
 LEDGER_BALANCE = "ledger.balance"
@@ -18,6 +19,10 @@ LEDGER_CREDIT_PACKS = "ledger.credit_packs"
 LEDGER_CREATE_PAYMENT = "ledger.create_payment"
 LEDGER_CONFIRM_PAYMENT = "ledger.confirm_payment"
 LEDGER_PAYMENT_EVENT = "ledger.payment_event"
+LEDGER_CONSUME = "ledger.consume"
+LEDGER_USAGE = "ledger.usage"
+LEDGER_SET_PLAN = "ledger.set_plan"
+LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 
@@ -28,6 +33,25 @@ MAX_PRICE = 99_999_999
 """What Stripe takes at most, in minor units."""
 MAX_PAYMENT_EVENT_BYTES = 1 << 18
 MAX_REFERENCE_CHARACTERS = 255
+MAX_PRICES_PER_QUESTION = 5000
+MAX_PRICE_UNITS = 10**12
+"""A hundred million credits for one output."""
+
+
+class Plan(Frozen):
+    """What a user's plan gives and bounds. None is no bound of the plan's own."""
+
+    name: str = "free"
+    monthly_grant: Units = 0
+    """Units, once in each month (UTC) in which they are used."""
+    daily_spend_cap: Units | None = None
+    """Units that generations may take on one day (UTC)."""
+    max_count: int | None = None
+    """Outputs of one request."""
+    concurrent: int | None = None
+    """Unfinished generations at work, in each lane."""
+    cooldown_seconds: int | None = None
+    """Between two accepted requests."""
 
 
 class Affordable(Frozen):
@@ -35,11 +59,17 @@ class Affordable(Frozen):
 
     user_id: UUID
     amount: Units = Field(ge=0)
+    prepaid: bool = False
+    """Whether what was consumed a moment ago pays first."""
 
 
 class Affordability(Frozen):
     affordable: bool
     available: Units
+    """Including what was consumed, where that pays."""
+    left_today: Units | None = None
+    """What the plan's daily cap leaves; None without a cap."""
+    plan: Plan = Plan()
 
 
 class BalanceOf(Frozen):
@@ -47,7 +77,7 @@ class BalanceOf(Frozen):
 
 
 class Balance(Frozen):
-    """A user's money in units: `used` is what was captured so far.
+    """A user's money in units: `used` is what was captured or consumed so far.
 
     `debt` is what refunds and disputes of payments took back beyond what was there; what comes in pays it first.
     """
@@ -56,6 +86,8 @@ class Balance(Frozen):
     held: Units
     used: Units
     debt: Units = 0
+    last_updated: AwareDatetime | None = None
+    """When it changed; None for a user who has no account yet."""
 
 
 class GrantCredits(Frozen):
@@ -65,6 +97,57 @@ class GrantCredits(Frozen):
     user_id: UUID
     amount: Units = Field(gt=0)
     reason: str = "granted"
+
+
+class ConsumeCredits(Frozen):
+    """Take `amount` units from a user, exactly or not at all; the same `consumption_id` is taken once."""
+
+    consumption_id: UUID
+    user_id: UUID
+    amount: Units = Field(gt=0)
+    reason: str = Field(default="consumed", max_length=500)
+
+
+class Consumption(Frozen):
+    """`mismatch`: the id was used for another amount or user. Nothing is taken unless it is `consumed`."""
+
+    state: Literal["consumed", "insufficient_credits", "mismatch"]
+    required: Units
+    available: Units
+    """Now, after it."""
+
+
+class SetPlan(Frozen):
+    """From now on a user has this plan."""
+
+    user_id: UUID
+    plan: str
+
+
+class PlanSet(Frozen):
+    """The user's plan as it is now. `problem`: why it was not changed."""
+
+    plan: Plan
+    problem: str | None = None
+
+
+class SetPrices(Frozen):
+    """A new price list: the newest, with these prices in it and without the models of `remove`.
+
+    A list that would say the same as the newest is not written, so that asking again is harmless.
+    """
+
+    prices: tuple[Price, ...] = Field(default=(), max_length=MAX_PRICES_PER_QUESTION)
+    remove: tuple[str, ...] = ()
+    free: bool = False
+    """Whether a price of 0 is meant."""
+
+
+class PricesSet(Frozen):
+    """The newest version. `problem`: why there is no new one."""
+
+    version: int
+    problem: str | None = None
 
 
 class StatementOf(Frozen):
@@ -84,8 +167,17 @@ class StatementEntry(Frozen):
     """
 
     at: AwareDatetime
-    """When it was held, given or paid."""
-    entry: Literal["generation", "grant", "starting_grant", "payment", "payment_reversal", "payment_restored"]
+    """When it was held, given, paid or consumed."""
+    entry: Literal[
+        "generation",
+        "grant",
+        "starting_grant",
+        "monthly_grant",
+        "consumed",
+        "payment",
+        "payment_reversal",
+        "payment_restored",
+    ]
     generation_id: UUID | None = None
     state: Literal["open", "captured", "released", "declined", "expired"] | None = None
     """Of the hold."""
@@ -269,6 +361,10 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_CREATE_PAYMENT: (CreatePayment, CreatedPayment),
     LEDGER_CONFIRM_PAYMENT: (ConfirmPayment, ConfirmedPayment),
     LEDGER_PAYMENT_EVENT: (PaymentEvent, PaymentEventVerdict),
+    LEDGER_CONSUME: (ConsumeCredits, Consumption),
+    LEDGER_USAGE: (UsageOf, UsageReport),
+    LEDGER_SET_PLAN: (SetPlan, PlanSet),
+    LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
 }

@@ -9,6 +9,7 @@ from darkroom.commands import (
     generate,
     grant,
     migrate,
+    plan,
     prices,
     schemas,
     statement,
@@ -27,11 +28,12 @@ app.command("up")(up.up)
 app.command("generate")(generate.generate)
 app.command("token")(token.token)
 app.command("grant")(grant.grant)
-app.command("prices")(prices.prices)
+app.command("plan")(plan.plan)
 app.command("statement")(statement.statement)
 app.command("migrate")(migrate.migrate)
 app.command("topology")(topology.topology)
 app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.command("schemas")(schemas.schemas)
+app.add_typer(prices.app, name="prices")
 app.add_typer(dead.app, name="dead")

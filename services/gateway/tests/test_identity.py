@@ -190,7 +190,7 @@ async def test_every_route_with_an_id_is_404_for_others(
     batch = (await owner.post("/v1/batches", json={"items": [IMAGE]})).json
     webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com/"})).json
     delivery = (await owner.post(f"/v1/webhooks/{webhook['id']}/test")).json
-    players.confirmations = {(owner.user_id, made["id"]): ConfirmedPayment(state="pending")}
+    players.confirmations = {(owner.user_id, made["id"]): ConfirmedPayment(state="unpaid")}
     before = await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"]))
     period = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     bodies = {"/v1/webhooks/{id}": {"state": "active"}, "/v1/webhooks/{id}/redeliver": period}

@@ -187,7 +187,7 @@ async def test_promise_10_an_amount_that_no_float_can_hold_is_counted_to_the_uni
     await operations.hold([requested(asked)])
     await operations.settle([completed(asked.generation_id)])
     found, _ = await operations.balance(asked.user_id)
-    assert found == Balance(available=10 * CREDIT + 2, held=0, used=2**53 + 1)
+    assert (found.available, found.held, found.used) == (10 * CREDIT + 2, 0, 2**53 + 1)
 
 
 async def test_a_request_that_cannot_be_counted_is_refused_and_changes_nothing(operations, database):

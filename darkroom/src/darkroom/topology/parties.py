@@ -6,12 +6,16 @@ from contracts.questions import (
     LEDGER_AFFORDABLE,
     LEDGER_BALANCE,
     LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CONSUME,
     LEDGER_CREATE_PAYMENT,
     LEDGER_CREDIT_PACKS,
     LEDGER_GRANT,
     LEDGER_PAYMENT_EVENT,
     LEDGER_PRICES,
+    LEDGER_SET_PLAN,
+    LEDGER_SET_PRICES,
     LEDGER_STATEMENT,
+    LEDGER_USAGE,
 )
 from contracts.topology import CONSUMERS, STREAMS
 
@@ -22,6 +26,7 @@ PUBLISHERS: dict[str, tuple[str, ...]] = {
     "generation.outcome.{generation_id}": ("gateway", "generator", "storage", "ledger"),
     "credits.granted.{user_id}": ("ledger",),
     "credits.payment_received.{user_id}": ("ledger",),
+    "credits.changed.{user_id}": ("ledger",),
     "notification.{user_id}.{status}": ("gateway",),
 }
 ASKERS: dict[str, tuple[str, ...]] = {
@@ -34,6 +39,10 @@ ASKERS: dict[str, tuple[str, ...]] = {
     LEDGER_CREATE_PAYMENT: ("gateway",),
     LEDGER_CONFIRM_PAYMENT: ("gateway",),
     LEDGER_PAYMENT_EVENT: ("gateway",),
+    LEDGER_CONSUME: ("gateway",),
+    LEDGER_USAGE: ("gateway",),
+    LEDGER_SET_PLAN: ("operator",),
+    LEDGER_SET_PRICES: ("operator",),
     GENERATOR_CATALOG: ("gateway",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
 }

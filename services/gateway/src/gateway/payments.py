@@ -21,8 +21,9 @@ from contracts.questions import (
     PaymentEvent,
     PaymentEventVerdict,
 )
-from gateway.commands import Pace, id_of
+from gateway.commands import id_of
 from gateway.identity import Caller
+from gateway.pace import Pace
 from gateway.questions import ask_ledger
 from gateway.refusals import (
     IdempotencyMismatch,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -49,6 +50,8 @@ class Surface:
     database: Database
     broker: Any
     addresses: AddressSettings
+    credit_price: Decimal
+    """In US dollars."""
 
     def address(self, key: str) -> str:
         """The public URL of a media key."""

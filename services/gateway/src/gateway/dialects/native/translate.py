@@ -2,29 +2,43 @@
 
 import csv
 import io
+from decimal import ROUND_DOWN, Decimal
 from uuid import UUID
 
 from fastapi import Request
 
 from contracts.facts import Asset, Ending, Lane, Verdict
-from contracts.money import Price, Quote, in_credits
+from contracts.money import UNITS_PER_CREDIT, Price, Quote, in_credits
 from contracts.questions import (
     Balance,
     BegunPayment,
     CatalogModel,
     ConfirmedPayment,
+    Consumption,
     CreditPacks,
     Statement,
     StatementEntry,
 )
+from contracts.usage import (
+    UsageReport,
+)
 from gateway.batches import Batch
-from gateway.dialects.native.schemas import (
-    AssetView,
-    BatchView,
+from gateway.dialects.native.account_schemas import (
     ConfirmedPaymentView,
+    Consumed,
     CreditPacksView,
     CreditPackView,
     Credits,
+    PaymentView,
+    StatementEntryView,
+    StatementPage,
+    UsagePage,
+    UsageTotalView,
+    UsageView,
+)
+from gateway.dialects.native.schemas import (
+    AssetView,
+    BatchView,
     DeliveryView,
     ErrorView,
     GenerationPage,
@@ -32,11 +46,8 @@ from gateway.dialects.native.schemas import (
     ModelView,
     NewBatch,
     NewGeneration,
-    PaymentView,
     PriceView,
     QuoteView,
-    StatementEntryView,
-    StatementPage,
     WebhookView,
 )
 from gateway.dialects.surface import Surface, traceparent_of
@@ -48,6 +59,8 @@ from gateway.webhooks.endpoints import Webhook
 from runtime.database import Row
 
 DIALECT = "native"
+_MONEY = Decimal("0.0001")
+"""Amounts in dollars are shown to the hundredth of a cent, never more than there is."""
 
 
 def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
@@ -62,6 +75,7 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         seconds=body.seconds,
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
+        prepaid=body.prepaid,
         options=body.options,
         lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -166,12 +180,30 @@ def page_view(surface: Surface, page: Page) -> GenerationPage:
     return GenerationPage(items=[view(surface, item) for item in page.items], next_cursor=page.cursor)
 
 
-def credits_view(balance: Balance) -> Credits:
+def credits_view(balance: Balance, credit_price: Decimal) -> Credits:
     return Credits(
         available=in_credits(balance.available),
         held=in_credits(balance.held),
         used=in_credits(balance.used),
         owed=in_credits(balance.debt),
+        balance=float((balance.available * credit_price / UNITS_PER_CREDIT).quantize(_MONEY, ROUND_DOWN)),
+        last_updated=balance.last_updated,
+    )
+
+
+def consumed_view(consumption: Consumption) -> Consumed:
+    return Consumed(consumed=in_credits(consumption.required), available=in_credits(consumption.available))
+
+
+def usage_view(report: UsageReport) -> UsagePage:
+    return UsagePage(
+        items=[
+            UsageView(**entry.model_dump(exclude={"used"}), used=in_credits(entry.used)) for entry in report.entries
+        ],
+        totals=[
+            UsageTotalView(**total.model_dump(exclude={"used"}), used=in_credits(total.used)) for total in report.totals
+        ],
+        total=report.total,
     )
 
 
