@@ -94,10 +94,15 @@ class Bench:
     """One ledger process and what it stands on."""
 
     def __init__(self, client: Client, connection: asyncpg.Connection, processes: Sequence[psutil.Process]) -> None:
-        self._client = client
+        self.client = client
         self._jetstream = client.jetstream(timeout=10, publish_async_max_pending=IN_FLIGHT)
         self.connection = connection
         self._processes = processes
+
+    async def quiet(self) -> None:
+        """Until every request and every outcome is answered."""
+        for consumer in (LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES):
+            await self._settled(consumer.stream, consumer.durable)
 
     def cpu_seconds(self) -> float:
         """Of the ledger, its broker and its database."""
@@ -148,7 +153,9 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[tuple[Bench, str]]:
+async def started(
+    folder: Path, *, ledgers: int = 1, starting_credits: int = 1_000_000
+) -> AsyncIterator[tuple[Bench, str]]:
     """The bench, and the administrator's address of its database."""
     bus, database = NatsServer(folder), PostgresServer(folder)
     bus.start()
@@ -156,27 +163,29 @@ async def started(folder: Path) -> AsyncIterator[tuple[Bench, str]]:
     admin_url = urlsplit(database.admin_url)._replace(path="/darkroom").geturl()
     urls = service_urls(admin_url, dict.fromkeys(("gateway", "generator", "storage", "ledger"), "bench"))
     await migrate(admin_url, urls)
-    port = free_port()
-    settings = {"NATS_URL": bus.nats_url, "LEDGER_DATABASE_URL": urls["ledger"], "LEDGER_PORT": str(port)}
-    settings |= {"DEFAULT_USER_CREDITS": "1000000", "LEDGER_LOG_LEVEL": "INFO"}
-    ledger = _ledger(folder, settings)
+    settings = {"NATS_URL": bus.nats_url, "LEDGER_DATABASE_URL": urls["ledger"]}
+    settings |= {"DEFAULT_USER_CREDITS": str(starting_credits), "LEDGER_LOG_LEVEL": "INFO"}
+    running = [_ledger(folder / f"ledger-{number}.log", settings) for number in range(ledgers)]
     try:
         async with await nats.connect(bus.nats_url) as client:
             await apply(client)
             connection = await asyncpg.connect(admin_url)
-            found = (psutil.Process(ledger.pid), *_servers(bus, database))
+            found = (*(psutil.Process(ledger.pid) for ledger in running), *_servers(bus, database))
             yield Bench(client, connection, found), admin_url
             await connection.close()
     finally:
-        ledger.terminate()
-        ledger.wait(30)
+        for ledger in running:
+            ledger.terminate()
+        for ledger in running:
+            ledger.wait(30)
         database.stop()
         bus.stop()
 
 
-def _ledger(folder: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-    with (folder / "ledger.log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-m", "ledger"], env={**os.environ, **settings}, stderr=log)
+def _ledger(log_path: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, **settings, "LEDGER_PORT": str(free_port())}
+    with log_path.open("wb") as log:
+        return subprocess.Popen([sys.executable, "-m", "ledger"], env=environment, stderr=log)
 
 
 def _servers(bus: NatsServer, database: PostgresServer) -> list[psutil.Process]:

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from contracts.facts import (
     FACTS,
     Asset,
+    Change,
+    Changed,
     Ending,
     Event,
     Failure,
@@ -34,49 +36,64 @@ from contracts.facts import (
     Verdict,
 )
 from contracts.ids import asset_id, event_id
+from contracts.keeping import (
+    ChangedAssets,
+    Delete,
+    Forget,
+    Keep,
+    OfferedUpload,
+    OfferUpload,
+    Stored,
+    StoredBy,
+    TakenUpload,
+    TakeUpload,
+)
 from contracts.model import Frozen
-from contracts.money import PriceList, Quote
-from contracts.questions import (
-    QUESTIONS,
-    Affordability,
-    Affordable,
+from contracts.money import (
     Balance,
-    BalanceOf,
+    Price,
+    PriceList,
+    Quote,
+)
+from contracts.payments import (
     BegunPayment,
-    Catalog,
-    CatalogModel,
-    Changed,
     ConfirmedPayment,
     ConfirmPayment,
     CreatedPayment,
     CreatePayment,
     CreditPack,
     CreditPacks,
-    Delete,
-    Forget,
+    PaymentEvent,
+    PaymentEventVerdict,
+)
+from contracts.questions import (
+    QUESTIONS,
+    Affordability,
+    Affordable,
+    BalanceOf,
+    Catalog,
+    CatalogModel,
+    ConsumeCredits,
+    Consumption,
     FreshAddress,
     FreshAddressOf,
     GrantCredits,
-    Keep,
     Keys,
     KeySet,
     KeysOf,
     Nothing,
-    OfferedUpload,
-    OfferUpload,
-    PaymentEvent,
-    PaymentEventVerdict,
+    Plan,
+    PlanSet,
+    PricesSet,
     Recorded,
     RecordedOutcome,
     RecordedOutcomes,
     SetKey,
+    SetPlan,
+    SetPrices,
     Statement,
     StatementEntry,
     StatementOf,
-    TakenUpload,
-    TakeUpload,
-    Usage,
-    UsageOf,
 )
 from contracts.topology import (
     CHANNELS,
@@ -92,6 +109,12 @@ from contracts.topology import (
     rendered_subject,
     requested_subject,
     verdict_subject,
+)
+from contracts.usage import (
+    UsageEntry,
+    UsageOf,
+    UsageReport,
+    UsageTotal,
 )
 from darkroom.schemas.documents import (
     SCHEMAS_FOLDER,
@@ -154,6 +177,13 @@ SAMPLES: tuple[Event, ...] = (
         Receipt(payment_id=GENERATION, user_id=USER, amount=5, price=1000, currency="usd", payment_intent="pi_1"),
         "ledger",
     ),
+    Changed(
+        id=event_id("changed", "ledger", GENERATION),
+        source="ledger",
+        subject=str(USER),
+        time=datetime(2026, 11, 21, tzinfo=UTC),
+        data=Change(user_id=USER, available=5, held=0, used=0, change=-5),
+    ),
     Notified.of(
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
@@ -166,6 +196,18 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         BalanceOf(user_id=USER),
         Balance(available=1, held=2, used=3),
         GrantCredits(grant_id=GENERATION, user_id=USER, amount=1),
+        ConsumeCredits(consumption_id=GENERATION, user_id=USER, amount=1),
+        Consumption(state="consumed", required=1, available=2),
+        SetPlan(user_id=USER, plan="basic"),
+        PlanSet(plan=Plan(name="basic", monthly_grant=1)),
+        SetPrices(prices=(Price(model="dall-e-2", amount=1),)),
+        PricesSet(version=2),
+        UsageOf(user_id=USER, since=date(2026, 11, 1), until=date(2026, 11, 30)),
+        UsageReport(
+            entries=(UsageEntry(at=datetime(2026, 11, 21, tzinfo=UTC), state="consumed", used=1),),
+            totals=(UsageTotal(day=date(2026, 11, 21), kind=Kind.IMAGE, model="dall-e-2", number=1, used=1),),
+            total=1,
+        ),
         StatementOf(user_id=USER, limit=1),
         Statement(
             entries=(StatementEntry(at=datetime(2026, 11, 21, tzinfo=UTC), entry="grant", granted=1),),
@@ -202,12 +244,12 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         TakenUpload(failure=FAILURE),
         OfferUpload(upload_id=GENERATION, user_id=USER, mime_type="image/png", size_bytes=1),
         OfferedUpload(url="https://bucket", expires_at=datetime(2026, 11, 21, tzinfo=UTC)),
-        UsageOf(user_id=USER),
-        Usage(assets=1, used_bytes=2, quota_bytes=3, retention_days=4),
+        StoredBy(user_id=USER),
+        Stored(assets=1, used_bytes=2, quota_bytes=3, retention_days=4),
         Keep(user_id=USER, quota_bytes=1, retention_days=30),
         Delete(user_id=USER, generation_id=GENERATION),
         Forget(user_id=USER),
-        Changed(assets=1),
+        ChangedAssets(assets=1),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),
     )

@@ -145,6 +145,7 @@ class World:
             await post(connection, trio.user, f"starting_grant:{trio.user}", "starting_grant", grant)
             for made in (trio.completed, trio.failed, trio.unfinished):
                 await record(connection, made)
+            await record_purchase(connection, trio.user)
             await connection.execute("INSERT INTO gateway.slots VALUES ($1, 'interactive', 1, 0)", trio.user)
             self.object_path(trio).parent.mkdir(parents=True)
             self.object_path(trio).write_bytes(BYTES)
@@ -295,6 +296,23 @@ async def record(connection: asyncpg.Connection, made: Made) -> None:
         )
 
 
+async def record_purchase(connection: asyncpg.Connection, user_id: UUID) -> None:
+    """Credits that were bought, and consumed without a generation."""
+    payment_id, consumption_id = uuid4(), uuid4()
+    await connection.execute(
+        """INSERT INTO ledger.payments (id, user_id, pack, credits, price, currency, payment_intent, state, paid_at)
+           VALUES ($1, $2, 'small', $3, 100, 'usd', $4, 'paid', now())""",
+        *(payment_id, user_id, PRICE, f"pi_{payment_id}"),
+    )
+    await post(connection, user_id, f"payment:{payment_id}", "payment", {"payments": -PRICE, "available": PRICE})
+    await connection.execute(
+        "INSERT INTO ledger.consumptions (id, user_id, amount, reason) VALUES ($1, $2, $3, 'consumed')",
+        *(consumption_id, user_id, PRICE),
+    )
+    consumed = {"available": -PRICE, "consumed": PRICE}
+    await post(connection, user_id, f"consume:{consumption_id}", "consume", consumed)
+
+
 async def post(connection: asyncpg.Connection, user_id: UUID, key: str, kind: str, amounts: dict[str, int]) -> None:
     insert = "INSERT INTO ledger.transactions (key, type) VALUES ($1, $2) RETURNING id"
     async with connection.transaction():
@@ -310,6 +328,6 @@ _ACCOUNTS = """
     INSERT INTO ledger.accounts (user_id, available, held, used)
     SELECT user_id, coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0),
            coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0),
-           coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0)
+           coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff', 'consumed')), 0)
     FROM ledger.postings GROUP BY user_id
 """

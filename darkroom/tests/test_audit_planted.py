@@ -167,6 +167,11 @@ PLANTED = {
         f"""{_PAYMENT} {_PAID} INSERT INTO ledger.payment_claims (payment_intent, claim, amount, currency, state)
             VALUES ('pi_{{user}}', 'refunds', 3, 'usd', 'lost')""",
     ),
+    "consumed credits that no posting took": (
+        "consumption differs",
+        """INSERT INTO ledger.consumptions (id, user_id, amount, reason)
+           VALUES (gen_random_uuid(), '{user}', 1, 'consumed')""",
+    ),
     # 7: a provider is paid once per attempt
     "two attempts of one submission that delivered": ("paid twice", _NEXT_ATTEMPT % "rendered"),
     "an unknown attempt repeated against the model's policy": (

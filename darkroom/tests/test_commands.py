@@ -62,6 +62,17 @@ def test_the_command_prints_the_token_alone() -> None:
         (["grant", "--user", str(USER), "--credits", "-1"], "not more than nothing"),
         (["grant", "--user", str(USER), "--credits", "0.00001"], "not an amount of credits"),
         (["grant", "--user", str(USER), "--credits", "many"], "not an amount of credits"),
+        (["plan", "--user", str(USER), "--plan", "basic"], "NATS_URL is not set"),
+        (["prices"], "NATS_URL is not set"),
+        (["prices", "set", "dall-e-2", "--credits", "1"], "NATS_URL is not set"),
+        (["prices", "set"], "Say which price to set"),
+        (["prices", "set", "dall-e-2"], "A price needs 'credits'"),
+        (["prices", "set", "dall-e-2", "--credits", "-1"], "greater than or equal to 0"),
+        (["prices", "set", "dall-e-2", "--credits", "0.00001"], "not an amount of credits"),
+        (["prices", "set", "dall-e-2", "--credits", "1e18"], "not an amount of credits"),
+        (["prices", "set", "dall-e-2", "--credits", "1", "--per", "picture"], "per: "),
+        (["prices", "set", "dall-e-2", "--credits", "1", "--provider-dollars", "0.00000001"], "to the millionth"),
+        (["prices", "set", "--file", "/nowhere.json"], "/nowhere.json"),
     ],
 )
 def test_what_is_missing_is_named(words: list[str], expected: str, tmp_path: Path) -> None:

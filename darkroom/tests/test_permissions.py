@@ -11,7 +11,9 @@ import pytest
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from contracts.questions import QUESTIONS
+from contracts.questions import (
+    QUESTIONS,
+)
 from contracts.topology import CONSUMERS
 from darkroom.embedded import NatsServer
 from darkroom.jetstream import RefusedError, ask, connect
@@ -38,6 +40,8 @@ SAYS = {
         "ledger.create_payment",
         "ledger.confirm_payment",
         "ledger.payment_event",
+        "ledger.consume",
+        "ledger.usage",
         "generator.catalog",
         "generator.keys",
         "generator.set_key",
@@ -84,6 +88,7 @@ SAYS = {
         f"generation.outcome.{ID}",
         f"credits.granted.{ID}",
         f"credits.payment_received.{ID}",
+        f"credits.changed.{ID}",
         f"$JS.API.DIRECT.GET.OUTCOMES.generation.outcome.{ID}",
         "gateway.outcomes",
         "$JS.API.STREAM.INFO.OUTCOMES",
@@ -111,15 +116,9 @@ HEARS = {
     },
     "storage": {"_INBOX_storage.x.*", *(f"storage.{each}" for each in STORAGE_ANSWERS)},
     "ledger": {
-        "_INBOX_ledger.x.*",
-        "ledger.affordable",
-        "ledger.balance",
-        "ledger.prices",
-        "ledger.grant",
-        "ledger.credit_packs",
-        "ledger.create_payment",
-        "ledger.confirm_payment",
-        "ledger.payment_event",
+        *("_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"),
+        *("ledger.consume", "ledger.usage", "ledger.set_plan", "ledger.set_prices"),
+        *("ledger.credit_packs", "ledger.create_payment", "ledger.confirm_payment", "ledger.payment_event"),
     },
 }
 NOBODY_SAYS = {
@@ -158,8 +157,10 @@ NOBODY_SAYS = {
     "$SYS.REQ.SERVER.PING",
     "$SYS.REQ.USER.INFO",
     f"verdict.{ID}",
-    f"credits.changed.{ID}",
+    f"credits.taken.{ID}",
     "ledger.grant",
+    "ledger.set_plan",
+    "ledger.set_prices",
     "dead.nobody",
     "_INBOX.x.y",
     *(f"_INBOX_{user}.x.y" for user in NATS_USERS),
@@ -312,7 +313,12 @@ async def test_the_gateways_one_exception_makes_no_durable(server: NatsServer, b
 async def test_the_operator_may_do_everything_in_the_account(server: NatsServer) -> None:
     async with login(server, "operator") as operator:
         hears = {">", "$JS.API.>", "generation.>", "_INBOX_gateway.>"}
-        assert await operator.refused_of({"ledger.grant", f"verdict.{ID}", "$JS.API.STREAM.NAMES"}, hears) == set()
+        assert (
+            await operator.refused_of(
+                {"ledger.grant", "ledger.set_plan", "ledger.set_prices", f"verdict.{ID}", "$JS.API.STREAM.NAMES"}, hears
+            )
+            == set()
+        )
         await ask(operator.client, "STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["mine"]})
         assert (await ask(operator.client, "STREAM.DELETE.MINE"))["success"]
 

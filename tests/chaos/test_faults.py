@@ -104,7 +104,7 @@ async def test_a_broker_wiped_between_two_readers_of_an_outcome_changes_nothing(
     assert made["status"] == "completed"
     assert made["cost"] == 1
     await darkroom.ready(session)
-    assert await user.credits() == {"available": 9, "held": 0, "used": 1}
+    assert await user.credits() == {"available": 9, "held": 0, "used": 1, "owed": 0}
 
 
 async def test_a_storm_of_kills(darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession) -> None:

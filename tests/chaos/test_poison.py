@@ -45,7 +45,7 @@ async def test_a_fact_that_kills_its_consumer_ends_by_its_deadline(
             *(user.ended(generation["id"], 120) for user, generation in zip(neighbours, slow, strict=True))
         )
         assert {generation["status"] for generation in beside} == {"completed"}
-        assert await victim.credits() == {"available": 10, "held": 0, "used": 0}
+        assert await victim.credits() == {"available": 10, "held": 0, "used": 0, "owed": 0}
     finally:
         await connection.close()
     darkroom.audit()

@@ -105,14 +105,14 @@ class User:
         raise AssertionError(f"not final after {seconds} s: {last}")
 
     async def credits(self) -> dict[str, float]:
-        """The balance; a ledger that is just coming back is asked again, as its 503 says."""
+        """How many there are; a ledger that is just coming back is asked again, as its 503 says."""
         for _ in range(10):
             status, body, _ = await self.call("GET", "/v1/credits")
             if status != 503:
                 break
             await asyncio.sleep(1)
         assert status == 200, body
-        return dict(body)
+        return {name: body[name] for name in ("available", "held", "used", "owed")}
 
     async def download(self, url: str) -> tuple[bytes, dict[str, str]]:
         """As an `<img>` would: without a token."""

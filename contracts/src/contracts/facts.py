@@ -82,6 +82,8 @@ class Request(Frozen):
     """How long a text may become; its quote covers as many."""
     options: dict[str, JsonValue] = {}
     """What only some models understand, by the model's own names."""
+    prepaid: bool = False
+    """Whether what its user consumed a moment ago pays first: both are one purchase."""
     quote: Quote
     deadline_at: AwareDatetime
 
@@ -273,6 +275,23 @@ class PaymentReceived(Event):
         return cls(**{**envelope, "subject": str(receipt.user_id)}, data=receipt)
 
 
+class Change(Frozen):
+    """A user's balance in units after it changed, and by how much what is available did."""
+
+    user_id: UUID
+    available: int
+    held: int
+    used: int
+    change: int
+
+
+class Changed(Event):
+    """A user's credits changed. A lost one is harmless, since the next carries the balance as well."""
+
+    type: Literal["darkroom.credits.changed"] = "darkroom.credits.changed"
+    data: Change
+
+
 class Notice(Frozen):
     """What a client may be told: its record is final and committed."""
 
@@ -311,7 +330,7 @@ class Progress(Frozen):
     """What was written since the number before; only for text."""
 
 
-FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, PaymentReceived, Notified)
+FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, PaymentReceived, Changed, Notified)
 
 
 def _envelope(

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from contracts.model import Frozen
 
@@ -125,6 +125,20 @@ class PriceList(Frozen):
                 tokens = TokenPrices(input=price.input_amount, output=price.amount)
                 unit_price = tokens.of(usage)
         return Quote(amount=unit_price * count, unit_price=unit_price, price_version=self.version, tokens=tokens)
+
+
+class Balance(Frozen):
+    """A user's money in units: `used` is what was captured or consumed so far.
+
+    `debt` is what refunds and disputes of payments took back beyond what was there; what comes in pays it first.
+    """
+
+    available: Units
+    held: Units
+    used: Units
+    debt: Units = 0
+    last_updated: AwareDatetime | None = None
+    """When it changed; None for a user who has no account yet."""
 
 
 def cost(quote: Quote, delivered: int, usage: Usage | None = None) -> int:

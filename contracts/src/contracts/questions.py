@@ -3,11 +3,33 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Base64Bytes, Field
+from pydantic import AwareDatetime, Field
 
-from contracts.facts import Asset, Failure, Kind, Outcome
+from contracts.facts import Kind, Outcome
+from contracts.keeping import (
+    ChangedAssets,
+    Delete,
+    Forget,
+    Keep,
+    OfferedUpload,
+    OfferUpload,
+    Stored,
+    StoredBy,
+    TakenUpload,
+    TakeUpload,
+)
 from contracts.model import Frozen
-from contracts.money import PriceList, Units
+from contracts.money import Balance, Price, PriceList, Units
+from contracts.payments import (
+    ConfirmedPayment,
+    ConfirmPayment,
+    CreatedPayment,
+    CreatePayment,
+    CreditPacks,
+    PaymentEvent,
+    PaymentEventVerdict,
+)
+from contracts.usage import UsageOf, UsageReport
 
 LEDGER_AFFORDABLE = "ledger.affordable"
 LEDGER_BALANCE = "ledger.balance"
@@ -18,6 +40,10 @@ LEDGER_CREDIT_PACKS = "ledger.credit_packs"
 LEDGER_CREATE_PAYMENT = "ledger.create_payment"
 LEDGER_CONFIRM_PAYMENT = "ledger.confirm_payment"
 LEDGER_PAYMENT_EVENT = "ledger.payment_event"
+LEDGER_CONSUME = "ledger.consume"
+LEDGER_USAGE = "ledger.usage"
+LEDGER_SET_PLAN = "ledger.set_plan"
+LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
 GENERATOR_KEYS = "generator.keys"
@@ -33,10 +59,25 @@ STORAGE_FORGET = "storage.forget"
 MAX_IDS_PER_QUESTION = 500
 MAX_STATEMENT_ENTRIES = 500
 """On one page."""
-MAX_PRICE = 99_999_999
-"""What Stripe takes at most, in minor units."""
-MAX_PAYMENT_EVENT_BYTES = 1 << 18
-MAX_REFERENCE_CHARACTERS = 255
+MAX_PRICES_PER_QUESTION = 5000
+MAX_PRICE_UNITS = 10**12
+"""A hundred million credits for one output."""
+
+
+class Plan(Frozen):
+    """What a user's plan gives and bounds. None is no bound of the plan's own."""
+
+    name: str = "free"
+    monthly_grant: Units = 0
+    """Units, once in each month (UTC) in which they are used."""
+    daily_spend_cap: Units | None = None
+    """Units that generations may take on one day (UTC)."""
+    max_count: int | None = None
+    """Outputs of one request."""
+    concurrent: int | None = None
+    """Unfinished generations at work, in each lane."""
+    cooldown_seconds: int | None = None
+    """Between two accepted requests."""
 
 
 class Affordable(Frozen):
@@ -44,27 +85,21 @@ class Affordable(Frozen):
 
     user_id: UUID
     amount: Units = Field(ge=0)
+    prepaid: bool = False
+    """Whether what was consumed a moment ago pays first."""
 
 
 class Affordability(Frozen):
     affordable: bool
     available: Units
+    """Including what was consumed, where that pays."""
+    left_today: Units | None = None
+    """What the plan's daily cap leaves; None without a cap."""
+    plan: Plan = Plan()
 
 
 class BalanceOf(Frozen):
     user_id: UUID
-
-
-class Balance(Frozen):
-    """A user's money in units: `used` is what was captured so far.
-
-    `debt` is what refunds and disputes of payments took back beyond what was there; what comes in pays it first.
-    """
-
-    available: Units
-    held: Units
-    used: Units
-    debt: Units = 0
 
 
 class GrantCredits(Frozen):
@@ -74,6 +109,57 @@ class GrantCredits(Frozen):
     user_id: UUID
     amount: Units = Field(gt=0)
     reason: str = "granted"
+
+
+class ConsumeCredits(Frozen):
+    """Take `amount` units from a user, exactly or not at all; the same `consumption_id` is taken once."""
+
+    consumption_id: UUID
+    user_id: UUID
+    amount: Units = Field(gt=0)
+    reason: str = Field(default="consumed", max_length=500)
+
+
+class Consumption(Frozen):
+    """`mismatch`: the id was used for another amount or user. Nothing is taken unless it is `consumed`."""
+
+    state: Literal["consumed", "insufficient_credits", "mismatch"]
+    required: Units
+    available: Units
+    """Now, after it."""
+
+
+class SetPlan(Frozen):
+    """From now on a user has this plan."""
+
+    user_id: UUID
+    plan: str
+
+
+class PlanSet(Frozen):
+    """The user's plan as it is now. `problem`: why it was not changed."""
+
+    plan: Plan
+    problem: str | None = None
+
+
+class SetPrices(Frozen):
+    """A new price list: the newest, with these prices in it and without the models of `remove`.
+
+    A list that would say the same as the newest is not written, so that asking again is harmless.
+    """
+
+    prices: tuple[Price, ...] = Field(default=(), max_length=MAX_PRICES_PER_QUESTION)
+    remove: tuple[str, ...] = ()
+    free: bool = False
+    """Whether a price of 0 is meant."""
+
+
+class PricesSet(Frozen):
+    """The newest version. `problem`: why there is no new one."""
+
+    version: int
+    problem: str | None = None
 
 
 class StatementOf(Frozen):
@@ -93,8 +179,17 @@ class StatementEntry(Frozen):
     """
 
     at: AwareDatetime
-    """When it was held, given or paid."""
-    entry: Literal["generation", "grant", "starting_grant", "payment", "payment_reversal", "payment_restored"]
+    """When it was held, given, paid or consumed."""
+    entry: Literal[
+        "generation",
+        "grant",
+        "starting_grant",
+        "monthly_grant",
+        "consumed",
+        "payment",
+        "payment_reversal",
+        "payment_restored",
+    ]
     generation_id: UUID | None = None
     state: Literal["open", "captured", "released", "declined", "expired"] | None = None
     """Of the hold."""
@@ -114,104 +209,6 @@ class Statement(Frozen):
     cursor: str | None
     is_cursor_known: bool = True
     """Whether the cursor that was asked with is one that was handed out; there are no entries otherwise."""
-
-
-class CreditPack(Frozen):
-    """Credits that can be bought together."""
-
-    id: str
-    credits: Units
-    price: int
-    """In minor units of the currency: cents."""
-    currency: str
-    """ISO 4217, in lower case."""
-
-
-class CreditPacks(Frozen):
-    """What can be bought. Without payments there is no key, and nothing to buy."""
-
-    packs: tuple[CreditPack, ...]
-    publishable_key: str | None = None
-    """Stripe's key for browsers."""
-
-
-class CreatePayment(Frozen):
-    """Begin to pay for a credit pack, named by its id or by its exact price. The same `payment_id` is begun once.
-
-    Where several are given they must agree. Neither credits nor a price are ever taken from here.
-    """
-
-    payment_id: UUID
-    user_id: UUID
-    pack: str | None = Field(default=None, max_length=MAX_REFERENCE_CHARACTERS)
-    price: Units | None = Field(default=None, ge=1, le=MAX_PRICE)
-    """In minor units of the currency."""
-    currency: str | None = Field(default=None, max_length=MAX_REFERENCE_CHARACTERS)
-
-
-class PaymentRefusal(Frozen):
-    """Why a payment was not begun. `unavailable`: Stripe does not answer, and the same may be asked again."""
-
-    code: Literal[
-        "not_offered", "no_such_pack", "price_mismatch", "currency_mismatch", "id_used", "expired", "unavailable"
-    ]
-    message: str
-
-
-class BegunPayment(Frozen):
-    """What a browser needs to pay."""
-
-    payment_id: UUID
-    payment_intent: str
-    """Stripe's id."""
-    client_secret: str
-    publishable_key: str | None
-    pack: str
-    credits: Units
-    price: int
-    currency: str
-    status: str
-    """Stripe's own word."""
-
-
-class CreatedPayment(Frozen):
-    """Exactly one of them is set."""
-
-    payment: BegunPayment | None = None
-    refusal: PaymentRefusal | None = None
-
-
-class ConfirmPayment(Frozen):
-    """Has this payment of this user been made? `reference` is its id, or Stripe's."""
-
-    user_id: UUID
-    reference: str = Field(max_length=MAX_REFERENCE_CHARACTERS)
-
-
-class ConfirmedPayment(Frozen):
-    """`credited`: its credits are the user's. `unpaid`, `canceled`: as Stripe says. `unavailable`: it is silent."""
-
-    state: Literal["credited", "unpaid", "canceled", "unknown", "unavailable"]
-    credits: Units = 0
-    """What the payment brought, if it is credited."""
-    balance: Balance | None = None
-    """After that."""
-
-
-class PaymentEvent(Frozen):
-    """A webhook of Stripe exactly as it came: who wrote it is not known yet."""
-
-    body: Base64Bytes = Field(max_length=MAX_PAYMENT_EVENT_BYTES * 4 // 3 + 4)
-    """Base64 in JSON, which is what the bound is of."""
-    signature: str = Field(max_length=4096)
-
-
-class PaymentEventVerdict(Frozen):
-    """`accepted`: it is in the books. `ignored`: genuine, and nothing to do. `refused`: not to be believed."""
-
-    verdict: Literal["accepted", "ignored", "refused"]
-    reason: str = ""
-    """For people."""
 
 
 class Nothing(Frozen):
@@ -307,85 +304,6 @@ class Recorded(Frozen):
     outcomes: tuple[RecordedOutcome, ...]
 
 
-class TakeUpload(Frozen):
-    """Make an asset of what a user uploaded. Asked again, the same upload is the same asset."""
-
-    upload_id: UUID
-    user_id: UUID
-    claim: str | None = None
-    """The name of an object in the claims bucket; None where it went into the bucket that was offered."""
-
-
-class TakenUpload(Frozen):
-    """Exactly one is set. A failure's code is `unsupported_media`, `unusable_media`, `too_large`, `not_clean`,
-    `quota_exceeded`, `not_found` or `unavailable`; only after the last is it of use to ask again."""
-
-    asset: Asset | None = None
-    failure: Failure | None = None
-
-
-class OfferUpload(Frozen):
-    """Where may this user's browser put a file of this type, at most so long, by itself?"""
-
-    upload_id: UUID
-    user_id: UUID
-    mime_type: str
-    size_bytes: int = Field(ge=1)
-
-
-class OfferedUpload(Frozen):
-    """A form to be posted, its fields first and the file as `file`; `failure` where there is no such place."""
-
-    url: str | None = None
-    fields: dict[str, str] = {}
-    expires_at: AwareDatetime | None = None
-    failure: Failure | None = None
-
-
-class UsageOf(Frozen):
-    user_id: UUID
-
-
-class Usage(Frozen):
-    """What a user has stored. None is no limit."""
-
-    assets: int
-    used_bytes: int
-    quota_bytes: int | None = None
-    retention_days: int | None = None
-
-
-class Keep(Frozen):
-    """A user's plan, as storage needs to know it; None stands for what holds for everybody."""
-
-    user_id: UUID
-    quota_bytes: int | None = Field(default=None, ge=0)
-    retention_days: int | None = Field(default=None, ge=1)
-
-
-class Delete(Frozen):
-    """A user deletes the assets of a generation, or takes that back while they are still there.
-
-    Deleted assets are not served from now on; some days later their bytes go.
-    """
-
-    user_id: UUID
-    generation_id: UUID
-    undo: bool = False
-
-
-class Forget(Frozen):
-    """A user's assets go for good, now."""
-
-    user_id: UUID
-
-
-class Changed(Frozen):
-    """How many assets it was about."""
-
-    assets: int
-
-
 QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_AFFORDABLE: (Affordable, Affordability),
     LEDGER_BALANCE: (BalanceOf, Balance),
@@ -396,6 +314,10 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_CREATE_PAYMENT: (CreatePayment, CreatedPayment),
     LEDGER_CONFIRM_PAYMENT: (ConfirmPayment, ConfirmedPayment),
     LEDGER_PAYMENT_EVENT: (PaymentEvent, PaymentEventVerdict),
+    LEDGER_CONSUME: (ConsumeCredits, Consumption),
+    LEDGER_USAGE: (UsageOf, UsageReport),
+    LEDGER_SET_PLAN: (SetPlan, PlanSet),
+    LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
     GENERATOR_KEYS: (KeysOf, Keys),
@@ -403,8 +325,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),
-    STORAGE_USAGE: (UsageOf, Usage),
-    STORAGE_KEEP: (Keep, Usage),
-    STORAGE_DELETE: (Delete, Changed),
-    STORAGE_FORGET: (Forget, Changed),
+    STORAGE_USAGE: (StoredBy, Stored),
+    STORAGE_KEEP: (Keep, Stored),
+    STORAGE_DELETE: (Delete, ChangedAssets),
+    STORAGE_FORGET: (Forget, ChangedAssets),
 }

@@ -4,6 +4,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from contracts.facts import (
+    Changed,
     Funded,
     Granted,
     Kind,
@@ -222,6 +223,10 @@ def notification_subject(user_id: UUID, status: str) -> str:
     return f"notification.{user_id}.{status}"
 
 
+def changed_subject(user_id: UUID) -> str:
+    return f"credits.changed.{user_id}"
+
+
 def progress_subject(generation_id: UUID) -> str:
     return f"progress.{generation_id}"
 
@@ -243,12 +248,13 @@ def generation_of(subject: str) -> UUID:
     return UUID(subject.rsplit(".", 1)[-1])
 
 
-CHANNELS: dict[str, type[Requested | Funded | Rendered | Outcome | Granted | PaymentReceived | Notified]] = {
+CHANNELS: dict[str, type[Requested | Funded | Rendered | Outcome | Granted | PaymentReceived | Changed | Notified]] = {
     "generation.requested.{kind}.{lane}.{generation_id}": Requested,
     "generation.funded.{kind}.{lane}.{generation_id}": Funded,
     "generation.rendered.{kind}.{lane}.{generation_id}": Rendered,
     "generation.outcome.{generation_id}": Outcome,
     "credits.granted.{user_id}": Granted,
     "credits.payment_received.{user_id}": PaymentReceived,
+    "credits.changed.{user_id}": Changed,
     "notification.{user_id}.{status}": Notified,
 }

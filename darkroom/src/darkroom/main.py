@@ -10,6 +10,7 @@ from darkroom.commands import (
     grant,
     media,
     migrate,
+    plan,
     prices,
     schemas,
     statement,
@@ -28,12 +29,13 @@ app.command("up")(up.up)
 app.command("generate")(generate.generate)
 app.command("token")(token.token)
 app.command("grant")(grant.grant)
-app.command("prices")(prices.prices)
+app.command("plan")(plan.plan)
 app.command("statement")(statement.statement)
 app.command("migrate")(migrate.migrate)
 app.command("topology")(topology.topology)
 app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.command("schemas")(schemas.schemas)
+app.add_typer(prices.app, name="prices")
 app.add_typer(dead.app, name="dead")
 app.add_typer(media.app, name="media")

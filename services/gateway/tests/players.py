@@ -3,7 +3,8 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 from uuid import UUID
 
 from nats.aio.client import Client
@@ -28,23 +29,12 @@ from contracts.facts import (
     Verdict,
 )
 from contracts.ids import asset_id
-from contracts.money import Price, PriceList
-from contracts.questions import (
-    GENERATOR_CATALOG,
-    LEDGER_AFFORDABLE,
-    LEDGER_BALANCE,
-    LEDGER_CONFIRM_PAYMENT,
-    LEDGER_CREATE_PAYMENT,
-    LEDGER_CREDIT_PACKS,
-    LEDGER_PAYMENT_EVENT,
-    LEDGER_PRICES,
-    LEDGER_STATEMENT,
-    Affordability,
-    Affordable,
+from contracts.money import (
     Balance,
-    BalanceOf,
-    Catalog,
-    CatalogModel,
+    Price,
+    PriceList,
+)
+from contracts.payments import (
     ConfirmedPayment,
     ConfirmPayment,
     CreatedPayment,
@@ -53,8 +43,35 @@ from contracts.questions import (
     CreditPacks,
     PaymentEvent,
     PaymentEventVerdict,
+)
+from contracts.questions import (
+    GENERATOR_CATALOG,
+    LEDGER_AFFORDABLE,
+    LEDGER_BALANCE,
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CONSUME,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
+    LEDGER_PAYMENT_EVENT,
+    LEDGER_PRICES,
+    LEDGER_STATEMENT,
+    LEDGER_USAGE,
+    Affordability,
+    Affordable,
+    BalanceOf,
+    Catalog,
+    CatalogModel,
+    ConsumeCredits,
+    Consumption,
+    Plan,
     Statement,
     StatementOf,
+)
+from contracts.usage import (
+    UsageEntry,
+    UsageOf,
+    UsageReport,
+    UsageTotal,
 )
 
 Script = Callable[[Request], Awaitable[Any]]
@@ -118,6 +135,11 @@ class Players:
         """Every webhook that was handed on."""
         self.event_verdict: PaymentEventVerdict | None = PaymentEventVerdict(verdict="accepted")
         """None: the ledger is silent."""
+        self.plans: dict[UUID, Plan] = defaultdict(Plan)
+        self.left_today: dict[UUID, int] = {}
+        self.consumed: dict[UUID, ConsumeCredits] = {}
+        """By consumption id."""
+        self.usage: list[UsageOf] = []
         self.asked: list[Affordable] = []
         self.requested: list[Requested] = []
         """Every `requested` that the bus carried, in order."""
@@ -133,6 +155,8 @@ class Players:
             (LEDGER_CREATE_PAYMENT, self._create_payment),
             (LEDGER_CONFIRM_PAYMENT, self._confirm_payment),
             (LEDGER_PAYMENT_EVENT, self._payment_event),
+            (LEDGER_CONSUME, self._consume),
+            (LEDGER_USAGE, self._usage),
             ("generation.requested.>", self._requested),
         ]:
             await self._client.subscribe(subject, cb=answer)
@@ -218,7 +242,13 @@ class Players:
         self.asked.append(question)
         if question.user_id not in self.silent:
             available = self.available[question.user_id]
-            answer = Affordability(affordable=question.amount <= available, available=available)
+            left = self.left_today.get(question.user_id)
+            answer = Affordability(
+                affordable=question.amount <= available and (left is None or question.amount <= left),
+                available=available,
+                left_today=left,
+                plan=self.plans[question.user_id],
+            )
             await message.respond(answer.model_dump_json().encode())
 
     async def _balance(self, message: Msg) -> None:
@@ -253,6 +283,31 @@ class Players:
         self.events.append(PaymentEvent.model_validate_json(message.data))
         if self.event_verdict is not None:
             await message.respond(self.event_verdict.model_dump_json().encode())
+
+    async def _consume(self, message: Msg) -> None:
+        question = ConsumeCredits.model_validate_json(message.data)
+        if question.user_id in self.silent:
+            return
+        known = self.consumed.get(question.consumption_id)
+        state: Literal["consumed", "insufficient_credits", "mismatch"] = "consumed"
+        if known is not None and known.amount != question.amount:
+            state = "mismatch"
+        elif known is None and question.amount > self.available[question.user_id]:
+            state = "insufficient_credits"
+        elif known is None:
+            self.consumed[question.consumption_id] = question
+            self.available[question.user_id] -= question.amount
+        answer = Consumption(state=state, required=question.amount, available=self.available[question.user_id])
+        await message.respond(answer.model_dump_json().encode())
+
+    async def _usage(self, message: Msg) -> None:
+        question = UsageOf.model_validate_json(message.data)
+        self.usage.append(question)
+        day = question.until
+        entry = UsageEntry(at=datetime(day.year, day.month, day.day, tzinfo=UTC), state="consumed", used=15_000)
+        total = UsageTotal(day=day, kind=None, model=None, number=1, used=15_000)
+        answer = UsageReport(entries=(entry,), totals=(total,), total=1)
+        await message.respond(answer.model_dump_json().encode())
 
     async def _requested(self, message: Msg) -> None:
         fact = Requested.decode(message.data)

@@ -248,7 +248,15 @@ async def test_the_quote_follows_size_and_quality(client: Client, wishes: dict[s
 
 async def test_credits_are_exact(client: Client, players: Players) -> None:
     players.available[client.user_id] = 99_999
-    assert (await client.get("/v1/credits")).json == {"available": 9.9999, "held": 1.25, "used": 4.0001, "owed": 0}
+    assert (await client.get("/v1/credits")).json == {
+        "available": 9.9999,
+        "held": 1.25,
+        "used": 4.0001,
+        "owed": 0,
+        "balance": 0.9999,
+        "currency": "USD",
+        "last_updated": None,
+    }
 
 
 async def test_a_silent_ledger_makes_the_balance_unavailable(

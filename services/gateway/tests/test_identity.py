@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 from multidict import CIMultiDict
 
-from contracts.questions import ConfirmedPayment
+from contracts.payments import (
+    ConfirmedPayment,
+)
 
 from .client import IMAGE, SECRET, Answer, Client, token
 from .conftest import MakeClient, Service

@@ -12,7 +12,11 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Failure, Notified, Outcome, Request, Verdict
-from contracts.questions import GATEWAY_OUTCOMES, Recorded, RecordedOutcomes
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    Recorded,
+    RecordedOutcomes,
+)
 from contracts.topology import GATEWAY_RECORD_OUTCOMES, outcome_subject
 from darkroom.jetstream import ask
 from darkroom.topology.apply import apply

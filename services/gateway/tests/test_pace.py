@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from gateway import commands
-from gateway.commands import Pace
+from gateway import pace as pace_module
+from gateway.pace import Pace
 from gateway.refusals import TooManyRequests
 from gateway.settings import Settings
 
@@ -33,7 +33,7 @@ async def test_too_many_in_a_minute_are_429_and_record_nothing(client_of: MakeCl
 
 def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(commands.time, "monotonic", lambda: now)
+    monkeypatch.setattr(pace_module.time, "monotonic", lambda: now)
     pace, user = Pace(60), uuid4()
     for _ in range(60):
         pace.admit(user)
@@ -48,7 +48,7 @@ def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_memory_for_users_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "MAX_USERS_LIMITED", 10)
+    monkeypatch.setattr(pace_module, "MAX_USERS_LIMITED", 10)
     pace = Pace(1)
     users = [uuid4() for _ in range(20)]
     for user in users:

@@ -8,9 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from contracts.questions import (
-    MAX_PAYMENT_EVENT_BYTES,
+from contracts.money import (
     Balance,
+)
+from contracts.payments import (
+    MAX_PAYMENT_EVENT_BYTES,
     BegunPayment,
     ConfirmedPayment,
     CreatedPayment,

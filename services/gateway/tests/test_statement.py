@@ -7,7 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from contracts.questions import Statement, StatementEntry
+from contracts.questions import (
+    Statement,
+    StatementEntry,
+)
 
 from .client import Client
 from .players import Players

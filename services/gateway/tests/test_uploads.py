@@ -13,13 +13,15 @@ from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Asset, Failure
 from contracts.ids import asset_id
-from contracts.questions import (
-    STORAGE_OFFER_UPLOAD,
-    STORAGE_TAKE_UPLOAD,
+from contracts.keeping import (
     OfferedUpload,
     OfferUpload,
     TakenUpload,
     TakeUpload,
+)
+from contracts.questions import (
+    STORAGE_OFFER_UPLOAD,
+    STORAGE_TAKE_UPLOAD,
 )
 from gateway.settings import Settings
 

@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import ledger
 from contracts.facts import Kind
-from contracts.questions import CatalogModel
+from contracts.questions import (
+    CatalogModel,
+)
 from darkroom.migration import upgrade
 from generator.catalog import Catalog, Model
 from generator.tables import metadata

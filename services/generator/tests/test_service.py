@@ -11,7 +11,11 @@ import urllib.request
 import pytest
 
 from contracts.facts import CONTENT_TYPE, Funded, Kind, Lane, Outcome
-from contracts.questions import GENERATOR_CATALOG, Catalog, Nothing
+from contracts.questions import (
+    GENERATOR_CATALOG,
+    Catalog,
+    Nothing,
+)
 from contracts.topology import funded_subject, outcome_subject
 from darkroom.embedded import Process, free_port
 from generator.leases import CATALOG_EVERY_SECONDS

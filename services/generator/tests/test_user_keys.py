@@ -5,7 +5,9 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from contracts.questions import SetKey
+from contracts.questions import (
+    SetKey,
+)
 from generator.adapters import make_provider
 from generator.user_keys import UserKeys
 

@@ -13,7 +13,12 @@ import stripe
 from pydantic import SecretStr
 from stripe import AIOHTTPClient, StripeClient, WebhookSignature
 
-from contracts.questions import BegunPayment, CreatePayment, PaymentEvent, PaymentEventVerdict
+from contracts.payments import (
+    BegunPayment,
+    CreatePayment,
+    PaymentEvent,
+    PaymentEventVerdict,
+)
 from ledger.payments.operations import Payments
 from ledger.settings import PaymentSettings
 

@@ -16,7 +16,7 @@ CONTRADICTIONS = {
         SELECT accounts.*, sums.* FROM accounts FULL JOIN (
             SELECT user_id, coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0) AS s_available,
                    coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0) AS s_held,
-                   coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS s_used,
+                   coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff', 'consumed')), 0) AS s_used,
                    coalesce(-sum(amount) FILTER (WHERE purse = 'debt'), 0) AS s_debt
             FROM postings GROUP BY user_id
         ) AS sums USING (user_id)
@@ -25,6 +25,16 @@ CONTRADICTIONS = {
     "P9: what is held is what open holds hold": """
         SELECT user_id, held FROM accounts WHERE held <>
             (SELECT coalesce(sum(amount), 0) FROM holds WHERE holds.user_id = accounts.user_id AND state = 'open')""",
+    "P8: what is consumed and not spent is what its purse says": """
+        SELECT * FROM (
+            SELECT user_id, sum(amount) AS posted FROM postings WHERE purse = 'consumed' GROUP BY user_id
+        ) AS purses FULL JOIN (
+            SELECT user_id, sum(amount - taken) AS unspent FROM consumptions WHERE spent_at IS NULL GROUP BY user_id
+        ) AS rows USING (user_id)
+        WHERE coalesce(posted, 0) <> coalesce(unspent, 0)""",
+    "P4: a month is granted once": """
+        SELECT user_id, reason FROM transactions JOIN postings ON transaction_id = id
+        WHERE type = 'monthly_grant' AND purse = 'promotion' GROUP BY user_id, reason HAVING count(*) > 1""",
     "P7: no balance is negative": "SELECT * FROM accounts WHERE available < 0 OR held < 0 OR debt < 0",
     "P4: nothing is captured twice": """
         SELECT generation_id FROM transactions WHERE type = 'capture' GROUP BY generation_id HAVING count(*) > 1""",

@@ -8,14 +8,23 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from contracts.facts import Outcome, Request, Requested
-from contracts.questions import GrantCredits
+from contracts.questions import (
+    ConsumeCredits,
+    GrantCredits,
+    SetPlan,
+)
 from ledger.domain.payments import Report, Standing, State
 from ledger.payments.events import Event
 
 REFUSED = "refused"
+CAPPED = "capped"
+INSUFFICIENT = "insufficient_credits"
 DECLINED = "declined"
 ACCEPTED = "accepted"
 IGNORED = "ignored"
+GIVING, BOUNDED = "giving", "bounded"
+MONTHLY, DAILY_CAP = 6, 9
+"""What the first gives in a month, and the second lets go in a day."""
 
 
 @dataclass
@@ -29,6 +38,9 @@ class Hold:
     disputed: bool = False
     corrected_to: Outcome | None = None
     refunded: int = 0
+    paid_before: int = 0
+    """What was consumed, and paid for this one instead."""
+    capped: bool = False
 
     @property
     def amount(self) -> int:
@@ -65,13 +77,20 @@ class Model:
     """Of each intent, by name: the most that was claimed, and the last word on it."""
     seen: set[str] = field(default_factory=set)
     debts: dict[UUID, int] = field(default_factory=dict)
+    plans: dict[UUID, str] = field(default_factory=dict)
+    consumptions: dict[UUID, ConsumeCredits] = field(default_factory=dict)
+    months: dict[UUID, int] = field(default_factory=dict)
+    """What a user was given this month."""
+    spent: dict[UUID, int] = field(default_factory=dict)
+    """How much of what is unspent came too late for any generation."""
 
     def balance(self, user: UUID) -> tuple[int, int, int, int]:
         """Available, held, used and owed."""
         theirs = [hold for hold in self.holds.values() if hold.request and hold.request.user_id == user]
         given = self.starting_grant + sum(gift.amount for gift in self.gifts.values() if gift.user_id == user)
+        given += self.months.get(user, 0)
         held = sum(hold.amount for hold in theirs if hold.state == "open")
-        used = sum(hold.captured - hold.refunded for hold in theirs)
+        used = sum(hold.captured - hold.refunded for hold in theirs) + self.unspent(user)
         bought = sum(
             each.credits - each.taken_back
             for each in self.payments.values()
@@ -79,6 +98,43 @@ class Model:
         )
         debt = self.debts.get(user, 0)
         return given + bought + debt - held - used, held, used, debt
+
+    def age(self) -> None:
+        """What was consumed until now pays for nothing any longer."""
+        self.spent = {each.user_id: self.unspent(each.user_id) for each in self.consumptions.values()}
+
+    def spend(self, _: None) -> None:
+        """To a user it is all the same."""
+
+    def unspent(self, user: UUID) -> int:
+        """What was consumed and has paid for nothing else."""
+        consumed = sum(each.amount for each in self.consumptions.values() if each.user_id == user)
+        paid = [hold.paid_before for hold in self.holds.values() if hold.request and hold.request.user_id == user]
+        return consumed - sum(paid)
+
+    def set_plan(self, asked: SetPlan) -> str:
+        self.plans[asked.user_id] = asked.plan
+        if asked.plan == GIVING and asked.user_id not in self.months:
+            self.months[asked.user_id] = MONTHLY
+            self.pay_debt(asked.user_id)
+        return asked.plan
+
+    def consume(self, asked: ConsumeCredits) -> tuple[str, int]:
+        """What became of it, and what is available then."""
+        known = self.consumptions.get(asked.consumption_id)
+        state = "consumed"
+        if known is not None:
+            state = state if (known.user_id, known.amount) == (asked.user_id, asked.amount) else "mismatch"
+        elif asked.amount > self.balance(asked.user_id)[0]:
+            state = INSUFFICIENT
+        else:
+            self.consumptions[asked.consumption_id] = asked
+        return state, self.balance(asked.user_id)[0]
+
+    def taken_today(self, user: UUID) -> int:
+        """By what is open, and by what was captured; whatever was given back later."""
+        theirs = [hold for hold in self.holds.values() if hold.request and hold.request.user_id == user]
+        return sum(hold.amount if hold.state == "open" else hold.captured for hold in theirs)
 
     def open_of(self, user: UUID) -> set[UUID]:
         """The generations that hold some of a user's credits."""
@@ -96,9 +152,21 @@ class Model:
     def _hold(self, request: Request) -> Request | Outcome | str:
         hold = self.holds.get(request.generation_id)
         if hold is None:
-            affordable = request.quote.amount <= self.balance(request.user_id)[0]
-            hold = self.holds[request.generation_id] = Hold(request, "open" if affordable else DECLINED)
-        return request if hold.state == "open" else hold.corrected_to or hold.ended_by or DECLINED
+            hold = self.holds[request.generation_id] = self._decide(request)
+        if hold.state == "open":
+            return request
+        return hold.corrected_to or hold.ended_by or (CAPPED if hold.capped else DECLINED)
+
+    def _decide(self, request: Request) -> Hold:
+        user, amount = request.user_id, request.quote.amount
+        fresh = self.unspent(user) - self.spent.get(user, 0)
+        before = min(amount, fresh) if request.prepaid else 0
+        if self.plans.get(user) == BOUNDED and amount > max(0, DAILY_CAP - self.taken_today(user)):
+            too_much = amount - before > self.balance(user)[0]
+            return Hold(request, DECLINED, capped=not too_much)
+        if amount - before > self.balance(user)[0]:
+            return Hold(request, DECLINED)
+        return Hold(request, paid_before=before)
 
     def settle(self, outcomes: Iterable[Outcome]) -> None:
         """The first outcome ends an id; a different one after it is remembered as a dispute."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from stripe import WebhookSignature
 
+from contracts.facts import Change
 from ledger import debts
 from ledger.domain import payments as decisions
 from ledger.domain import transactions
@@ -89,8 +90,9 @@ def a_payment_is_confirmed_for_whoever_asks(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_comes_in_can_be_spent_before_debts_are_paid(patch: pytest.MonkeyPatch) -> None:
-    async def later(*_: Any) -> None:
+    async def later(*_: Any) -> tuple[Change, ...]:
         """By the next round."""
+        return ()
 
     patch.setattr(debts, "pay_debts", later)
 

@@ -10,7 +10,10 @@ from sqlalchemy import text
 
 from contracts.facts import Funded, Granted, Outcome, Request, Verdict
 from contracts.ids import event_id
-from ledger.debts import collect_debts
+from contracts.questions import (
+    Consumption,
+    PlanSet,
+)
 from ledger.domain import payments as domain
 from ledger.operations import Ledger
 from ledger.payments import rows
@@ -19,7 +22,7 @@ from ledger.settings import PaymentSettings
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
 
-from .model import DECLINED, REFUSED, Model, Payment
+from .model import BOUNDED, CAPPED, DAILY_CAP, DECLINED, GIVING, MONTHLY, REFUSED, Model, Payment
 
 STARTING_GRANT = 10
 USERS = [UUID(int=number) for number in (1, 2, 3)]
@@ -29,8 +32,14 @@ Action = tuple[str, Any]
 """An operation of the ledger, which is one of the model as well, and its argument."""
 
 _FORGET = text("""
-    TRUNCATE accounts, transactions, postings, holds, corrections, payments, payment_claims, payment_events
+    TRUNCATE accounts, transactions, postings, holds, corrections, consumptions, payments, payment_claims,
+             payment_events
 """)
+_PLANS = text(f"""
+    INSERT INTO plans (name, monthly_grant, daily_spend_cap)
+    VALUES ('{GIVING}', {MONTHLY}, NULL), ('{BOUNDED}', 0, {DAILY_CAP}) ON CONFLICT DO NOTHING
+""")
+_AGE = text("UPDATE consumptions SET consumed_at = consumed_at - interval '1 hour'")
 _HOLDS = text("""
     SELECT holds.generation_id, holds.user_id, holds.amount, state, captured, disputed_at IS NOT NULL AS disputed,
            outcome::text, corrections.told::text
@@ -63,6 +72,12 @@ class Processes:
         async with self.databases[0].transaction() as connection:
             await connection.execute(text("SET LOCAL session_replication_role = replica"))
             await connection.execute(_FORGET)
+            await connection.execute(_PLANS)
+
+    async def age(self) -> None:
+        """An hour passes for what was consumed."""
+        async with self.databases[0].statement() as connection:
+            await connection.execute(_AGE)
 
     async def begin(self, payments: Sequence[Payment]) -> None:
         """As if Stripe had been asked, and its answer lost: the rows know no intent yet."""
@@ -79,7 +94,7 @@ class Processes:
         if operation == "apply":
             return (await self.payments[process].apply(argument.report, argument)).verdict
         if operation == "collect":
-            return await collect_debts(self.databases[process])
+            return await self.payments[process].collect_debts()
         return await _answer(self.ledgers[process], operation, argument)
 
     async def books(self) -> dict[str, Any]:
@@ -97,23 +112,37 @@ class Processes:
 
 
 async def _answer(ledger: Ledger, operation: str, argument: Any) -> Any:
+    carry_out = getattr(ledger, operation)
     try:
-        answer = await getattr(ledger, operation)(argument)
+        answer = await (carry_out(argument) if argument is not None else carry_out())
     except ValueError:
         return REFUSED
     if operation == "hold":
         assert len({fact.data.generation_id for fact in answer}) == len(answer), "an id is answered once"
         return {fact.data.generation_id: _said(fact) for fact in answer}
-    if isinstance(answer, Granted):
-        assert answer.id == event_id("granted", "ledger", argument.grant_id)
-        return argument.model_copy(update={"user_id": answer.data.user_id, "amount": answer.data.amount})
+    return _in_its_words(answer, argument)
+
+
+def _in_its_words(answer: Any, argument: Any) -> Any:
+    match answer:
+        case Granted():
+            assert answer.id == event_id("granted", "ledger", argument.grant_id)
+            return argument.model_copy(update={"user_id": answer.data.user_id, "amount": answer.data.amount})
+        case Consumption():
+            return answer.state, answer.available
+        case PlanSet():
+            return answer.plan.name
+        case int():
+            return None  # of how many consumptions revenue was made
     return answer
 
 
 def _said(fact: Funded | Outcome) -> Request | Outcome | str:
     if isinstance(fact, Funded):
         return fact.data
-    return DECLINED if fact.data.verdict is Verdict.DECLINED else fact
+    if fact.data.verdict is not Verdict.DECLINED:
+        return fact
+    return CAPPED if fact.data.failure.code == "daily_cap_reached" else DECLINED
 
 
 def _read(recorded: str | None) -> Outcome | None:

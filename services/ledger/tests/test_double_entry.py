@@ -113,20 +113,21 @@ async def test_a_batch_changes_each_account_by_the_sum_of_its_postings(database)
     async with database.transaction() as connection:
         await accounts.open_accounts(connection, [anna, boris], 0)
         await accounts.post(connection, [grant(uuid4(), user, units, "gift") for user, units in gifts])
-        assert await accounts.lock_balances(connection, [anna, boris]) == {anna: 6, boris: 30}
+        found = await accounts.lock(connection, [anna, boris])
+        assert {user: account.available for user, account in found.items()} == {anna: 6, boris: 30}
 
 
 async def test_one_business_is_posted_once(database):
     user, gift = uuid4(), uuid4()
     async with database.transaction() as connection:
         await accounts.open_accounts(connection, [user], 0)
-        assert await accounts.post(connection, [grant(gift, user, 5, "gift")]) == 1
-        assert await accounts.post(connection, [grant(gift, user, 5, "gift")], only_new=True) == 0
+        assert (await accounts.post(connection, [grant(gift, user, 5, "gift")])).made == 1
+        assert (await accounts.post(connection, [grant(gift, user, 5, "gift")], only_new=True)).made == 0
     with pytest.raises(IntegrityError, match="uq_transactions_key"):
         async with database.transaction() as connection:
             await accounts.post(connection, [grant(gift, user, 5, "gift"), grant(uuid4(), user, 7, "gift")])
     async with database.transaction() as connection:
-        assert await accounts.lock_balances(connection, [user]) == {user: 5}
+        assert (await accounts.lock(connection, [user]))[user].available == 5
 
 
 async def test_nothing_is_posted_to_a_user_without_an_account(database):

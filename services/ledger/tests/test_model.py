@@ -24,12 +24,16 @@ from hypothesis.stateful import (
 )
 
 from contracts.facts import Request
-from contracts.questions import GrantCredits
+from contracts.questions import (
+    ConsumeCredits,
+    GrantCredits,
+    SetPlan,
+)
 from ledger.domain.payments import REFUNDS, Claim, Report, Standing, State
 from ledger.payments.events import Event
 
 from .books import contradictions
-from .model import Model, Payment
+from .model import BOUNDED, DAILY_CAP, GIVING, Model, Payment
 from .processes import STARTING_GRANT, USERS, Action, Processes, expected
 from .samples import cancelled, completed, failed, request, requested
 
@@ -44,13 +48,17 @@ numbers = st.integers(0, 15)
 bought = st.integers(0, PAYMENTS - 1)
 """Which of the generations that the example knows, and which of its payments."""
 successes = st.sampled_from(["payment_intent.succeeded", "charge.succeeded"])
-prices = st.tuples(st.sampled_from(USERS), st.integers(1, 4), st.integers(0, 3))
+prices = st.tuples(st.sampled_from(USERS), st.integers(1, 4), st.integers(0, 3), st.booleans())
 endings = st.one_of(
     st.integers(0, 6).map(lambda delivered: lambda id_: completed(id_, delivered)),
     st.sampled_from([failed, cancelled, lambda id_: failed(id_, "expired", "ledger")]),
 )
 some = st.lists(numbers, min_size=1, max_size=5)
 some_ended = st.lists(st.tuples(numbers, endings), min_size=1, max_size=4)
+
+
+def _prepaid(asked: Request, *, prepaid: bool) -> Request:
+    return asked.model_copy(update={"prepaid": prepaid})
 
 
 class Deliveries(RuleBasedStateMachine):
@@ -64,6 +72,7 @@ class Deliveries(RuleBasedStateMachine):
         self.history: list[Action] = []
         self.requests: list[Request] = []
         self.gifts = 0
+        self.consumed = 0
         self.run(processes.forget())
 
     def do(self, *actions: Action) -> None:
@@ -89,10 +98,10 @@ class Deliveries(RuleBasedStateMachine):
         raise AssertionError(seen)
 
     @initialize(priced=st.lists(prices, min_size=16, max_size=16))
-    def know(self, priced: list[tuple[UUID, int, int]]) -> None:
+    def know(self, priced: list[tuple[UUID, int, int, bool]]) -> None:
         self.requests = [
-            request(user, count=count, unit_price=unit_price, id_=UUID(int=100 + number))
-            for number, (user, count, unit_price) in enumerate(priced)
+            _prepaid(request(user, count=count, unit_price=unit_price, id_=UUID(int=100 + number)), prepaid=prepaid)
+            for number, (user, count, unit_price, prepaid) in enumerate(priced)
         ]
         begun = [Payment(UUID(int=5000 + n), USERS[n % len(USERS)], CREDITS, PRICE) for n in range(PAYMENTS)]
         self.model.payments = {each.id: each for each in begun}
@@ -120,9 +129,16 @@ class Deliveries(RuleBasedStateMachine):
         report = Report(f"pi_{number}", *ours, claim=Claim(name, amount, "usd", standing))
         return "apply", Event(f"evt_{number}_{name}_{amount}_{standing}", name, 0, False, report)
 
-    def more(self, user: UUID, amount: int) -> int:
+    def consume(self, number: int, user: UUID, amount: int) -> Action:
+        return "consume", ConsumeCredits(consumption_id=UUID(int=2000 + number), user_id=user, amount=amount)
+
+    def plan(self, user: UUID, name: str) -> Action:
+        return "set_plan", SetPlan(user_id=user, plan=name)
+
+    def more(self, user: UUID, amount: int, *, prepaid: bool = False) -> int:
         """One more generation, of this price."""
-        self.requests.append(request(user, unit_price=amount, id_=UUID(int=100 + len(self.requests))))
+        more = request(user, unit_price=amount, id_=UUID(int=100 + len(self.requests)))
+        self.requests.append(_prepaid(more, prepaid=prepaid))
         return len(self.requests) - 1
 
     # -- one after the other ----------------------------------------------------------------------------------
@@ -208,6 +224,30 @@ class Deliveries(RuleBasedStateMachine):
         before = self.run(self.processes.books()), self.run(self.processes.at_once([action]))
         assert before == (self.run(self.processes.books()), self.run(self.processes.at_once([action])))
 
+    @rule(user=st.sampled_from(USERS), name=st.sampled_from(["free", GIVING, BOUNDED]))
+    def change_plan(self, user: UUID, name: str) -> None:
+        """A month is given once, however often somebody comes back to the plan that gives it."""
+        self.do(self.plan(user, name))
+
+    @rule(number=st.integers(0, 5), user=st.sampled_from(USERS), amount=st.sampled_from([1, 3, 20]))
+    def consume_some(self, number: int, user: UUID, amount: int) -> None:
+        """Among six ids some are used again, for the same or for something else."""
+        self.do(self.consume(number, user, amount))
+
+    @rule(user=st.sampled_from(USERS), amount=st.integers(1, 3), above=st.integers(-1, 2), ending=endings)
+    def consume_and_then_generate(self, user: UUID, amount: int, above: int, ending: Any) -> None:
+        self.consumed += 1
+        self.do(self.consume(100 + self.consumed, user, amount))
+        number = self.more(user, amount + above, prepaid=True)
+        self.do(self.hold([number]))
+        self.do(self.settle((number, ending)))
+
+    @rule()
+    def an_hour_passes(self) -> None:
+        self.run(self.processes.age())
+        self.model.age()
+        self.do(("spend", None), ("spend", None))
+
     # -- at the same moment -----------------------------------------------------------------------------------
 
     @rule(user=st.sampled_from(USERS))
@@ -265,6 +305,29 @@ class Deliveries(RuleBasedStateMachine):
             self.do(refunded, ("settle", [ending(still_open[0])]))
         else:
             self.do(refunded, self.hold([self.more(user, self.model.balance(user)[0])]))
+
+    @rule(user=st.sampled_from(USERS))
+    def pass_a_cap_together(self, user: UUID) -> None:
+        """Each alone is let through."""
+        self.do(self.plan(user, BOUNDED))
+        first, second = self.more(user, DAILY_CAP // 2), self.more(user, DAILY_CAP // 2 + 2)
+        self.do(self.hold([first]), self.hold([second]))
+
+    @rule(user=st.sampled_from(USERS), amounts=st.sampled_from([(2, 2), (2, 3)]))
+    def consume_twice_under_one_id(self, user: UUID, amounts: tuple[int, int]) -> None:
+        self.consumed += 1
+        self.do(*(self.consume(100 + self.consumed, user, amount) for amount in amounts))
+
+    @rule(user=st.sampled_from(USERS))
+    def generate_twice_with_what_was_consumed_once(self, user: UUID) -> None:
+        first, second = (self.more(user, 2, prepaid=True) for _ in range(2))
+        self.do(self.hold([first]), self.hold([second]))
+
+    @rule(user=st.sampled_from(USERS), amount=st.integers(1, 6))
+    def consume_while_generating(self, user: UUID, amount: int) -> None:
+        self.consumed += 1
+        number = self.more(user, 5, prepaid=True)
+        self.do(self.consume(100 + self.consumed, user, amount), self.hold([number]))
 
     @rule(number=numbers, first=endings, second=endings)
     def correct_in_two_ways(self, number: int, first: Any, second: Any) -> None:

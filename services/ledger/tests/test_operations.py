@@ -9,7 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from contracts.facts import Funded, Outcome, Verdict
-from contracts.questions import Balance, GrantCredits
+from contracts.money import (
+    Balance,
+)
+from contracts.questions import (
+    GrantCredits,
+)
 from ledger.operations import Ledger
 from ledger.pricing import price_list
 
@@ -187,7 +192,7 @@ async def test_promise_10_an_amount_that_no_float_can_hold_is_counted_to_the_uni
     await operations.hold([requested(asked)])
     await operations.settle([completed(asked.generation_id)])
     found, _ = await operations.balance(asked.user_id)
-    assert found == Balance(available=10 * CREDIT + 2, held=0, used=2**53 + 1)
+    assert (found.available, found.held, found.used) == (10 * CREDIT + 2, 0, 2**53 + 1)
 
 
 async def test_a_request_that_cannot_be_counted_is_refused_and_changes_nothing(operations, database):

@@ -7,7 +7,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from contracts.questions import PaymentEvent
+from contracts.payments import (
+    PaymentEvent,
+)
 from ledger.payments.events import UnreadableError, read_event
 
 from .test_payments import money

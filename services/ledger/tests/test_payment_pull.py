@@ -1,6 +1,8 @@
 """What webhooks never brought: asked for, applied by the same code, told; and whole processes that die in between."""
 
 import asyncio
+import io
+import sys
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -11,19 +13,21 @@ from sqlalchemy import text
 
 from contracts.facts import PaymentReceived
 from contracts.ids import event_id
-from contracts.questions import (
-    LEDGER_CONFIRM_PAYMENT,
-    LEDGER_CREATE_PAYMENT,
-    LEDGER_CREDIT_PACKS,
-    LEDGER_PAYMENT_EVENT,
+from contracts.payments import (
     BegunPayment,
     ConfirmedPayment,
     ConfirmPayment,
     CreatedPayment,
     CreatePayment,
     CreditPacks,
-    Nothing,
     PaymentEventVerdict,
+)
+from contracts.questions import (
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
+    LEDGER_PAYMENT_EVENT,
+    Nothing,
 )
 from contracts.topology import CREDITS
 from ledger.payments import provider as provider_module
@@ -284,7 +288,10 @@ async def is_told(streams, user: UUID) -> bool:
     return await told(streams, user) == 1
 
 
-async def test_no_secret_is_in_what_is_said_or_logged(service, broker, bank, capsys):
+async def test_no_secret_is_in_what_is_said_or_logged(service, broker, bank, monkeypatch):
+    logged = io.StringIO()  # stays open: a logger keeps what it wrote to first
+    monkeypatch.setattr(sys, "stdout", logged)
+    monkeypatch.setattr(sys, "stderr", logged)
     async with service():
         await bank.fail("401", "500")
         answers: list[BaseModel] = []
@@ -292,7 +299,7 @@ async def test_no_secret_is_in_what_is_said_or_logged(service, broker, bank, cap
             question = CreatePayment(payment_id=uuid4(), user_id=uuid4(), pack="small")
             answers.append(await ask(broker, LEDGER_CREATE_PAYMENT, question, CreatedPayment))
         answers.append(await ask(broker, LEDGER_PAYMENT_EVENT, bank.webhook({}), PaymentEventVerdict))
-    said = "".join(answer.model_dump_json() for answer in answers) + "".join(capsys.readouterr())
+    said = "".join(answer.model_dump_json() for answer in answers) + logged.getvalue()
     assert bank.key not in said
     assert bank.secret not in said
     async with aiohttp.ClientSession() as http, http.get(f"{bank.url}/__sim/health") as answer:

@@ -8,7 +8,13 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from contracts.questions import ConfirmPayment, CreatePayment, StatementOf
+from contracts.payments import (
+    ConfirmPayment,
+    CreatePayment,
+)
+from contracts.questions import (
+    StatementOf,
+)
 from ledger.operations import Ledger
 from ledger.payments import operations as payment_operations
 from ledger.payments.operations import Payments

@@ -4,6 +4,7 @@ A suite that stays green whatever is broken is worth nothing. Where the ledger h
 away, or the second one would be what is tested. A race is given the milliseconds that it needs to be lost.
 """
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.facts import Funded
 from darkroom.migration import upgrade
-from ledger import accounts, app, holds, operations
+from ledger import accounts, app, holds, operations, plans
 from ledger.announcements import announce
 from ledger.domain import holds as decisions
 from ledger.domain.holds import State
@@ -26,7 +27,7 @@ from ledger.operations import Ledger
 from runtime.consumption import Consumers
 from runtime.database import Database
 
-from . import test_connected, test_double_entry, test_operations, test_races
+from . import test_connected, test_double_entry, test_operations, test_plans, test_races
 from .books import contradictions
 from .conftest import MIGRATIONS
 from .planted_payments import PAYMENT_BUGS, at_a_new_bank
@@ -44,6 +45,7 @@ _ANY_BALANCE = """
 """
 _ANY_CAPTURE = "ALTER TABLE holds DROP CONSTRAINT ck_holds_captured"
 _ANY_END = "DROP TRIGGER one_way ON holds"
+_CLAIMED = text("SELECT user_id, amount FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[]))")
 _ANY_SUM = "DROP TRIGGER balanced ON postings"
 
 
@@ -68,12 +70,12 @@ def balances_are_read_and_then_written(patch: pytest.MonkeyPatch) -> None:
         ("held = accounts.held +", "held = locked.held +"),
         ("used = accounts.used +", "used = locked.used +"),
     )
-    reworded(patch, accounts, "_BALANCES", ("FOR UPDATE", ""))
+    reworded(patch, accounts, "_BALANCES", ("FOR UPDATE OF accounts", ""))
 
 
 def holds_are_not_counted_in_what_a_user_can_afford(patch: pytest.MonkeyPatch) -> None:
     reworded(patch, holds, "_OPEN_USUAL", ("available >= together", "available + held >= together"))
-    reworded(patch, accounts, "_BALANCES", ("user_id, available", "user_id, available + held AS available"))
+    reworded(patch, accounts, "_BALANCES", ("user_id, available,", "user_id, available + held AS available,"))
 
 
 def a_batch_changes_an_account_by_one_of_its_transactions(patch: pytest.MonkeyPatch) -> None:
@@ -95,6 +97,31 @@ def the_key_of_a_grant_is_looked_up_and_then_written(patch: pytest.MonkeyPatch) 
             "WHERE NOT EXISTS (SELECT FROM transactions WHERE key = new.key) AND pg_sleep(0.002) IS NOT NULL",
         ),
     )
+
+
+def what_a_month_gives_has_no_name(patch: pytest.MonkeyPatch) -> None:
+    """Every look gives it under another key, and nobody finds the one before."""
+    named = plans.monthly_grant
+    patch.setattr(plans, "monthly_grant", lambda *of: replace(named(*of), key=str(uuid4())))
+
+
+def a_daily_cap_is_read_before_the_lock(patch: pytest.MonkeyPatch) -> None:
+    lock, taken_today = accounts.lock, holds.taken_today
+    before: dict[Any, Any] = {}
+
+    async def hasty(connection: Any, users: Any) -> Any:
+        before[id(connection)] = await taken_today(connection, users, [])
+        return await lock(connection, users)
+
+    async def as_it_was(connection: Any, users: Any, claimed: Any) -> Any:
+        earlier = before.pop(id(connection), None)
+        if earlier is None:
+            return await taken_today(connection, users, claimed)
+        now = await connection.execute(_CLAIMED, {"ids": list(claimed)})
+        return {user: units - sum(row.amount for row in now if row.user_id == user) for user, units in earlier.items()}
+
+    patch.setattr(accounts, "lock", hasty)
+    patch.setattr(holds, "taken_today", as_it_was)
 
 
 def nothing_but_the_schema(_: pytest.MonkeyPatch) -> None:
@@ -183,10 +210,10 @@ def a_refund_is_made_whenever_it_is_asked_for(patch: pytest.MonkeyPatch) -> None
 def facts_are_acknowledged_before_they_are_committed(patch: pytest.MonkeyPatch) -> None:
     take = Consumers._take
 
-    async def hasty(consumers: Consumers, loop: Any, taken: Any) -> None:
+    async def hasty(consumers: Consumers, loop: Any, taken: Any, decided: asyncio.Event) -> None:
         for held in taken:
             await consumers._answer(loop, held, b"+ACK")
-        await take(consumers, loop, taken)
+        await take(consumers, loop, taken, decided)
 
     patch.setattr(Consumers, "_take", hasty)
 
@@ -257,6 +284,14 @@ BUGS = {
         the_key_of_a_grant_is_looked_up_and_then_written,
         test_races.test_p10_a_grant_to_somebody_known_in_two_processes_at_once_is_given_once,
         (_ANY_KEY,),
+    ),
+    "a month is granted twice": Bug(
+        what_a_month_gives_has_no_name,
+        test_plans.test_a_month_is_granted_once_when_it_is_first_looked_at,
+    ),
+    "a daily cap is read before the lock": Bug(
+        a_daily_cap_is_read_before_the_lock,
+        test_plans.test_p7_a_daily_cap_is_not_passed_by_requests_at_the_same_moment,
     ),
     "a transaction is not balanced": Bug(
         nothing_but_the_schema,

@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from contracts.facts import Outcome
-from contracts.questions import GrantCredits
+from contracts.questions import (
+    GrantCredits,
+)
 from ledger.operations import Ledger
 
 from .samples import CREDIT, cancelled, completed, failed, request, requested

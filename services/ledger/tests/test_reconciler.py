@@ -11,7 +11,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from contracts.facts import CONTENT_TYPE, Outcome
-from contracts.questions import GATEWAY_OUTCOMES, Recorded, RecordedOutcome, RecordedOutcomes
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    Recorded,
+    RecordedOutcome,
+    RecordedOutcomes,
+)
 from contracts.topology import OUTCOMES, outcome_subject
 from ledger import reconciler as module
 from ledger.operations import Ledger

@@ -6,8 +6,13 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from contracts.questions import CreditPack, GrantCredits, StatementOf
-from ledger.debts import collect_debts
+from contracts.payments import (
+    CreditPack,
+)
+from contracts.questions import (
+    GrantCredits,
+    StatementOf,
+)
 from ledger.operations import Ledger
 from ledger.statement import statement
 
@@ -80,7 +85,7 @@ async def test_p7_what_was_spent_already_is_owed_and_what_comes_in_pays_it_first
     assert await money(operations, user) == (115, 0, 0)
 
 
-async def test_what_a_hold_gives_back_pays_what_is_owed(payments, bank, operations, database):
+async def test_what_a_hold_gives_back_pays_what_is_owed(payments, bank, operations):
     user = uuid4()
     begun = await begin(payments, user)
     await bank.pay(begun)
@@ -90,8 +95,8 @@ async def test_what_a_hold_gives_back_pays_what_is_owed(payments, bank, operatio
     await bank.tell(payments)
     assert await money(operations, user) == (0, 110, 50)
     await operations.settle([failed(generation)])
-    await collect_debts(database)
-    await collect_debts(database)
+    await payments.collect_debts()
+    await payments.collect_debts()
     assert await money(operations, user) == (60, 0, 0)
 
 

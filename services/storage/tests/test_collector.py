@@ -12,7 +12,12 @@ from nats.aio.client import Client
 from sqlalchemy import text
 
 from contracts.facts import Ending, Outcome, Rendered, Verdict
-from contracts.questions import GATEWAY_OUTCOMES, Recorded, RecordedOutcome, RecordedOutcomes
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    Recorded,
+    RecordedOutcome,
+    RecordedOutcomes,
+)
 from runtime.database import Database
 from storage import assets
 from storage.collector import Collector

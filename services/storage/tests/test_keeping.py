@@ -13,7 +13,17 @@ import pytest
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from contracts.questions import STORAGE_DELETE, STORAGE_KEEP, Changed, Delete, Forget, Keep, Usage
+from contracts.keeping import (
+    ChangedAssets,
+    Delete,
+    Forget,
+    Keep,
+    Stored,
+)
+from contracts.questions import (
+    STORAGE_DELETE,
+    STORAGE_KEEP,
+)
 from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings
@@ -180,7 +190,7 @@ async def test_an_operator_asks_storage_by_the_command_line(
     assert "0 assets of 0 bytes" in await command("usage")
     asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id, undo=True)
     answer = await bus.request(STORAGE_DELETE, asked.model_dump_json().encode(), timeout=5)
-    assert Changed.model_validate_json(answer.data).assets == 0
+    assert ChangedAssets.model_validate_json(answer.data).assets == 0
     answer = await bus.request(STORAGE_KEEP, Keep(user_id=user_id, quota_bytes=5).model_dump_json().encode(), timeout=5)
-    assert Usage.model_validate_json(answer.data).quota_bytes == 5
+    assert Stored.model_validate_json(answer.data).quota_bytes == 5
     await answering.stop()

@@ -13,7 +13,14 @@ import pytest
 from nats.aio.client import Client
 from PIL import Image
 
-from contracts.questions import Keep, OfferedUpload, OfferUpload, TakenUpload, TakeUpload, Usage
+from contracts.keeping import (
+    Keep,
+    OfferedUpload,
+    OfferUpload,
+    Stored,
+    TakenUpload,
+    TakeUpload,
+)
 from runtime.database import Connection, Database
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
@@ -237,7 +244,7 @@ async def test_the_last_of_a_quota_is_not_given_twice(make: Make, bus: Client, m
     """Two that both looked before either wrote."""
     really = Keeping.usage_on
 
-    async def slowly(self: Keeping, connection: Connection, user_id: UUID) -> Usage:
+    async def slowly(self: Keeping, connection: Connection, user_id: UUID) -> Stored:
         found = await really(self, connection, user_id)
         await asyncio.sleep(0.5)
         return found

@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     money.postings,
     money.balances,
     money.payments,
+    money.consumed,
     attempts.paid_twice,
     attempts.left_open,
     attempts.journal,

@@ -33,7 +33,7 @@ async def balances(evidence: Evidence) -> Result:
                SELECT user_id,
                       coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0) AS available,
                       coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0) AS held,
-                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0) AS used,
+                      coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff', 'consumed')), 0) AS used,
                       coalesce(-sum(amount) FILTER (WHERE purse = 'debt'), 0) AS debt
                FROM ledger.postings GROUP BY user_id
            ), open AS (
@@ -92,4 +92,26 @@ async def payments(evidence: Evidence) -> Result:
     ):
         words = f"{row['taken_back']} units of it are taken back, {row['due']} are claimed"
         result.findings.append(found(row["id"], words))
+    return result
+
+
+async def consumed(evidence: Evidence) -> Result:
+    """What was consumed and may still pay for a generation is what its purse says."""
+    result = Result("consumption differs", "6, 10")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM ledger.consumptions")
+    rows = await evidence.rows(
+        """WITH posted AS (
+               SELECT user_id, sum(amount) AS units FROM ledger.postings WHERE purse = 'consumed' GROUP BY user_id
+           ), unspent AS (
+               SELECT user_id, sum(amount - taken) AS units FROM ledger.consumptions
+               WHERE spent_at IS NULL GROUP BY user_id
+           )
+           SELECT user_id, coalesce(p.units, 0) AS posted, coalesce(u.units, 0) AS unspent
+           FROM posted p FULL JOIN unspent u USING (user_id) WHERE coalesce(p.units, 0) <> coalesce(u.units, 0)"""
+    )
+    result.findings = [
+        found(row["user_id"], f"{row['unspent']} consumed units can be spent, their postings add up to {row['posted']}")
+        for row in rows
+    ]
     return result

@@ -50,7 +50,13 @@ def grant(
 
 
 async def _ask(nats_url: str, grant_id: UUID, user: UUID, amount: int, reason: str):  # type: ignore[no-untyped-def]
-    from contracts.questions import LEDGER_GRANT, Balance, GrantCredits
+    from contracts.money import (
+        Balance,
+    )
+    from contracts.questions import (
+        LEDGER_GRANT,
+        GrantCredits,
+    )
     from darkroom.jetstream import connect
 
     client = await connect(nats_url, "grant")

@@ -64,9 +64,15 @@ def move(data: Data = DEFAULT_DATA) -> None:
 @app.command("usage")
 def usage(user: User, data: Data = DEFAULT_DATA) -> None:
     """Show what a user has stored, and what of it their plan allows."""
-    from contracts.questions import STORAGE_USAGE, Usage, UsageOf
+    from contracts.keeping import (
+        Stored,
+        StoredBy,
+    )
+    from contracts.questions import (
+        STORAGE_USAGE,
+    )
 
-    found = _ask(data, STORAGE_USAGE, UsageOf(user_id=user), Usage)
+    found = _ask(data, STORAGE_USAGE, StoredBy(user_id=user), Stored)
     quota = "any amount" if found.quota_bytes is None else f"{found.quota_bytes:,} bytes"
     kept = "for ever" if found.retention_days is None else f"for {found.retention_days} days"
     typer.echo(f"{user} has {found.assets:,} assets of {found.used_bytes:,} bytes; may have {quota}, kept {kept}.")
@@ -79,11 +85,17 @@ def forget(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Remove all that a user has stored, for good. The bytes go with a later round of the collector."""
-    from contracts.questions import STORAGE_FORGET, Changed, Forget
+    from contracts.keeping import (
+        ChangedAssets,
+        Forget,
+    )
+    from contracts.questions import (
+        STORAGE_FORGET,
+    )
 
     if not sure:
         typer.confirm(f"Remove everything that {user} has stored?", abort=True)
-    gone = _ask(data, STORAGE_FORGET, Forget(user_id=user), Changed)
+    gone = _ask(data, STORAGE_FORGET, Forget(user_id=user), ChangedAssets)
     typer.echo(f"{gone.assets:,} assets of {user} are gone.")
 
 

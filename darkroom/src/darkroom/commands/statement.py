@@ -9,7 +9,9 @@ import typer
 from darkroom.commands.options import DEFAULT_DATA, Data, fail
 
 if TYPE_CHECKING:
-    from contracts.questions import StatementEntry
+    from contracts.questions import (
+        StatementEntry,
+    )
 
 ANSWER_SECONDS = 5.0
 
@@ -38,8 +40,14 @@ def statement(
 
 
 async def _show(nats_url: str, user: UUID, most: int) -> None:
-    from contracts.money import in_credits
-    from contracts.questions import LEDGER_BALANCE, Balance, BalanceOf
+    from contracts.money import (
+        Balance,
+        in_credits,
+    )
+    from contracts.questions import (
+        LEDGER_BALANCE,
+        BalanceOf,
+    )
     from darkroom.jetstream import connect
 
     client = await connect(nats_url, "statement")
@@ -59,7 +67,12 @@ async def _show(nats_url: str, user: UUID, most: int) -> None:
 
 
 async def _entries(client: Any, user: UUID, most: int) -> "AsyncIterator[StatementEntry]":
-    from contracts.questions import LEDGER_STATEMENT, MAX_STATEMENT_ENTRIES, Statement, StatementOf
+    from contracts.questions import (
+        LEDGER_STATEMENT,
+        MAX_STATEMENT_ENTRIES,
+        Statement,
+        StatementOf,
+    )
 
     cursor = None
     while most > 0:

@@ -9,7 +9,9 @@ from pydantic.json_schema import models_json_schema
 
 from contracts.facts import CONTENT_TYPE, FACTS, Progress
 from contracts.model import Frozen
-from contracts.questions import QUESTIONS
+from contracts.questions import (
+    QUESTIONS,
+)
 from contracts.topology import (
     CHANNELS,
     CLAIMS_BUCKET,

@@ -9,7 +9,9 @@ from pydantic import SecretStr
 import contracts
 from contracts.facts import FACTS, Progress
 from contracts.model import Frozen
-from contracts.questions import QUESTIONS
+from contracts.questions import (
+    QUESTIONS,
+)
 from darkroom.schemas.asyncapi import asyncapi
 from darkroom.schemas.yaml_text import to_yaml
 

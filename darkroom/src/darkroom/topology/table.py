@@ -8,7 +8,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from contracts.questions import QUESTIONS
+from contracts.questions import (
+    QUESTIONS,
+)
 from contracts.topology import CHANNELS, CLAIMS_BUCKET, CONSUMERS, STREAMS
 from darkroom.jetstream import RefusedError, ask
 from darkroom.topology.apply import Change

@@ -93,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
         broker,
         settings.addresses,
         Uploads(broker, settings.limits.max_upload_bytes),
+        settings.money.credit_price,
     )
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
 

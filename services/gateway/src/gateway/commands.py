@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -18,7 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
-from contracts.questions import CatalogModel
+from contracts.questions import (
+    CatalogModel,
+    ConsumeCredits,
+    Consumption,
+    Plan,
+)
 from contracts.topology import outcome_subject, requested_subject
 from gateway import batches, figures, records, turns
 from gateway.batches import Batch
@@ -27,11 +30,13 @@ from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
 from gateway.orders import Order, again, checked_key, fit
+from gateway.pace import Pace
 from gateway.records import Generation
 from gateway.refusals import (
     AlreadyFinished,
     Gone,
     IdempotencyMismatch,
+    Invalid,
     NotFinished,
     NotFound,
     TooManyRequests,
@@ -48,7 +53,6 @@ CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
 QUEUE_FULL_SECONDS = 30
 """When to ask again."""
-MAX_USERS_LIMITED = 100_000
 SOURCE = "gateway"
 
 log = structlog.get_logger()
@@ -77,8 +81,8 @@ class Commands:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, IdempotencyMismatch, TooManyRequests, Unavailable:
-                nothing has changed.
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
+                TooManyRequests, Unavailable: nothing has changed.
         """
         generation_id = generation_id or _generation_id(caller, order)
         if order.idempotency_key is not None:
@@ -88,9 +92,8 @@ class Commands:
         model = self._offers.model(order.kind, order.model)
         fitted = fit(order, model)
         quote = self._offers.quote(model, fitted)
-        self._pace.admit(caller.user_id)
-        await self._funds.check(caller.user_id, quote.amount)
-        generation = await self._record(caller, order, fitted, model, quote, generation_id)
+        plan = await self._allow(caller, [order], quote.amount)
+        generation = await self._record(caller, order, fitted, model, quote, generation_id, plan)
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
             if existing is None:
@@ -124,8 +127,8 @@ class Commands:
         """Accepts all of them, or none. The same key gives the same batch.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, IdempotencyMismatch, TooManyRequests, Unavailable:
-                nothing has changed.
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
+                TooManyRequests, Unavailable: nothing has changed.
         """
         batch_id = batches.id_of(caller, orders[0])
         if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
@@ -133,10 +136,10 @@ class Commands:
         models = [self._offers.model(order.kind, order.model) for order in orders]
         fitted = [fit(order, model) for order, model in zip(orders, models, strict=True)]
         quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
-        self._pace.admit(caller.user_id)
-        await self._funds.check(caller.user_id, sum(quote.amount for quote in quotes))
+        plan = await self._allow(caller, orders, sum(quote.amount for quote in quotes))
         rows = [
-            self._row(caller, *each, _generation_id(caller, each[0], item)) | {"batch_id": batch_id, "batch_item": item}
+            self._row(caller, *each, _generation_id(caller, each[0], item), plan)
+            | {"batch_id": batch_id, "batch_item": item}
             for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
         ]
         try:
@@ -259,6 +262,16 @@ class Commands:
             log.warning("outcome.not_published", generation_id=str(generation.id), error=type(error).__name__)
             return None
 
+    async def consume(self, caller: Caller, amount: int, reason: str, route: str, key: str | None) -> Consumption:
+        """Takes `amount` units without a generation; under the same key once.
+
+        Raises:
+            InvalidKey, InsufficientCredits, IdempotencyMismatch, Unavailable: as Funds.consume does.
+        """
+        consumption_id = id_of(caller, route, key)
+        asked = ConsumeCredits(consumption_id=consumption_id, user_id=caller.user_id, amount=amount, reason=reason)
+        return await self._funds.consume(asked)
+
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Records outcomes, then tells the clients and lets the next ones in. Harmless when repeated."""
         async with self._database.statement() as connection:
@@ -270,10 +283,25 @@ class Commands:
 
     async def admit(self, user_id: UUID, lane: Lane) -> None:
         """Lets a user's waiting generations into the slots that became free."""
-        slots = slots_of(self._limits, lane)
+        slots = turns.slots_of(self._limits, lane, await self._funds.plan(user_id))
         async with self._database.transaction() as connection:
             admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
         await asyncio.gather(*map(self.drive, admitted))
+
+    async def _allow(self, caller: Caller, orders: Sequence[Order], amount: int) -> Plan:
+        """Lets one request pass, of one order or of several that cost `amount` units; the plan of who asks.
+
+        Raises:
+            Invalid, InsufficientCredits, DailyCapReached, TooManyRequests: as plan, money and pace say.
+        """
+        self._pace.admit(caller.user_id)
+        await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
+        plan = await self._funds.plan(caller.user_id)
+        if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
+            errors = [{"field": "count", "message": f"at most {plan.max_count}"}]
+            raise Invalid(f"Your plan allows at most {plan.max_count} at once.", details={"errors": errors})
+        self._pace.cool(caller.user_id, plan.cooldown_seconds or 0)
+        return plan
 
     async def _existing(self, caller: Caller, generation_id: UUID, order: Order) -> Generation | None:
         async with self._database.statement() as connection:
@@ -283,9 +311,16 @@ class Commands:
         return existing
 
     async def _record(
-        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
+        self,
+        caller: Caller,
+        order: Order,
+        fitted: Order,
+        model: CatalogModel,
+        quote: Quote,
+        generation_id: UUID,
+        plan: Plan,
     ) -> Generation | None:
-        values = self._row(caller, order, fitted, model, quote, generation_id)
+        values = self._row(caller, order, fitted, model, quote, generation_id, plan)
         try:
             return await self._insert(values)
         except DBAPIError as error:
@@ -295,7 +330,14 @@ class Commands:
             return await self._insert(values) or await self._existing(caller, generation_id, order)
 
     def _row(
-        self, caller: Caller, order: Order, fitted: Order, model: CatalogModel, quote: Quote, generation_id: UUID
+        self,
+        caller: Caller,
+        order: Order,
+        fitted: Order,
+        model: CatalogModel,
+        quote: Quote,
+        generation_id: UUID,
+        plan: Plan,
     ) -> dict[str, Any]:
         particulars = fitted.particulars
         return {
@@ -320,7 +362,7 @@ class Commands:
             "deadline_seconds": model.deadline_seconds,
             "p99_seconds": model.p99_seconds,
             "first_drive_seconds": self._sweeper.first_drive_seconds,
-            "slots": slots_of(self._limits, order.lane),
+            "slots": turns.slots_of(self._limits, order.lane, plan),
             "max_waiting": self._limits.max_waiting,
             "batch_id": None,
             "batch_item": None,
@@ -346,31 +388,6 @@ class Commands:
         if existing is not None and not existing.is_of(orders):
             raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
         return existing
-
-
-def slots_of(limits: LimitSettings, lane: Lane) -> int:
-    return limits.interactive_slots if lane is Lane.INTERACTIVE else limits.batch_slots
-
-
-class Pace:
-    """How fast one user may ask: a bucket of one minute's tokens, in this process. `what` is counted, for people."""
-
-    def __init__(self, per_minute: int, what: str = "generations") -> None:
-        self._per_minute = per_minute
-        self._what = what
-        self._buckets: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
-
-    def admit(self, user_id: UUID) -> None:
-        """Raises TooManyRequests, with the whole seconds to wait."""
-        now = time.monotonic()
-        tokens, at = self._buckets.pop(user_id, (float(self._per_minute), now))
-        tokens = min(self._per_minute, tokens + (now - at) * self._per_minute / 60)
-        self._buckets[user_id] = (max(0.0, tokens - 1) if tokens >= 1 else tokens, now)
-        if len(self._buckets) > MAX_USERS_LIMITED:
-            self._buckets.popitem(last=False)
-        if tokens < 1:
-            wait_seconds = int((1 - tokens) * 60 / self._per_minute) + 1
-            raise TooManyRequests(f"At most {self._per_minute} {self._what} per minute.", wait_seconds)
 
 
 def _generation_id(caller: Caller, order: Order, item: int = 0) -> UUID:

@@ -1,8 +1,9 @@
-"""Whether a user can afford a quote: the ledger is asked, unless it said a moment ago that there is plenty."""
+"""What a user can pay and a plan allows: the ledger is asked, unless it said a moment ago that there is plenty."""
 
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from faststream.nats import NatsBroker
@@ -10,13 +11,25 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from contracts.money import in_credits
-from contracts.questions import LEDGER_AFFORDABLE, Affordability, Affordable
-from gateway.refusals import InsufficientCredits
+from contracts.questions import (
+    LEDGER_AFFORDABLE,
+    LEDGER_CONSUME,
+    Affordability,
+    Affordable,
+    ConsumeCredits,
+    Consumption,
+    Plan,
+)
+from gateway.refusals import DailyCapReached, IdempotencyMismatch, InsufficientCredits, Unavailable
 from runtime.broker import connected
 
 ANSWER_TIMEOUT_SECONDS = 0.25
+CONSUME_TIMEOUT_SECONDS = 2.0
+CONSUME_ATTEMPTS = 2
 PLENTY_SECONDS = 5.0
 """How long an answer is believed, and only about half of what it named: who asked at the same time heard the same."""
+PLAN_SECONDS = 60.0
+"""How long a plan is believed; PLENTY_SECONDS where the ledger was silent."""
 MAX_USERS_KNOWN = 100_000
 
 
@@ -35,30 +48,63 @@ class Funds:
     def __init__(self, broker: NatsBroker) -> None:
         self._broker = broker
         self._heard: OrderedDict[UUID, _Heard] = OrderedDict()
+        self._plans: OrderedDict[UUID, tuple[float, Plan]] = OrderedDict()
+        """Until when a plan is believed."""
 
-    async def check(self, user_id: UUID, amount: int) -> None:
+    async def check(self, user_id: UUID, amount: int, *, prepaid: bool = False) -> None:
         """Silence means: go on.
 
         Raises:
             InsufficientCredits: with what is required and available, in credits.
+            DailyCapReached: the plan leaves less today.
         """
-        if self._has_plenty(user_id, amount) or not connected(self._broker):
+        if not connected(self._broker) or (not prepaid and self._has_plenty(user_id, amount)):
             return
-        answer = await self._ask(Affordable(user_id=user_id, amount=amount))
+        answer = await self._ask(Affordable(user_id=user_id, amount=amount, prepaid=prepaid))
         if answer is None:
             return
         if not answer.affordable:
-            required, available = in_credits(amount), in_credits(answer.available)
-            raise InsufficientCredits(
-                f"This costs {required} credits and {available} are available.",
-                details={"required": required, "available": available},
-            )
-        heard = self._fresh(user_id) or _Heard(time.monotonic(), answer.available)
-        heard.available = min(heard.available, answer.available)
+            raise _refusal(amount, answer)
+        if prepaid:
+            return  # what it heard holds for no other request
+        most = answer.available if answer.left_today is None else min(answer.available, answer.left_today)
+        heard = self._fresh(user_id) or _Heard(time.monotonic(), most)
+        heard.available = min(heard.available, most)
         heard.accepted += amount
         self._heard[user_id] = heard
         if len(self._heard) > MAX_USERS_KNOWN:
             self._heard.popitem(last=False)
+
+    async def plan(self, user_id: UUID) -> Plan:
+        """What bounds this user, as last heard; nothing does where nothing was."""
+        until, plan = self._plans.get(user_id, (0.0, Plan()))
+        if time.monotonic() < until or not connected(self._broker):
+            return plan
+        answer = await self._ask(Affordable(user_id=user_id, amount=0))
+        return plan if answer is None else answer.plan
+
+    async def consume(self, asked: ConsumeCredits) -> Consumption:
+        """Takes credits without a generation.
+
+        Raises:
+            InsufficientCredits: nothing was taken.
+            IdempotencyMismatch: the id was used for another amount.
+            Unavailable: the ledger does not answer; under the same id it is taken once.
+        """
+        payload = asked.model_dump_json().encode()
+        for _ in range(CONSUME_ATTEMPTS if connected(self._broker) else 0):
+            try:
+                reply = await self._broker.connection.request(LEDGER_CONSUME, payload, timeout=CONSUME_TIMEOUT_SECONDS)
+                answer = Consumption.model_validate_json(reply.data)
+            except (NatsError, TimeoutError, OSError, ValidationError):
+                continue
+            self._heard.pop(asked.user_id, None)
+            if answer.state == "mismatch":
+                raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
+            if answer.state == "insufficient_credits":
+                raise _insufficient(answer.required, answer.available)
+            return answer
+        raise Unavailable("The ledger does not answer right now. Under the same Idempotency-Key it is taken once.")
 
     def _has_plenty(self, user_id: UUID, amount: int) -> bool:
         heard = self._fresh(user_id)
@@ -73,9 +119,36 @@ class Funds:
 
     async def _ask(self, question: Affordable) -> Affordability | None:
         try:
-            answer = await self._broker.connection.request(
+            reply = await self._broker.connection.request(
                 LEDGER_AFFORDABLE, question.model_dump_json().encode(), timeout=ANSWER_TIMEOUT_SECONDS
             )
-            return Affordability.model_validate_json(answer.data)
+            answer = Affordability.model_validate_json(reply.data)
         except (NatsError, TimeoutError, OSError, ValidationError):
-            return None
+            answer = None
+        _, known = self._plans.pop(question.user_id, (0.0, Plan()))
+        believed = time.monotonic() + (PLENTY_SECONDS if answer is None else PLAN_SECONDS)
+        self._plans[question.user_id] = (believed, known if answer is None else answer.plan)
+        if len(self._plans) > MAX_USERS_KNOWN:
+            self._plans.popitem(last=False)
+        return answer
+
+
+def _refusal(amount: int, answer: Affordability) -> InsufficientCredits | DailyCapReached:
+    if amount > answer.available or answer.left_today is None:
+        return _insufficient(amount, answer.available)
+    required, left = in_credits(amount), in_credits(answer.left_today)
+    now = datetime.now(UTC)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return DailyCapReached(
+        f"This costs {required} credits and your plan leaves {left} today.",
+        int((midnight - now).total_seconds()) + 1,
+        {"required": required, "left_today": left},
+    )
+
+
+def _insufficient(amount: int, units_available: int) -> InsufficientCredits:
+    required, available = in_credits(amount), in_credits(units_available)
+    return InsufficientCredits(
+        f"This costs {required} credits and {available} are available.",
+        details={"required": required, "available": available},
+    )

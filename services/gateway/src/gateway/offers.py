@@ -14,7 +14,13 @@ from sqlalchemy import text
 
 from contracts.facts import Kind
 from contracts.money import PriceList, Quote
-from contracts.questions import GENERATOR_CATALOG, LEDGER_PRICES, Catalog, CatalogModel, Nothing
+from contracts.questions import (
+    GENERATOR_CATALOG,
+    LEDGER_PRICES,
+    Catalog,
+    CatalogModel,
+    Nothing,
+)
 from gateway.orders import Order
 from gateway.refusals import Invalid, Unavailable, UnknownModel
 from runtime.broker import connected

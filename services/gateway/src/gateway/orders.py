@@ -7,7 +7,9 @@ from typing import Any
 
 from contracts.facts import Input, Kind, Lane, Message
 from contracts.money import Usage
-from contracts.questions import CatalogModel
+from contracts.questions import (
+    CatalogModel,
+)
 from gateway.records import Generation
 from gateway.refusals import Invalid, InvalidKey
 
@@ -38,6 +40,8 @@ class Order:
     inputs: tuple[Input, ...] = ()
     messages: tuple[Message, ...] = ()
     max_tokens: int | None = None
+    prepaid: bool = False
+    """Whether what the user consumed a moment ago pays first."""
     options: dict[str, Any] = field(default_factory=dict)
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
@@ -52,12 +56,13 @@ class Order:
 
     @property
     def particulars(self) -> dict[str, Any]:
-        """What only some kinds take, as in the fact; empty for most."""
+        """What only some requests have, as in the fact; empty for most."""
         asked = {
             "seconds": self.seconds,
             "inputs": [given.model_dump(mode="json", exclude_none=True) for given in self.inputs],
             "messages": [message.model_dump(mode="json") for message in self.messages],
             "max_tokens": self.max_tokens,
+            "prepaid": self.prepaid,
         }
         return {name: value for name, value in asked.items() if value}
 
@@ -94,6 +99,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         inputs=request.inputs,
         messages=request.messages,
         max_tokens=request.max_tokens,
+        prepaid=request.prepaid,
         options=request.options,
         lane=request.lane,
         idempotency_key=key,

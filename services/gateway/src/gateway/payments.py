@@ -5,11 +5,7 @@ from base64 import b64encode
 import structlog
 from faststream.nats import NatsBroker
 
-from contracts.questions import (
-    LEDGER_CONFIRM_PAYMENT,
-    LEDGER_CREATE_PAYMENT,
-    LEDGER_CREDIT_PACKS,
-    LEDGER_PAYMENT_EVENT,
+from contracts.payments import (
     MAX_REFERENCE_CHARACTERS,
     BegunPayment,
     ConfirmedPayment,
@@ -17,12 +13,19 @@ from contracts.questions import (
     CreatedPayment,
     CreatePayment,
     CreditPacks,
-    Nothing,
     PaymentEvent,
     PaymentEventVerdict,
 )
-from gateway.commands import Pace, id_of
+from contracts.questions import (
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
+    LEDGER_PAYMENT_EVENT,
+    Nothing,
+)
+from gateway.commands import id_of
 from gateway.identity import Caller
+from gateway.pace import Pace
 from gateway.questions import ask_ledger
 from gateway.refusals import (
     IdempotencyMismatch,

@@ -1,20 +1,30 @@
-"""What can be asked: one generation, a page of them, the balance, the statement, the models."""
+"""What can be asked: one generation, a page of them, the balance, the statement, the usage, the models."""
 
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from faststream.nats import NatsBroker
 
 from contracts.facts import Kind
-from contracts.money import Price, Quote
+from contracts.money import (
+    Balance,
+    Price,
+    Quote,
+)
 from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_STATEMENT,
-    Balance,
+    LEDGER_USAGE,
     BalanceOf,
     CatalogModel,
     Statement,
     StatementOf,
+)
+from contracts.usage import (
+    MAX_USAGE_DAYS,
+    UsageOf,
+    UsageReport,
 )
 from gateway import batches, pages, records
 from gateway.batches import Batch
@@ -29,6 +39,7 @@ from gateway.waiting import Verdicts
 from runtime.database import Database
 
 LEDGER_TIMEOUT_SECONDS = 2.0
+USAGE_DAYS = 30
 
 
 class Queries:
@@ -99,6 +110,22 @@ class Queries:
         if not answer.is_cursor_known:
             raise Invalid("The cursor is not one that was handed out.")
         return answer
+
+    async def usage(
+        self, caller: Caller, since: date | None, until: date | None, limit: int, offset: int
+    ) -> UsageReport:
+        """What the caller's credits went into, newest first; the last 30 days (UTC) where nothing else is said.
+
+        Raises:
+            Invalid: days in the wrong order, or more than a year of them.
+            Unavailable: the ledger does not answer.
+        """
+        until = until or datetime.now(UTC).date()
+        since = since or until - timedelta(days=min(USAGE_DAYS - 1, until.toordinal() - 1))
+        if not 0 <= (until - since).days < MAX_USAGE_DAYS:
+            raise Invalid(f"Ask for 1 to {MAX_USAGE_DAYS} days.")
+        question = UsageOf(user_id=caller.user_id, since=since, until=until, limit=limit, offset=offset)
+        return await ask_ledger(self._broker, LEDGER_USAGE, question, UsageReport, LEDGER_TIMEOUT_SECONDS)
 
     def models(self, kind: Kind | None = None) -> list[tuple[CatalogModel, list[Price]]]:
         """What can be asked for, with its prices: first the one of whatever the others do not name."""

@@ -163,6 +163,17 @@ class TooManyRequests(Refusal):
         super().__init__(message, headers={"Retry-After": str(retry_after_seconds)})
 
 
+class DailyCapReached(TooManyRequests):
+    """`details` has `required` and `left_today`, in credits. The day ends at 0:00 UTC."""
+
+    code = "daily_cap_reached"
+    title = "The day's limit is reached"
+
+    def __init__(self, message: str, retry_after_seconds: int, details: dict[str, object]) -> None:
+        super().__init__(message, retry_after_seconds)
+        self.details = details
+
+
 class NotConfigured(Refusal):
     status = 501
     code = "not_configured"

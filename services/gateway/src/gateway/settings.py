@@ -1,6 +1,7 @@
 """The gateway's settings, from the environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Self
 
@@ -57,6 +58,14 @@ class WebhookSettings(Fragment):
     )
 
 
+class MoneySettings(Fragment):
+    """What credits are worth."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    credit_price: Decimal = Field(default=Decimal("0.10"), gt=0, description="what one credit is sold for, in USD")
+
+
 class LimitSettings(Fragment):
     """Bounds on what one user can do."""
 
@@ -98,6 +107,7 @@ class Settings:
     sweeper: SweeperSettings
     webhooks: WebhookSettings
     outbound: OutboundSettings
+    money: MoneySettings = field(default_factory=MoneySettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -111,6 +121,7 @@ class Settings:
             SweeperSettings(),
             WebhookSettings(),
             OutboundSettings(),
+            MoneySettings(),
         )
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")

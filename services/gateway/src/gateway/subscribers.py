@@ -6,7 +6,12 @@ from uuid import UUID
 from faststream.nats import NatsBroker
 
 from contracts.facts import Event, Outcome
-from contracts.questions import GATEWAY_OUTCOMES, Recorded, RecordedOutcome, RecordedOutcomes
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    Recorded,
+    RecordedOutcome,
+    RecordedOutcomes,
+)
 from contracts.topology import GATEWAY_FOLLOW_GENERATION, GATEWAY_RECORD_OUTCOMES
 from gateway import records
 from gateway.commands import Commands

@@ -7,7 +7,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from contracts.facts import Lane
+from contracts.questions import (
+    Plan,
+)
 from gateway.records import COLUMNS, Generation, generation_of
+from gateway.settings import LimitSettings
 from runtime.database import Connection
 
 _LOCK_SLOT = text("SELECT taken, waiting FROM slots WHERE user_id = :user_id AND lane = :lane FOR UPDATE")
@@ -27,6 +31,13 @@ _ADMIT = text(f"""
     FROM next WHERE id = next_id RETURNING {COLUMNS}
 """)
 _SET_SLOT = text("UPDATE slots SET taken = :taken, waiting = :waiting WHERE user_id = :user_id AND lane = :lane")
+
+
+def slots_of(limits: LimitSettings, lane: Lane, plan: Plan) -> int:
+    """How many of a user's generations may be at work in a lane."""
+    if plan.concurrent is not None:
+        return plan.concurrent
+    return limits.interactive_slots if lane is Lane.INTERACTIVE else limits.batch_slots
 
 
 async def admit(

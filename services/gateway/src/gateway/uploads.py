@@ -17,14 +17,16 @@ from pydantic import ValidationError
 
 from contracts.facts import Asset, Failure
 from contracts.ids import keyed_generation_id, new_generation_id
-from contracts.model import Frozen
-from contracts.questions import (
-    STORAGE_OFFER_UPLOAD,
-    STORAGE_TAKE_UPLOAD,
+from contracts.keeping import (
     OfferedUpload,
     OfferUpload,
     TakenUpload,
     TakeUpload,
+)
+from contracts.model import Frozen
+from contracts.questions import (
+    STORAGE_OFFER_UPLOAD,
+    STORAGE_TAKE_UPLOAD,
 )
 from contracts.topology import CLAIMS_BUCKET
 from gateway.identity import Caller

@@ -12,8 +12,12 @@ import structlog
 from sqlalchemy import select, text
 
 from contracts.facts import Failure, Request
-from contracts.questions import Catalog as Answer
-from contracts.questions import CatalogModel
+from contracts.questions import (
+    Catalog as Answer,
+)
+from contracts.questions import (
+    CatalogModel,
+)
 from generator.attempts import UnknownPolicy
 from generator.providers.interface import Invalid, Unauthorized
 from generator.tables import models

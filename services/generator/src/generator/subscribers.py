@@ -5,8 +5,18 @@ from collections.abc import Sequence
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
-from contracts.questions import GENERATOR_CATALOG, GENERATOR_KEYS, GENERATOR_SET_KEY, Keys, KeysOf, Nothing, SetKey
-from contracts.questions import Catalog as Answer
+from contracts.questions import (
+    GENERATOR_CATALOG,
+    GENERATOR_KEYS,
+    GENERATOR_SET_KEY,
+    Keys,
+    KeysOf,
+    Nothing,
+    SetKey,
+)
+from contracts.questions import (
+    Catalog as Answer,
+)
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
 from generator.catalog import Catalog
 from generator.generate import Generator

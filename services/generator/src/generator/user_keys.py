@@ -16,7 +16,11 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from contracts.questions import Keys, KeySet, SetKey
+from contracts.questions import (
+    Keys,
+    KeySet,
+    SetKey,
+)
 from generator.providers.interface import Provider
 from runtime.database import Database
 

@@ -1,17 +1,27 @@
 """Balances and the one way in which money moves: every transaction passes through `post`."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
+from contracts.facts import Change
 from ledger.domain.transactions import Transaction, starting_grant
-from runtime.database import Connection
+from runtime.database import Connection, Row
 
-_BALANCES = text("""
-    SELECT user_id, available FROM accounts WHERE user_id = ANY(CAST(:users AS uuid[])) ORDER BY user_id FOR UPDATE
-""")
+# The transaction's key is what says that a month was granted.
+MONTH_IS_DUE = """
+    (monthly_grant > 0 AND NOT EXISTS (
+        SELECT FROM transactions
+        WHERE key = 'monthly_grant:' || accounts.user_id || ':' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')))
+"""
+_BALANCES = text(f"""
+    SELECT user_id, available, plan, daily_spend_cap, {MONTH_IS_DUE} AS due
+    FROM accounts JOIN plans ON plans.name = accounts.plan WHERE user_id = ANY(CAST(:users AS uuid[]))
+    ORDER BY user_id FOR UPDATE OF accounts
+""")  # noqa: S608 - put together from constants
 _OPEN = text("""
     INSERT INTO accounts (user_id) SELECT DISTINCT user_id FROM unnest(CAST(:users AS uuid[])) AS new (user_id)
     ORDER BY user_id ON CONFLICT (user_id) DO NOTHING RETURNING user_id
@@ -37,21 +47,26 @@ _MOVE = """
         SELECT user_id,
                coalesce(sum(amount) FILTER (WHERE purse = 'available'), 0)::bigint AS available,
                coalesce(sum(amount) FILTER (WHERE purse = 'held'), 0)::bigint AS held,
-               coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff')), 0)::bigint AS used,
+               coalesce(sum(amount) FILTER (WHERE purse IN ('revenue', 'writeoff', 'consumed')), 0)::bigint AS used,
                coalesce(-sum(amount) FILTER (WHERE purse = 'debt'), 0)::bigint AS debt
         FROM posted GROUP BY user_id
     ), locked AS MATERIALIZED (
         SELECT user_id FROM accounts WHERE user_id IN (SELECT user_id FROM change) ORDER BY user_id FOR UPDATE
     ), moved AS (
         UPDATE accounts SET available = accounts.available + change.available, held = accounts.held + change.held,
-                            used = accounts.used + change.used, debt = accounts.debt + change.debt
+                            used = accounts.used + change.used, debt = accounts.debt + change.debt,
+                            changed_at = now()
         FROM change JOIN locked USING (user_id) WHERE accounts.user_id = change.user_id
-        RETURNING accounts.user_id
+        RETURNING accounts.user_id, accounts.available, accounts.held, accounts.used, change.available AS change
     ), counts AS (
         SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM change) AS owed,
-               (SELECT count(*) FROM moved) AS moved
+               (SELECT count(*) FROM moved) AS moved, balances.*
+        FROM (SELECT array_agg(user_id) AS users, array_agg(available) AS available, array_agg(held) AS held,
+                     array_agg(used) AS used, array_agg(change) AS changes FROM moved) AS balances
     )
 """
+BALANCES_AFTER = "users, available, held, used, changes"
+"""Of `counts`: what `changes` reads."""
 
 
 def moving(first: str = "", *, only: str = "", answer: str = "SELECT * FROM counts") -> TextClause:
@@ -67,10 +82,28 @@ _POST = moving()
 _POST_NEW = moving(only="ON CONFLICT (key) DO NOTHING")
 
 
-async def lock_balances(connection: Connection, users: Iterable[UUID]) -> dict[UUID, int]:
-    """What each user has available; their accounts stay locked until the transaction ends. Strangers are left out."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a user has available, in units, and what the plan says. `is_due`: this month's credits were not given."""
+
+    available: int
+    plan: str
+    daily_spend_cap: int | None
+    is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """How many transactions were written, and the balances after them."""
+
+    made: int = 0
+    changes: tuple[Change, ...] = ()
+
+
+async def lock(connection: Connection, users: Iterable[UUID]) -> dict[UUID, Account]:
+    """The accounts, locked until the transaction ends. Strangers are left out."""
     found = await connection.execute(_BALANCES, {"users": list(set(users))})
-    return {row.user_id: row.available for row in found}
+    return {row.user_id: Account(row.available, row.plan, row.daily_spend_cap, row.due) for row in found}
 
 
 async def open_accounts(connection: Connection, users: Collection[UUID], grant: int) -> None:
@@ -80,8 +113,8 @@ async def open_accounts(connection: Connection, users: Collection[UUID], grant: 
         await post(connection, [starting_grant(row.user_id, grant) for row in opened])
 
 
-async def post(connection: Connection, transactions: Sequence[Transaction], *, only_new: bool = False) -> int:
-    """Writes transactions and changes the balances by them; how many were written.
+async def post(connection: Connection, transactions: Sequence[Transaction], *, only_new: bool = False) -> Posted:
+    """Writes transactions and changes the balances by them.
 
     Raises:
         sqlalchemy.exc.IntegrityError: one was posted before (`only_new` leaves it out instead), or a balance would
@@ -89,12 +122,23 @@ async def post(connection: Connection, transactions: Sequence[Transaction], *, o
         RuntimeError: a user has no account. Nothing may be committed then.
     """
     if not transactions:
-        return 0
+        return Posted()
     result = await connection.execute(_POST_NEW if only_new else _POST, movement(transactions))
     counts = result.one()
     if counts.moved != counts.owed:
         raise RuntimeError("a user has no account")
-    return int(counts.made)
+    return Posted(counts.made, changes(counts))
+
+
+def changes(counts: Row) -> tuple[Change, ...]:
+    """The balances that a statement made by `moving` left, where its answer has them."""
+    if counts.users is None:
+        return ()
+    found = zip(counts.users, counts.available, counts.held, counts.used, counts.changes, strict=True)
+    return tuple(
+        Change(user_id=user_id, available=available, held=held, used=used, change=change)
+        for user_id, available, held, used, change in found
+    )
 
 
 def movement(transactions: Sequence[Transaction]) -> dict[str, Any]:

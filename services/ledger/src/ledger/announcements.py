@@ -1,13 +1,20 @@
 """Says the ledger's facts, once what they say is committed."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
 
-from contracts.facts import CONTENT_TYPE, Funded, Granted, Outcome, PaymentReceived
-from contracts.topology import CREDITS, GENERATION, OUTCOMES, funded_subject, outcome_subject
-from runtime.broker import publish, publish_unique
+from contracts.facts import CONTENT_TYPE, Change, Changed, Funded, Granted, Outcome, PaymentReceived
+from contracts.topology import CREDITS, GENERATION, OUTCOMES, changed_subject, funded_subject, outcome_subject
+from runtime.broker import connected, publish, publish_unique
+
+PAUSE_SECONDS = 0.25
+"""Nobody waits for a change: a user's are told together."""
 
 Said = Funded | Outcome | Granted | PaymentReceived
 
@@ -54,3 +61,49 @@ async def _say(broker: NatsBroker, fact: Said) -> None:
             content_type=CONTENT_TYPE,
             message_id=str(fact.id),
         )
+
+
+class Changes:
+    """Tells balances that changed, each user's at most every PAUSE_SECONDS: the newest, and all that it changed by.
+
+    Nobody waits for the log to take one: where it is lost, the next carries the balance as well.
+    """
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+        self._waiting: dict[UUID, Change] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            before = self._waiting.get(change.user_id)
+            moved = change.change + (before.change if before else 0)
+            self._waiting[change.user_id] = change.model_copy(update={"change": moved})
+        if self._waiting and self._task is None:
+            self._task = asyncio.create_task(self._tell_later(), name="changes")
+
+    async def stop(self) -> None:
+        """Tells what waits."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=PAUSE_SECONDS)
+        await self._tell()
+
+    async def _tell_later(self) -> None:
+        await asyncio.sleep(PAUSE_SECONDS)
+        self._task = None
+        await self._tell()
+
+    async def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        if not connected(self._broker):
+            return
+        for change in waiting.values():
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                await self._broker.connection.publish(
+                    changed_subject(change.user_id), _changed(change).encode(), headers={"Content-Type": CONTENT_TYPE}
+                )
+
+
+def _changed(change: Change) -> Changed:
+    return Changed(id=uuid4(), source="ledger", subject=str(change.user_id), time=datetime.now(UTC), data=change)

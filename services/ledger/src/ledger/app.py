@@ -2,6 +2,7 @@
 
 from faststream.asgi import AsgiFastStream
 
+from ledger.announcements import Changes
 from ledger.balances import Balances
 from ledger.figures import Figures
 from ledger.operations import Ledger
@@ -28,7 +29,8 @@ def create_app(settings: Settings) -> AsgiFastStream:
 
     broker = make_broker(settings.broker, "ledger", reconnected)
     consumers = Consumers(broker)
-    ledger = Ledger(database, settings.credits.starting_grant)
+    changes = Changes(broker)
+    ledger = Ledger(database, settings.credits.starting_grant, changes)
     reconciler = Reconciler(settings.reconciler, database, broker, ledger)
     payments = Payments(database, ledger, settings.payments)
     pull = Pull(database, broker, payments, settings.payments.stripe_pull_seconds)
@@ -56,6 +58,7 @@ def create_app(settings: Settings) -> AsgiFastStream:
         await pull.stop()
         await reconciler.stop()
         await consumers.stop()
+        await changes.stop()
         lag.stop()
 
     async def close() -> None:

@@ -9,9 +9,17 @@ from faststream.nats import NatsBroker
 from pydantic import ValidationError
 
 from contracts.facts import Outcome
-from contracts.questions import Affordability, Affordable, Balance
+from contracts.money import (
+    Balance,
+)
+from contracts.questions import (
+    Affordability,
+    Affordable,
+    ConsumeCredits,
+    Consumption,
+)
 from contracts.topology import OUTCOMES, outcome_subject
-from ledger.operations import Ledger
+from ledger.operations import Ledger, Standing
 from runtime.broker import last_on
 
 AFFORDABLE_PATIENCE_SECONDS = 0.12
@@ -36,10 +44,20 @@ class Balances:
 
     async def affordable(self, question: Affordable) -> Affordability:
         """The log is asked only where the answer would be no."""
-        balance, held = await self._ledger.balance(question.user_id)
-        if balance.available < question.amount and await self._settle_arrived(held, AFFORDABLE_PATIENCE_SECONDS):
-            balance, _ = await self._ledger.balance(question.user_id)
-        return Affordability(affordable=question.amount <= balance.available, available=balance.available)
+        standing = await self._ledger.standing(question.user_id)
+        answer = _affordability(question, standing)
+        if not answer.affordable and await self._settle_arrived(standing.open, AFFORDABLE_PATIENCE_SECONDS):
+            answer = _affordability(question, await self._ledger.standing(question.user_id))
+        return answer
+
+    async def consume(self, asked: ConsumeCredits) -> Consumption:
+        """The log is asked only where the answer would be no."""
+        answer = await self._ledger.consume(asked)
+        if answer.state == "insufficient_credits":
+            _, held = await self._ledger.balance(asked.user_id)
+            if await self._settle_arrived(held, BALANCE_PATIENCE_SECONDS):
+                answer = await self._ledger.consume(asked)
+        return answer
 
     async def _settle_arrived(self, generation_ids: Sequence[UUID], patience_seconds: float) -> bool:
         """Settles those generations whose outcome the log tells in time; whether there were any."""
@@ -63,3 +81,14 @@ class Balances:
         except ValidationError:
             log.warning("outcome.unreadable", generation_id=str(generation_id))
             return None
+
+
+def _affordability(question: Affordable, standing: Standing) -> Affordability:
+    available = standing.balance.available + (standing.consumed if question.prepaid else 0)
+    today = standing.left_today
+    return Affordability(
+        affordable=question.amount <= available and (today is None or question.amount <= today),
+        available=available,
+        left_today=today,
+        plan=standing.plan,
+    )

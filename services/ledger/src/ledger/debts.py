@@ -5,9 +5,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
+from contracts.facts import Change
 from ledger import accounts
 from ledger.domain.transactions import debt_payment
-from runtime.database import Connection, Database
+from runtime.database import Connection
 
 MAX_DEBTORS_PER_ROUND = 100
 
@@ -18,16 +19,17 @@ _PAYABLE = text("""
 _DEBTORS = text("SELECT user_id FROM accounts WHERE debt > 0 AND available > 0 ORDER BY user_id LIMIT :most")
 
 
-async def pay_debts(connection: Connection, users: Collection[UUID]) -> None:
-    """Pays what these users owe from what they have; their accounts are locked in order until the transaction ends."""
+async def pay_debts(connection: Connection, users: Collection[UUID]) -> tuple[Change, ...]:
+    """Pays what these users owe from what they have; their accounts are locked in order until the transaction ends.
+
+    Returns the balances after that.
+    """
     payable = (await connection.execute(_PAYABLE, {"users": list(users)})).all()
-    await accounts.post(connection, [debt_payment(str(uuid4()), row.user_id, row.amount) for row in payable])
+    paid = await accounts.post(connection, [debt_payment(str(uuid4()), row.user_id, row.amount) for row in payable])
+    return paid.changes
 
 
-async def collect_debts(database: Database) -> None:
-    """Pays debts from what came back in other ways than by money: holds that were released, captures refunded."""
-    async with database.statement() as connection:
-        debtors = (await connection.execute(_DEBTORS, {"most": MAX_DEBTORS_PER_ROUND})).scalars()
-    for user_id in debtors:
-        async with database.transaction() as connection:
-            await pay_debts(connection, [user_id])
+async def debtors(connection: Connection) -> list[UUID]:
+    """Who owes something and has something: it came back in other ways than by money."""
+    found = await connection.execute(_DEBTORS, {"most": MAX_DEBTORS_PER_ROUND})
+    return [row.user_id for row in found]

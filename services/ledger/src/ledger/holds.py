@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from contracts.facts import Outcome, Request
+from contracts.facts import Change, Outcome, Request
 from contracts.money import Quote, TokenPrices
 from ledger import accounts
 from ledger.domain import transactions
@@ -19,44 +19,61 @@ from ledger.domain.transactions import Transaction
 from runtime.database import Connection, Row
 
 _CLAIM = text("""
-    INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state)
-    SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, 'open'
+    INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, kind,
+                       model, state)
+    SELECT asked.*, 'open'
     FROM unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:amounts AS bigint[]),
                 CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]),
-                CAST(:input_prices AS bigint[]), CAST(:output_prices AS bigint[]))
-         AS asked (generation_id, user_id, amount, unit_price, price_version, input_price, output_price)
+                CAST(:input_prices AS bigint[]), CAST(:output_prices AS bigint[]), CAST(:kinds AS text[]),
+                CAST(:models AS text[]))
+         AS asked (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, kind, model)
     ORDER BY generation_id
     ON CONFLICT (generation_id) DO NOTHING
     RETURNING generation_id
 """)
 # One statement, the hot rows last: an account is locked for no round trip. All that a user asks for in it is opened, or
 # nothing of it; a balance that was spent since the statement began violates the account's CHECK and undoes everything.
+# Nothing is opened for whoever has a daily cap: what it leaves is counted under the account's lock.
 _OPEN_USUAL = accounts.moving(
     """
     asked AS (
         SELECT *, sum(amount) OVER (PARTITION BY user_id) AS together
         FROM unnest(CAST(:ids AS uuid[]), CAST(:users AS uuid[]), CAST(:amounts AS bigint[]),
                     CAST(:unit_prices AS bigint[]), CAST(:price_versions AS integer[]),
-                    CAST(:input_prices AS bigint[]), CAST(:output_prices AS bigint[]))
-             AS asked (generation_id, user_id, amount, unit_price, price_version, input_price, output_price)
+                    CAST(:input_prices AS bigint[]), CAST(:output_prices AS bigint[]), CAST(:kinds AS text[]),
+                    CAST(:models AS text[]))
+             AS asked (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, kind,
+                       model)
     ), opened AS (
-        INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state)
-        SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, 'open'
-        FROM asked JOIN accounts USING (user_id) WHERE available >= together
+        INSERT INTO holds (generation_id, user_id, amount, unit_price, price_version, input_price, output_price, kind,
+                           model, state)
+        SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, kind, model,
+               'open'
+        FROM asked JOIN accounts USING (user_id) JOIN plans ON plans.name = accounts.plan
+        WHERE available >= together AND daily_spend_cap IS NULL
         ORDER BY generation_id
         ON CONFLICT (generation_id) DO NOTHING
         RETURNING generation_id
     )
     """,
     only="JOIN opened USING (generation_id)",
-    answer="SELECT ARRAY(SELECT generation_id FROM opened) AS opened FROM counts",
+    answer=f"SELECT ARRAY(SELECT generation_id FROM opened) AS opened, {accounts.BALANCES_AFTER} FROM counts",  # noqa: S608
 )
 _SAID = text("""
-    SELECT generation_id, state, coalesce(corrections.told, holds.outcome)::text AS outcome
+    SELECT generation_id, state, declined_for, coalesce(corrections.told, holds.outcome)::text AS outcome
     FROM holds LEFT JOIN corrections USING (generation_id) WHERE generation_id = ANY(CAST(:ids AS uuid[]))
 """)
 _DECLINE = text("""
-    UPDATE holds SET state = 'declined', closed_at = now() WHERE generation_id = ANY(CAST(:ids AS uuid[]))
+    UPDATE holds SET state = 'declined', declined_for = :reason, closed_at = now()
+    WHERE generation_id = ANY(CAST(:ids AS uuid[]))
+""")
+# Without those that this transaction claimed and did not decide about yet. The day is that of the claims.
+_TAKEN_TODAY = text("""
+    SELECT user_id, sum(CASE state WHEN 'open' THEN amount ELSE captured END)::bigint AS taken
+    FROM holds, date_trunc('day', now(), 'UTC') AS day
+    WHERE user_id = ANY(CAST(:users AS uuid[])) AND opened_at >= day AND opened_at < day + interval '1 day'
+      AND NOT generation_id = ANY(CAST(:claimed AS uuid[]))
+    GROUP BY user_id
 """)
 _FIND = """
     SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state, captured,
@@ -99,7 +116,7 @@ _CLOSE_OPEN = accounts.moving(
     )
     """,
     only="JOIN closed USING (generation_id)",
-    answer="SELECT moved, ARRAY(SELECT generation_id FROM closed) AS closed FROM counts",
+    answer=f"SELECT ARRAY(SELECT generation_id FROM closed) AS closed, {accounts.BALANCES_AFTER} FROM counts",  # noqa: S608
 )
 _DISPUTE = text("""
     UPDATE holds SET disputed_at = now() WHERE generation_id = ANY(CAST(:ids AS uuid[])) AND disputed_at IS NULL
@@ -122,6 +139,7 @@ class Said:
 
     state: State
     outcome: str | None
+    declined_for: str | None = None
 
 
 async def claim(connection: Connection, requests: Collection[Request]) -> set[UUID]:
@@ -133,26 +151,32 @@ async def claim(connection: Connection, requests: Collection[Request]) -> set[UU
     return {row.generation_id for row in claimed}
 
 
-async def open_usual(connection: Connection, requests: Sequence[Request]) -> set[UUID]:
-    """Opens holds and moves their amounts, in one statement that commits by itself; returns the ids.
+async def open_usual(connection: Connection, requests: Sequence[Request]) -> tuple[set[UUID], tuple[Change, ...]]:
+    """Opens holds and moves their amounts, in one statement that commits by itself; the ids, and the new balances.
 
-    Left out is where that is not all there is to do: no account, too little in it, or a row for the id already.
+    Left out is where that is not all there is to do: no account, too little in it, a daily cap, or a row for the id.
 
     Raises:
         sqlalchemy.exc.IntegrityError: somebody else spent credits meanwhile; nothing was opened.
     """
     held = [transactions.hold(request.generation_id, request.user_id, request.quote.amount) for request in requests]
-    result = await connection.execute(_OPEN_USUAL, {**accounts.movement(held), **_asked(requests)})
-    return set(result.one().opened)
+    result = (await connection.execute(_OPEN_USUAL, {**accounts.movement(held), **_asked(requests)})).one()
+    return set(result.opened), accounts.changes(result)
 
 
 async def said(connection: Connection, generation_ids: Collection[UUID]) -> dict[UUID, Said]:
     rows = await connection.execute(_SAID, {"ids": list(generation_ids)})
-    return {row.generation_id: Said(State(row.state), row.outcome) for row in rows}
+    return {row.generation_id: Said(State(row.state), row.outcome, row.declined_for) for row in rows}
 
 
-async def decline(connection: Connection, generation_ids: Collection[UUID]) -> None:
-    await connection.execute(_DECLINE, {"ids": list(generation_ids)})
+async def decline(connection: Connection, generation_ids: Collection[UUID], reason: str) -> None:
+    await connection.execute(_DECLINE, {"ids": list(generation_ids), "reason": reason})
+
+
+async def taken_today(connection: Connection, users: Collection[UUID], claimed: Collection[UUID]) -> dict[UUID, int]:
+    """What holds of this day (UTC) took of each of these users, whose accounts are locked. Not counted: `claimed`."""
+    rows = await connection.execute(_TAKEN_TODAY, {"users": list(users), "claimed": list(claimed)})
+    return {row.user_id: row.taken for row in rows}
 
 
 async def look(connection: Connection, generation_ids: Iterable[UUID]) -> dict[UUID, Hold]:
@@ -182,13 +206,14 @@ async def close(connection: Connection, ended: Sequence[tuple[Hold, Outcome]]) -
 
 async def close_open(
     connection: Connection, ended: Sequence[tuple[Hold, Outcome]], settlements: Sequence[Transaction]
-) -> set[UUID]:
+) -> tuple[set[UUID], tuple[Change, ...]]:
     """Closes those that are open still and posts their settlements, in one statement that commits by itself.
 
-    Returns the ids that it closed. Their accounts exist: an open hold has one, and none is ever removed.
+    Returns the ids that it closed, and the new balances. The accounts exist: an open hold has one, and none is ever
+    removed.
     """
-    closed = await connection.execute(_CLOSE_OPEN, {**_ended(ended), **accounts.movement(settlements)})
-    return set(closed.one().closed)
+    result = (await connection.execute(_CLOSE_OPEN, {**_ended(ended), **accounts.movement(settlements)})).one()
+    return set(result.closed), accounts.changes(result)
 
 
 async def dispute(connection: Connection, generation_ids: Collection[UUID]) -> None:
@@ -218,6 +243,8 @@ def _asked(requests: Collection[Request]) -> dict[str, Any]:
         "price_versions": [request.quote.price_version for request in requests],
         "input_prices": [tokens.input if (tokens := request.quote.tokens) else None for request in requests],
         "output_prices": [tokens.output if (tokens := request.quote.tokens) else None for request in requests],
+        "kinds": [request.kind.value for request in requests],
+        "models": [request.model for request in requests],
     }
 
 

@@ -4,7 +4,9 @@ Every operation opens its transaction itself, can be repeated, and returns the f
 committed.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,12 +14,24 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from contracts.facts import Ending, Failure, Funded, Grant, Granted, Outcome, Request, Requested, Verdict
+from contracts.facts import Change, Funded, Grant, Granted, Outcome, Request, Requested
 from contracts.ids import event_id
-from contracts.questions import Balance, GrantCredits
-from ledger import accounts, debts, figures, holds
+from contracts.money import (
+    Balance,
+)
+from contracts.questions import (
+    ConsumeCredits,
+    Consumption,
+    GrantCredits,
+    Plan,
+    PlanSet,
+    SetPlan,
+)
+from ledger import accounts, consumptions, debts, figures, holds, plans
+from ledger.answers import SOURCE, answers
 from ledger.domain import transactions
 from ledger.domain.holds import (
+    DAILY_CAP,
     INSUFFICIENT_CREDITS,
     Closings,
     Openings,
@@ -25,11 +39,11 @@ from ledger.domain.holds import (
     decide_closings,
     decide_correction,
     decide_openings,
+    once,
 )
 from ledger.holds import Said
 from runtime.database import Connection, Database, Row, Together
 
-SOURCE = "ledger"
 MAX_GRANT_UNITS = 10**16
 """A million million credits: a thousandth of what an account can count."""
 MAX_HOLDS_LOOKED_UP = 100
@@ -37,12 +51,16 @@ MAX_HOLDS_LOOKED_UP = 100
 
 log = structlog.get_logger()
 
-_BALANCE = text("""
-    SELECT asked.user_id, accounts.available, accounts.held, accounts.used, accounts.debt,
+_BALANCE = text(f"""
+    SELECT asked.user_id, accounts.available, accounts.held, accounts.used, accounts.debt, accounts.changed_at,
+           {plans.COLUMNS}, accounts.user_id IS NOT NULL AND {accounts.MONTH_IS_DUE} AS due,
            ARRAY(SELECT generation_id FROM holds WHERE holds.user_id = asked.user_id AND state = 'open'
-                 ORDER BY opened_at LIMIT :most) AS open
+                 ORDER BY opened_at LIMIT :most) AS open,
+           coalesce((SELECT sum(amount - taken) FROM consumptions
+                     WHERE consumptions.user_id = asked.user_id AND {consumptions.FRESH}), 0)::bigint AS consumed
     FROM unnest(CAST(:users AS uuid[])) AS asked (user_id) LEFT JOIN accounts USING (user_id)
-""")
+        JOIN plans ON plans.name = coalesce(accounts.plan, 'free')
+""")  # noqa: S608 - put together from constants
 _GRANTED = text("""
     SELECT user_id, amount, reason FROM transactions JOIN postings ON transaction_id = transactions.id
     WHERE key = :key AND purse = 'available'
@@ -57,24 +75,58 @@ class StrangersError(Exception):
         self.users = users
 
 
+class DueError(Exception):
+    """Some users have not been given this month's credits yet."""
+
+    def __init__(self, users: Collection[UUID]) -> None:
+        super().__init__(f"{len(users)} users with a month to be granted")
+        self.users = users
+
+
 class OvertakenError(Exception):
     """Somebody else wrote a row between our looking and our writing: look again."""
 
 
-class Ledger:
-    """The operations of one process on the ledger's tables. `starting_grant` is in units."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A user's money, the generations that hold some of it, and what else says whether one more can be paid."""
 
-    def __init__(self, database: Database, starting_grant: int) -> None:
+    balance: Balance
+    open: list[UUID]
+    consumed: int
+    """Units that were consumed a moment ago."""
+    plan: Plan
+    left_today: int | None
+
+
+def _nobody(_: Sequence[Change]) -> None:
+    """Nobody wants to know."""
+
+
+class Ledger:
+    """The operations of one process on the ledger's tables. `starting_grant` is in units.
+
+    `changed` is told the balances that an operation left, once they are committed.
+    """
+
+    def __init__(
+        self, database: Database, starting_grant: int, changed: Callable[[Sequence[Change]], None] = _nobody
+    ) -> None:
         self._database = database
         self._starting_grant = starting_grant
+        self.changed = changed
         self._balance = Together(self._balances)
 
     # -- holds ------------------------------------------------------------------------------------------------
 
     async def hold(self, facts: Sequence[Requested]) -> list[Funded | Outcome]:
         """Sets quotes aside, in stream order; funded or declined for each id, or how it ended where it is closed."""
-        requests = _once(fact.data for fact in facts)
-        opened = await self._hold_usual([request for request in requests if request.quote.amount])
+        requests = once(fact.data for fact in facts)
+        # All that a user asks for is decided in stream order.
+        paid_before = {request.user_id for request in requests if request.prepaid}
+        opened = await self._hold_usual(
+            [request for request in requests if request.quote.amount and request.user_id not in paid_before]
+        )
         left = [request for request in requests if request.generation_id not in opened]
         openings, known = await self._hold_all(left) if left else (Openings(), {})
         openings.opened += [request for request in requests if request.generation_id in opened]
@@ -82,10 +134,11 @@ class Ledger:
             "holds.opened",
             generation_id=_ids(openings.opened),
             declined=_ids(openings.declined),
+            capped=_ids(openings.capped),
             repeated=_ids(openings.repeated),
             ended=_ids(openings.ended),
         )
-        return _answers(facts, openings, known)
+        return answers(facts, openings, known)
 
     async def _hold_usual(self, requests: Sequence[Request]) -> set[UUID]:
         """The usual requests, in one round trip; the others are for `_hold_all`."""
@@ -93,9 +146,11 @@ class Ledger:
             return set()
         try:
             async with self._database.statement() as connection:
-                return await holds.open_usual(connection, requests)
+                opened, changes = await holds.open_usual(connection, requests)
         except IntegrityError:
             return set()
+        self.changed(changes)
+        return opened
 
     async def _hold_all(self, requests: Sequence[Request]) -> tuple[Openings, dict[UUID, Said]]:
         while True:
@@ -105,6 +160,8 @@ class Ledger:
                 # In a transaction of its own: making accounts while others are locked could wait in a circle.
                 async with self._database.transaction() as connection:
                     await accounts.open_accounts(connection, strangers.users, self._starting_grant)
+            except DueError as due:
+                await self._grant_month(due.users)
 
     async def _hold(self, requests: Sequence[Request]) -> tuple[Openings, dict[UUID, Said]]:
         unique = {request.generation_id: request for request in requests}
@@ -112,15 +169,38 @@ class Ledger:
             claimed = await holds.claim(connection, unique.values())
             known = await holds.said(connection, unique.keys() - claimed) if len(claimed) < len(unique) else {}
             users = {unique[generation_id].user_id for generation_id in claimed}
-            available = await accounts.lock_balances(connection, users) if users else {}
-            if strangers := users - available.keys():
+            found = await accounts.lock(connection, users) if users else {}
+            if strangers := users - found.keys():
                 raise StrangersError(strangers)
-            states = {generation_id: said.state for generation_id, said in known.items()}
-            openings = decide_openings(requests, states, available)
-            if openings.declined:
-                await holds.decline(connection, [request.generation_id for request in openings.declined])
-            await accounts.post(connection, openings.transactions())
+            if due := {user_id for user_id, account in found.items() if account.is_due}:
+                raise DueError(due)
+            left_today = await self._left_today(connection, found, claimed)
+            paying = {request.user_id for request in requests if request.prepaid} & users
+            consumed = await consumptions.fresh(connection, paying) if paying else []
+            openings = decide_openings(
+                requests,
+                {generation_id: said.state for generation_id, said in known.items()},
+                {user_id: account.available for user_id, account in found.items()},
+                left_today,
+                _by_user((each.user_id, each.left) for each in consumed),
+            )
+            for reason, declined in ((INSUFFICIENT_CREDITS, openings.declined), (DAILY_CAP, openings.capped)):
+                if declined:
+                    await holds.decline(connection, [request.generation_id for request in declined], reason)
+            if openings.consumed:
+                taken = _by_user((unique[id_].user_id, units) for id_, units in openings.consumed.items())
+                await consumptions.take(connection, consumed, taken)
+            posted = await accounts.post(connection, openings.transactions())
+        self.changed(posted.changes)
         return openings, known
+
+    async def _left_today(
+        self, connection: Connection, found: dict[UUID, accounts.Account], claimed: Collection[UUID]
+    ) -> dict[UUID, int]:
+        """What daily caps leave to those who have one: their accounts are locked, nobody takes more meanwhile."""
+        caps = {id_: cap for id_, account in found.items() if (cap := account.daily_spend_cap) is not None}
+        taken = await holds.taken_today(connection, caps, claimed) if caps else {}
+        return {user_id: max(0, cap - taken.get(user_id, 0)) for user_id, cap in caps.items()}
 
     # -- outcomes ---------------------------------------------------------------------------------------------
 
@@ -144,7 +224,8 @@ class Ledger:
             known = await holds.look(connection, (outcome.data.generation_id for outcome in outcomes))
             closings = decide_closings(outcomes, known)
             ending = [ended for ended in closings.closed if known[ended[0].generation_id].state is State.OPEN]
-            done = await holds.close_open(connection, ending, closings.transactions) if ending else set()
+            done, changes = await holds.close_open(connection, ending, closings.transactions) if ending else (set(), ())
+        self.changed(changes)
         unusual = {hold.generation_id for hold, _ in (*closings.new, *closings.closed)} - done | closings.disputed
         if done:
             _log_closings(Closings(closed=[ended for ended in ending if ended[0].generation_id in done]))
@@ -160,7 +241,8 @@ class Ledger:
                 await holds.close(connection, closings.closed)
             if closings.disputed:
                 await holds.dispute(connection, closings.disputed)
-            await accounts.post(connection, closings.transactions)
+            posted = await accounts.post(connection, closings.transactions)
+        self.changed(posted.changes)
         return closings
 
     async def correct(self, told: Sequence[Outcome], unknown: Sequence[UUID] = ()) -> None:
@@ -178,7 +260,8 @@ class Ledger:
                 and await self._list(connection, correction, by_id[generation_id])
             ]
             await holds.settle_dispute(connection, [*by_id, *unknown])
-            await accounts.post(connection, made)
+            posted = await accounts.post(connection, made)
+        self.changed(posted.changes)
         for correction in made:
             log.warning("hold.corrected", generation_id=str(correction.generation_id), type=correction.type)
             figures.CORRECTED.labels(correction.type).inc()
@@ -193,23 +276,84 @@ class Ledger:
 
     async def balance(self, user_id: UUID) -> tuple[Balance, list[UUID]]:
         """A user's money, and the generations that still hold some of it. A stranger has the starting grant."""
-        return await self._balance(user_id)
+        standing = await self.standing(user_id)
+        return standing.balance, standing.open
 
-    async def _balances(self, user_ids: Sequence[UUID]) -> list[tuple[Balance, list[UUID]]]:
+    async def standing(self, user_id: UUID) -> Standing:
+        """The same and more. Whoever is due this month's credits is given them first."""
+        row = await self._balance(user_id)
+        if row.due or (row.available is None and row.monthly_grant):
+            await self._grant_month([user_id])
+            row = await self._balance(user_id)
+        left_today = None
+        if row.daily_spend_cap is not None:
+            async with self._database.statement() as connection:
+                taken = await holds.taken_today(connection, [user_id], [])
+            left_today = max(0, row.daily_spend_cap - taken.get(user_id, 0))
+        return Standing(self._balance_of(row), list(row.open), row.consumed, plans.plan_of(row), left_today)
+
+    async def _balances(self, user_ids: Sequence[UUID]) -> list[Row]:
         async with self._database.statement() as connection:
             found = await connection.execute(_BALANCE, {"users": user_ids, "most": MAX_HOLDS_LOOKED_UP})
             rows = {row.user_id: row for row in found}
-        return [self._balance_of(rows[user_id]) for user_id in user_ids]
+        return [rows[user_id] for user_id in user_ids]
 
-    def _balance_of(self, row: Row) -> tuple[Balance, list[UUID]]:
+    def _balance_of(self, row: Row) -> Balance:
         if row.available is None:
-            return Balance(available=self._starting_grant, held=0, used=0), []
-        balance = Balance(available=row.available, held=row.held, used=row.used, debt=row.debt)
-        return balance, list(row.open)
+            return Balance(available=self._starting_grant, held=0, used=0)
+        return Balance(
+            available=row.available, held=row.held, used=row.used, debt=row.debt, last_updated=row.changed_at
+        )
 
     async def open_account(self, connection: Connection, user_id: UUID) -> None:
         """Makes the account of a user who has none yet, with what a new user is given."""
         await accounts.open_accounts(connection, [user_id], self._starting_grant)
+
+    async def _grant_month(self, users: Collection[UUID]) -> None:
+        async with self._database.transaction() as connection:
+            await accounts.open_accounts(connection, users, self._starting_grant)
+            posted = await plans.grant_month(connection, users)
+            paid = await debts.pay_debts(connection, users)
+        log.info("month.granted", users=len(users), new=posted.made)
+        self.changed((*posted.changes, *paid))
+
+    async def set_plan(self, asked: SetPlan) -> PlanSet:
+        """Gives a user another plan; what it gives this month is given when it is first used."""
+        async with self._database.transaction() as connection:
+            await self.open_account(connection, asked.user_id)
+            known = await plans.all_plans(connection)
+            before = (await accounts.lock(connection, [asked.user_id]))[asked.user_id].plan
+            if asked.plan not in known:
+                return PlanSet(plan=known[before], problem=f"There is no such plan. Known: {', '.join(sorted(known))}.")
+            await plans.assign(connection, asked.user_id, asked.plan)
+        log.info("plan.set", user_id=str(asked.user_id), plan=asked.plan, before=before)
+        return PlanSet(plan=known[asked.plan])
+
+    async def consume(self, asked: ConsumeCredits) -> Consumption:
+        """Takes exactly so much, or nothing; once per id."""
+        await self.standing(asked.user_id)  # gives what is due this month
+        async with self._database.transaction() as connection:
+            await self.open_account(connection, asked.user_id)
+            available = (await accounts.lock(connection, [asked.user_id]))[asked.user_id].available
+            known = await consumptions.recorded(connection, asked.consumption_id)
+            if known is not None:
+                state = "consumed" if known == (asked.user_id, asked.amount) else "mismatch"
+                return Consumption(state=state, required=asked.amount, available=available)
+            if asked.amount > available:
+                return Consumption(state="insufficient_credits", required=asked.amount, available=available)
+            await consumptions.record(connection, asked)
+            taken = transactions.consume(asked.consumption_id, asked.user_id, asked.amount, asked.reason)
+            posted = await accounts.post(connection, [taken])
+        log.info("credits.consumed", user_id=str(asked.user_id), consumption_id=str(asked.consumption_id))
+        self.changed(posted.changes)
+        return Consumption(state="consumed", required=asked.amount, available=available - asked.amount)
+
+    async def spend(self) -> int:
+        """What was consumed and can pay for nothing any longer becomes ours; how many consumptions that ended."""
+        async with self._database.transaction() as connection:
+            number, posted = await consumptions.spend_old(connection)
+        self.changed(posted.changes)
+        return number
 
     async def grant(self, asked: GrantCredits) -> Granted:
         """Gives credits, once per grant id; what was given under that id, whoever asks again.
@@ -222,12 +366,13 @@ class Ledger:
         given = transactions.grant(asked.grant_id, asked.user_id, asked.amount, asked.reason)
         async with self._database.transaction() as connection:
             await self.open_account(connection, asked.user_id)
-            new = await accounts.post(connection, [given], only_new=True)
-            await debts.pay_debts(connection, [asked.user_id])
+            posted = await accounts.post(connection, [given], only_new=True)
+            paid = await debts.pay_debts(connection, [asked.user_id])
             recorded = (await connection.execute(_GRANTED, {"key": given.key})).one()
         if (recorded.user_id, recorded.amount) != (asked.user_id, asked.amount):
             raise ValueError(f"the grant {asked.grant_id} was given otherwise")
-        log.info("credits.granted", user_id=str(asked.user_id), grant_id=str(asked.grant_id), new=bool(new))
+        log.info("credits.granted", user_id=str(asked.user_id), grant_id=str(asked.grant_id), new=bool(posted.made))
+        self.changed((*posted.changes, *paid))
         return Granted(
             id=event_id("granted", SOURCE, asked.grant_id),
             source=SOURCE,
@@ -237,12 +382,11 @@ class Ledger:
         )
 
 
-def _once(requests: Iterable[Request]) -> list[Request]:
-    """Each id where it first comes."""
-    first: dict[UUID, Request] = {}
-    for request in requests:
-        first.setdefault(request.generation_id, request)
-    return list(first.values())
+def _by_user(amounts: Iterable[tuple[UUID, int]]) -> Counter[UUID]:
+    together: Counter[UUID] = Counter()
+    for user_id, units in amounts:
+        together[user_id] += units
+    return together
 
 
 def _log_closings(closings: Closings) -> None:
@@ -258,26 +402,3 @@ def _log_closings(closings: Closings) -> None:
 
 def _ids(requests: Sequence[Request]) -> list[str]:
     return [str(request.generation_id) for request in requests]
-
-
-def _answers(facts: Sequence[Requested], openings: Openings, known: dict[UUID, Said]) -> list[Funded | Outcome]:
-    """What is to be said of each id. What ended is said again as it was recorded: the log may have been wiped."""
-    contexts = {fact.data.generation_id: fact.traceparent for fact in facts}
-    funded = [
-        Funded.of(request, SOURCE, contexts[request.generation_id])
-        for request in (*openings.opened, *openings.repeated)
-    ]
-    declined = [_declined(request, contexts[request.generation_id]) for request in openings.declined]
-    for request in openings.ended:
-        outcome = known[request.generation_id].outcome
-        if outcome is not None:
-            declined.append(Outcome.decode(outcome.encode()))
-        elif known[request.generation_id].state is State.DECLINED:
-            declined.append(_declined(request, contexts[request.generation_id]))
-    return [*funded, *declined]
-
-
-def _declined(request: Request, traceparent: str | None) -> Outcome:
-    failure = Failure(code=INSUFFICIENT_CREDITS, message="There are not enough credits for this generation.")
-    ending = Ending(generation_id=request.generation_id, verdict=Verdict.DECLINED, failure=failure)
-    return Outcome.of(ending, SOURCE, traceparent)

@@ -18,11 +18,18 @@ from pydantic import ValidationError
 from sqlalchemy import TextClause, text
 
 from contracts.facts import Ending, Failure, Outcome, Verdict
-from contracts.questions import GATEWAY_OUTCOMES, MAX_IDS_PER_QUESTION, Recorded, RecordedOutcome, RecordedOutcomes
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    MAX_IDS_PER_QUESTION,
+    Recorded,
+    RecordedOutcome,
+    RecordedOutcomes,
+)
 from contracts.topology import OUTCOMES
 from ledger.announcements import decide_outcome
+from ledger.answers import SOURCE
 from ledger.domain.holds import EXPIRED
-from ledger.operations import SOURCE, Ledger
+from ledger.operations import Ledger
 from ledger.settings import ReconcilerSettings
 from runtime.broker import connected
 from runtime.database import Database, Row
@@ -90,6 +97,7 @@ class Reconciler:
     async def _run(self) -> None:
         while True:
             try:
+                await self._ledger.spend()
                 if connected(self._broker):
                     await self.reconcile()
             except (SilentError, NatsError, OSError, TimeoutError) as error:

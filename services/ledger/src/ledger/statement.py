@@ -6,16 +6,21 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 
 from contracts.facts import Outcome, Verdict
-from contracts.questions import Statement, StatementEntry, StatementOf
-from ledger.domain.holds import State
+from contracts.questions import (
+    Statement,
+    StatementEntry,
+    StatementOf,
+)
+from ledger.domain.holds import DAILY_CAP, INSUFFICIENT_CREDITS, State
 from runtime.database import Database, Row
 
-# Each half by its own index, so that a page costs the same however long the statement is.
+# Each part by its own index, so that a page costs the same however long the statement is.
 _PAGE = text("""
     SELECT * FROM (
         (SELECT holds.opened_at AS at, 'hold:' || generation_id AS key, 'generation' AS entry, generation_id, state,
              holds.amount AS quote, captured, 0::bigint AS granted, corrections.type AS correction,
-             corrections.amount AS corrected, coalesce(corrections.told, holds.outcome)::text AS outcome, NULL AS reason
+             corrections.amount AS corrected, coalesce(corrections.told, holds.outcome)::text AS outcome,
+             declined_for AS reason
          FROM holds LEFT JOIN corrections USING (generation_id)
          WHERE holds.user_id = :user_id AND opened_at <= :at
              AND (opened_at, ('hold:' || generation_id) COLLATE "C") < (:at, CAST(:key AS text))
@@ -26,6 +31,12 @@ _PAGE = text("""
          WHERE postings.user_id = :user_id AND purse IN ('issuance', 'promotion', 'payments') AND created_at <= :at
              AND (created_at, key) < (:at, CAST(:key AS text))
          ORDER BY created_at DESC, key DESC LIMIT :most)
+        UNION ALL
+        (SELECT consumed_at, 'consume:' || id, 'consumed', NULL, NULL, 0, amount - taken, 0, NULL, NULL, NULL, reason
+         FROM consumptions
+         WHERE user_id = :user_id AND consumed_at <= :at
+             AND (consumed_at, ('consume:' || id) COLLATE "C") < (:at, CAST(:key AS text))
+         ORDER BY consumed_at DESC, id DESC LIMIT :most)
     ) AS entries ORDER BY at DESC, key COLLATE "C" DESC LIMIT :most
 """)
 _NEWEST = (datetime.fromisoformat("9999-01-01T00:00:00+00:00"), "")
@@ -47,6 +58,8 @@ async def statement(database: Database, question: StatementOf) -> Statement:
 
 
 def _entry(row: Row) -> StatementEntry:
+    if row.entry == "consumed":
+        return StatementEntry(at=row.at, entry="consumed", captured=row.captured, why=row.reason)
     if row.entry != "generation":
         return StatementEntry(at=row.at, entry=row.entry, granted=row.granted, why=row.reason or _GIVEN[row.entry])
     state = State(row.state)
@@ -59,7 +72,7 @@ def _entry(row: Row) -> StatementEntry:
         captured=row.captured,
         released=row.quote - row.captured if state in _SETTLED else 0,
         refunded=row.corrected if row.correction == "refund" else 0,
-        why=_why(state, Outcome.decode(row.outcome.encode()) if row.outcome else None, row.correction),
+        why=_why(state, Outcome.decode(row.outcome.encode()) if row.outcome else None, row.correction, row.reason),
     )
 
 
@@ -69,18 +82,22 @@ _GIVEN = {
     "payment": "paid",
     "payment_restored": "the dispute was won",
 }
+_DECLINED = {
+    INSUFFICIENT_CREDITS: "There were not enough credits.",
+    DAILY_CAP: "The day's limit left less than it costs.",
+}
 _CORRECTED = {
     "refund": " It was charged otherwise before, and was given back.",
     "write_off": " What it was charged too little stays with the house.",
 }
 
 
-def _why(state: State, outcome: Outcome | None, correction: str | None) -> str:
+def _why(state: State, outcome: Outcome | None, correction: str | None, declined_for: str | None) -> str:
     """In one or two sentences."""
     if state is State.OPEN:
         return "Held until it ends."
     if outcome is None:
-        return "There were not enough credits."
+        return _DECLINED[declined_for or INSUFFICIENT_CREDITS]
     failure = outcome.data.failure
     if outcome.data.verdict is Verdict.COMPLETED:
         said = f"Completed: {outcome.data.delivered} delivered."

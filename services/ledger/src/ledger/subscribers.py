@@ -7,41 +7,60 @@ from faststream.middlewares import ExceptionMiddleware
 from faststream.nats import NatsBroker, NatsRouter
 
 from contracts.facts import Outcome, Requested
-from contracts.money import PriceList
-from contracts.questions import (
-    LEDGER_AFFORDABLE,
-    LEDGER_BALANCE,
-    LEDGER_CONFIRM_PAYMENT,
-    LEDGER_CREATE_PAYMENT,
-    LEDGER_CREDIT_PACKS,
-    LEDGER_GRANT,
-    LEDGER_PAYMENT_EVENT,
-    LEDGER_PRICES,
-    LEDGER_STATEMENT,
-    Affordability,
-    Affordable,
+from contracts.money import (
     Balance,
-    BalanceOf,
+    PriceList,
+)
+from contracts.payments import (
     ConfirmedPayment,
     ConfirmPayment,
     CreatedPayment,
     CreatePayment,
     CreditPacks,
-    GrantCredits,
-    Nothing,
     PaymentEvent,
     PaymentEventVerdict,
+)
+from contracts.questions import (
+    LEDGER_AFFORDABLE,
+    LEDGER_BALANCE,
+    LEDGER_CONFIRM_PAYMENT,
+    LEDGER_CONSUME,
+    LEDGER_CREATE_PAYMENT,
+    LEDGER_CREDIT_PACKS,
+    LEDGER_GRANT,
+    LEDGER_PAYMENT_EVENT,
+    LEDGER_PRICES,
+    LEDGER_SET_PLAN,
+    LEDGER_SET_PRICES,
+    LEDGER_STATEMENT,
+    LEDGER_USAGE,
+    Affordability,
+    Affordable,
+    BalanceOf,
+    ConsumeCredits,
+    Consumption,
+    GrantCredits,
+    Nothing,
+    PlanSet,
+    PricesSet,
+    SetPlan,
+    SetPrices,
     Statement,
     StatementOf,
 )
 from contracts.topology import LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES
+from contracts.usage import (
+    UsageOf,
+    UsageReport,
+)
 from ledger.announcements import announce
 from ledger.balances import Balances
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
 from ledger.payments.pull import Pull
-from ledger.pricing import price_list
+from ledger.pricing import price_list, set_prices
 from ledger.statement import statement
+from ledger.usage import usage
 from runtime.consumption import Consumers
 from runtime.database import Database
 
@@ -89,6 +108,22 @@ def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: 
     async def grant(question: GrantCredits) -> Balance:
         await announce(broker, [await ledger.grant(question)])
         return await balances.of(question.user_id)
+
+    @router.subscriber(LEDGER_CONSUME, queue="ledger", max_workers=ANSWERS_AT_ONCE)
+    async def consume(question: ConsumeCredits) -> Consumption:
+        return await balances.consume(question)
+
+    @router.subscriber(LEDGER_USAGE, queue="ledger")
+    async def used(question: UsageOf) -> UsageReport:
+        return await usage(database, question)
+
+    @router.subscriber(LEDGER_SET_PLAN, queue="ledger")
+    async def plan(question: SetPlan) -> PlanSet:
+        return await ledger.set_plan(question)
+
+    @router.subscriber(LEDGER_SET_PRICES, queue="ledger")
+    async def new_prices(question: SetPrices) -> PricesSet:
+        return await set_prices(database, question)
 
     return router
 

@@ -1,8 +1,8 @@
 """The ledger's tables. Amounts are units, times are the database's own.
 
 An account is (user, purse). The purses `available` and `held` are the user's, the others are the house's, kept per user
-so that no row is hot; only the user's balances are cached. `used` caches what the user paid: revenue and write-offs.
-`debt` caches what the user owes.
+so that no row is hot; only the user's balances are cached. `used` caches what the user paid: revenue, write-offs, and
+what was consumed. `debt` caches what the user owes.
 """
 
 from sqlalchemy import (
@@ -36,6 +36,17 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+plans = Table(
+    "plans",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _amount("monthly_grant"),
+    Column("daily_spend_cap", BigInteger),
+    Column("max_count", Integer),
+    Column("concurrent", Integer),
+    Column("cooldown_seconds", Integer),
+)
+
 accounts = Table(
     "accounts",
     metadata,
@@ -45,6 +56,8 @@ accounts = Table(
     _amount("used"),
     _now("opened_at"),
     Column("debt", BigInteger, nullable=False, server_default="0"),
+    Column("plan", Text, ForeignKey(plans.c.name), nullable=False, server_default="free"),
+    _now("changed_at"),
 )
 Index("ix_accounts_in_debt", accounts.c.user_id, postgresql_where=text("debt > 0"))
 
@@ -93,6 +106,9 @@ holds = Table(
     Column("outcome_id", Uuid),
     Column("outcome", JSON),
     Column("disputed_at", DateTime(timezone=True)),
+    Column("kind", Text),
+    Column("model", Text),
+    Column("declined_for", Text),
 )
 _open = text("state = 'open'")
 _disputed = text("disputed_at IS NOT NULL")
@@ -112,6 +128,21 @@ corrections = Table(
     Column("told", JSON, nullable=False),
     _now("corrected_at"),
 )
+
+consumptions = Table(
+    "consumptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    _amount("amount"),
+    _amount("taken"),
+    Column("reason", Text, nullable=False),
+    _now("consumed_at"),
+    Column("spent_at", DateTime(timezone=True)),
+)
+_unspent = text("spent_at IS NULL")
+Index("ix_consumptions_of_user", consumptions.c.user_id, consumptions.c.consumed_at.desc(), consumptions.c.id.desc())
+Index("ix_consumptions_unspent", consumptions.c.consumed_at, consumptions.c.id, postgresql_where=_unspent)
 
 prices = Table(
     "prices",

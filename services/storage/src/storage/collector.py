@@ -12,7 +12,12 @@ from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 from sqlalchemy import text
 
-from contracts.questions import GATEWAY_OUTCOMES, MAX_IDS_PER_QUESTION, Recorded, RecordedOutcomes
+from contracts.questions import (
+    GATEWAY_OUTCOMES,
+    MAX_IDS_PER_QUESTION,
+    Recorded,
+    RecordedOutcomes,
+)
 from runtime.database import Connection, Database
 from storage import assets
 from storage.keeping import Keeping

@@ -9,7 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from contracts.questions import Changed, Delete, Forget, Keep, Usage
+from contracts.keeping import (
+    ChangedAssets,
+    Delete,
+    Forget,
+    Keep,
+    Stored,
+)
 from runtime.database import Connection, Database
 
 PURGED_AT_ONCE = 500
@@ -84,23 +90,23 @@ class Keeping:
         self._database = database
         self._bounds = bounds
 
-    async def usage(self, user_id: UUID) -> Usage:
+    async def usage(self, user_id: UUID) -> Stored:
         async with self._database.statement() as connection:
             return await self.usage_on(connection, user_id)
 
-    async def usage_on(self, connection: Connection, user_id: UUID) -> Usage:
+    async def usage_on(self, connection: Connection, user_id: UUID) -> Stored:
         """As seen by a transaction that is under way."""
         used = (await connection.execute(_USAGE, {"owner_id": user_id})).one()
         plan = (await connection.execute(_PLAN, {"owner_id": user_id})).first()
         own = (plan.quota_bytes, plan.retention_days) if plan is not None else (None, None)
-        return Usage(
+        return Stored(
             assets=used.assets,
             used_bytes=used.used_bytes,
             quota_bytes=own[0] if own[0] is not None else self._bounds.quota_bytes,
             retention_days=own[1] or self._bounds.retention_days,
         )
 
-    async def keep(self, plan: Keep) -> Usage:
+    async def keep(self, plan: Keep) -> Stored:
         """Records a user's plan; it holds for what is stored already, too."""
         values = {
             "owner_id": plan.user_id,
@@ -111,19 +117,19 @@ class Keeping:
             await connection.execute(_KEEP, values)
         return await self.usage(plan.user_id)
 
-    async def delete(self, question: Delete) -> Changed:
+    async def delete(self, question: Delete) -> ChangedAssets:
         """Takes a generation's assets out of sight, or brings them back; somebody else's are none."""
         values = {"owner_id": question.user_id, "generation_id": question.generation_id}
         async with self._database.statement() as connection:
             rows = await connection.execute(_UNDO if question.undo else _DELETE, values)
-        return Changed(assets=len(rows.all()))
+        return ChangedAssets(assets=len(rows.all()))
 
-    async def forget(self, question: Forget) -> Changed:
+    async def forget(self, question: Forget) -> ChangedAssets:
         """A user's assets name no bytes from now on; the collector removes those."""
         assets = await self._purge(_PURGE_OWNER, {"owner_id": question.user_id})
         async with self._database.statement() as connection:
             await connection.execute(_FORGET, {"owner_id": question.user_id})
-        return Changed(assets=assets)
+        return ChangedAssets(assets=assets)
 
     async def expire(self) -> int:
         """Deletes what is older than its owner's plan keeps it, and purges what was deleted long enough ago."""

@@ -7,6 +7,18 @@ from faststream.middlewares import ExceptionMiddleware
 from faststream.nats import NatsBroker, NatsRouter
 
 from contracts.facts import CONTENT_TYPE, Outcome, Rendered
+from contracts.keeping import (
+    ChangedAssets,
+    Delete,
+    Forget,
+    Keep,
+    OfferedUpload,
+    OfferUpload,
+    Stored,
+    StoredBy,
+    TakenUpload,
+    TakeUpload,
+)
 from contracts.questions import (
     STORAGE_DELETE,
     STORAGE_FORGET,
@@ -14,16 +26,6 @@ from contracts.questions import (
     STORAGE_OFFER_UPLOAD,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
-    Changed,
-    Delete,
-    Forget,
-    Keep,
-    OfferedUpload,
-    OfferUpload,
-    TakenUpload,
-    TakeUpload,
-    Usage,
-    UsageOf,
 )
 from contracts.topology import (
     STORAGE_CLOSE_OUTCOMES,
@@ -89,19 +91,19 @@ def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
         return await uploads.offer(question)
 
     @router.subscriber(STORAGE_USAGE, queue="storage")
-    async def usage(question: UsageOf) -> Usage:
+    async def usage(question: StoredBy) -> Stored:
         return await keeping.usage(question.user_id)
 
     @router.subscriber(STORAGE_KEEP, queue="storage")
-    async def keep(question: Keep) -> Usage:
+    async def keep(question: Keep) -> Stored:
         return await keeping.keep(question)
 
     @router.subscriber(STORAGE_DELETE, queue="storage")
-    async def delete(question: Delete) -> Changed:
+    async def delete(question: Delete) -> ChangedAssets:
         return await keeping.delete(question)
 
     @router.subscriber(STORAGE_FORGET, queue="storage")
-    async def forget(question: Forget) -> Changed:
+    async def forget(question: Forget) -> ChangedAssets:
         return await keeping.forget(question)
 
     return router

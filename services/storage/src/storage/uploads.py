@@ -12,7 +12,12 @@ from sqlalchemy import text
 
 from contracts.facts import Asset, Failure, Kind
 from contracts.ids import asset_id
-from contracts.questions import OfferedUpload, OfferUpload, TakenUpload, TakeUpload
+from contracts.keeping import (
+    OfferedUpload,
+    OfferUpload,
+    TakenUpload,
+    TakeUpload,
+)
 from runtime.database import Database
 from runtime.health import is_transient
 from runtime.outbound import Refused

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -51,6 +52,8 @@ class Surface:
     broker: Any
     addresses: AddressSettings
     uploads: Uploads
+    credit_price: Decimal
+    """In US dollars."""
 
     def address(self, key: str, lifetime_seconds: int | None = None, *, download: bool = False) -> str:
         """The public URL of a media key; it lives so long, or as the settings say, where addresses end at all."""

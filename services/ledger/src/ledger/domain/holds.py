@@ -10,6 +10,7 @@ from contracts.money import Quote, cost
 from ledger.domain.transactions import Transaction, hold, refund, settlement, write_off
 
 INSUFFICIENT_CREDITS = "insufficient_credits"
+DAILY_CAP = "daily_cap_reached"
 EXPIRED = "expired"
 """The failure codes by which the ledger itself ends a generation."""
 
@@ -44,14 +45,24 @@ class Openings:
 
     opened: list[Request] = field(default_factory=list)
     declined: list[Request] = field(default_factory=list)
+    """There are not enough credits."""
+    capped: list[Request] = field(default_factory=list)
+    """There are, but the day's cap leaves less."""
     repeated: list[Request] = field(default_factory=list)
     """The hold is open already: said again."""
     ended: list[Request] = field(default_factory=list)
     """The id is closed: nothing starts."""
+    consumed: dict[UUID, int] = field(default_factory=dict)
+    """What was consumed before pays so much of a hold."""
 
     def transactions(self) -> list[Transaction]:
         return [
-            hold(request.generation_id, request.user_id, request.quote.amount)
+            hold(
+                request.generation_id,
+                request.user_id,
+                request.quote.amount,
+                self.consumed.get(request.generation_id, 0),
+            )
             for request in self.opened
             if request.quote.amount
         ]
@@ -70,28 +81,53 @@ class Closings:
     transactions: list[Transaction] = field(default_factory=list)
 
 
+def once(requests: Iterable[Request]) -> list[Request]:
+    """Each id where it first comes."""
+    first: dict[UUID, Request] = {}
+    for request in requests:
+        first.setdefault(request.generation_id, request)
+    return list(first.values())
+
+
 def decide_openings(
-    requests: Iterable[Request], known: Mapping[UUID, State], available: Mapping[UUID, int]
+    requests: Iterable[Request],
+    known: Mapping[UUID, State],
+    available: Mapping[UUID, int],
+    left_today: Mapping[UUID, int] | None = None,
+    consumed: Mapping[UUID, int] | None = None,
 ) -> Openings:
-    """Requests in stream order against holds by id and balances by user, each decision seeing those before it."""
+    """Requests in stream order against holds by id and balances by user, each decision seeing those before it.
+
+    `left_today` is what a daily cap leaves to those users who have one, `consumed` what a user paid before.
+    """
     openings = Openings()
-    left = dict(available)
+    left, today, paid = dict(available), dict(left_today or {}), dict(consumed or {})
     seen: set[UUID] = set()
     for request in requests:
-        generation_id, amount = request.generation_id, request.quote.amount
+        generation_id, user_id, amount = request.generation_id, request.user_id, request.quote.amount
         if generation_id in seen:
             continue
         seen.add(generation_id)
         state = known.get(generation_id)
         if state is State.OPEN:
             openings.repeated.append(request)
-        elif state is not None:
+            continue
+        if state is not None:
             openings.ended.append(request)
-        elif amount <= left[request.user_id]:
-            left[request.user_id] -= amount
-            openings.opened.append(request)
-        else:
+            continue
+        before = min(amount, paid.get(user_id, 0)) if request.prepaid else 0
+        if amount - before > left[user_id]:
             openings.declined.append(request)
+        elif amount > today.get(user_id, amount):
+            openings.capped.append(request)
+        else:
+            left[user_id] -= amount - before
+            if user_id in today:
+                today[user_id] -= amount
+            if before:
+                paid[user_id] -= before
+                openings.consumed[generation_id] = before
+            openings.opened.append(request)
     return openings
 
 

@@ -11,7 +11,8 @@ from uuid import UUID
 class Purse(StrEnum):
     """`available` and `held` belong to the user; the others are the house's side of that user's business.
 
-    `debt` is below zero by what the user owes.
+    `debt` is below zero by what the user owes. `consumed` is paid, and for a while it may still pay for a generation;
+    after that it becomes `revenue`.
     """
 
     AVAILABLE = "available"
@@ -22,6 +23,7 @@ class Purse(StrEnum):
     PROMOTION = "promotion"
     REVENUE = "revenue"
     WRITEOFF = "writeoff"
+    CONSUMED = "consumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,40 @@ def grant(grant_id: UUID, user_id: UUID, amount: int, reason: str) -> Transactio
     return Transaction(f"grant:{grant_id}", "grant", user_id, postings, reason=reason)
 
 
-def hold(generation_id: UUID, user_id: UUID, amount: int) -> Transaction:
-    """Sets the quote aside."""
-    postings = ((Purse.AVAILABLE, -amount), (Purse.HELD, amount))
-    return Transaction(f"hold:{generation_id}", "hold", user_id, postings, generation_id)
+def monthly_grant(user_id: UUID, month: str, amount: int, plan: str) -> Transaction:
+    """What a plan gives in a month (`2026-11`, UTC), once."""
+    postings = ((Purse.PROMOTION, -amount), (Purse.AVAILABLE, amount))
+    return Transaction(
+        f"monthly_grant:{user_id}:{month}", "monthly_grant", user_id, postings, reason=f"{plan}, {month}"
+    )
+
+
+def consume(consumption_id: UUID, user_id: UUID, amount: int, reason: str) -> Transaction:
+    """Takes what a user pays without a generation, for now."""
+    postings = ((Purse.AVAILABLE, -amount), (Purse.CONSUMED, amount))
+    return Transaction(f"consume:{consumption_id}", "consume", user_id, postings, reason=reason)
+
+
+def spend(consumption_id: UUID, user_id: UUID, amount: int) -> Transaction:
+    """What was consumed and paid for no generation in time is ours."""
+    postings = ((Purse.CONSUMED, -amount), (Purse.REVENUE, amount))
+    return Transaction(f"spend:{consumption_id}", "spend", user_id, postings)
+
+
+def hold(generation_id: UUID, user_id: UUID, amount: int, consumed: int = 0) -> Transaction:
+    """Sets the quote aside; `consumed` of it was paid before.
+
+    Where the hold ends without being captured all of it becomes available: consuming and generating are one purchase,
+    and who gets nothing pays nothing.
+    """
+    postings = ((Purse.CONSUMED, -consumed), (Purse.AVAILABLE, consumed - amount), (Purse.HELD, amount))
+    return Transaction(
+        f"hold:{generation_id}",
+        "hold",
+        user_id,
+        tuple((purse, moved) for purse, moved in postings if moved),
+        generation_id,
+    )
 
 
 def settlement(generation_id: UUID, user_id: UUID, held: int, captured: int) -> Transaction:

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import structlog
 
-from contracts.facts import Receipt
-from contracts.questions import (
+from contracts.facts import Change, Receipt
+from contracts.payments import (
     BegunPayment,
     ConfirmedPayment,
     ConfirmPayment,
@@ -159,14 +159,15 @@ class Payments:
                 await rows.claim(connection, report.payment_intent, report.claim)
             if payment is None:
                 return _ignored(event, "no payment of ours yet")
-            await self._move(connection, payment, report)
+            changes = await self._move(connection, payment, report)
+        self._ledger.changed(changes)
         return PaymentEventVerdict(verdict="accepted")
 
-    async def _move(self, connection: Connection, payment: Payment, report: Report) -> None:
+    async def _move(self, connection: Connection, payment: Payment, report: Report) -> tuple[Change, ...]:
         await self._ledger.open_account(connection, payment.user_id)
-        balances = await accounts.lock_balances(connection, [payment.user_id])
+        account = (await accounts.lock(connection, [payment.user_id]))[payment.user_id]
         claims = await rows.claims(connection, report.payment_intent)
-        made, taken_back = decide_movements(payment, report, claims, balances[payment.user_id])
+        made, taken_back = decide_movements(payment, report, claims, account.available)
         after = replace(
             payment,
             payment_intent=report.payment_intent,
@@ -174,11 +175,21 @@ class Payments:
             taken_back=taken_back,
             movements=payment.movements + (taken_back != payment.taken_back),
         )
-        await accounts.post(connection, made)
-        await debts.pay_debts(connection, [payment.user_id])
+        posted = await accounts.post(connection, made)
+        paid = await debts.pay_debts(connection, [payment.user_id])
         await rows.store(connection, after)
         for transaction in made:
             log.info("payment.moved", payment_id=str(payment.id), type=transaction.type, user_id=str(payment.user_id))
+        return (*posted.changes, *paid)
+
+    async def collect_debts(self) -> None:
+        """Pays debts from what came back in other ways than by money: holds that were released, captures refunded."""
+        async with self._database.statement() as connection:
+            debtors = await debts.debtors(connection)
+        for user_id in debtors:
+            async with self._database.transaction() as connection:
+                paid = await debts.pay_debts(connection, [user_id])
+            self._ledger.changed(paid)
 
     # -- receipts -----------------------------------------------------------------------------------------------
 

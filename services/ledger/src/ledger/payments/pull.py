@@ -17,8 +17,7 @@ from sqlalchemy import text
 
 from contracts.facts import PaymentReceived
 from ledger.announcements import announce
-from ledger.debts import collect_debts
-from ledger.operations import SOURCE
+from ledger.answers import SOURCE
 from ledger.payments import rows
 from ledger.payments.events import UnreadableError, read_event
 from ledger.payments.operations import Payments
@@ -90,7 +89,7 @@ class Pull:
         async with self._alone() as alone:
             if not alone:
                 return
-            await collect_debts(self._database)
+            await self._payments.collect_debts()
             try:
                 if self._payments.provider is not None:
                     await self._pull(self._payments.provider)

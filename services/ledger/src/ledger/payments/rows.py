@@ -9,7 +9,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from contracts.facts import Receipt
-from contracts.questions import CreditPack
+from contracts.payments import (
+    CreditPack,
+)
 from ledger.domain.payments import Claim, Payment, Standing, State
 from ledger.payments.events import Event
 from runtime.database import Connection, Row

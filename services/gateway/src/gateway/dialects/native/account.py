@@ -1,32 +1,76 @@
 """The routes of /v1 about a user's credits."""
 
+from datetime import date
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from contracts.questions import MAX_STATEMENT_ENTRIES
+from contracts.money import to_units
+from contracts.questions import (
+    MAX_STATEMENT_ENTRIES,
+)
+from contracts.usage import (
+    MAX_USAGE_ENTRIES,
+    MAX_USAGE_OFFSET,
+)
 from gateway.dialects.native import errors, translate
-from gateway.dialects.native.answers import Key, json_answer, problems
-from gateway.dialects.native.schemas import (
+from gateway.dialects.native.account_schemas import (
     ConfirmedPaymentView,
+    Consume,
+    Consumed,
     CreditPacksView,
     Credits,
     NewPayment,
     PaymentView,
     StatementPage,
+    UsagePage,
 )
+from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.surface import Surface, route_class
 
 
 def make_router(surface: Surface) -> APIRouter:
     """Credits, what became of them, and paying for more."""
     router = APIRouter(prefix="/v1", route_class=route_class(errors.render))
-    queries, payments, identity = surface.queries, surface.payments, surface.identity
+    commands, queries = surface.commands, surface.queries
+    payments, identity = surface.payments, surface.identity
 
     @router.get("/credits", summary="Your credits", tags=["Account"], response_model=Credits, responses=problems())
     async def balance(request: Request) -> Response:
-        return json_answer(translate.credits_view(await queries.balance(await identity.required(request))))
+        found = await queries.balance(await identity.required(request))
+        return json_answer(translate.credits_view(found, surface.credit_price))
+
+    @router.post(
+        "/credits/consume",
+        summary="Consume credits",
+        tags=["Account"],
+        response_model=Consumed,
+        responses=problems(400, 402, 413, 422),
+    )
+    async def consume(body: Consume, request: Request, idempotency_key: Key = None) -> Response:
+        """Takes exactly so many, or none. For 15 minutes they pay first for a generation that says `prepaid`."""
+        caller, units = await identity.required(request), to_units(str(body.amount))
+        taken = await commands.consume(caller, units, body.reason, request.url.path, idempotency_key)
+        return json_answer(translate.consumed_view(taken))
+
+    @router.get(
+        "/usage",
+        summary="What your credits went into",
+        tags=["Account"],
+        response_model=UsagePage,
+        responses=problems(422),
+    )
+    async def usage(
+        request: Request,
+        since: date | None = None,
+        until: date | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_USAGE_ENTRIES)] = 100,
+        offset: Annotated[int, Query(ge=0, le=MAX_USAGE_OFFSET)] = 0,
+    ) -> Response:
+        """Newest first, with totals per day, kind and model; days are UTC, the last 30 unless you say which."""
+        found = await queries.usage(await identity.required(request), since, until, limit, offset)
+        return json_answer(translate.usage_view(found))
 
     @router.get(
         "/credits/statement",

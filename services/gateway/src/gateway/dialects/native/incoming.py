@@ -2,7 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 
-from contracts.questions import MAX_PAYMENT_EVENT_BYTES
+from contracts.payments import (
+    MAX_PAYMENT_EVENT_BYTES,
+)
 from gateway.dialects.native import errors, translate
 from gateway.dialects.surface import Surface, route_class
 

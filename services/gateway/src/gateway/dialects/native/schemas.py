@@ -4,11 +4,16 @@ from datetime import datetime
 from typing import Literal, get_args
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+)
 
 from contracts.facts import Kind, Lane, Message
 from contracts.money import Per, Usage
-from contracts.questions import MAX_PRICE, MAX_REFERENCE_CHARACTERS
 from gateway.batches import MAX_ITEMS
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
@@ -42,6 +47,9 @@ class NewGeneration(BaseModel):
     seconds: int | None = Field(default=None, strict=True, description="How long a video has to be.")
     messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
     max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
+    prepaid: bool = Field(
+        default=False, strict=True, description="What you consumed in the last 15 minutes pays first."
+    )
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
     lane: Lane | None = Field(
         default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
@@ -177,95 +185,6 @@ class BatchView(BaseModel):
     quote: int | float = Field(description="What all of them cost at most.")
     cost: int | float = Field(description="What was paid so far.")
     items: list[GenerationView] = Field(description="In the order in which they were asked for.")
-
-
-class Credits(BaseModel):
-    """A user's credits."""
-
-    available: int | float
-    held: int | float = Field(description="Set aside for generations that are not finished.")
-    used: int | float = Field(description="Paid so far.")
-    owed: int | float = Field(
-        description="What refunds and disputes took back beyond what was there; what comes in pays it first."
-    )
-
-
-class CreditPackView(BaseModel):
-    """Credits that are sold together."""
-
-    id: str
-    credits: int | float
-    amount: int = Field(description="The price in minor units of the currency: cents.")
-    currency: str
-
-
-class CreditPacksView(BaseModel):
-    """What can be bought; empty where payments are not offered."""
-
-    items: list[CreditPackView]
-    publishable_key: str | None = Field(description="What Stripe.js is started with.")
-
-
-class NewPayment(BaseModel):
-    """What to buy: a pack by its id, or by its exact price. What is given has to agree with our own list."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        allow_inf_nan=False,
-        json_schema_extra={"examples": [{"pack": "small"}, {"amount": 1000, "currency": "usd"}]},
-    )
-
-    pack: str | None = Field(default=None, strict=True, max_length=MAX_REFERENCE_CHARACTERS)
-    amount: int | None = Field(
-        default=None, strict=True, ge=1, le=MAX_PRICE, description="In minor units of the currency: cents."
-    )
-    currency: str | None = Field(default=None, strict=True, max_length=MAX_REFERENCE_CHARACTERS)
-
-
-class PaymentView(BaseModel):
-    """What a browser needs to pay with Stripe.js."""
-
-    id: UUID
-    payment_intent: str
-    client_secret: str
-    publishable_key: str | None
-    pack: str
-    credits: int | float = Field(description="What it brings once it is paid.")
-    amount: int = Field(description="In minor units of the currency: cents.")
-    currency: str
-    status: str = Field(description="Stripe's own word.")
-
-
-class ConfirmedPaymentView(BaseModel):
-    """Whether a payment was made, as Stripe itself says."""
-
-    state: Literal["credited", "unpaid", "canceled"]
-    credits: int | float = Field(description="What the payment brought; 0 unless it is credited.")
-    available: int | float | None = Field(description="What there is after that.")
-
-
-class StatementEntryView(BaseModel):
-    """What a generation, a gift or a payment did to the credits. `granted - captured + refunded` is the change."""
-
-    at: datetime
-    entry: Literal["generation", "grant", "starting_grant", "payment", "payment_reversal", "payment_restored"]
-    generation_id: UUID | None
-    state: Literal["open", "captured", "released", "declined", "expired"] | None = Field(
-        description="Of the hold: `open` until the generation ends."
-    )
-    quote: int | float = Field(description="What was set aside at most.")
-    captured: int | float = Field(description="What was paid, for what was delivered.")
-    released: int | float = Field(description="What was set aside and given back.")
-    refunded: int | float = Field(description="What was paid and given back.")
-    granted: int | float = Field(description="What was given or paid for; below zero where a payment was taken back.")
-    why: str
-
-
-class StatementPage(BaseModel):
-    """Newest first. All entries together add up to what is available or held, less what is owed."""
-
-    items: list[StatementEntryView]
-    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null at the end.")
 
 
 Event = Literal["generation.completed", "generation.failed", "generation.declined", "generation.cancelled"]

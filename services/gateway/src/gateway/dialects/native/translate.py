@@ -3,30 +3,53 @@
 import csv
 import io
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
 from uuid import UUID
 
 from fastapi import Request
 
 from contracts.facts import Asset, Ending, Lane, Verdict
-from contracts.money import Price, Quote, in_credits
-from contracts.questions import (
+from contracts.keeping import (
+    OfferedUpload,
+)
+from contracts.money import (
+    UNITS_PER_CREDIT,
     Balance,
+    Price,
+    Quote,
+    in_credits,
+)
+from contracts.payments import (
     BegunPayment,
-    CatalogModel,
     ConfirmedPayment,
     CreditPacks,
-    OfferedUpload,
+)
+from contracts.questions import (
+    CatalogModel,
+    Consumption,
     Statement,
     StatementEntry,
 )
+from contracts.usage import (
+    UsageReport,
+)
 from gateway.batches import Batch
-from gateway.dialects.native.schemas import (
-    AssetView,
-    BatchView,
+from gateway.dialects.native.account_schemas import (
     ConfirmedPaymentView,
+    Consumed,
     CreditPacksView,
     CreditPackView,
     Credits,
+    PaymentView,
+    StatementEntryView,
+    StatementPage,
+    UsagePage,
+    UsageTotalView,
+    UsageView,
+)
+from gateway.dialects.native.schemas import (
+    AssetView,
+    BatchView,
     DeliveryView,
     ErrorView,
     GenerationPage,
@@ -37,11 +60,8 @@ from gateway.dialects.native.schemas import (
     NewBatch,
     NewGeneration,
     NewLinks,
-    PaymentView,
     PriceView,
     QuoteView,
-    StatementEntryView,
-    StatementPage,
     UploadForm,
     UploadView,
     WebhookView,
@@ -55,6 +75,8 @@ from gateway.webhooks.endpoints import Webhook
 from runtime.database import Row
 
 DIALECT = "native"
+_MONEY = Decimal("0.0001")
+"""Amounts in dollars are shown to the hundredth of a cent, never more than there is."""
 
 
 def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
@@ -69,6 +91,7 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         seconds=body.seconds,
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
+        prepaid=body.prepaid,
         options=body.options,
         lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -201,12 +224,30 @@ def page_view(surface: Surface, page: Page) -> GenerationPage:
     return GenerationPage(items=[view(surface, item) for item in page.items], next_cursor=page.cursor)
 
 
-def credits_view(balance: Balance) -> Credits:
+def credits_view(balance: Balance, credit_price: Decimal) -> Credits:
     return Credits(
         available=in_credits(balance.available),
         held=in_credits(balance.held),
         used=in_credits(balance.used),
         owed=in_credits(balance.debt),
+        balance=float((balance.available * credit_price / UNITS_PER_CREDIT).quantize(_MONEY, ROUND_DOWN)),
+        last_updated=balance.last_updated,
+    )
+
+
+def consumed_view(consumption: Consumption) -> Consumed:
+    return Consumed(consumed=in_credits(consumption.required), available=in_credits(consumption.available))
+
+
+def usage_view(report: UsageReport) -> UsagePage:
+    return UsagePage(
+        items=[
+            UsageView(**entry.model_dump(exclude={"used"}), used=in_credits(entry.used)) for entry in report.entries
+        ],
+        totals=[
+            UsageTotalView(**total.model_dump(exclude={"used"}), used=in_credits(total.used)) for total in report.totals
+        ],
+        total=report.total,
     )
 
 

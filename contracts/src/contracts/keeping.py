@@ -1,0 +1,87 @@
+"""What is asked of storage: files that users bring, what they have stored, and what is kept for how long."""
+
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from contracts.facts import Asset, Failure
+from contracts.model import Frozen
+
+
+class TakeUpload(Frozen):
+    """Make an asset of what a user uploaded. Asked again, the same upload is the same asset."""
+
+    upload_id: UUID
+    user_id: UUID
+    claim: str | None = None
+    """The name of an object in the claims bucket; None where it went into the bucket that was offered."""
+
+
+class TakenUpload(Frozen):
+    """Exactly one is set. A failure's code is `unsupported_media`, `unusable_media`, `too_large`, `not_clean`,
+    `quota_exceeded`, `not_found` or `unavailable`; only after the last is it of use to ask again."""
+
+    asset: Asset | None = None
+    failure: Failure | None = None
+
+
+class OfferUpload(Frozen):
+    """Where may this user's browser put a file of this type, at most so long, by itself?"""
+
+    upload_id: UUID
+    user_id: UUID
+    mime_type: str
+    size_bytes: int = Field(ge=1)
+
+
+class OfferedUpload(Frozen):
+    """A form to be posted, its fields first and the file as `file`; `failure` where there is no such place."""
+
+    url: str | None = None
+    fields: dict[str, str] = {}
+    expires_at: AwareDatetime | None = None
+    failure: Failure | None = None
+
+
+class StoredBy(Frozen):
+    user_id: UUID
+
+
+class Stored(Frozen):
+    """What a user has stored. None is no limit."""
+
+    assets: int
+    used_bytes: int
+    quota_bytes: int | None = None
+    retention_days: int | None = None
+
+
+class Keep(Frozen):
+    """A user's plan, as storage needs to know it; None stands for what holds for everybody."""
+
+    user_id: UUID
+    quota_bytes: int | None = Field(default=None, ge=0)
+    retention_days: int | None = Field(default=None, ge=1)
+
+
+class Delete(Frozen):
+    """A user deletes the assets of a generation, or takes that back while they are still there.
+
+    Deleted assets are not served from now on; some days later their bytes go.
+    """
+
+    user_id: UUID
+    generation_id: UUID
+    undo: bool = False
+
+
+class Forget(Frozen):
+    """A user's assets go for good, now."""
+
+    user_id: UUID
+
+
+class ChangedAssets(Frozen):
+    """How many assets it was about."""
+
+    assets: int

@@ -1,0 +1,139 @@
+"""What a user's credits went into, by page and by day, kind and model; and the word that a balance changed."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from contracts.facts import Changed
+from contracts.questions import (
+    LEDGER_USAGE,
+    ConsumeCredits,
+    StatementOf,
+)
+from contracts.topology import CREDITS, changed_subject
+from contracts.usage import (
+    UsageOf,
+    UsageReport,
+)
+from ledger.announcements import PAUSE_SECONDS, Changes
+from ledger.operations import Ledger
+from ledger.statement import statement
+from ledger.usage import usage
+from runtime.broker import last_on
+
+from .samples import CREDIT, completed, failed, request, requested
+
+pytestmark = pytest.mark.connected
+TODAY = datetime.now(UTC).date()
+
+
+def of(user, **fields) -> UsageOf:
+    return UsageOf(**({"user_id": user, "since": TODAY - timedelta(days=1), "until": TODAY} | fields))
+
+
+@pytest.fixture
+async def spender(operations, database):
+    """Three pictures of four, a failure, a dear refusal, one yesterday, and something consumed."""
+    user = uuid4()
+    part, lost, dear, old = (request(user, count=count) for count in (4, 2, 100, 1))
+    await operations.hold([requested(each) for each in (part, lost, dear, old)])
+    await operations.settle(
+        [completed(part.generation_id, 3), failed(lost.generation_id), completed(old.generation_id)]
+    )
+    asked = ConsumeCredits(consumption_id=uuid4(), user_id=user, amount=2 * CREDIT, reason="a sticker")
+    await operations.consume(asked)
+    async with database.statement() as connection:
+        move = "UPDATE holds SET opened_at = opened_at - interval '1 day' WHERE generation_id = :id"
+        await connection.execute(text(move), {"id": old.generation_id})
+    return user, {"part": part, "lost": lost, "dear": dear, "old": old}
+
+
+async def test_each_use_says_what_it_was_and_took(database, spender):
+    user, asked = spender
+    report = await usage(database, of(user))
+    found = {entry.generation_id: entry for entry in report.entries}
+    told = {
+        name: (found[each.generation_id].state, found[each.generation_id].delivered, found[each.generation_id].used)
+        for name, each in asked.items()
+    }
+    assert told == {
+        "part": ("captured", 3, 3 * CREDIT),
+        "lost": ("released", 0, 0),
+        "dear": ("declined", 0, 0),
+        "old": ("captured", 1, CREDIT),
+    }
+    assert {(entry.kind, entry.model) for id_, entry in found.items() if id_} == {("image", "dall-e-3")}
+    assert (found[None].state, found[None].used, found[None].reason) == ("consumed", 2 * CREDIT, "a sticker")
+    assert report.total == 5
+
+
+async def test_totals_are_by_day_kind_and_model(database, spender):
+    user, _ = spender
+    totals = (await usage(database, of(user))).totals
+    assert [(each.day, each.kind, each.model, each.number, each.used // CREDIT) for each in totals] == [
+        (TODAY, "image", "dall-e-3", 3, 3),
+        (TODAY, None, None, 1, 2),
+        (TODAY - timedelta(days=1), "image", "dall-e-3", 1, 1),
+    ]
+
+
+async def test_pages_are_the_whole_without_repetition_and_nobody_elses(database, operations, spender):
+    user, _ = spender
+    await operations.hold([requested(request(uuid4()))])
+    whole = (await usage(database, of(user))).entries
+    pages = [(await usage(database, of(user, limit=2, offset=offset))).entries for offset in (0, 2, 4, 6)]
+    assert [entry for page in pages for entry in page] == list(whole)
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+
+
+async def test_a_refund_is_no_use(database, operations, spender):
+    user, asked = spender
+    await operations.correct([failed(asked["part"].generation_id)])
+    assert sum(entry.used for entry in (await usage(database, of(user))).entries) == 3 * CREDIT
+
+
+async def test_what_was_consumed_stands_in_the_statement_and_adds_up(database, operations, spender):
+    user, _ = spender
+    page = await statement(database, StatementOf(user_id=user, limit=100))
+    (consumed,) = [entry for entry in page.entries if entry.entry == "consumed"]
+    assert (consumed.captured, consumed.why) == (2 * CREDIT, "a sticker")
+    balance, _ = await operations.balance(user)
+    assert balance.available + balance.held == sum(
+        entry.granted - entry.captured + entry.refunded for entry in page.entries
+    )
+
+
+async def test_the_question_is_answered(service, broker, spender):
+    user, _ = spender
+    async with service():
+        reply = await broker.connection.request(LEDGER_USAGE, of(user).model_dump_json().encode(), timeout=2)
+    assert UsageReport.model_validate_json(reply.data).total == 5
+
+
+async def test_a_balance_that_changed_is_told_once_for_a_batch(make_process, broker, streams):
+    changes = Changes(broker)
+    operations = Ledger(make_process(), 10 * CREDIT, changes)
+    user = uuid4()
+    asked = [request(user) for _ in range(5)]
+    await operations.hold([requested(each) for each in asked])
+    await operations.settle([completed(each.generation_id) for each in asked[:4]])
+    await asyncio.sleep(2 * PAUSE_SECONDS)
+    await broker.connection.flush()
+    assert await streams.subjects(CREDITS) == [f"credits.changed.{user}"]
+    said = Changed.decode(await last_on(broker, changed_subject(user), stream="CREDITS"))
+    assert (said.data.available, said.data.held, said.data.used) == (5 * CREDIT, CREDIT, 4 * CREDIT)
+    assert said.data.change == -5 * CREDIT
+
+
+async def test_while_the_bus_is_away_nothing_is_told_and_nothing_waits(make_process, broker, streams):
+    changes = Changes(broker)
+    operations = Ledger(make_process(), 10 * CREDIT, changes)
+    await broker.stop()
+    asked = request(uuid4())
+    await operations.hold([requested(asked)])
+    await changes.stop()
+    balance, _ = await operations.balance(asked.user_id)
+    assert balance.held == CREDIT
