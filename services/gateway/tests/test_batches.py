@@ -6,6 +6,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from contracts.facts import Request
+from contracts.questions import Plan
+
 from .client import IMAGE, Answer, Client, until
 from .conftest import MakeClient
 from .players import Players
@@ -55,6 +58,51 @@ async def test_credits_have_to_do_for_all_of_it(client: Client, players: Players
     players.available[client.user_id] = 20_000
     answer = await ask(client, {}, {}, {})
     assert (answer.status, answer.json["required"], answer.json["available"]) == (402, 3, 2)
+    assert await rows_of(client, postgres) == 0
+
+
+async def test_a_plan_bounds_each_item_and_not_the_number_of_items(
+    client: Client, players: Players, postgres: asyncpg.Pool
+) -> None:
+    players.plans[client.user_id] = Plan(name="small", max_count=2)
+    answer = await ask(client, {}, {"count": 3})
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "count")
+    assert await rows_of(client, postgres) == 0
+    assert (await ask(client, {"count": 2}, {"count": 2})).status == 202
+
+
+async def test_a_plans_cooldown_takes_a_batch_for_one(client: Client, players: Players, postgres: asyncpg.Pool) -> None:
+    players.plans[client.user_id] = Plan(name="slow", cooldown_seconds=30)
+    assert (await ask(client, {}, {}, {})).status == 202
+    assert (await ask(client, {})).status == 429
+    assert (await client.create()).status == 429
+    assert await rows_of(client, postgres) == 3
+
+
+async def test_a_plan_says_how_many_of_a_batch_are_at_work(
+    client: Client, players: Players, postgres: asyncpg.Pool
+) -> None:
+    players.plans[client.user_id] = Plan(name="narrow", concurrent=2)
+    go = asyncio.Event()
+
+    async def wait(request: Request) -> None:
+        await go.wait()
+        await players.complete(request)
+
+    players.scripts[client.user_id] = wait
+    made = (await ask(client, {}, {}, {})).json["items"]
+    published = "SELECT count(*) FROM generations WHERE user_id = $1 AND published"
+    assert await postgres.fetchval(published, client.user_id) == 2
+    go.set()
+    for item in made:
+        await players.heard(item["id"], seconds=10)
+
+
+async def test_a_daily_cap_has_to_do_for_all_of_it(client: Client, players: Players, postgres: asyncpg.Pool) -> None:
+    players.left_today[client.user_id] = 20_000
+    answer = await ask(client, {}, {}, {})
+    assert (answer.status, answer.json["code"]) == (429, "daily_cap_reached")
+    assert (answer.json["required"], answer.json["left_today"]) == (3, 2)
     assert await rows_of(client, postgres) == 0
 
 

@@ -6,14 +6,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from contracts.payments import (
-    CreditPack,
-)
-from contracts.questions import (
-    GrantCredits,
-    StatementOf,
-)
+from contracts.questions import CreditPack, GrantCredits, SetPlan, StatementOf
 from ledger.operations import Ledger
+from ledger.payments.operations import Payments
 from ledger.statement import statement
 
 from .bank import DISPUTING, begin
@@ -98,6 +93,37 @@ async def test_what_a_hold_gives_back_pays_what_is_owed(payments, bank, operatio
     await payments.collect_debts()
     await payments.collect_debts()
     assert await money(operations, user) == (60, 0, 0)
+
+
+async def test_what_a_plan_gives_pays_what_is_owed(payments, bank, operations):
+    user = uuid4()
+    begun = await begin(payments, user)
+    await bank.pay(begun)
+    await bank.tell(payments)
+    await spend(operations, user, 110)
+    await bank.refund(begun, 500)
+    await bank.tell(payments)
+    assert await money(operations, user) == (0, 110, 50)
+    await operations.set_plan(SetPlan(user_id=user, plan="basic"))
+    assert await money(operations, user) == (50, 110, 0)
+
+
+async def test_what_payments_and_debts_move_is_told(database, stripe_settings, bank):
+    told: list[tuple[int, int]] = []
+    ledger = Ledger(database, 10 * CREDIT, lambda moved: told.extend((each.available, each.change) for each in moved))
+    payments, user = Payments(database, ledger, stripe_settings), uuid4()
+    begun = await begin(payments, user)
+    await bank.pay(begun)
+    await bank.tell(payments)
+    assert told == [(110 * CREDIT, 100 * CREDIT)]
+    generation = await spend(ledger, user, 110)
+    await bank.refund(begun, 500)
+    await bank.tell(payments)
+    assert told[1:] == [(0, -110 * CREDIT), (0, 0)]
+    await ledger.settle([failed(generation)])
+    await payments.collect_debts()
+    assert told[3:] == [(110 * CREDIT, 110 * CREDIT), (60 * CREDIT, -50 * CREDIT)]
+    await payments.provider.close()
 
 
 @pytest.mark.parametrize(("evidence", "left"), [("winning_evidence", (110, 0, 0)), ("losing_evidence", (10, 0, 0))])
