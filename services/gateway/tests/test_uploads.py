@@ -88,6 +88,8 @@ async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
         await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=storage.take),
         await bus.subscribe(STORAGE_OFFER_UPLOAD, cb=storage.offer),
     ]
+    for _ in range(2):  # the first ping overtakes what nats-py has not written yet
+        await bus.flush()
     yield storage
     for subscription in subscriptions:
         await subscription.unsubscribe()

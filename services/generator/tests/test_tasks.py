@@ -1,12 +1,15 @@
 """Films: a task at the provider, recorded before anything else, followed from its row, stopped where nobody waits."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
 from contracts.facts import Progress, Verdict
+from contracts.questions import FreshAddressOf
 from contracts.topology import progress_subject
 from generator import submit
+from generator.fresh import fresh_address
 
 from .stage import FILM, ask, ask_film, ended, until
 
@@ -260,3 +263,20 @@ async def test_many_are_followed_by_one_loop(process, simulator):
     )
     assert times[0].n == 300
     assert sum(simulator.billed(request) for request in requests[:20]) == 20
+
+
+async def test_f20_where_a_film_is_by_now_is_asked_of_its_provider_free_of_charge(process, simulator):
+    request = ask_film("[[sim:latency=0.2]]")
+    await process.generate(request)
+    await process.finish()
+    [output] = (await process.rendered(request)).data.outputs
+    question = FreshAddressOf(generation_id=request.generation_id, index=0)
+    told = await fresh_address(process.work, process.catalog, process.submitter, question)
+    assert told.url is not None and told.url.startswith(simulator.url)
+    assert told.url.split("?")[0] == output.url.split("?")[0]
+    assert simulator.billed(request) == 1
+    for nothing in (
+        FreshAddressOf(generation_id=request.generation_id, index=1),
+        FreshAddressOf(generation_id=uuid4(), index=0),
+    ):
+        assert (await fresh_address(process.work, process.catalog, process.submitter, nothing)).url is None

@@ -22,6 +22,7 @@ from gateway.dialects.modelark import router as modelark
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import errors as native_errors
 from gateway.dialects.native import incoming as native_incoming
+from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
@@ -32,6 +33,7 @@ from gateway.identity import Identity, Keys, jwks_url
 from gateway.live import Hub
 from gateway.offers import Offers
 from gateway.payments import Payments
+from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
 from gateway.refusals import plain, refusal_of
 from gateway.settings import Settings
@@ -85,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         commands,
         queries,
         webhooks,
+        ProviderKeys(broker),
         Payments(broker),
         identity,
         Verdicts(broker, database, settings.limits.sync_wait_seconds),
@@ -143,7 +146,15 @@ def _checks(database: Database, offers: Offers) -> list[Check]:
 
 
 def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
-    for dialect in (native, native_uploads, native_account, native_webhooks, native_incoming, modelark):
+    for dialect in (
+        native,
+        native_uploads,
+        native_account,
+        native_provider_keys,
+        native_webhooks,
+        native_incoming,
+        modelark,
+    ):
         app.include_router(dialect.make_router(surface))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:

@@ -12,6 +12,7 @@ from contracts.facts import Failure, Outcome, Verdict
 from contracts.topology import CONSUMERS, Consumer
 from gateway import turns
 from gateway.commands import Commands
+from gateway.deletions import carry_out
 from gateway.figures import LAG
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
@@ -96,6 +97,7 @@ class Sweeper:
         outcomes = [by for by in taken if isinstance(by, Outcome)]
         if outcomes:
             await self._commands.settle(outcomes)
+        await carry_out(self._database, self._broker)
         return len(driven)
 
     async def _step(self, due: Due) -> Outcome | bool | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from uuid import uuid4
 
 import aiohttp
@@ -21,6 +22,7 @@ from generator.claims import Claims
 from generator.drive import Driver
 from generator.figures import Figures
 from generator.follow import Follower
+from generator.fresh import fresh_address
 from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
@@ -78,7 +80,8 @@ def create_app(settings: Settings) -> App:
 
     user_keys = UserKeys(database, settings.work.key_secrets, make)
     submitter.own = user_keys.provider
-    subscribers.register(consumers, broker, generator, catalog, user_keys, settings.work)
+    renew = partial(fresh_address, work, catalog, submitter)
+    subscribers.register(consumers, broker, generator, catalog, user_keys, renew, settings.work)
 
     async def begin() -> None:
         lag.start()

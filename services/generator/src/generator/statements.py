@@ -132,6 +132,14 @@ ABANDONED = text("""
     FROM attempts JOIN work USING (generation_id)
     WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY attempts.generation_id LIMIT :rows
 """)
+RENDERED_TASK = text("""
+    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, process,
+        task, provider_cost_micros, result::text AS result, error::text AS error,
+        EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
+    FROM attempts JOIN work USING (generation_id)
+    WHERE attempts.generation_id = :generation_id AND attempts.state = 'rendered' AND task IS NOT NULL
+        AND :index >= first_index AND :index < first_index + count
+""")
 STOPPED = text("""
     UPDATE attempts SET state = :state, error = CAST(:error AS jsonb), ended_at = now()
     WHERE id = :id AND state = 'submitted'

@@ -165,6 +165,19 @@ class Submitter:
                 return attempt.ended(State.FAILED, Unavailable().failure)
         return attempt.ended(State.UNKNOWN, attempt.failure or Unknown().failure)
 
+    async def address(self, assignment: Assignment, attempt: Attempt, index: int) -> str | None:
+        """Where the provider has an output of a finished task by now; None where it has it no more, or gives none."""
+        provider, task = self._of_tasks(assignment, attempt), attempt.task
+        if provider is None or task is None:
+            return None
+        try:
+            found = await provider.look(self._about(assignment, attempt), task)
+        except ProviderRefusal as refusal:
+            log.info("task.has_no_address", attempt_id=str(attempt.id), code=refusal.code)
+            return None
+        item = None if isinstance(found, Running) else found[index - attempt.first_index]
+        return item.url if isinstance(item, Delivered) else None
+
     async def drain(self) -> None:
         """Waits for calls that nobody waits for any more: what they began has to be stopped."""
         if self._late:

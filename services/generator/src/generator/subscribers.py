@@ -1,14 +1,17 @@
 """What the generator hears: what was funded, what has ended, and what it can make."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
 from contracts.questions import (
     GENERATOR_CATALOG,
+    GENERATOR_FRESH_ADDRESS,
     GENERATOR_KEYS,
     GENERATOR_SET_KEY,
+    FreshAddress,
+    FreshAddressOf,
     Keys,
     KeysOf,
     Nothing,
@@ -25,6 +28,8 @@ from generator.user_keys import UserKeys
 from runtime.consumption import Consumers
 
 BATCH = 64
+ANSWERS_AT_ONCE = 8
+"""Each asks a provider in turn."""
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 
@@ -35,6 +40,7 @@ def register(
     generator: Generator,
     catalog: Catalog,
     user_keys: UserKeys,
+    renew: Callable[[FreshAddressOf], Awaitable[FreshAddress]],
     settings: WorkSettings,
 ) -> None:
     """The generator's subscriptions."""
@@ -53,6 +59,10 @@ def register(
     @broker.subscriber(GENERATOR_CATALOG, queue="generator")
     async def answer(question: Nothing) -> Answer:
         return await catalog.answer()
+
+    @broker.subscriber(GENERATOR_FRESH_ADDRESS, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def fresh(question: FreshAddressOf) -> FreshAddress:
+        return await renew(question)
 
     @broker.subscriber(GENERATOR_KEYS, queue="generator")
     async def keys(question: KeysOf) -> Keys:

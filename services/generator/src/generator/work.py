@@ -214,6 +214,11 @@ class Work:
             found = await connection.execute(statements.ABANDONED, {"rows": rows})
             return [(Request.model_validate_json(row.request), _attempt(row)) for row in found]
 
+    async def rendered_task(self, generation_id: UUID, index: int) -> tuple[Request, Attempt] | None:
+        """The task that an output came from; None where it came from none."""
+        row = await self._first(statements.RENDERED_TASK, generation_id=generation_id, index=index)
+        return None if row is None else (Request.model_validate_json(row.request), _attempt(row))
+
     async def record_stopped(self, attempt: Attempt) -> None:
         """How an abandoned task ended."""
         async with self._database.statement() as connection:

@@ -17,6 +17,7 @@ from gateway.commands import Commands
 from gateway.identity import Identity
 from gateway.live import Hub
 from gateway.payments import Payments
+from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
@@ -44,6 +45,7 @@ class Surface:
     commands: Commands
     queries: Queries
     webhooks: Webhooks
+    provider_keys: ProviderKeys
     payments: Payments
     identity: Identity
     verdicts: Verdicts

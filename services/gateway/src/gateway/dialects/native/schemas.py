@@ -261,6 +261,26 @@ class Redelivered(BaseModel):
     deliveries: int = Field(description="How many are sent again; ask again while it is 100.")
 
 
+class NewProviderKey(BaseModel):
+    """A key of your own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: SecretStr = Field(min_length=8, max_length=500)
+
+
+class ProviderKeyView(BaseModel):
+    """A key that is set: all that is ever shown of it."""
+
+    provider: str
+    last4: str
+    set_at: datetime
+
+
+class ProviderKeys(BaseModel):
+    items: list[ProviderKeyView]
+
+
 class PriceView(BaseModel):
     """Credits for one output, or for a measure of it; null stands for any size or quality that no other names."""
 

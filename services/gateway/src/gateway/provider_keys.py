@@ -1,0 +1,40 @@
+"""Users' own keys at providers: handed on to the generator, which encrypts them and never says them again."""
+
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, Keys, KeysOf, SetKey
+from gateway.identity import Caller
+from gateway.refusals import NotConfigured, Unavailable
+from runtime.broker import connected
+
+ANSWER_TIMEOUT_SECONDS = 2.0
+
+
+class ProviderKeys:
+    """What a user has set: the last four characters of each, and when."""
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+
+    async def all(self, caller: Caller) -> Keys:
+        """Raises Unavailable."""
+        return await self._ask(GENERATOR_KEYS, KeysOf(user_id=caller.user_id))
+
+    async def set(self, caller: Caller, provider: str, key: str | None) -> Keys:
+        """Sets the key for one provider, or forgets it where none is given. Raises NotConfigured, Unavailable."""
+        keys = await self._ask(GENERATOR_SET_KEY, SetKey(user_id=caller.user_id, provider=provider, key=key))
+        if not keys.is_offered:
+            raise NotConfigured("Keys of users are not set up here: the operator has to set GENERATOR_KEY_SECRETS.")
+        return keys
+
+    async def _ask(self, subject: str, question: KeysOf | SetKey) -> Keys:
+        if connected(self._broker):
+            payload = question.model_dump_json().encode()
+            try:
+                reply = await self._broker.connection.request(subject, payload, timeout=ANSWER_TIMEOUT_SECONDS)
+                return Keys.model_validate_json(reply.data)
+            except (NatsError, TimeoutError, OSError, ValidationError):
+                pass
+        raise Unavailable("The generator does not answer right now.")
