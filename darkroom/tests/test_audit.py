@@ -26,7 +26,6 @@ async def test_nothing_is_found_where_all_is_well(world: Any) -> None:
     report = await world.report()
     looked_at = {result.check: result.looked_at for result in report.results}
     assert looked_at.pop("corrected") == 0
-    assert looked_at.pop("payment differs") == 0, "nobody paid here; the planted defects have payments"
     assert all(looked_at.values()), "an audit that looks at nothing is always clean"
 
 

@@ -99,7 +99,7 @@ def test_a_service_that_is_told_too_little_says_what_is_missing_and_no_secret(se
         wrong.pop("STORAGE_DATABASE_POOL_SIZE")
         later = subprocess.run(program, env=wrong | database, capture_output=True, text=True, timeout=60, check=False)
         assert later.returncode != 0
-        assert "s3 needs AWS_S3_BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in later.stderr
+        assert "s3 needs AWS_S3_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in later.stderr
         assert "canary" not in later.stderr
     assert "canary" not in ended.stderr
 

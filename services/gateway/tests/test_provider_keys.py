@@ -74,7 +74,9 @@ async def test_nobody_sees_or_changes_the_keys_of_others(client: Client, client_
     assert len((await client.get("/v1/provider-keys")).json["items"]) == 1
 
 
-@pytest.mark.parametrize("body", [{"key": "short"}, {"key": 5}, {"key": CANARY, "user_id": "x"}, {}, {"key": "x" * 501}])
+@pytest.mark.parametrize(
+    "body", [{"key": "short"}, {"key": 5}, {"key": CANARY, "user_id": "x"}, {}, {"key": "x" * 501}]
+)
 async def test_what_is_no_key_is_refused_without_repeating_it(client: Client, vault: Vault, body: Any) -> None:
     answer = await client.request("PUT", "/v1/provider-keys/openai", json=body)
     assert answer.status == 422

@@ -53,6 +53,7 @@ async def test_progress_says_whether_it_waits_or_runs(process):
     await process.generate(request)
     await process.finish()
     told = [Progress.model_validate_json((await subscription.next_msg(timeout=2)).data) for _ in range(3)]
+    await subscription.unsubscribe()
     assert [each.stage for each in told] == ["rendering", "waiting", "rendering"]
     assert [each.number for each in told] == sorted({each.number for each in told})
 

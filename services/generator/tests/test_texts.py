@@ -113,6 +113,7 @@ async def test_a_text_is_said_in_few_pieces(process):
     await asyncio.sleep(2 * SPOKEN_EVERY_SECONDS)
     await process.broker.connection.flush()
     assert 5 <= subscription.pending_msgs <= 0.5 / SPOKEN_EVERY_SECONDS + 2
+    await subscription.unsubscribe()
     await speech.finish()
 
 

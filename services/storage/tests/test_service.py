@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -31,6 +32,7 @@ from contracts.topology import outcome_subject, verdict_subject
 from darkroom.jetstream import ask
 from runtime.consumption import Consumers
 from runtime.database import Database
+from storage import stores
 from storage.objects import name_of
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
@@ -412,6 +414,7 @@ async def test_each_store_is_where_its_settings_say(
         assert isinstance(store, MinioObjects)
         assert (store.backend, store.bucket_url) == (backend, address)
         await store.close()
+    monkeypatch.setattr(stores, "log", structlog.get_logger())  # another test may have it write somewhere by now
     with capture_logs() as said:
         store = make_objects(told(monkeypatch, **S3, **SUPABASE, MEDIA_FORMER_BACKEND="local"))
     assert isinstance(store, MovingObjects)

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
-from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Quote
 from contracts.questions import (
     CatalogModel,
@@ -29,7 +28,7 @@ from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Order, again, checked_key, fit
+from gateway.orders import Order, again, fit, generation_id_of, id_of
 from gateway.pace import Pace
 from gateway.records import Generation
 from gateway.refusals import (
@@ -84,7 +83,7 @@ class Commands:
             Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
                 TooManyRequests, Unavailable: nothing has changed.
         """
-        generation_id = generation_id or _generation_id(caller, order)
+        generation_id = generation_id or generation_id_of(caller, order)
         if order.idempotency_key is not None:
             existing = await self._existing(caller, generation_id, order)
             if existing is not None:
@@ -118,7 +117,7 @@ class Commands:
 
         It listens before it publishes, so that no outcome passes unheard.
         """
-        generation_id = _generation_id(caller, order)
+        generation_id = generation_id_of(caller, order)
         async with verdicts.listening(generation_id) as heard:
             generation = await self.create(caller, order, generation_id)
             return await verdicts.wait(caller, generation, heard, seconds)
@@ -138,7 +137,7 @@ class Commands:
         quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
         plan = await self._allow(caller, orders, sum(quote.amount for quote in quotes))
         rows = [
-            self._row(caller, *each, _generation_id(caller, each[0], item), plan)
+            self._row(caller, *each, generation_id_of(caller, each[0], item), plan)
             | {"batch_id": batch_id, "batch_item": item}
             for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
         ]
@@ -388,14 +387,3 @@ class Commands:
         if existing is not None and not existing.is_of(orders):
             raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
         return existing
-
-
-def _generation_id(caller: Caller, order: Order, item: int = 0) -> UUID:
-    return id_of(caller, order.route, order.idempotency_key, item)
-
-
-def id_of(caller: Caller, route: str, key: str | None, item: int = 0) -> UUID:
-    """The id that an Idempotency-Key always names; without one a new id. Raises InvalidKey."""
-    if key is None:
-        return new_generation_id()
-    return keyed_generation_id(caller.user_id, route, checked_key(key), item)

@@ -4,12 +4,15 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 from contracts.facts import Input, Kind, Lane, Message
+from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
     CatalogModel,
 )
+from gateway.identity import Caller
 from gateway.records import Generation
 from gateway.refusals import Invalid, InvalidKey
 
@@ -82,6 +85,17 @@ def checked_key(text: str) -> str:
     if not key or len(key) > MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise InvalidKey(f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.")
     return key
+
+
+def generation_id_of(caller: Caller, order: Order, item: int = 0) -> UUID:
+    return id_of(caller, order.route, order.idempotency_key, item)
+
+
+def id_of(caller: Caller, route: str, key: str | None, item: int = 0) -> UUID:
+    """The id that an Idempotency-Key always names; without one a new id. Raises InvalidKey."""
+    if key is None:
+        return new_generation_id()
+    return keyed_generation_id(caller.user_id, route, checked_key(key), item)
 
 
 def again(generation: Generation, key: str | None, traceparent: str | None) -> Order:

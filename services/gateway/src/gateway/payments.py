@@ -23,8 +23,8 @@ from contracts.questions import (
     LEDGER_PAYMENT_EVENT,
     Nothing,
 )
-from gateway.commands import id_of
 from gateway.identity import Caller
+from gateway.orders import id_of
 from gateway.pace import Pace
 from gateway.questions import ask_ledger
 from gateway.refusals import (

@@ -80,8 +80,15 @@ def create_app(settings: Settings) -> App:
 
     user_keys = UserKeys(database, settings.work.key_secrets, make)
     submitter.own = user_keys.provider
-    renew = partial(fresh_address, work, catalog, submitter)
-    subscribers.register(consumers, broker, generator, catalog, user_keys, renew, settings.work)
+    subscribers.register(
+        consumers,
+        broker,
+        generator,
+        catalog,
+        user_keys,
+        partial(fresh_address, work, catalog, submitter),
+        settings.work,
+    )
 
     async def begin() -> None:
         lag.start()

@@ -1,5 +1,6 @@
 """Balances and the one way in which money moves: every transaction passes through `post`."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,3 +160,11 @@ def movement(transactions: Sequence[Transaction]) -> dict[str, Any]:
         "entry_users": users,
         "entry_amounts": amounts,
     }
+
+
+def by_user(amounts: Iterable[tuple[UUID, int]]) -> Counter[UUID]:
+    """What belongs to one user, added up."""
+    together: Counter[UUID] = Counter()
+    for user_id, units in amounts:
+        together[user_id] += units
+    return together

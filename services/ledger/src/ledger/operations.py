@@ -4,8 +4,7 @@ Every operation opens its transaction itself, can be repeated, and returns the f
 committed.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -182,13 +181,13 @@ class Ledger:
                 {generation_id: said.state for generation_id, said in known.items()},
                 {user_id: account.available for user_id, account in found.items()},
                 left_today,
-                _by_user((each.user_id, each.left) for each in consumed),
+                accounts.by_user((each.user_id, each.left) for each in consumed),
             )
             for reason, declined in ((INSUFFICIENT_CREDITS, openings.declined), (DAILY_CAP, openings.capped)):
                 if declined:
                     await holds.decline(connection, [request.generation_id for request in declined], reason)
             if openings.consumed:
-                taken = _by_user((unique[id_].user_id, units) for id_, units in openings.consumed.items())
+                taken = accounts.by_user((unique[id_].user_id, units) for id_, units in openings.consumed.items())
                 await consumptions.take(connection, consumed, taken)
             posted = await accounts.post(connection, openings.transactions())
         self.changed(posted.changes)
@@ -380,13 +379,6 @@ class Ledger:
             time=datetime.now(UTC),
             data=Grant(user_id=recorded.user_id, amount=recorded.amount, reason=recorded.reason),
         )
-
-
-def _by_user(amounts: Iterable[tuple[UUID, int]]) -> Counter[UUID]:
-    together: Counter[UUID] = Counter()
-    for user_id, units in amounts:
-        together[user_id] += units
-    return together
 
 
 def _log_closings(closings: Closings) -> None:

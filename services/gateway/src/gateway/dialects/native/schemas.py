@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    SecretStr,
 )
 
 from contracts.facts import Kind, Lane, Message
