@@ -13,7 +13,7 @@ from contracts.facts import CONTENT_TYPE, Change, Changed, Funded, Granted, Outc
 from contracts.topology import CREDITS, GENERATION, OUTCOMES, changed_subject, funded_subject, outcome_subject
 from runtime.broker import connected, publish, publish_unique
 
-PAUSE_SECONDS = 0.25
+PAUSE_SECONDS = 1.0
 """Nobody waits for a change: a user's are told together."""
 
 Said = Funded | Outcome | Granted | PaymentReceived

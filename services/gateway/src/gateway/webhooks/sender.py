@@ -30,7 +30,7 @@ from runtime.outbound import OutboundSettings, Refused, make_session
 PAUSES_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 23_295)
 """After each attempt that failed: eight attempts in a day, then the delivery is parked."""
 JITTER = 0.1
-EVERY_SECONDS = 0.2
+EVERY_SECONDS = 0.5
 TIMEOUT_SECONDS = 15.0
 CLAIM_SECONDS = 60.0
 """Longer than an attempt can take."""
