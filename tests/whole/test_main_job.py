@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import av
 import pytest
 from PIL import Image
 
@@ -51,6 +52,25 @@ async def test_the_command_line_leaves_a_picture_that_opens(darkroom: Darkroom, 
     with Image.open(picture) as opened:
         opened.load()
     assert "credit" in done.stdout
+
+
+@pytest.mark.parametrize(("kind", "stream"), [("video", "video"), ("speech", "audio"), ("text", None)])
+async def test_the_command_line_makes_every_other_kind(
+    darkroom: Darkroom, tmp_path: Path, kind: str, stream: str | None
+) -> None:
+    done = await asyncio.to_thread(
+        darkroom.command, "generate", "A quiet harbour at night", "--kind", kind, "-o", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = list(tmp_path.iterdir())
+    if stream is None:
+        assert made == []
+        assert "harbour" in done.stdout
+        return
+    (file,) = made
+    with av.open(str(file)) as opened:
+        assert [each.type for each in opened.streams if each.type == stream]
+        assert opened.duration > 1_000_000
 
 
 @pytest.mark.parametrize("model", ["seedream-3-0-t2i-250415", "gpt-image-1-mini", "dall-e-2"])

@@ -56,8 +56,11 @@ async def _generate(url: str, token: str | None, wanted: dict[str, Any], output:
             path = output / name
             await client.fetch(asset, path)
             console.print(str(path), markup=False, style="bold")
+        written = generation.get("text")
+        if written is not None:
+            console.print(written, markup=False)
         delivered, asked = len(generation["assets"]), generation["count"]
-        if delivered < asked:
+        if written is None and delivered < asked:
             console.print(f"{delivered} of {asked} were delivered; only those are paid for.")
         left = (await client.credits())["available"]
         console.print(f"Cost: {generation['cost']:,} credits. Left: {left:,}.")
