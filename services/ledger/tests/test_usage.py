@@ -137,3 +137,21 @@ async def test_while_the_bus_is_away_nothing_is_told_and_nothing_waits(make_proc
     await changes.stop()
     balance, _ = await operations.balance(asked.user_id)
     assert balance.held == CREDIT
+
+
+async def test_frontends_read_whole_credits_and_what_they_went_into(database, spender):
+    """Used is rounded up and remaining down; what was not delivered is no usage."""
+    user, asked = spender
+    async with database.statement() as connection:
+        who = {"user": user}
+        found = await connection.execute(text("SELECT * FROM user_ai_credits WHERE user_id = :user"), who)
+        [have] = list(found)
+        found = await connection.execute(
+            text("SELECT * FROM ai_usage_logs WHERE user_id = :user ORDER BY credits_consumed, id"), who
+        )
+        logs = [(row.id, row.action_type, row.credits_consumed) for row in found]
+    assert (have.used_credits, have.remaining_credits, have.total_credits) == (6, 4, 10)
+    assert (have.last_purchase_date, have.subscription_tier) == (None, "free")
+    generated = {(id_, consumed) for id_, action, consumed in logs if action == "image_generation"}
+    assert generated == {(asked["part"].generation_id, 3), (asked["old"].generation_id, 1)}
+    assert [(action, consumed) for _, action, consumed in logs if action != "image_generation"] == [("a sticker", 2)]
