@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from contracts.questions import CreditPack, GrantCredits, SetPlan, StatementOf
+from contracts.payments import CreditPack
+from contracts.questions import GrantCredits, SetPlan, StatementOf
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
 from ledger.statement import statement

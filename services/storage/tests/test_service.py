@@ -24,7 +24,7 @@ from alembic.migration import MigrationContext
 from nats.aio.client import Client
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 
 from contracts.facts import CONTENT_TYPE, Ending, Kind, Outcome, Verdict
 from contracts.ids import new_generation_id
@@ -414,11 +414,11 @@ async def test_each_store_is_where_its_settings_say(
         assert isinstance(store, MinioObjects)
         assert (store.backend, store.bucket_url) == (backend, address)
         await store.close()
-    monkeypatch.setattr(stores, "log", structlog.get_logger())  # another test may have it write somewhere by now
-    with capture_logs() as said:
-        store = make_objects(told(monkeypatch, **S3, **SUPABASE, MEDIA_FORMER_BACKEND="local"))
+    said = LogCapture()
+    monkeypatch.setattr(stores, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[said]))
+    store = make_objects(told(monkeypatch, **S3, **SUPABASE, MEDIA_FORMER_BACKEND="local"))
     assert isinstance(store, MovingObjects)
     assert (store.current.backend, store.former.backend) == ("s3", "local")
     await store.close()
-    assert "objects.candidates" in [line["event"] for line in said], "two candidates are named at start"
-    assert not any(secret in str(said) for secret in ("role", "anon"))
+    assert "objects.candidates" in [line["event"] for line in said.entries], "two candidates are named at start"
+    assert not any(secret in str(said.entries) for secret in ("role", "anon"))
