@@ -415,7 +415,11 @@ async def test_each_store_is_where_its_settings_say(
         assert (store.backend, store.bucket_url) == (backend, address)
         await store.close()
     said = LogCapture()
-    monkeypatch.setattr(stores, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[said]))
+    monkeypatch.setattr(
+        stores,
+        "log",
+        structlog.wrap_logger(structlog.PrintLogger(), processors=[said], wrapper_class=structlog.BoundLogger),
+    )
     store = make_objects(told(monkeypatch, **S3, **SUPABASE, MEDIA_FORMER_BACKEND="local"))
     assert isinstance(store, MovingObjects)
     assert (store.current.backend, store.former.backend) == ("s3", "local")
