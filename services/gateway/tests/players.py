@@ -33,6 +33,7 @@ from contracts.money import (
     Balance,
     Price,
     PriceList,
+    Usage,
 )
 from contracts.payments import (
     ConfirmedPayment,
@@ -77,6 +78,8 @@ from contracts.usage import (
 Script = Callable[[Request], Awaitable[Any]]
 
 SEEDREAM = "seedream-3-0-t2i-250415"
+SEEDANCE = "seedance-1-0-lite-t2v"
+WRITER = "gpt-4o-mini"
 SIZES = ("1024x1024", "512x512", "1536x1024", "1024x1536")
 CATALOG = Catalog(
     version=1,
@@ -95,14 +98,34 @@ CATALOG = Catalog(
         CatalogModel(id="switched-off", kind=Kind.IMAGE, provider="openai", state="off"),
         CatalogModel(id="unpriced", kind=Kind.IMAGE, provider="openai"),
         CatalogModel(id="a-voice", kind=Kind.SPEECH, provider="elevenlabs", max_prompt_characters=100),
+        CatalogModel(
+            id=SEEDANCE,
+            kind=Kind.VIDEO,
+            provider="modelark",
+            sizes=("1280x720", "720x1280", "1024x1024"),
+            default_size="1280x720",
+            seconds=tuple(range(2, 13)),
+            default_seconds=5,
+            inputs=("first_frame",),
+        ),
+        CatalogModel(id=WRITER, kind=Kind.TEXT, provider="openai", max_tokens=1000),
     ),
 )
 PRICES = PriceList(
     version=7,
-    prices={SEEDREAM: 10_000, "old-image": 2_500, "switched-off": 1, "a-voice": 5_000},
+    prices={
+        SEEDREAM: 10_000,
+        "old-image": 2_500,
+        "switched-off": 1,
+        "a-voice": 5_000,
+        SEEDANCE: 10_000,
+        WRITER: 100_000,
+    },
     table=(
         Price(model=SEEDREAM, amount=15_000, size="1536x1024"),
         Price(model=SEEDREAM, amount=30_000, size="1536x1024", quality="hd"),
+        Price(model=SEEDANCE, amount=10_000, per="second"),
+        Price(model=WRITER, amount=100_000, input_amount=20_000, per="million_tokens"),
     ),
 )
 STARTING_UNITS = 10_000_000
@@ -329,14 +352,16 @@ def outcome_of(
     """As the service says it whose word it is."""
     source = {Verdict.COMPLETED: "storage", Verdict.DECLINED: "ledger", Verdict.CANCELLED: "gateway"}
     wanted = request.count if delivered is None else delivered
-    assets = tuple(_asset(request, index) for index in range(wanted if verdict is Verdict.COMPLETED else 0))
-    ending = Ending(
-        generation_id=request.generation_id, verdict=verdict, assets=assets, provider="modelark", failure=failure
-    )
+    ending = Ending(generation_id=request.generation_id, verdict=verdict, provider="modelark", failure=failure)
+    if verdict is Verdict.COMPLETED and request.kind is Kind.TEXT:
+        usage = Usage(input_tokens=7, output_tokens=9)
+        ending = ending.model_copy(update={"text": f"About {request.prompt}: it is well said.", "usage": usage})
+    elif verdict is Verdict.COMPLETED:
+        ending = ending.model_copy(update={"assets": tuple(_ASSETS[request.kind](request, i) for i in range(wanted))})
     return Outcome.of(ending, source.get(verdict, "generator"), None)
 
 
-def _asset(request: Request, index: int) -> Asset:
+def _picture(request: Request, index: int) -> Asset:
     width, height = map(int, (request.size or "64x64").split("x"))
     token = f"{request.generation_id.hex}{index}"
     return Asset(
@@ -351,3 +376,41 @@ def _asset(request: Request, index: int) -> Asset:
         variants={"medium": f"{token}/medium.webp", "thumbnail": f"{token}/thumbnail.webp"},
         source_url=f"https://provider.example/{token}.png",
     )
+
+
+def _film(request: Request, index: int) -> Asset:
+    width, height = map(int, (request.size or "1280x720").split("x"))
+    token = f"{request.generation_id.hex}{index}"
+    return Asset(
+        id=asset_id(request.generation_id, index),
+        index=index,
+        key=f"{token}/original.mp4",
+        mime_type="video/mp4",
+        size_bytes=5678,
+        sha256="cd" * 32,
+        width=width,
+        height=height,
+        seconds=float(request.seconds or 5),
+        bitrate=9085,
+        variants={"poster": f"{token}/poster.webp", "thumbnail": f"{token}/thumbnail.webp"},
+        source_url=f"https://provider.example/{token}.mp4",
+    )
+
+
+def _sound(request: Request, index: int) -> Asset:
+    token = f"{request.generation_id.hex}{index}"
+    return Asset(
+        id=asset_id(request.generation_id, index),
+        index=index,
+        key=f"{token}/original.mp3",
+        mime_type="audio/mpeg",
+        size_bytes=3456,
+        sha256="ef" * 32,
+        seconds=2.5,
+        bitrate=128_000,
+        variants={"waveform": f"{token}/waveform.json"},
+        source_url=None,
+    )
+
+
+_ASSETS = {Kind.IMAGE: _picture, Kind.VIDEO: _film, Kind.SPEECH: _sound}

@@ -13,7 +13,7 @@ from gateway import queries
 
 from .client import Client, token
 from .conftest import PUBLIC_URL, MakeClient
-from .players import SEEDREAM, Players
+from .players import SEEDANCE, SEEDREAM, WRITER, Players
 
 pytestmark = pytest.mark.connected
 
@@ -204,6 +204,8 @@ async def test_models_are_what_is_on_and_has_a_price(client: Client) -> None:
         SEEDREAM: (1, "active"),
         "old-image": (0.25, "legacy"),
         "a-voice": (0.5, "active"),
+        SEEDANCE: (1, "active"),
+        WRITER: (10, "active"),
     }
     assert items[0] == {
         "id": SEEDREAM,

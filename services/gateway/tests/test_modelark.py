@@ -11,6 +11,7 @@ from contracts.facts import Failure, Request, Verdict
 from gateway.settings import Settings
 
 from .client import Client
+from .conformance import Conformance, Dialect
 from .conftest import PUBLIC_URL, MakeClient, with_limits
 from .players import SEEDREAM, Players
 
@@ -241,3 +242,7 @@ async def test_outside_the_routes_the_error_is_a_string_too(nobody: Client, path
     answer = await nobody.get(path)
     assert (answer.status, answer.json["statusCode"]) == (404, 404)
     assert isinstance(answer.json["error"], str)
+
+
+class TestImages(Conformance):
+    surface = Dialect(submit=("POST", GENERATE, {"prompt": "A beautiful sunset"}), accepted=200)

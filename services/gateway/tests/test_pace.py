@@ -1,5 +1,6 @@
 """How fast one user may ask: 429 with the seconds to wait, and nobody else notices (API4)."""
 
+import time
 from uuid import uuid4
 
 import pytest
@@ -25,7 +26,10 @@ async def test_too_many_in_a_minute_are_429_and_record_nothing(client_of: MakeCl
     assert (answer.status, answer.json["code"]) == (429, "too_many_requests")
     assert 0 < int(answer.headers["Retry-After"]) <= 20
     assert (await hasty.post("/api/images/generate", json={"prompt": "x"})).status == 429
-    assert len((await hasty.get("/v1/generations")).json["items"]) == 3
+    shown = await hasty.get("/v1/generations")
+    assert len(shown.json["items"]) == 3
+    assert (shown.headers["X-RateLimit-Limit"], shown.headers["X-RateLimit-Remaining"]) == ("3", "0")
+    assert 0 < int(shown.headers["X-RateLimit-Reset"]) - time.time() <= 61
     # What is only asked again is no new work.
     assert (await hasty.create(key="0")).json["id"] == keyed[0]
     assert (await other.create()).status == 202

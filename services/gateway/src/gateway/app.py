@@ -20,22 +20,22 @@ from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.native import account as native_account
-from gateway.dialects.native import errors as native_errors
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
-from gateway.edge import BodyLimit
+from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.live import Hub
 from gateway.offers import Offers
+from gateway.pace import Pace
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
-from gateway.refusals import plain, refusal_of
+from gateway.refusals import refusal_of
 from gateway.settings import Settings
 from gateway.sweeper import Sweeper
 from gateway.uploads import FORM_BYTES, Uploads
@@ -129,7 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
     _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
-    _add_edges(app, settings)
+    _add_edges(app, settings, commands.pace)
     describe(app)
     return app
 
@@ -190,10 +190,11 @@ async def _connect(broker: NatsBroker) -> None:
             await asyncio.sleep(JOIN_AGAIN_SECONDS)
 
 
-def _add_edges(app: FastAPI, settings: Settings) -> None:
+def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
     uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    app.add_middleware(Allowance, pace=pace)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
         CORSMiddleware,
@@ -233,5 +234,4 @@ def _redirect_media(public_media_url: str) -> Any:
 
 
 async def _outside_routes(request: Request, error: Exception) -> Response:
-    render = native_errors.render if request.url.path.startswith("/v1/") else plain
-    return render(refusal_of(error))  # type: ignore[arg-type]
+    return shape_of(request.url.path)(refusal_of(error))  # type: ignore[arg-type]

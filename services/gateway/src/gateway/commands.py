@@ -73,7 +73,7 @@ class Commands:
         self._offers = offers
         self._limits = limits
         self._sweeper = sweeper
-        self._pace = Pace(limits.requests_per_minute)
+        self.pace = Pace(limits.requests_per_minute)
         self._funds = Funds(broker)
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
@@ -293,13 +293,13 @@ class Commands:
         Raises:
             Invalid, InsufficientCredits, DailyCapReached, TooManyRequests: as plan, money and pace say.
         """
-        self._pace.admit(caller.user_id)
+        self.pace.admit(caller.user_id)
         await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
         plan = await self._funds.plan(caller.user_id)
         if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
             errors = [{"field": "count", "message": f"at most {plan.max_count}"}]
             raise Invalid(f"Your plan allows at most {plan.max_count} at once.", details={"errors": errors})
-        self._pace.cool(caller.user_id, plan.cooldown_seconds or 0)
+        self.pace.cool(caller.user_id, plan.cooldown_seconds or 0)
         return plan
 
     async def _existing(self, caller: Caller, generation_id: UUID, order: Order) -> Generation | None:

@@ -1,12 +1,19 @@
-"""What every request passes first: the size of its body is bounded, whoever reads it."""
+"""What every request passes first and last: the bound on its body, and how much its user may still ask."""
 
+import math
+import time
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
+from gateway.dialects.surface import Render
+from gateway.pace import Pace
 from gateway.refusals import BodyTooLarge, Refusal, plain
+
+_SHAPES: tuple[tuple[str, Render], ...] = (("/v1/", native.render),)
+"""Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 
 
 class BodyLimit:
@@ -53,5 +60,36 @@ def _refusal(max_bytes: int) -> Refusal:
 
 async def answer(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
     """Says a refusal outside every route."""
-    render = native.render if scope["path"].startswith("/v1/") else plain
-    await render(refusal)(scope, receive, send)
+    await shape_of(scope["path"])(refusal)(scope, receive, send)
+
+
+def shape_of(path: str) -> Render:
+    """How the dialect that owns a path says a refusal."""
+    return next((render for prefix, render in _SHAPES if path.startswith(prefix)), plain)
+
+
+class Allowance:
+    """Says on every answer to a known user how many generations may still be asked for in this minute."""
+
+    def __init__(self, app: ASGIApp, pace: Pace) -> None:
+        self._app = app
+        self._pace = pace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            user_id = scope.get("state", {}).get("user_id")
+            if message["type"] == "http.response.start" and user_id is not None:
+                left, seconds = self._pace.left(user_id)
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-ratelimit-limit", str(self._pace.per_minute).encode()),
+                    (b"x-ratelimit-remaining", str(left).encode()),
+                    (b"x-ratelimit-reset", str(math.ceil(time.time() + seconds)).encode()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, told)

@@ -133,10 +133,29 @@ class Identity:
     async def caller(self, request: Request) -> Caller | None:
         """The token's user; NOBODY for a service's key; None where there is no token, or an anonymous key.
 
+        What surrounds the routes finds the user in the request's state.
+
         Raises:
             Unauthenticated: a token that is not to be believed.
             Unavailable: its issuer's keys cannot be had now.
         """
+        caller = await self._bearer(request)
+        if caller is not None and caller.user_id != NOBODY:
+            request.state.user_id = caller.user_id
+        return caller
+
+    async def required(self, request: Request) -> Caller:
+        """The token's user.
+
+        Raises:
+            Unauthenticated: no token, or one that is not to be believed.
+        """
+        caller = await self.caller(request)
+        if caller is None or caller.user_id == NOBODY:
+            raise Unauthenticated("A bearer token of a user is required.")
+        return caller
+
+    async def _bearer(self, request: Request) -> Caller | None:
         headers = request.headers.getlist("authorization")
         if not headers:
             return None
@@ -153,17 +172,6 @@ class Identity:
         self._believed[digest] = (min(time.time() + BELIEVED_SECONDS, int(claims["exp"])), caller)
         if len(self._believed) > MAX_TOKENS_BELIEVED:
             self._believed.popitem(last=False)
-        return caller
-
-    async def required(self, request: Request) -> Caller:
-        """The token's user.
-
-        Raises:
-            Unauthenticated: no token, or one that is not to be believed.
-        """
-        caller = await self.caller(request)
-        if caller is None or caller.user_id == NOBODY:
-            raise Unauthenticated("A bearer token of a user is required.")
         return caller
 
     async def _verify(self, token: str) -> dict[str, Any]:

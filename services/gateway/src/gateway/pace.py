@@ -17,7 +17,7 @@ class Pace:
     """
 
     def __init__(self, per_minute: int, what: str = "generations") -> None:
-        self._per_minute = per_minute
+        self.per_minute = per_minute
         self._what = what
         self._buckets: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
         self._accepted_at: OrderedDict[UUID, float] = OrderedDict()
@@ -25,14 +25,19 @@ class Pace:
     def admit(self, user_id: UUID) -> None:
         """Raises TooManyRequests, with the whole seconds to wait."""
         now = time.monotonic()
-        tokens, at = self._buckets.pop(user_id, (float(self._per_minute), now))
-        tokens = min(self._per_minute, tokens + (now - at) * self._per_minute / 60)
+        tokens = self._tokens(user_id, now)
+        self._buckets.pop(user_id, None)
         self._buckets[user_id] = (max(0.0, tokens - 1) if tokens >= 1 else tokens, now)
         if len(self._buckets) > MAX_USERS_LIMITED:
             self._buckets.popitem(last=False)
         if tokens < 1:
-            wait_seconds = int((1 - tokens) * 60 / self._per_minute) + 1
-            raise TooManyRequests(f"At most {self._per_minute} {self._what} per minute.", wait_seconds)
+            wait_seconds = int((1 - tokens) * 60 / self.per_minute) + 1
+            raise TooManyRequests(f"At most {self.per_minute} {self._what} per minute.", wait_seconds)
+
+    def left(self, user_id: UUID) -> tuple[int, float]:
+        """How many may be asked for now, and in how many seconds it is a whole minute's again."""
+        tokens = self._tokens(user_id, time.monotonic())
+        return int(tokens), (self.per_minute - tokens) * 60 / self.per_minute
 
     def cool(self, user_id: UUID, pause_seconds: int) -> None:
         """Lets one pass after a pause. Raises TooManyRequests, with the whole seconds to wait."""
@@ -46,3 +51,7 @@ class Pace:
         self._accepted_at[user_id] = now
         if len(self._accepted_at) > MAX_USERS_LIMITED:
             self._accepted_at.popitem(last=False)
+
+    def _tokens(self, user_id: UUID, now: float) -> float:
+        tokens, at = self._buckets.get(user_id, (float(self.per_minute), now))
+        return min(self.per_minute, tokens + (now - at) * self.per_minute / 60)

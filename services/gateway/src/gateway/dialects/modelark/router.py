@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from contracts.facts import Kind
+from gateway.dialects.callers import caller
 from gateway.dialects.modelark import errors, translate
 from gateway.dialects.modelark.schemas import (
     ErrorBody,
@@ -35,20 +36,20 @@ def make_router(surface: Surface) -> APIRouter:
     )
     async def generate(body: GenerateImage, request: Request) -> Response:
         """Held open until the image is stored."""
-        caller = await translate.caller(surface, request, body.userId)
-        made = translate.images(surface, await _made(surface, caller, translate.order(body, request)))
+        who = await caller(surface.identity, request, body.userId)
+        made = translate.images(surface, await _made(surface, who, translate.order(body, request)))
         return Response(made.model_dump_json(), media_type="application/json")
 
     @testing.post("/test", summary="Make a test image", responses=_TEST_ERRORS)
     async def test(body: TestImage, request: Request) -> TestResult:
         """Makes and charges one real image with the default model; `data` is as ModelArk would answer."""
-        caller = await translate.caller(surface, request, body.userId)
+        who = await caller(surface.identity, request, body.userId)
         order = translate.order(GenerateImage(prompt=body.prompt), request)
-        return TestResult(success=True, data=translate.provider_answer(surface, await _made(surface, caller, order)))
+        return TestResult(success=True, data=translate.provider_answer(surface, await _made(surface, who, order)))
 
     @router.get("/models", summary="The image models", responses=_ERRORS)
     async def models(request: Request) -> ModelNames:
-        await translate.caller(surface, request, None)
+        await caller(surface.identity, request)
         return ModelNames(models=[model.id for model, _ in surface.queries.models(Kind.IMAGE)])
 
     both = APIRouter()
@@ -57,5 +58,5 @@ def make_router(surface: Surface) -> APIRouter:
     return both
 
 
-async def _made(surface: Surface, caller: Caller, order: Order) -> Generation:
-    return await surface.commands.create_and_wait(surface.verdicts, caller, order)
+async def _made(surface: Surface, who: Caller, order: Order) -> Generation:
+    return await surface.commands.create_and_wait(surface.verdicts, who, order)
