@@ -23,6 +23,7 @@ from contracts.questions import (
     STORAGE_FORGET,
     STORAGE_KEEP,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_REUSE,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -63,6 +64,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     STORAGE_KEEP: ("gateway", "ledger", "operator"),
     STORAGE_DELETE: ("gateway",),
     STORAGE_FORGET: ("gateway", "operator"),
+    STORAGE_REUSE: ("generator",),
 }
 TELL_PROGRESS = ("generator", "storage")
 HEAR_PROGRESS = ("gateway",)
