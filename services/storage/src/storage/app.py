@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> Application:
         incoming=incoming,
         max_bytes=settings.keeping.media_upload_max_bytes,
     )
-    broker.include_router(subscribers.questions(uploads, keeping))
+    broker.include_router(subscribers.questions(database, uploads, keeping))
     collector = Collector(
         database,
         broker,

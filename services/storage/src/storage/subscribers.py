@@ -14,6 +14,7 @@ from contracts.keeping import (
     Keep,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
     Stored,
     StoredBy,
     TakenUpload,
@@ -24,6 +25,7 @@ from contracts.questions import (
     STORAGE_FORGET,
     STORAGE_KEEP,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_REUSE,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -40,6 +42,7 @@ from runtime.database import Database
 from storage import assets
 from storage.ingest import Ingest, unreadable
 from storage.keeping import Keeping
+from storage.reuse import reuse as reuse_assets
 from storage.uploads import Uploads
 
 SLOTS = 16
@@ -49,6 +52,7 @@ BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 UPLOADS_AT_ONCE = 4
+REUSES_AT_ONCE = 8
 
 log = structlog.get_logger()
 
@@ -78,7 +82,7 @@ def register(consumers: Consumers, broker: NatsBroker, database: Database, inges
         await assets.close(database, outcomes)
 
 
-def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
+def questions(database: Database, uploads: Uploads, keeping: Keeping) -> NatsRouter:
     """Answers on the subjects of contracts.questions. What cannot be answered gets no answer, and a log line."""
     router = NatsRouter(middlewares=[ExceptionMiddleware(handlers={Exception: _unanswered})])
 
@@ -105,6 +109,10 @@ def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
     @router.subscriber(STORAGE_FORGET, queue="storage")
     async def forget(question: Forget) -> ChangedAssets:
         return await keeping.forget(question)
+
+    @router.subscriber(STORAGE_REUSE, queue="storage", max_workers=REUSES_AT_ONCE)
+    async def reuse(question: ReuseAssets) -> ChangedAssets:
+        return await reuse_assets(database, question)
 
     return router
 
