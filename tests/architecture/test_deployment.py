@@ -7,7 +7,7 @@ import sys
 from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -77,6 +77,8 @@ def test_a_variable_reaches_the_setting_that_it_is_named_after(
 def another_value(variable: Variable) -> str:
     if variable.default in {"true", "false"}:
         return "false" if variable.default == "true" else "true"
+    if get_origin(variable.annotation) is Literal:
+        return str(next(word for word in get_args(variable.annotation) if word != variable.default))
     if variable.name in {"MEDIA_STORAGE_BACKEND", "MEDIA_FORMER_BACKEND"}:
         return "local"
     try:

@@ -45,6 +45,8 @@ class Order:
     max_tokens: int | None = None
     prepaid: bool = False
     """Whether what the user consumed a moment ago pays first."""
+    reuse: bool = False
+    """Whether what the user got for the same order before will do."""
     options: dict[str, Any] = field(default_factory=dict)
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
@@ -66,6 +68,7 @@ class Order:
             "messages": [message.model_dump(mode="json") for message in self.messages],
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
+            "reuse": self.reuse,
         }
         return {name: value for name, value in asked.items() if value}
 
@@ -114,6 +117,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         messages=request.messages,
         max_tokens=request.max_tokens,
         prepaid=request.prepaid,
+        reuse=request.reuse is not None,
         options=request.options,
         lane=request.lane,
         idempotency_key=key,

@@ -30,6 +30,7 @@ from generator.catalog import Model
 from generator.course import Assignment, Course
 from generator.follow import Follower
 from generator.limits import Limits
+from generator.moderation import Moderation
 from generator.providers.interface import Unavailable
 from generator.submit import Submitter, insist
 from generator.work import Lease, Work
@@ -52,6 +53,14 @@ class LeaseLost(Exception):
     """Somebody else works on it now, or it has an outcome: stop, and say nothing."""
 
 
+class NotAllowed(Exception):
+    """Moderation refused it before anything was begun."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
 class Driver:
     """Works on generations whose lease this process holds."""
 
@@ -63,25 +72,33 @@ class Driver:
         announcer: Announcer,
         breakers: Breakers,
         limits: Limits,
+        moderation: Moderation,
     ) -> None:
         self._work = work
+        self._moderation = moderation
         self._breakers = breakers
         self._limits = limits
         self._submitter = submitter
         self._follower = follower
         self._announcer = announcer
 
-    async def first(self, request: Request, model: Model) -> list[Attempt]:
-        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy."""
+    async def first(self, request: Request, model: Model) -> list[Attempt] | Failure:
+        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy.
+        A failure where it must not be begun: judged last, since what waits comes here again and again."""
         worker = self._breakers.worker(model)
         if worker is None or not await self._limits.admit(request, worker.provider):
             return []
+        refusal = await self._moderation.judge_prompt(request)
+        if refusal is not None:
+            return refusal
         per_submission, process = worker.max_per_submission, self._work.process
         return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
 
-    async def begin(self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | None) -> Conclusion:
-        """Works under a lease that was just taken; `first` are the intents written with it, None where it was open
-        before. Without its model nothing is begun any more."""
+    async def begin(
+        self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | Failure | None
+    ) -> Conclusion:
+        """Works under a lease that was just taken; `first` are the intents written with it, or why there are none, None
+        where it was open before. Without its model nothing is begun any more."""
         assignment = None
         if isinstance(model, Model):
             give_up_at = time.monotonic() + lease.remaining_seconds
@@ -94,10 +111,12 @@ class Driver:
         """Works on after one of the tasks that were waited for has ended."""
         return await self._drive(course, DEADLINE, [])
 
-    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | None) -> Conclusion:
+    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | Failure | None) -> Conclusion:
         try:
             if first is None:
                 await self._take_stock(course)
+            elif isinstance(first, Failure):
+                raise NotAllowed(first)
             else:
                 course.put(first)
             now = await self._pursue(course)
@@ -107,6 +126,8 @@ class Driver:
                 return await self._finish(course, now)
             failure = now.outputs[0].failure if now.outputs else self._why_not(course, refusal)
             return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=failure)
+        except NotAllowed as refused:
+            return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=refused.failure)
         except LeaseLost:
             log.info("generation.lease_lost", fence=course.lease.fence)
             await self._give_over(course)
@@ -137,7 +158,10 @@ class Driver:
         begun: Sequence[Attempt] = ()
         assignment = course.assignment
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
-            begun = await self.first(assignment.request, assignment.model)
+            first = await self.first(assignment.request, assignment.model)
+            if isinstance(first, Failure):
+                raise NotAllowed(first)
+            begun = first
             course.put(begun)
         await self._save(course, begun)
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from contracts.facts import Ending, Outcome, Rendering, Request
+from contracts.facts import Ending, Failure, Outcome, Rendering, Request
 from generator.announcements import Announcer
 from generator.attempts import Attempt
 from generator.catalog import Catalog, Model
@@ -68,10 +68,10 @@ class Generator:
             return
         with self._registered(generation_id) as running:
             model = await self._catalog.find(request)
-            first: Sequence[Attempt] = ()
+            first: Sequence[Attempt] | Failure = ()
             if isinstance(model, Model):
                 first = await self._driver.first(request, model)
-            lease = await self._work.claim(request, traceparent, first)
+            lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
             if lease is None:
                 await self._say_again(request, traceparent)
                 return

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -90,6 +91,17 @@ permits = Table(
     Column("number", Integer, primary_key=True),
     Column("generation_id", Uuid),  # free again when its work is not open any more
     Column("taken_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+moderation_rules = Table(
+    "moderation_rules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("groups", JSONB, nullable=False),  # lists of phrases; a text that has one of each breaks the rule
+    Column("unless", JSONB, nullable=False, server_default="[]"),  # phrases whose words do not count
+    Column("within_words", Integer, nullable=False),  # how near to each other they stand
+    Column("is_active", Boolean, nullable=False, server_default=text("true")),
+    CheckConstraint("within_words > 0", name="within_words"),
 )
 
 user_keys = Table(

@@ -85,7 +85,8 @@ def create_app(settings: Settings) -> Application:
         incoming=incoming,
         max_bytes=settings.keeping.media_upload_max_bytes,
     )
-    broker.include_router(subscribers.questions(uploads, keeping, Lending(database, objects, claims, variants)))
+    lending = Lending(database, objects, claims, variants)
+    broker.include_router(subscribers.questions(database, uploads, keeping, lending))
     collector = Collector(
         database,
         broker,
