@@ -32,6 +32,8 @@ from storage.pictures import Unusable
 from storage.preparation import Preparation, Prepared, Unsupported
 from storage.scanner import Infected, Scanner
 
+TAKEN_TYPES = {*EXTENSIONS, "image/gif", "image/avif"} - {"application/json"}
+"""What may be brought, also where it is kept as something else."""
 FINALIZE_SECONDS = 3600
 """After an offer has ended, for whoever was still sending then."""
 
@@ -125,7 +127,7 @@ class Uploads:
         try:
             if self._incoming is None:
                 raise NotTaken("not_found", "Files are not put into this store directly.")
-            if question.mime_type not in EXTENSIONS:
+            if question.mime_type not in TAKEN_TYPES:
                 raise NotTaken("unsupported_media", f"Files of this type are not taken: {question.mime_type[:100]}.")
             await self._check_size(question.user_id, question.size_bytes)
             url, fields, expires_at = await self._incoming.offer(
