@@ -9,11 +9,9 @@ from uuid import UUID
 
 import structlog
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
+from contracts.facts import Lane, Outcome, Verdict
 from contracts.money import Quote
 from contracts.questions import (
     CatalogModel,
@@ -21,7 +19,6 @@ from contracts.questions import (
     Consumption,
     Plan,
 )
-from contracts.topology import outcome_subject, requested_subject
 from gateway import batches, figures, records, turns
 from gateway.api_keys.spending import reserved
 from gateway.batches import Batch
@@ -42,19 +39,18 @@ from gateway.refusals import (
     NotFound,
     TooManyRequests,
 )
+from gateway.saying import drive, end
 from gateway.settings import LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
 from runtime import telemetry
-from runtime.broker import connected, publish, publish_unique
+from runtime.broker import connected
 from runtime.database import Database
 from runtime.health import is_transient
 
-REQUESTED_TIMEOUT_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
 QUEUE_FULL_SECONDS = 30
 """When to ask again."""
-SOURCE = "gateway"
 
 log = structlog.get_logger()
 
@@ -115,7 +111,7 @@ class Commands:
             published=generation.published,
         )
         if generation.published:
-            await self.drive(generation)  # raises nothing: what is recorded is accepted
+            await drive(self._broker, generation)  # raises nothing: what is recorded is accepted
         return generation
 
     async def create_and_wait(
@@ -163,7 +159,7 @@ class Commands:
             raise Gone("What this Idempotency-Key made was deleted.") from error
         for generation in made:
             figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
-        await asyncio.gather(*(self.drive(each) for each in made if each.published))
+        await asyncio.gather(*(drive(self._broker, each) for each in made if each.published))
         log.info("batch.accepted", batch_id=str(batch_id), generations=len(made))
         return Batch(batch_id, tuple(made))
 
@@ -196,31 +192,6 @@ class Commands:
             raise NotFound("There is no such generation.")
         raise NotFinished("The generation is still at work: cancel it first.")
 
-    async def drive(self, generation: Generation) -> bool:
-        """Publishes `requested` (again). False when the bus did not take it: the sweeper will try again.
-
-        What cannot be published at all counts as driven, so that its deadline ends it.
-        """
-        if not connected(self._broker):
-            return False
-        try:
-            request = generation.request()
-            fact = Requested.of(request, SOURCE, generation.traceparent)
-            await publish(
-                self._broker,
-                requested_subject(request),
-                fact.encode(),
-                stream="GENERATION",
-                content_type=CONTENT_TYPE,
-                timeout_seconds=REQUESTED_TIMEOUT_SECONDS,
-            )
-        except (NatsError, TimeoutError, OSError) as error:
-            log.warning("generation.not_published", generation_id=str(generation.id), error=type(error).__name__)
-            return False
-        except Exception as error:
-            log.error("generation.not_driven", generation_id=str(generation.id), error=type(error).__name__)
-        return True
-
     async def cancel(self, caller: Caller, generation_id: UUID) -> tuple[Generation, bool]:
         """Asks for the end of a generation. The wish is committed; whether it came in time is decided by the log.
 
@@ -240,7 +211,7 @@ class Commands:
         if connected(self._broker):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    outcome = await self.end(generation, Verdict.CANCELLED)
+                    outcome = await end(self._broker, generation, Verdict.CANCELLED)
         if outcome is None:
             return generation, True
         is_cancelled = outcome.data.verdict is Verdict.CANCELLED
@@ -253,24 +224,6 @@ class Commands:
                 return generation, True  # it is, and the consumer of outcomes writes it down
             raise
         return final or generation, is_cancelled
-
-    async def end(self, generation: Generation, verdict: Verdict, **ending: Any) -> Outcome | None:
-        """Says the last word and returns the one that the log accepted; None when the log does not tell."""
-        outcome = Outcome.of(
-            Ending(generation_id=generation.id, verdict=verdict, **ending), SOURCE, generation.traceparent
-        )
-        try:
-            kept = await publish_unique(
-                self._broker,
-                outcome_subject(generation.id),
-                outcome.encode(),
-                stream="OUTCOMES",
-                content_type=CONTENT_TYPE,
-            )
-            return Outcome.decode(kept)
-        except (NatsError, TimeoutError, OSError, ValidationError) as error:
-            log.warning("outcome.not_published", generation_id=str(generation.id), error=type(error).__name__)
-            return None
 
     async def consume(self, caller: Caller, amount: int, reason: str, route: str, key: str | None) -> Consumption:
         """Takes `amount` units without a generation; under the same key once.
@@ -296,7 +249,7 @@ class Commands:
         slots = turns.slots_of(self._limits, lane, await self._funds.plan(user_id))
         async with self._database.transaction() as connection:
             admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
-        await asyncio.gather(*map(self.drive, admitted))
+        await asyncio.gather(*(drive(self._broker, generation) for generation in admitted))
 
     async def _allow(self, caller: Caller, orders: Sequence[Order], amount: int) -> Plan:
         """Lets one request pass, of one order or of several that cost `amount` units; the plan of who asks.
