@@ -34,6 +34,7 @@ from contracts.facts import (
     Request,
     Requested,
     Verdict,
+    Visibility,
 )
 from contracts.ids import asset_id, event_id
 from contracts.keeping import (
@@ -43,6 +44,7 @@ from contracts.keeping import (
     Keep,
     OfferedUpload,
     OfferUpload,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -248,6 +250,7 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         Stored(assets=1, used_bytes=2, quota_bytes=3, retention_days=4),
         Keep(user_id=USER, quota_bytes=1, retention_days=30),
         Delete(user_id=USER, generation_id=GENERATION),
+        Show(user_id=USER, generation_id=GENERATION, visibility=Visibility.OWNER),
         Forget(user_id=USER),
         ChangedAssets(assets=1),
         RecordedOutcomes(generation_ids=(GENERATION,)),

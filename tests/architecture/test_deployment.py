@@ -79,6 +79,8 @@ def another_value(variable: Variable) -> str:
         return "false" if variable.default == "true" else "true"
     if variable.name in {"MEDIA_STORAGE_BACKEND", "MEDIA_FORMER_BACKEND"}:
         return "local"
+    if variable.name == "MEDIA_ADDRESSES":
+        return "public"
     try:
         return str(int(float(variable.default or "")) + 1)
     except ValueError:

@@ -54,6 +54,13 @@ class Input(Frozen):
     mime_type: str | None = None
 
 
+class Visibility(StrEnum):
+    """Who may look at what is stored: whoever has its address, or its owner alone."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
+
+
 class Message(Frozen):
     """One turn of a conversation."""
 
@@ -84,6 +91,7 @@ class Request(Frozen):
     """What only some models understand, by the model's own names."""
     prepaid: bool = False
     """Whether what its user consumed a moment ago pays first: both are one purchase."""
+    visibility: Visibility = Visibility.PUBLIC
     quote: Quote
     deadline_at: AwareDatetime
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from contracts.facts import Asset, Failure
+from contracts.facts import Asset, Failure, Visibility
 from contracts.model import Frozen
 
 
@@ -73,6 +73,14 @@ class Delete(Frozen):
     user_id: UUID
     generation_id: UUID
     undo: bool = False
+
+
+class Show(Frozen):
+    """From now on the assets of a generation are shown to everybody who has their address, or to their owner alone."""
+
+    user_id: UUID
+    generation_id: UUID
+    visibility: Visibility
 
 
 class Forget(Frozen):

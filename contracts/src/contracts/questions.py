@@ -13,6 +13,7 @@ from contracts.keeping import (
     Keep,
     OfferedUpload,
     OfferUpload,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -54,6 +55,7 @@ STORAGE_OFFER_UPLOAD = "storage.offer_upload"
 STORAGE_USAGE = "storage.usage"
 STORAGE_KEEP = "storage.keep"
 STORAGE_DELETE = "storage.delete"
+STORAGE_SHOW = "storage.show"
 STORAGE_FORGET = "storage.forget"
 
 MAX_IDS_PER_QUESTION = 500
@@ -328,5 +330,6 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     STORAGE_USAGE: (StoredBy, Stored),
     STORAGE_KEEP: (Keep, Stored),
     STORAGE_DELETE: (Delete, ChangedAssets),
+    STORAGE_SHOW: (Show, ChangedAssets),
     STORAGE_FORGET: (Forget, ChangedAssets),
 }

@@ -37,6 +37,7 @@ async def test_a_request_becomes_a_stored_paid_for_picture(client: Client, playe
         "seconds": None,
         "quote": 2,
         "cost": 0,
+        "visibility": "public",
         "assets": [],
         "text": None,
         "usage": None,

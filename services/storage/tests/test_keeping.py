@@ -37,7 +37,7 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .conftest import Make
-from .samples import Provider, names, noise, picture, rendered, rows
+from .samples import OPEN, Provider, names, noise, picture, rendered, rows
 from .test_media import served
 
 pytestmark = pytest.mark.connected
@@ -69,7 +69,7 @@ async def test_deleted_is_out_of_sight_and_can_be_taken_back(
     request = fact.data.request
     [asset] = (await ingest.store(fact)).data.assets
     keeping = Keeping(database, Bounds())
-    media = Media(database, objects, Variants(database, objects, workshop), None)
+    media = Media(database, objects, Variants(database, objects, workshop), OPEN)
     question = Delete(user_id=request.user_id, generation_id=request.generation_id)
     async with served(media) as base, aiohttp.ClientSession() as http:
 

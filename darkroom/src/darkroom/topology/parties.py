@@ -23,6 +23,7 @@ from contracts.questions import (
     STORAGE_FORGET,
     STORAGE_KEEP,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_SHOW,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -62,6 +63,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     STORAGE_USAGE: ("gateway", "operator"),
     STORAGE_KEEP: ("gateway", "ledger", "operator"),
     STORAGE_DELETE: ("gateway",),
+    STORAGE_SHOW: ("gateway",),
     STORAGE_FORGET: ("gateway", "operator"),
 }
 TELL_PROGRESS = ("generator", "storage")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from contracts.facts import Input, Kind, Lane, Message
+from contracts.facts import Input, Kind, Lane, Message, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
@@ -45,6 +45,7 @@ class Order:
     max_tokens: int | None = None
     prepaid: bool = False
     """Whether what the user consumed a moment ago pays first."""
+    visibility: Visibility = Visibility.PUBLIC
     options: dict[str, Any] = field(default_factory=dict)
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
@@ -66,6 +67,7 @@ class Order:
             "messages": [message.model_dump(mode="json") for message in self.messages],
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
+            "visibility": self.visibility if self.visibility is not Visibility.PUBLIC else None,
         }
         return {name: value for name, value in asked.items() if value}
 
@@ -114,6 +116,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         messages=request.messages,
         max_tokens=request.max_tokens,
         prepaid=request.prepaid,
+        visibility=request.visibility,
         options=request.options,
         lane=request.lane,
         idempotency_key=key,

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from contracts.facts import Kind, Lane, Outcome, Request
+from contracts.facts import Kind, Lane, Outcome, Request, Visibility
 from contracts.money import Quote, TokenPrices, cost
 from gateway import figures
 from runtime.database import Connection, Row
@@ -31,7 +31,7 @@ class Generation:
     count: int
     options: dict[str, Any]
     particulars: dict[str, Any]
-    """What only some kinds take: `seconds`, `inputs`, `messages`, `max_tokens`, as in the request."""
+    """What only some have: `seconds`, `inputs`, `messages`, `max_tokens`, `visibility`, as in the request."""
     quote: Quote
     status: str
     published: bool
@@ -53,6 +53,11 @@ class Generation:
         if self.outcome is None or self.status != "completed":
             return 0
         return cost(self.quote, self.outcome.data.delivered, self.outcome.data.usage)
+
+    @property
+    def visibility(self) -> Visibility:
+        """Who may look at what it has become."""
+        return Visibility(self.particulars.get("visibility", Visibility.PUBLIC))
 
     def request(self) -> Request:
         """What the fact `requested` says."""

@@ -14,6 +14,7 @@ from runtime.consumption import Consumers
 from runtime.database import Database
 from runtime.health import LoopLag
 from storage import subscribers
+from storage.access import Access
 from storage.claims import Claims
 from storage.collector import Collector
 from storage.downloads import Bounds, Downloads
@@ -70,8 +71,8 @@ def create_app(settings: Settings) -> Application:
     preparation = Preparation(workshop)
     ingest = Ingest(database, broker, downloads, objects, preparation)
     subscribers.register(consumers, broker, database, ingest)
-    signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
-    media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
+    variants = Variants(database, objects, workshop)
+    media = Media(database, objects, variants, make_access(limits), make_handover(limits, objects))
     keeping = make_keeping(database, settings.keeping)
     incoming = make_incoming(objects)
     uploads = Uploads(
@@ -142,6 +143,11 @@ def create_app(settings: Settings) -> Application:
             await app(scope, receive, send)
 
     return storage
+
+
+def make_access(settings: MediaSettings) -> Access:
+    key = settings.media_signing_key.get_secret_value() if settings.media_signing_key else None
+    return Access(key, all_signed=settings.media_addresses == "signed")
 
 
 def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:

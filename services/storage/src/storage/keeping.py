@@ -14,6 +14,7 @@ from contracts.keeping import (
     Delete,
     Forget,
     Keep,
+    Show,
     Stored,
 )
 from runtime.database import Connection, Database
@@ -38,6 +39,11 @@ _DELETE = text("""
 _UNDO = text("""
     UPDATE assets SET state = 'stored', deleted_at = NULL
     WHERE owner_id = :owner_id AND generation_id = :generation_id AND state = 'deleted'
+    RETURNING id
+""")
+_SHOW = text("""
+    UPDATE assets SET visibility = :visibility
+    WHERE owner_id = :owner_id AND generation_id = :generation_id AND state <> 'purged'
     RETURNING id
 """)
 # In two steps as every deletion: what is deleted here is purged below, once its days are over.
@@ -122,6 +128,17 @@ class Keeping:
         values = {"owner_id": question.user_id, "generation_id": question.generation_id}
         async with self._database.statement() as connection:
             rows = await connection.execute(_UNDO if question.undo else _DELETE, values)
+        return ChangedAssets(assets=len(rows.all()))
+
+    async def show(self, question: Show) -> ChangedAssets:
+        """Says who may look at a generation's assets; somebody else's are none."""
+        values = {
+            "owner_id": question.user_id,
+            "generation_id": question.generation_id,
+            "visibility": question.visibility,
+        }
+        async with self._database.statement() as connection:
+            rows = await connection.execute(_SHOW, values)
         return ChangedAssets(assets=len(rows.all()))
 
     async def forget(self, question: Forget) -> ChangedAssets:

@@ -14,6 +14,7 @@ from contracts.keeping import (
     Keep,
     OfferedUpload,
     OfferUpload,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -24,6 +25,7 @@ from contracts.questions import (
     STORAGE_FORGET,
     STORAGE_KEEP,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_SHOW,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -101,6 +103,10 @@ def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
     @router.subscriber(STORAGE_DELETE, queue="storage")
     async def delete(question: Delete) -> ChangedAssets:
         return await keeping.delete(question)
+
+    @router.subscriber(STORAGE_SHOW, queue="storage")
+    async def show(question: Show) -> ChangedAssets:
+        return await keeping.show(question)
 
     @router.subscriber(STORAGE_FORGET, queue="storage")
     async def forget(question: Forget) -> ChangedAssets:

@@ -13,7 +13,7 @@ from pydantic import (
     SecretStr,
 )
 
-from contracts.facts import Kind, Lane, Message
+from contracts.facts import Kind, Lane, Message, Visibility
 from contracts.money import Per, Usage
 from gateway.batches import MAX_ITEMS
 
@@ -52,9 +52,22 @@ class NewGeneration(BaseModel):
         default=False, strict=True, description="What you consumed in the last 15 minutes pays first."
     )
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
+    visibility: Visibility = Field(
+        default=Visibility.PUBLIC,
+        description="`public`: an address is permanent, and whoever has it can look. `owner`: you alone, and those to "
+        "whom you give a link.",
+    )
     lane: Lane | None = Field(
         default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
     )
+
+
+class ChangedGeneration(BaseModel):
+    """What is to be different from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    visibility: Visibility
 
 
 class NewBatch(BaseModel):
@@ -82,7 +95,7 @@ class QuoteView(BaseModel):
 
 
 class AssetView(BaseModel):
-    """A stored file. Its addresses load without a token."""
+    """A stored file. Its addresses load without a token; those of what is its owner's alone for a while."""
 
     id: UUID
     url: str
@@ -141,6 +154,7 @@ class GenerationView(BaseModel):
     seconds: int | None
     quote: int | float = Field(description="What it costs at most.")
     cost: int | float = Field(description="What was paid; 0 until completed, and for whatever was not delivered.")
+    visibility: Visibility
     assets: list[AssetView]
     text: str | None = Field(description="What was written, for the kind `text`.")
     usage: Usage | None = Field(description="The tokens that a text took.")
