@@ -86,6 +86,7 @@ from contracts.questions import (
     Nothing,
     Plan,
     PlanSet,
+    PlansOf,
     PricesSet,
     Recorded,
     RecordedOutcome,
@@ -96,6 +97,8 @@ from contracts.questions import (
     Statement,
     StatementEntry,
     StatementOf,
+    UserPlan,
+    UserPlans,
 )
 from contracts.topology import (
     CHANNELS,
@@ -236,6 +239,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         PaymentEventVerdict(verdict="accepted", reason="paid"),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
+        PlansOf(user_ids=(USER,)),
+        UserPlans(plans=(UserPlan(user_id=USER, name="free"),)),
         KeysOf(user_id=USER),
         SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
         Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),

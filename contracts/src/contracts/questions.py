@@ -44,6 +44,7 @@ LEDGER_PAYMENT_EVENT = "ledger.payment_event"
 LEDGER_CONSUME = "ledger.consume"
 LEDGER_USAGE = "ledger.usage"
 LEDGER_SET_PLAN = "ledger.set_plan"
+LEDGER_PLANS = "ledger.plans"
 LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
@@ -129,6 +130,23 @@ class Consumption(Frozen):
     required: Units
     available: Units
     """Now, after it."""
+
+
+class PlansOf(Frozen):
+    """Which plans are these users on?"""
+
+    user_ids: tuple[UUID, ...] = Field(max_length=MAX_IDS_PER_QUESTION)
+
+
+class UserPlan(Frozen):
+    user_id: UUID
+    name: str
+
+
+class UserPlans(Frozen):
+    """One for each user who was asked about."""
+
+    plans: tuple[UserPlan, ...]
 
 
 class SetPlan(Frozen):
@@ -319,6 +337,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_CONSUME: (ConsumeCredits, Consumption),
     LEDGER_USAGE: (UsageOf, UsageReport),
     LEDGER_SET_PLAN: (SetPlan, PlanSet),
+    LEDGER_PLANS: (PlansOf, UserPlans),
     LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),

@@ -186,6 +186,7 @@ async def test_an_operator_asks_storage_by_the_command_line(
 
     said = await command("usage")
     assert "1 assets of" in said and "may have 10,000 bytes, kept for 7 days" in said
+    assert "may have 50 bytes, kept for 90 days" in await command("keep", "--days", "90", "--bytes", "50")
     assert "1 assets of" in await command("forget", "--yes")
     assert "0 assets of 0 bytes" in await command("usage")
     asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id, undo=True)

@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
+from contracts.facts import CONTENT_TYPE, Ending, Kind, Lane, Outcome, Requested, Verdict
 from contracts.money import Quote
 from contracts.questions import (
     CatalogModel,
@@ -40,6 +40,7 @@ from gateway.refusals import (
     NotFound,
     TooManyRequests,
 )
+from gateway.room import Room
 from gateway.settings import LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
 from runtime import telemetry
@@ -75,13 +76,14 @@ class Commands:
         self._sweeper = sweeper
         self._pace = Pace(limits.requests_per_minute)
         self._funds = Funds(broker)
+        self._room = Room(broker)
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
-                TooManyRequests, Unavailable: nothing has changed.
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
+                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
         generation_id = generation_id or generation_id_of(caller, order)
         if order.idempotency_key is not None:
@@ -126,8 +128,8 @@ class Commands:
         """Accepts all of them, or none. The same key gives the same batch.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
-                TooManyRequests, Unavailable: nothing has changed.
+            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
+                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
         batch_id = batches.id_of(caller, orders[0])
         if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
@@ -291,10 +293,13 @@ class Commands:
         """Lets one request pass, of one order or of several that cost `amount` units; the plan of who asks.
 
         Raises:
-            Invalid, InsufficientCredits, DailyCapReached, TooManyRequests: as plan, money and pace say.
+            Invalid, InsufficientCredits, DailyCapReached, QuotaExceeded, TooManyRequests: as plan, money, room and pace
+                say.
         """
         self._pace.admit(caller.user_id)
         await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
+        if any(order.kind is not Kind.TEXT for order in orders):
+            await self._room.check(caller.user_id)
         plan = await self._funds.plan(caller.user_id)
         if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
             errors = [{"field": "count", "message": f"at most {plan.max_count}"}]

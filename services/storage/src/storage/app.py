@@ -29,6 +29,7 @@ from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
 from storage.objects.moving import MovingObjects
+from storage.plans import Plans, ask_ledger
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.settings import KeepingSettings, MediaSettings, Settings
@@ -73,7 +74,7 @@ def create_app(settings: Settings) -> Application:
     subscribers.register(consumers, broker, database, ingest)
     variants = Variants(database, objects, workshop)
     media = Media(database, objects, variants, make_access(limits), make_handover(limits, objects))
-    keeping = make_keeping(database, settings.keeping)
+    keeping = make_keeping(database, settings.keeping, Plans(database, partial(ask_ledger, broker)))
     incoming = make_incoming(objects)
     uploads = Uploads(
         database,
@@ -165,13 +166,13 @@ def make_incoming(objects: Objects) -> Incoming | None:
     return Incoming(current) if isinstance(current, MinioObjects) else None
 
 
-def make_keeping(database: Database, settings: KeepingSettings) -> Keeping:
+def make_keeping(database: Database, settings: KeepingSettings, plans: Plans) -> Keeping:
     bounds = KeepingBounds(
         quota_bytes=settings.media_quota_bytes or None,
         retention_days=settings.media_retention_days or None,
         trash_seconds=settings.media_trash_days * DAY_SECONDS,
     )
-    return Keeping(database, bounds)
+    return Keeping(database, bounds, plans)
 
 
 def make_scanner(settings: KeepingSettings) -> Scanner | None:
