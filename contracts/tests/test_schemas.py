@@ -36,6 +36,7 @@ from contracts.facts import (
     Requested,
     Reuse,
     Verdict,
+    Visibility,
 )
 from contracts.ids import asset_id, event_id
 from contracts.keeping import (
@@ -52,6 +53,7 @@ from contracts.keeping import (
     OfferedUpload,
     OfferUpload,
     ReuseAssets,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -93,6 +95,7 @@ from contracts.questions import (
     Nothing,
     Plan,
     PlanSet,
+    PlansOf,
     PricesSet,
     Recorded,
     RecordedOutcome,
@@ -103,6 +106,8 @@ from contracts.questions import (
     Statement,
     StatementEntry,
     StatementOf,
+    UserPlan,
+    UserPlans,
 )
 from contracts.topology import (
     CHANNELS,
@@ -248,6 +253,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         PaymentEventVerdict(verdict="accepted", reason="paid"),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
+        PlansOf(user_ids=(USER,)),
+        UserPlans(plans=(UserPlan(user_id=USER, name="free"),)),
         KeysOf(user_id=USER),
         SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
         Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),
@@ -262,6 +269,7 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         Stored(assets=1, used_bytes=2, quota_bytes=3, retention_days=4),
         Keep(user_id=USER, quota_bytes=1, retention_days=30),
         Delete(user_id=USER, generation_id=GENERATION),
+        Show(user_id=USER, generation_id=GENERATION, visibility=Visibility.OWNER),
         Forget(user_id=USER),
         FindMedia(user_id=USER, names=(MediaName(key="0f/poster.webp"),)),
         FoundMedia(media=(NamedMedia(asset_id=USER, variant="poster", mime_type="image/webp", size_bytes=1), None)),

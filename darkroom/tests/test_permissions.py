@@ -56,7 +56,7 @@ SAYS = {
         "storage.find_media",
         "storage.offer_upload",
         "storage.usage",
-        "storage.keep",
+        "storage.show",
         "storage.delete",
         "storage.forget",
     },
@@ -85,9 +85,9 @@ SAYS = {
         "generator.fresh_address",
         "$O.claims.C.chunk",
         "$O.claims.M.bmFtZQ==",
+        "ledger.plans",
     },
     "ledger": {
-        "storage.keep",
         f"generation.funded.image.interactive.{ID}",
         f"generation.outcome.{ID}",
         f"credits.granted.{ID}",
@@ -105,7 +105,7 @@ for _each in CONSUMERS:
         f"$JS.ACK.{_each.stream}.{_each.durable}.1.2.3.4.5",
         f"dead.{_each.durable}",
     }
-STORAGE_ANSWERS = ("take_upload", "offer_upload", "find_media", "lend", "usage", "keep", "delete", "forget")
+STORAGE_ANSWERS = ("take_upload", "offer_upload", "find_media", "lend", "usage", "keep", "delete", "show", "forget")
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
@@ -121,7 +121,7 @@ HEARS = {
     "storage": {"_INBOX_storage.x.*", *(f"storage.{each}" for each in STORAGE_ANSWERS)},
     "ledger": {
         *("_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"),
-        *("ledger.consume", "ledger.usage", "ledger.set_plan", "ledger.set_prices"),
+        *("ledger.consume", "ledger.usage", "ledger.set_plan", "ledger.set_prices", "ledger.plans"),
         *("ledger.credit_packs", "ledger.create_payment", "ledger.confirm_payment", "ledger.payment_event"),
     },
 }

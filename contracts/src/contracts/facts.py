@@ -61,6 +61,13 @@ class Input(Frozen):
     mime_type: str | None = None
 
 
+class Visibility(StrEnum):
+    """Who may look at what is stored: whoever has its address, or its owner alone."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
+
+
 class Message(Frozen):
     """One turn of a conversation."""
 
@@ -111,6 +118,7 @@ class Request(Frozen):
     """Whether what its user consumed a moment ago pays first: both are one purchase."""
     reuse: Reuse | None = None
     """None: it is made in any case."""
+    visibility: Visibility = Visibility.PUBLIC
     quote: Quote
     deadline_at: AwareDatetime
 

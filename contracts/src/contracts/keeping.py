@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from contracts.facts import Asset, Failure
+from contracts.facts import Asset, Failure, Visibility
 from contracts.model import Frozen
 
 MAX_NAMES = 64
@@ -132,6 +132,14 @@ class Delete(Frozen):
     undo: bool = False
 
 
+class Show(Frozen):
+    """From now on the assets of a generation are shown to everybody who has their address, or to their owner alone."""
+
+    user_id: UUID
+    generation_id: UUID
+    visibility: Visibility
+
+
 class Forget(Frozen):
     """A user's assets go for good, now."""
 
@@ -149,6 +157,8 @@ class ReuseAssets(Frozen):
     earlier_id: UUID
     count: int = Field(ge=1)
     """How many there have to be."""
+    visibility: Visibility = Visibility.PUBLIC
+    """Of the new ones, whatever that of the earlier ones is."""
 
 
 class ChangedAssets(Frozen):

@@ -18,6 +18,7 @@ from contracts.keeping import (
     OfferedUpload,
     OfferUpload,
     ReuseAssets,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -48,6 +49,7 @@ LEDGER_PAYMENT_EVENT = "ledger.payment_event"
 LEDGER_CONSUME = "ledger.consume"
 LEDGER_USAGE = "ledger.usage"
 LEDGER_SET_PLAN = "ledger.set_plan"
+LEDGER_PLANS = "ledger.plans"
 LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
@@ -61,6 +63,7 @@ STORAGE_LEND = "storage.lend"
 STORAGE_USAGE = "storage.usage"
 STORAGE_KEEP = "storage.keep"
 STORAGE_DELETE = "storage.delete"
+STORAGE_SHOW = "storage.show"
 STORAGE_FORGET = "storage.forget"
 STORAGE_REUSE = "storage.reuse"
 
@@ -135,6 +138,23 @@ class Consumption(Frozen):
     required: Units
     available: Units
     """Now, after it."""
+
+
+class PlansOf(Frozen):
+    """Which plans are these users on?"""
+
+    user_ids: tuple[UUID, ...] = Field(max_length=MAX_IDS_PER_QUESTION)
+
+
+class UserPlan(Frozen):
+    user_id: UUID
+    name: str
+
+
+class UserPlans(Frozen):
+    """One for each user who was asked about."""
+
+    plans: tuple[UserPlan, ...]
 
 
 class SetPlan(Frozen):
@@ -325,6 +345,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_CONSUME: (ConsumeCredits, Consumption),
     LEDGER_USAGE: (UsageOf, UsageReport),
     LEDGER_SET_PLAN: (SetPlan, PlanSet),
+    LEDGER_PLANS: (PlansOf, UserPlans),
     LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
@@ -338,6 +359,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     STORAGE_USAGE: (StoredBy, Stored),
     STORAGE_KEEP: (Keep, Stored),
     STORAGE_DELETE: (Delete, ChangedAssets),
+    STORAGE_SHOW: (Show, ChangedAssets),
     STORAGE_FORGET: (Forget, ChangedAssets),
     STORAGE_REUSE: (ReuseAssets, ChangedAssets),
 }

@@ -198,6 +198,7 @@ async def test_every_route_with_an_id_is_404_for_others(
     before = await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"]))
     period = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     bodies = {
+        "/v1/generations/{id}": {"visibility": "public"},
         "/v1/generations/{id}/links": {"lifetime_seconds": 60},
         "/v1/webhooks/{id}": {"state": "active"},
         "/v1/webhooks/{id}/redeliver": period,

@@ -10,6 +10,7 @@ _BYTES = 32
 NAMES = (
     "jwt_secret",
     "webhook_signing_key",
+    "media_signing_key",
     *(f"{service}_password" for service in SERVICES),
     *(f"{user}_nats_password" for user in NATS_USERS),
 )

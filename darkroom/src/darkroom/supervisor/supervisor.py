@@ -145,6 +145,7 @@ class Supervisor:
             },
             jwt_secret=secrets["jwt_secret"],
             webhook_signing_key=secrets["webhook_signing_key"],
+            media_signing_key=secrets["media_signing_key"],
             simulator=simulator,
         )
 

@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse
 from faststream.nats import NatsBroker
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -26,6 +24,7 @@ from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
+from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
@@ -34,6 +33,7 @@ from gateway.identity import Identity, Keys, jwks_url
 from gateway.inputs import Inputs
 from gateway.linking import Links
 from gateway.live import Hub
+from gateway.media import make_redirect
 from gateway.offers import Offers
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
@@ -172,10 +172,11 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_provider_keys,
         native_webhooks,
         native_incoming,
+        native_visibility,
         modelark,
     ):
         app.include_router(dialect.make_router(surface))
-    app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
+    app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
 
@@ -244,14 +245,6 @@ class _Probe:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application(scope, receive, send)
-
-
-def _redirect_media(public_media_url: str) -> Any:
-    async def redirect(request: Request) -> Response:
-        query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"{public_media_url.rstrip('/')}{request.url.path}{query}", 307)
-
-    return redirect
 
 
 async def _outside_routes(request: Request, error: Exception) -> Response:

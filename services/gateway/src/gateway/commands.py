@@ -11,7 +11,7 @@ import structlog
 from faststream.nats import NatsBroker
 from sqlalchemy.exc import DBAPIError
 
-from contracts.facts import Lane, Outcome, Verdict
+from contracts.facts import Kind, Lane, Outcome, Verdict
 from contracts.money import Quote
 from contracts.questions import (
     CatalogModel,
@@ -39,6 +39,7 @@ from gateway.refusals import (
     NotFound,
     TooManyRequests,
 )
+from gateway.room import Room
 from gateway.saying import drive, end
 from gateway.settings import LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
@@ -76,12 +77,13 @@ class Commands:
         self._sweeper = sweeper
         self.rates = Rates(database, limits)
         self._funds = Funds(broker)
+        self._room = Room(broker)
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
 
         Raises:
-            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached,
+            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
                 IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
         order = self._inputs.named(order)
@@ -130,7 +132,7 @@ class Commands:
         """Accepts all of them, or none. The same key gives the same batch.
 
         Raises:
-            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached,
+            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
                 IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
         orders = [self._inputs.named(order) for order in orders]
@@ -255,10 +257,13 @@ class Commands:
         """Lets one request pass, of one order or of several that cost `amount` units; the plan of who asks.
 
         Raises:
-            Invalid, InsufficientCredits, DailyCapReached, TooManyRequests: as plan, money and pace say.
+            Invalid, InsufficientCredits, DailyCapReached, QuotaExceeded, TooManyRequests: as plan, money, room and pace
+                say.
         """
         await self.rates.admit(caller.user_id)
         await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
+        if any(order.kind is not Kind.TEXT for order in orders):
+            await self._room.check(caller.user_id)
         plan = await self._funds.plan(caller.user_id)
         if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
             errors = [{"field": "count", "message": f"at most {plan.max_count}"}]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from contracts.facts import Input, Kind, Lane, Message
+from contracts.facts import Input, Kind, Lane, Message, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
@@ -47,6 +47,7 @@ class Order:
     """Whether what the user consumed a moment ago pays first."""
     reuse: bool = False
     """Whether what the user got for the same order before will do."""
+    visibility: Visibility = Visibility.PUBLIC
     options: dict[str, Any] = field(default_factory=dict)
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
@@ -69,6 +70,7 @@ class Order:
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
             "reuse": self.reuse,
+            "visibility": self.visibility if self.visibility is not Visibility.PUBLIC else None,
         }
         return {name: value for name, value in asked.items() if value}
 
@@ -118,6 +120,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         max_tokens=request.max_tokens,
         prepaid=request.prepaid,
         reuse=request.reuse is not None,
+        visibility=request.visibility,
         options=request.options,
         lane=request.lane,
         idempotency_key=key,

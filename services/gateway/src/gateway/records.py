@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from contracts.facts import Kind, Lane, Outcome, Request
+from contracts.facts import Kind, Lane, Outcome, Request, Visibility
 from contracts.money import Quote, TokenPrices, cost
 from gateway import figures
 from gateway.api_keys.spending import give_back
@@ -32,7 +32,7 @@ class Generation:
     count: int
     options: dict[str, Any]
     particulars: dict[str, Any]
-    """What only some kinds take: `seconds`, `inputs`, `messages`, `max_tokens`, as in the request."""
+    """What only some have: `seconds`, `inputs`, `messages`, `max_tokens`, `visibility`, as in the request."""
     quote: Quote
     status: str
     published: bool
@@ -56,6 +56,11 @@ class Generation:
             return 0
         ending = self.outcome.data
         return cost(self.quote, ending.delivered, ending.usage, ending.percent)
+
+    @property
+    def visibility(self) -> Visibility:
+        """Who may look at what it has become."""
+        return Visibility(self.particulars.get("visibility", Visibility.PUBLIC))
 
     def request(self) -> Request:
         """What the fact `requested` says."""

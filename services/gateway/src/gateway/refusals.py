@@ -62,7 +62,7 @@ class FileTooLarge(Refusal):
 class QuotaExceeded(Refusal):
     status = 403
     code = "quota_exceeded"
-    title = "There is no room for the file"
+    title = "There is no room for more"
 
 
 class InvalidKey(Refusal):

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from re import fullmatch
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from contracts.facts import Visibility
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
 
@@ -109,10 +110,21 @@ class AddressSettings(Fragment):
     )
     media_cdn_domain: str | None = Field(default=None, description="the same for any other CDN, and before that")
     media_signing_key: SecretStr | None = Field(
-        default=None, description="set: media addresses are signed and short-lived"
+        default=None, description="signs media addresses, all or those of what is its owner's alone"
+    )
+    media_addresses: Literal["public", "signed"] = Field(
+        default="signed",
+        description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
+        "owner's alone",
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+    def key_for(self, visibility: Visibility) -> str | None:
+        """What addresses of such media are signed with; None where they are permanent."""
+        if self.media_signing_key is None or (self.media_addresses == "public" and visibility is Visibility.PUBLIC):
+            return None
+        return self.media_signing_key.get_secret_value()
 
     @property
     def media_base(self) -> str:

@@ -14,6 +14,7 @@ from runtime.consumption import Consumers
 from runtime.database import Database
 from runtime.health import LoopLag
 from storage import subscribers
+from storage.access import Access
 from storage.claims import Claims
 from storage.collector import Collector
 from storage.downloads import Bounds, Downloads
@@ -29,6 +30,7 @@ from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
 from storage.objects.moving import MovingObjects
+from storage.plans import Plans, ask_ledger
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.settings import KeepingSettings, MediaSettings, Settings
@@ -72,8 +74,8 @@ def create_app(settings: Settings) -> Application:
     ingest = Ingest(database, broker, downloads, objects, preparation)
     subscribers.register(consumers, broker, database, ingest)
     variants = Variants(database, objects, workshop)
-    media = make_media(database, objects, variants, limits)
-    keeping = make_keeping(database, settings.keeping)
+    media = Media(database, objects, variants, make_access(limits), make_handover(limits, objects))
+    keeping = make_keeping(database, settings.keeping, Plans(database, partial(ask_ledger, broker)))
     incoming = make_incoming(objects)
     uploads = Uploads(
         database,
@@ -147,9 +149,9 @@ def create_app(settings: Settings) -> Application:
     return storage
 
 
-def make_media(database: Database, objects: Objects, variants: Variants, settings: MediaSettings) -> Media:
-    signing_key = settings.media_signing_key.get_secret_value() if settings.media_signing_key else None
-    return Media(database, objects, variants, signing_key, make_handover(settings, objects))
+def make_access(settings: MediaSettings) -> Access:
+    key = settings.media_signing_key.get_secret_value() if settings.media_signing_key else None
+    return Access(key, all_signed=settings.media_addresses == "signed")
 
 
 def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
@@ -167,13 +169,13 @@ def make_incoming(objects: Objects) -> Incoming | None:
     return Incoming(current) if isinstance(current, MinioObjects) else None
 
 
-def make_keeping(database: Database, settings: KeepingSettings) -> Keeping:
+def make_keeping(database: Database, settings: KeepingSettings, plans: Plans) -> Keeping:
     bounds = KeepingBounds(
         quota_bytes=settings.media_quota_bytes or None,
         retention_days=settings.media_retention_days or None,
         trash_seconds=settings.media_trash_days * DAY_SECONDS,
     )
-    return Keeping(database, bounds)
+    return Keeping(database, bounds, plans)
 
 
 def make_scanner(settings: KeepingSettings) -> Scanner | None:

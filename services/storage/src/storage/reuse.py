@@ -32,9 +32,9 @@ _REUSE = text("""
     )
     INSERT INTO assets
         (generation_id, owner_id, id, index, token, state, mime_type, size_bytes, sha256, width, height, source_url,
-         seconds, bitrate, blurhash, provider_size, backend)
+         seconds, bitrate, blurhash, provider_size, visibility, backend)
     SELECT :generation_id, owner_id, new.id, index, new.token, 'stored', mime_type, size_bytes, sha256, width, height,
-        source_url, seconds, bitrate, blurhash, provider_size, backend
+        source_url, seconds, bitrate, blurhash, provider_size, :visibility, backend
     FROM earlier
     JOIN unnest(CAST(:ids AS uuid[]), CAST(:indexes AS smallint[]), CAST(:tokens AS text[]))
         AS new (id, index, token) USING (index), opened, locked
@@ -54,6 +54,7 @@ async def reuse(database: Database, question: ReuseAssets) -> ChangedAssets:
     values = of | {
         "earlier_id": question.earlier_id,
         "count": question.count,
+        "visibility": question.visibility.value,
         "ids": [asset_id(question.generation_id, index) for index in indexes],
         "indexes": indexes,
         "tokens": [secrets.token_hex(16) for _ in indexes],

@@ -19,6 +19,7 @@ from contracts.keeping import (
     OfferedUpload,
     OfferUpload,
     ReuseAssets,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -32,6 +33,7 @@ from contracts.questions import (
     STORAGE_LEND,
     STORAGE_OFFER_UPLOAD,
     STORAGE_REUSE,
+    STORAGE_SHOW,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -122,6 +124,10 @@ def questions(database: Database, uploads: Uploads, keeping: Keeping, lending: L
     @router.subscriber(STORAGE_DELETE, queue="storage")
     async def delete(question: Delete) -> ChangedAssets:
         return await keeping.delete(question)
+
+    @router.subscriber(STORAGE_SHOW, queue="storage")
+    async def show(question: Show) -> ChangedAssets:
+        return await keeping.show(question)
 
     @router.subscriber(STORAGE_FORGET, queue="storage")
     async def forget(question: Forget) -> ChangedAssets:

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from contracts.facts import Kind, Lane, Message, Role
+from contracts.facts import Kind, Lane, Message, Role, Visibility
 from contracts.money import Per, Usage
 from gateway.batches import MAX_ITEMS
 from gateway.orders import MAX_INPUTS
@@ -79,9 +79,22 @@ class NewGeneration(BaseModel):
         description="What you got for the same request before, where that said so too, will do, for less or nothing.",
     )
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
+    visibility: Visibility = Field(
+        default=Visibility.PUBLIC,
+        description="`public`: an address is permanent, and whoever has it can look. `owner`: you alone, and those to "
+        "whom you give a link.",
+    )
     lane: Lane | None = Field(
         default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
     )
+
+
+class ChangedGeneration(BaseModel):
+    """What is to be different from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    visibility: Visibility
 
 
 class NewBatch(BaseModel):
@@ -109,7 +122,7 @@ class QuoteView(BaseModel):
 
 
 class AssetView(BaseModel):
-    """A stored file. Its addresses load without a token."""
+    """A stored file. Its addresses load without a token; those of what is its owner's alone for a while."""
 
     id: UUID
     url: str
@@ -171,6 +184,7 @@ class GenerationView(BaseModel):
     seconds: int | None
     quote: int | float = Field(description="What it costs at most.")
     cost: int | float = Field(description="What was paid; 0 until completed, and for whatever was not delivered.")
+    visibility: Visibility
     assets: list[AssetView]
     text: str | None = Field(description="What was written, for the kind `text`.")
     usage: Usage | None = Field(description="The tokens that a text took.")

@@ -4,11 +4,12 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
+from functools import partial
 from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Ending, Input, Lane, Verdict
+from contracts.facts import Asset, Ending, Input, Lane, Verdict, Visibility
 from contracts.ids import asset_id
 from contracts.keeping import (
     OfferedUpload,
@@ -73,6 +74,7 @@ from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
 from gateway.refusals import BodyTooLarge, NotFound
+from gateway.visibility import check_offered
 from gateway.webhooks.endpoints import Webhook
 from runtime.database import Row
 
@@ -81,7 +83,8 @@ _MONEY = Decimal("0.0001")
 """Amounts in dollars are shown to the hundredth of a cent, never more than there is."""
 
 
-def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
+def order(surface: Surface, body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
+    check_offered(surface.addresses, body.visibility)
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -96,6 +99,7 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         max_tokens=body.max_tokens,
         prepaid=body.prepaid,
         reuse=body.reuse,
+        visibility=body.visibility,
         options=body.options,
         lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -108,8 +112,8 @@ def _input(body: NewInput) -> Input:
     return Input(role=body.role, asset_id=wanted, url=body.url)
 
 
-def orders(body: NewBatch, request: Request) -> list[Order]:
-    return [order(item, request, Lane.BATCH) for item in body.items]
+def orders(surface: Surface, body: NewBatch, request: Request) -> list[Order]:
+    return [order(surface, item, request, Lane.BATCH) for item in body.items]
 
 
 def quote_view(fitted: Order, quote: Quote, balance: Balance) -> QuoteView:
@@ -171,7 +175,8 @@ def view(surface: Surface, generation: Generation) -> GenerationView:
         seconds=generation.particulars.get("seconds"),
         quote=in_credits(generation.quote.amount),
         cost=in_credits(generation.cost),
-        assets=[asset_view(surface, asset) for asset in ending.assets] if ending else [],
+        visibility=generation.visibility,
+        assets=[asset_view(surface, asset, generation.visibility) for asset in ending.assets] if ending else [],
         text=ending.text if ending else None,
         usage=ending.usage if ending else None,
         cached=ending is not None and ending.cached is not None,
@@ -189,16 +194,16 @@ def _error(ending: Ending | None) -> ErrorView | None:
     return ErrorView(code=ending.failure.code, message=ending.failure.message, stage=ending.failure.stage)
 
 
-def asset_view(surface: Surface, asset: Asset) -> AssetView:
+def asset_view(surface: Surface, asset: Asset, visibility: Visibility = Visibility.PUBLIC) -> AssetView:
     return AssetView(
         id=asset.id,
-        url=surface.address(asset.key),
+        url=surface.address(asset.key, visibility=visibility),
         mime_type=asset.mime_type,
         width=asset.width,
         height=asset.height,
         seconds=asset.seconds,
         sha256=asset.sha256,
-        variants={name: surface.address(key) for name, key in asset.variants.items()},
+        variants={name: surface.address(key, visibility=visibility) for name, key in asset.variants.items()},
     )
 
 
@@ -220,12 +225,15 @@ def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:
 
 def links_view(surface: Surface, generation: Generation, wish: NewLinks) -> Links:
     found = generation.outcome.data.assets if generation.outcome else ()
-    ends = surface.addresses.media_signing_key is not None
+    ends = surface.addresses.key_for(generation.visibility) is not None
+    give = partial(
+        surface.address,
+        lifetime_seconds=wish.lifetime_seconds,
+        download=wish.download,
+        visibility=generation.visibility,
+    )
     return Links(
-        items=[
-            LinkView(asset_id=asset.id, url=surface.address(asset.key, wish.lifetime_seconds, download=wish.download))
-            for asset in found
-        ],
+        items=[LinkView(asset_id=asset.id, url=give(asset.key)) for asset in found],
         expires_at=datetime.now(UTC) + timedelta(seconds=wish.lifetime_seconds) if ends else None,
     )
 
