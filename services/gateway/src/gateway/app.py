@@ -25,6 +25,7 @@ from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
@@ -156,6 +157,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_webhooks,
         native_incoming,
         modelark,
+        supabase,
     ):
         app.include_router(dialect.make_router(surface))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
@@ -178,6 +180,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
+            {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
 
@@ -204,6 +207,7 @@ def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "Content-Range",
             "ETag",
             "Link",
             "Location",
