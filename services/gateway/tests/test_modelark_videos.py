@@ -2,17 +2,15 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import aiohttp
 import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Asset, Kind
-from contracts.ids import asset_id
-from contracts.keeping import FindMedia, FoundMedia, NamedMedia, TakenUpload, TakeUpload
-from contracts.questions import STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD, CatalogModel
+from contracts.facts import Kind
+from contracts.questions import CatalogModel
 from gateway.dialects.modelark.films import NAMES, model_of
 from gateway.settings import Settings
 
@@ -20,6 +18,7 @@ from .client import Answer, Client
 from .conformance import Conformance, Dialect
 from .conftest import PUBLIC_URL, MakeClient, with_limits
 from .players import SEEDANCE, Players
+from .takers import Storage, taking
 
 pytestmark = pytest.mark.connected
 
@@ -33,45 +32,10 @@ async def settings(settings: Settings) -> Settings:
     return with_limits(settings, sync_wait_seconds=2)
 
 
-class Storage:
-    """Takes every file for a picture, and knows its owner."""
-
-    def __init__(self, bus: NatsClient) -> None:
-        self._bus = bus
-        self.brought: dict[UUID, tuple[UUID, bytes]] = {}
-
-    async def take(self, message: Any) -> None:
-        question = TakeUpload.model_validate_json(message.data)
-        claims = await self._bus.jetstream().object_store("claims")
-        asset = Asset(
-            id=asset_id(question.upload_id, 0), index=0, key="k", mime_type="image/png", size_bytes=1, sha256="ab"
-        )
-        self.brought[asset.id] = (question.user_id, (await claims.get(question.claim or "")).data or b"")
-        await message.respond(TakenUpload(asset=asset).model_dump_json().encode())
-
-    async def find(self, message: Any) -> None:
-        question = FindMedia.model_validate_json(message.data)
-        found = tuple(
-            NamedMedia(asset_id=name.asset_id, mime_type="image/png", size_bytes=1)
-            if name.asset_id and self.brought.get(name.asset_id, (None, b""))[0] == question.user_id
-            else None
-            for name in question.names
-        )
-        await message.respond(FoundMedia(media=found).model_dump_json().encode())
-
-
 @pytest.fixture(scope="module")
 async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
-    storage = Storage(bus)
-    subscriptions = [
-        await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=storage.take),
-        await bus.subscribe(STORAGE_FIND_MEDIA, cb=storage.find),
-    ]
-    for _ in range(2):  # the first ping overtakes what nats-py has not written yet
-        await bus.flush()
-    yield storage
-    for subscription in subscriptions:
-        await subscription.unsubscribe()
+    async with taking(bus) as storage:
+        yield storage
 
 
 def form(fields: dict[str, Any], picture: bytes | None = None) -> aiohttp.FormData:
