@@ -25,6 +25,7 @@ from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.social import router as social
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
@@ -156,6 +157,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         modelark,
     ):
         app.include_router(dialect.make_router(surface))
+    app.include_router(social.make_router(surface, settings.social))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
@@ -176,6 +178,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
+            {"name": "social", "description": "The social frontend's routes."},
         ],
     )
 

@@ -8,11 +8,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
+from gateway.dialects.social import errors as social
 from gateway.dialects.surface import Render
 from gateway.pace import Pace
 from gateway.refusals import BodyTooLarge, Refusal, plain
 
-_SHAPES: tuple[tuple[str, Render], ...] = (("/v1/", native.render),)
+_SHAPES: tuple[tuple[str, Render], ...] = (
+    ("/v1/", native.render),
+    ("/api/social/", social.render),
+    ("/api/ai/", social.render),
+)
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 
 

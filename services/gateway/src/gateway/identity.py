@@ -51,10 +51,14 @@ def jwks_url(settings: TokenSettings) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated user, or NOBODY with the service role; `role` is the token's."""
+    """An authenticated user, or NOBODY with the service role; `role` is the token's.
+
+    `is_verified`: the token says that the user's e-mail address was verified (OpenID's `email_verified`).
+    """
 
     user_id: UUID
     role: str = "authenticated"
+    is_verified: bool = False
 
     @property
     def is_service(self) -> bool:
@@ -209,7 +213,8 @@ class Identity:
 def _caller_of(claims: dict[str, Any]) -> Caller | None:
     subject, role = claims.get("sub"), str(claims.get("role", "authenticated"))
     if subject:
-        return Caller(user_of(str(claims.get("iss", "")), str(subject)), role)
+        user_id = user_of(str(claims.get("iss", "")), str(subject))
+        return Caller(user_id, role, is_verified=claims.get("email_verified") is True)
     return Caller(NOBODY, role) if role == SERVICE_ROLE else None
 
 

@@ -74,15 +74,18 @@ class Queries:
             raise NotFound("There is no such batch.")
         return batch
 
-    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
-        """What an order would cost at most, with what was left open filled in, and what the caller has.
+    def price(self, order: Order) -> tuple[Order, Quote]:
+        """What an order would cost at most, with what was left open filled in.
 
-        Raises Invalid or UnknownModel for what would not be accepted, Unavailable while the ledger does not answer.
+        Raises Invalid or UnknownModel for what would not be accepted.
         """
         model = self._offers.model(order.kind, order.model)
         fitted = fit(order, model)
-        quote = self._offers.quote(model, fitted)
-        return replace(fitted, model=model.id), quote, await self.balance(caller)
+        return replace(fitted, model=model.id), self._offers.quote(model, fitted)
+
+    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
+        """The same, and what the caller has. Raises what `price` does, Unavailable while the ledger is silent."""
+        return *self.price(order), await self.balance(caller)
 
     async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
         """The caller's generations, newest first. Raises Invalid for a cursor that is not ours."""

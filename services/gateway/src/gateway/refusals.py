@@ -174,6 +174,20 @@ class DailyCapReached(TooManyRequests):
         self.details = details
 
 
+class VerificationNeeded(Refusal):
+    """`details` has `required`, in credits."""
+
+    status = 403
+    code = "verification_needed"
+    title = "Only users whose e-mail address was verified may do this"
+
+
+class SwitchedOff(Refusal):
+    status = 503
+    code = "switched_off"
+    title = "The operator has switched this off"
+
+
 class NotConfigured(Refusal):
     status = 501
     code = "not_configured"

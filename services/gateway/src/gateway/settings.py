@@ -66,6 +66,20 @@ class MoneySettings(Fragment):
     credit_price: Decimal = Field(default=Decimal("0.10"), gt=0, description="what one credit is sold for, in USD")
 
 
+class SocialSettings(Fragment):
+    """What the social dialect makes, and for whom; no other dialect reads it."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    ai_generation_enabled: bool = Field(
+        default=True, description="whether it makes anything; looking is always possible"
+    )
+    max_images_per_generation: int = Field(default=4, ge=1, le=4, description="the most pictures of one request")
+    verify_above_credits: Decimal | None = Field(
+        default=None, ge=0, description="what costs more needs a token whose email_verified is true; none: nothing does"
+    )
+
+
 class LimitSettings(Fragment):
     """Bounds on what one user can do."""
 
@@ -108,6 +122,7 @@ class Settings:
     webhooks: WebhookSettings
     outbound: OutboundSettings
     money: MoneySettings = field(default_factory=MoneySettings)
+    social: SocialSettings = field(default_factory=SocialSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -122,6 +137,7 @@ class Settings:
             WebhookSettings(),
             OutboundSettings(),
             MoneySettings(),
+            SocialSettings(),
         )
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
