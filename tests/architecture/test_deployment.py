@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 from dataclasses import astuple
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -79,6 +80,8 @@ def another_value(variable: Variable) -> str:
         return "false" if variable.default == "true" else "true"
     if variable.name in {"MEDIA_STORAGE_BACKEND", "MEDIA_FORMER_BACKEND"}:
         return "local"
+    if Decimal in get_args(variable.annotation):
+        return "1"
     try:
         return str(int(float(variable.default or "")) + 1)
     except ValueError:

@@ -74,7 +74,7 @@ class SocialSettings(Fragment):
     ai_generation_enabled: bool = Field(
         default=True, description="whether it makes anything; looking is always possible"
     )
-    max_images_per_generation: int = Field(default=4, ge=1, le=4, description="the most pictures of one request")
+    max_images_per_generation: int = Field(default=4, ge=1, description="the most pictures of one request, up to 4")
     verify_above_credits: Decimal | None = Field(
         default=None, ge=0, description="what costs more needs a token whose email_verified is true; none: nothing does"
     )

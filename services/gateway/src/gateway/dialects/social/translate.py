@@ -28,7 +28,7 @@ from gateway.dialects.social.schemas import (
 from gateway.dialects.social.styles import enhanced
 from gateway.dialects.social.writing import MAX_TOKENS, instruction
 from gateway.dialects.surface import Surface, traceparent_of
-from gateway.orders import Order
+from gateway.orders import MAX_COUNT, Order
 from gateway.records import Generation
 from gateway.refusals import Invalid, NotFound
 
@@ -46,9 +46,10 @@ _SERVICES: dict[str, Service] = {"openai": "openai", "google": "openai"}
 
 def images_order(body: GenerateImage, request: Request, models: Sequence[CatalogModel], most_images: int) -> Order:
     """Raises Invalid for more pictures than one request may have."""
-    count = most_images if body.count is None else body.count
-    if count > most_images:
-        at_most = f"at most {most_images}"
+    most = min(most_images, MAX_COUNT)
+    count = most if body.count is None else body.count
+    if count > most:
+        at_most = f"at most {most}"
         raise Invalid(
             f"One request makes {at_most} images.", details={"errors": [{"field": "count", "message": at_most}]}
         )
