@@ -30,6 +30,7 @@ from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
+from gateway.inputs import Inputs
 from gateway.live import Hub
 from gateway.offers import Offers
 from gateway.pace import Pace
@@ -76,8 +77,9 @@ def create_app(settings: Settings) -> FastAPI:
     consumers = Consumers(broker)
     hub = Hub(broker)
     offers = Offers(database, broker)
-    commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
-    queries = Queries(database, broker, offers)
+    inputs = Inputs(broker, settings.addresses, settings.outbound)
+    commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper)
+    queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
     figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)

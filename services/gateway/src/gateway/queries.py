@@ -29,6 +29,7 @@ from contracts.usage import (
 from gateway import batches, pages, records
 from gateway.batches import Batch
 from gateway.identity import Caller
+from gateway.inputs import Inputs
 from gateway.offers import Offers
 from gateway.orders import Order, fit
 from gateway.pages import Filter, Page
@@ -45,10 +46,11 @@ USAGE_DAYS = 30
 class Queries:
     """The queries and what they need."""
 
-    def __init__(self, database: Database, broker: NatsBroker, offers: Offers) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, offers: Offers, inputs: Inputs) -> None:
         self._database = database
         self._broker = broker
         self._offers = offers
+        self._inputs = inputs
 
     async def generation(self, caller: Caller, generation_id: UUID) -> Generation:
         """Raises NotFound, for somebody else's, too."""
@@ -74,18 +76,19 @@ class Queries:
             raise NotFound("There is no such batch.")
         return batch
 
-    def price(self, order: Order) -> tuple[Order, Quote]:
+    async def price(self, caller: Caller, order: Order) -> tuple[Order, Quote]:
         """What an order would cost at most, with what was left open filled in.
 
-        Raises Invalid or UnknownModel for what would not be accepted.
+        Raises Invalid, InputNotFound or UnknownModel for what would not be accepted, Unavailable while somebody does
+        not answer.
         """
         model = self._offers.model(order.kind, order.model)
-        fitted = fit(order, model)
+        fitted = await self._inputs.find(caller, fit(self._inputs.named(order), model))
         return replace(fitted, model=model.id), self._offers.quote(model, fitted)
 
     async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
-        """The same, and what the caller has. Raises what `price` does, Unavailable while the ledger is silent."""
-        return *self.price(order), await self.balance(caller)
+        """The same, and what the caller has. Raises what `price` does."""
+        return *await self.price(caller, order), await self.balance(caller)
 
     async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
         """The caller's generations, newest first. Raises Invalid for a cursor that is not ours."""

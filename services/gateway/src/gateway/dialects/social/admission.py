@@ -8,7 +8,7 @@ from gateway.refusals import SwitchedOff, VerificationNeeded
 from gateway.settings import SocialSettings
 
 
-def admit(surface: Surface, settings: SocialSettings, who: Caller, order: Order) -> None:
+async def admit(surface: Surface, settings: SocialSettings, who: Caller, order: Order) -> None:
     """Lets an order pass. A service answers for its users itself.
 
     Raises:
@@ -20,7 +20,7 @@ def admit(surface: Surface, settings: SocialSettings, who: Caller, order: Order)
         raise SwitchedOff("AI generation is switched off here at present. What was made before can still be seen.")
     if settings.verify_above_credits is None or who.is_verified or who.is_service:
         return
-    _, quote = surface.queries.price(order)
+    _, quote = await surface.queries.price(who, order)
     if quote.amount > to_units(settings.verify_above_credits):
         raise VerificationNeeded(
             f"This may cost {in_credits(quote.amount)} credits. Verify your e-mail address to spend more than "

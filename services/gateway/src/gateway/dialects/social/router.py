@@ -110,7 +110,7 @@ def _texts(surface: Surface, settings: SocialSettings) -> APIRouter:
 
 
 async def _made(surface: Surface, settings: SocialSettings, who: Caller, order: Order) -> Generation:
-    admit(surface, settings, who, order)
+    await admit(surface, settings, who, order)
     generation = await surface.commands.create_and_wait(surface.verdicts, who, order)
     delivered(generation)  # the ledger is asked for the balance only where there is something to show
     return generation
