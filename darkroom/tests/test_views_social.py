@@ -1,7 +1,7 @@
 """The tables of the social frontend: the seed's columns and types, its rows, and who sees which."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,6 +48,7 @@ SEED = {
         "created_at": "timestamp without time zone",
     },
 }
+PAID_AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 PROVIDERS = ["openai", "stability", "modelark", "fal", "replicate", "google", "anthropic", "a-server-of-ones-own", None]
 
 
@@ -102,6 +103,14 @@ async def account(tables: Tables, user: UUID) -> UUID:
         VALUES ($1, $2, 25000, 25000, 1, 'captured', 25000, now(), $1, '{}', 'image', 'a-model')""",
         generation_id,
         user,
+    )
+    await tables.admin.execute(
+        """INSERT INTO ledger.payments (id, user_id, pack, credits, price, currency, payment_intent, state,
+            taken_back, movements, paid_at)
+        VALUES ($1, $1, 'small', 10000, 100, 'usd', $3, 'paid', 0, 1, $2)""",
+        user,
+        PAID_AT,
+        f"pi_{user.hex}",
     )
     return generation_id
 
@@ -167,7 +176,7 @@ async def test_credits_are_whole(tables: Tables) -> None:
         "total_credits": 9,
         "used_credits": 3,
         "remaining_credits": 6,
-        "last_purchase_date": None,
+        "last_purchase_date": PAID_AT.replace(tzinfo=None),
         "subscription_tier": "basic",
     }
 

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from contracts.facts import Kind
 from contracts.questions import CatalogModel
+from gateway.dialects.social.schemas import GenerateImage
 from gateway.dialects.social.styles import LOOKS, MAX_ENHANCEMENT_CHARACTERS, Style, enhanced
-from gateway.dialects.social.translate import preferred, service_of
+from gateway.dialects.social.translate import images_order, preferred, service_of
 from gateway.dialects.social.writing import Task, Tone, instruction
 
 INJECTIONS = [
@@ -98,6 +100,14 @@ def test_the_keys_decide_which_model_draws(offered: tuple[str | CatalogModel, ..
     models = [model(each) if isinstance(each, str) else each for each in offered]
     found = preferred(models)
     assert (found.id if found else None) == expected
+
+
+@pytest.mark.parametrize(("provider", "options"), [("stability", {"cfg_scale": 7}), ("openai", {}), ("modelark", {})])
+def test_what_the_seed_tells_a_provider_is_told(provider: str, options: dict[str, object]) -> None:
+    request = Request({"type": "http", "path": "/x", "headers": [], "state": {"traceparent": "00-1-2-01"}})
+    offered = [model("stable-diffusion").model_copy(update={"provider": provider})]
+    order = images_order(GenerateImage(prompt="x", style=Style.MINIMAL), request, offered, 4)
+    assert (order.model, order.count, order.size, order.options) == ("stable-diffusion", 4, "1024x1024", options)
 
 
 @pytest.mark.parametrize(
