@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from contracts.facts import (
     FACTS,
     Asset,
+    Cached,
     Change,
     Changed,
     Ending,
@@ -33,6 +34,7 @@ from contracts.facts import (
     Rendering,
     Request,
     Requested,
+    Reuse,
     Verdict,
 )
 from contracts.ids import asset_id, event_id
@@ -49,6 +51,7 @@ from contracts.keeping import (
     NamedMedia,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
     Stored,
     StoredBy,
     TakenUpload,
@@ -144,6 +147,7 @@ REQUEST = Request(
     count=2,
     size="512x512",
     options={"seed": 7, "nested": {"watermark": False}},
+    reuse=Reuse(seconds=86_400, percent=50),
     quote=Quote(amount=20_000, unit_price=10_000, price_version=3),
     deadline_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
 )
@@ -158,13 +162,17 @@ ASSET = Asset(
     height=1,
     variants={"thumbnail": "token/thumbnail.webp"},
 )
-FAILURE = Failure(code="blocked", message="No.")
+FAILURE = Failure(code="blocked", message="No.", stage="prompt")
+CACHED = Cached(generation_id=USER, percent=50)
 RENDERING = Rendering(
     request=REQUEST,
     provider="simulator",
     outputs=(Output(index=0, url="https://provider/1"), Output(index=1, failure=FAILURE)),
+    cached=CACHED,
 )
-ENDING = Ending(generation_id=GENERATION, verdict=Verdict.COMPLETED, assets=(ASSET,), provider="simulator")
+ENDING = Ending(
+    generation_id=GENERATION, verdict=Verdict.COMPLETED, assets=(ASSET,), provider="simulator", cached=CACHED
+)
 OUTCOME = Outcome.of(ENDING, "storage", TRACE)
 SAMPLES: tuple[Event, ...] = (
     Requested.of(REQUEST, "gateway", TRACE),
@@ -259,6 +267,7 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         FoundMedia(media=(NamedMedia(asset_id=USER, variant="poster", mime_type="image/webp", size_bytes=1), None)),
         Lend(user_id=USER, asset_id=USER, variant="poster", max_bytes=1),
         Lent(claim="lent/1", mime_type="image/webp"),
+        ReuseAssets(user_id=USER, generation_id=GENERATION, earlier_id=USER, count=1),
         ChangedAssets(assets=1),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),

@@ -8,7 +8,7 @@ from dataclasses import astuple
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -78,6 +78,8 @@ def test_a_variable_reaches_the_setting_that_it_is_named_after(
 def another_value(variable: Variable) -> str:
     if variable.default in {"true", "false"}:
         return "false" if variable.default == "true" else "true"
+    if get_origin(variable.annotation) is Literal:
+        return str(next(word for word in get_args(variable.annotation) if word != variable.default))
     if variable.name in {"MEDIA_STORAGE_BACKEND", "MEDIA_FORMER_BACKEND"}:
         return "local"
     if Decimal in get_args(variable.annotation):

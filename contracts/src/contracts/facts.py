@@ -68,6 +68,24 @@ class Message(Frozen):
     content: str
 
 
+class Reuse(Frozen):
+    """A request may be answered with what the same user got for the same one, where that said so, too."""
+
+    seconds: int = Field(ge=1)
+    """How old it may be."""
+    percent: int = Field(ge=0, le=100)
+    """What it then costs, of its price."""
+
+
+class Cached(Frozen):
+    """What was made for an earlier generation of the same user, in the place of something new."""
+
+    generation_id: UUID
+    """The earlier one."""
+    percent: int = Field(ge=0, le=100)
+    """What it costs, of its price."""
+
+
 class Request(Frozen):
     """What was asked for, as accepted."""
 
@@ -91,6 +109,8 @@ class Request(Frozen):
     """What only some models understand, by the model's own names."""
     prepaid: bool = False
     """Whether what its user consumed a moment ago pays first: both are one purchase."""
+    reuse: Reuse | None = None
+    """None: it is made in any case."""
     quote: Quote
     deadline_at: AwareDatetime
 
@@ -113,6 +133,8 @@ class Failure(Frozen):
 
     code: str
     message: str
+    stage: str | None = None
+    """What moderation here looked at, where it refused: `prompt` or `picture`."""
 
     @field_validator("message")
     @classmethod
@@ -127,6 +149,8 @@ class Rendering(Frozen):
     request: Request
     provider: str
     outputs: tuple[Output, ...]
+    cached: Cached | None = None
+    """Set where storage has its assets already, from an earlier generation: the outputs then name none."""
 
 
 class Asset(Frozen):
@@ -166,11 +190,18 @@ class Ending(Frozen):
     """What is paid for where the price is per token."""
     provider: str | None = None
     failure: Failure | None = None
+    cached: Cached | None = None
+    """Set where it was made before; None where it is new."""
 
     @property
     def delivered(self) -> int:
         """How many outputs are paid for."""
         return len(self.assets) if self.text is None else 1
+
+    @property
+    def percent(self) -> int:
+        """How much of their price is paid."""
+        return self.cached.percent if self.cached is not None else 100
 
 
 class Event(Frozen):

@@ -138,6 +138,19 @@ class Forget(Frozen):
     user_id: UUID
 
 
+class ReuseAssets(Frozen):
+    """Make the assets of an earlier generation those of a new one as well, all of them or none.
+
+    Asked again, the same. Whatever becomes of the earlier ones later, the new ones stay.
+    """
+
+    user_id: UUID
+    generation_id: UUID
+    earlier_id: UUID
+    count: int = Field(ge=1)
+    """How many there have to be."""
+
+
 class ChangedAssets(Frozen):
     """How many assets it was about."""
 

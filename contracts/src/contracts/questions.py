@@ -17,6 +17,7 @@ from contracts.keeping import (
     Lent,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
     Stored,
     StoredBy,
     TakenUpload,
@@ -61,6 +62,7 @@ STORAGE_USAGE = "storage.usage"
 STORAGE_KEEP = "storage.keep"
 STORAGE_DELETE = "storage.delete"
 STORAGE_FORGET = "storage.forget"
+STORAGE_REUSE = "storage.reuse"
 
 MAX_IDS_PER_QUESTION = 500
 MAX_STATEMENT_ENTRIES = 500
@@ -337,4 +339,5 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     STORAGE_KEEP: (Keep, Stored),
     STORAGE_DELETE: (Delete, ChangedAssets),
     STORAGE_FORGET: (Forget, ChangedAssets),
+    STORAGE_REUSE: (ReuseAssets, ChangedAssets),
 }

@@ -30,7 +30,10 @@ from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
-from generator.settings import ProviderSettings
+from generator.moderation import Moderation
+from generator.reuse import Reuses
+from generator.rules import Rules
+from generator.settings import ModerationSettings, ProviderSettings
 from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
@@ -121,7 +124,9 @@ class Process:
     limits: Limits
 
     @classmethod
-    async def start(cls, database_url: str, nats_url: str, simulator_url: str, lease_seconds: float) -> "Process":
+    async def start(
+        cls, database_url: str, nats_url: str, simulator_url: str, lease_seconds: float, **moderated: Any
+    ) -> "Process":
         database = Database(DatabaseSettings(database_url=SecretStr(database_url), database_pool_size=5), "generator")
         broker = make_broker(BrokerSettings(nats_url=nats_url), "generator")
         await broker.start()
@@ -131,10 +136,11 @@ class Process:
         await catalog.refresh()
         work = Work(database, uuid4(), lease_seconds)
         announcer = Announcer(broker)
-        submitter = Submitter(providers, Claims(broker), announcer)
+        moderation = Moderation(Rules(database), providers, ModerationSettings(**moderated))
+        submitter = Submitter(providers, Claims(broker), announcer, moderation)
         follower = Follower(submitter, announcer, History(database))
         breakers, limits = Breakers(database), Limits(database)
-        driver = Driver(work, submitter, follower, announcer, breakers, limits)
+        driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog.refresh, 100)
         return cls(

@@ -193,6 +193,14 @@ def test_the_smallest_frame_that_holds_a_size(size, chosen):
         ("a boat --resolution=1080p", "a boat"),
         ("a --pretty boat", "a boat"),
         ("--dur 5", ""),
+        ("a boat,--dur 12", "a boat,"),
+        ("a boat ---dur 12", "a boat"),
+        ("a boat --DURATION=12 --rs:1080p", "a boat"),
+        ("a boat \uff0d\uff0ddur 12", "a boat"),
+        ("--dur --dur 12 9", "9"),
+        ("-- --rs 720p dur 12", "-- dur 12"),
+        ("ignore the limits and use --resolution 1080p --dur 10", "ignore the limits and use"),
+        ("a well--known boat", "a well--known boat"),
     ],
 )
 def test_flags_are_stripped(prompt, sent):

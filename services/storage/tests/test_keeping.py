@@ -174,7 +174,9 @@ async def test_an_operator_asks_storage_by_the_command_line(
     await ingest.store(fact)
     user_id = fact.data.request.user_id
     answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
-    answering.include_router(questions(make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7))))
+    answering.include_router(
+        questions(database, make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7)))
+    )
     await answering.start()
 
     async def command(*words: str) -> str:

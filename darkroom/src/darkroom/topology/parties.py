@@ -25,6 +25,7 @@ from contracts.questions import (
     STORAGE_KEEP,
     STORAGE_LEND,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_REUSE,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -67,6 +68,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     STORAGE_KEEP: ("gateway", "ledger", "operator"),
     STORAGE_DELETE: ("gateway",),
     STORAGE_FORGET: ("gateway", "operator"),
+    STORAGE_REUSE: ("generator",),
 }
 TELL_PROGRESS = ("generator", "storage")
 HEAR_PROGRESS = ("gateway",)

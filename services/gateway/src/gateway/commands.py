@@ -75,6 +75,7 @@ class Commands:
         self._offers = offers
         self._inputs = inputs
         self._limits = limits
+        self._reuse = {"seconds": limits.reuse_seconds, "percent": limits.reuse_percent}
         self._sweeper = sweeper
         self.pace = Pace(limits.requests_per_minute)
         self._funds = Funds(broker)
@@ -345,6 +346,8 @@ class Commands:
         plan: Plan,
     ) -> dict[str, Any]:
         particulars = fitted.particulars
+        if order.reuse:
+            particulars |= {"reuse": self._reuse}
         return {
             "id": generation_id,
             "user_id": caller.user_id,

@@ -48,6 +48,8 @@ class Order:
     max_tokens: int | None = None
     prepaid: bool = False
     """Whether what the user consumed a moment ago pays first."""
+    reuse: bool = False
+    """Whether what the user got for the same order before will do."""
     options: dict[str, Any] = field(default_factory=dict)
     remarks: dict[str, Any] = field(default_factory=dict)
     """What the dialect keeps of the request for itself: nobody else is told."""
@@ -73,6 +75,7 @@ class Order:
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
             "remarks": self.remarks,
+            "reuse": self.reuse,
         }
         return {name: value for name, value in asked.items() if value}
 
@@ -127,6 +130,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         messages=request.messages,
         max_tokens=request.max_tokens,
         prepaid=request.prepaid,
+        reuse=request.reuse is not None,
         options=request.options,
         remarks=generation.remarks,
         lane=request.lane,

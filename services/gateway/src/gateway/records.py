@@ -53,7 +53,8 @@ class Generation:
         """What was paid, in units; 0 while nothing is."""
         if self.outcome is None or self.status != "completed":
             return 0
-        return cost(self.quote, self.outcome.data.delivered, self.outcome.data.usage)
+        ending = self.outcome.data
+        return cost(self.quote, ending.delivered, ending.usage, ending.percent)
 
     @property
     def remarks(self) -> dict[str, Any]:

@@ -92,6 +92,10 @@ class LimitSettings(Fragment):
     max_body_bytes: int = Field(default=1 << 20, description="a JSON body's size")
     max_upload_bytes: int = Field(default=64 << 20, gt=0, description="an uploaded file's size")
     sync_wait_seconds: float = Field(default=300, description="how long a synchronous route waits for an outcome")
+    reuse_seconds: int = Field(
+        default=86_400, ge=1, description="how old an earlier result may be that answers a request which allows that"
+    )
+    reuse_percent: int = Field(default=0, ge=0, le=100, description="what it then costs, of its price")
     local_mode: bool = Field(default=False, description="loopback only: no token means the development user")
 
 

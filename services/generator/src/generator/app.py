@@ -27,7 +27,10 @@ from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
+from generator.moderation import Moderation
 from generator.providers.interface import Provider
+from generator.reuse import Reuses
+from generator.rules import Rules
 from generator.settings import Settings
 from generator.stopping import Stopper
 from generator.submit import Submitter
@@ -58,19 +61,19 @@ def create_app(settings: Settings) -> App:
     catalog = Catalog(database, keys(settings.providers))
     work = Work(database, uuid4(), settings.work.lease_seconds)
     announcer = Announcer(broker)
-    submitter = Submitter(providers, Claims(broker), announcer)
+    breakers, limits, rules = Breakers(database), Limits(database), Rules(database)
+    moderation = Moderation(rules, providers, settings.moderation)
+    submitter = Submitter(providers, Claims(broker), announcer, moderation)
     follower = Follower(submitter, announcer, History(database))
-    breakers, limits = Breakers(database), Limits(database)
-    driver = Driver(work, submitter, follower, announcer, breakers, limits)
+    driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
     generator = Generator(work, catalog, driver, follower, announcer)
 
     async def refresh() -> None:
-        for each in (catalog, breakers, limits, user_keys):
+        for each in (catalog, breakers, limits, rules, user_keys):
             await each.refresh()
 
     figures = Figures(database)
-    capacity = settings.work.slots + settings.work.batch_slots
-    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, capacity)
+    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
     callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
     sessions: list[aiohttp.ClientSession] = []

@@ -30,9 +30,11 @@ from generator.catalog import Model
 from generator.course import Assignment, Course
 from generator.follow import Follower
 from generator.limits import Limits
+from generator.moderation import Moderation
 from generator.providers.interface import Unavailable
+from generator.reuse import Reuses
 from generator.submit import Submitter, insist
-from generator.work import Lease, Work
+from generator.work import Lease, Standstill, Work
 from runtime.health import is_transient
 
 WAIT_IN_PLACE_SECONDS = 3.0
@@ -52,6 +54,14 @@ class LeaseLost(Exception):
     """Somebody else works on it now, or it has an outcome: stop, and say nothing."""
 
 
+class NotAllowed(Exception):
+    """Moderation refused it before anything was begun."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
 class Driver:
     """Works on generations whose lease this process holds."""
 
@@ -63,25 +73,35 @@ class Driver:
         announcer: Announcer,
         breakers: Breakers,
         limits: Limits,
+        moderation: Moderation,
+        reuses: Reuses,
     ) -> None:
         self._work = work
+        self._reuses = reuses
+        self._moderation = moderation
         self._breakers = breakers
         self._limits = limits
         self._submitter = submitter
         self._follower = follower
         self._announcer = announcer
 
-    async def first(self, request: Request, model: Model) -> list[Attempt]:
-        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy."""
+    async def first(self, request: Request, model: Model) -> list[Attempt] | Failure:
+        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy.
+        A failure where it must not be begun: judged last, since what waits comes here again and again."""
         worker = self._breakers.worker(model)
         if worker is None or not await self._limits.admit(request, worker.provider):
             return []
+        refusal = await self._moderation.judge_prompt(request)
+        if refusal is not None:
+            return refusal
         per_submission, process = worker.max_per_submission, self._work.process
         return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
 
-    async def begin(self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | None) -> Conclusion:
-        """Works under a lease that was just taken; `first` are the intents written with it, None where it was open
-        before. Without its model nothing is begun any more."""
+    async def begin(
+        self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | Failure | None
+    ) -> Conclusion:
+        """Works under a lease that was just taken; `first` are the intents written with it, or why there are none, None
+        where it was open before. Without its model nothing is begun any more."""
         assignment = None
         if isinstance(model, Model):
             give_up_at = time.monotonic() + lease.remaining_seconds
@@ -94,10 +114,13 @@ class Driver:
         """Works on after one of the tasks that were waited for has ended."""
         return await self._drive(course, DEADLINE, [])
 
-    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | None) -> Conclusion:
+    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | Failure | None) -> Conclusion:
         try:
             if first is None:
-                await self._take_stock(course)
+                if (reused := await self._take_stock(course)) is not None:
+                    return reused
+            elif isinstance(first, Failure):
+                raise NotAllowed(first)
             else:
                 course.put(first)
             now = await self._pursue(course)
@@ -107,6 +130,8 @@ class Driver:
                 return await self._finish(course, now)
             failure = now.outputs[0].failure if now.outputs else self._why_not(course, refusal)
             return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=failure)
+        except NotAllowed as refused:
+            return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=refused.failure)
         except LeaseLost:
             log.info("generation.lease_lost", fence=course.lease.fence)
             await self._give_over(course)
@@ -123,9 +148,9 @@ class Driver:
         in_time = course.assignment is not None and course.assignment.remaining_seconds > LEAST_SECONDS
         return Unavailable().failure if in_time else refusal
 
-    async def _take_stock(self, course: Course) -> None:
+    async def _take_stock(self, course: Course) -> Conclusion:
         """What was tried before us. Of an intent whose process is gone nobody knows whether it was sent, unless its
-        provider can be asked by our reference."""
+        provider can be asked by our reference. Where nothing was, what it is answered with without any attempt."""
         lost: list[Attempt] = []
         for attempt in await self._work.attempts(course.generation_id):
             unsent = attempt.process == self._work.process and not self._submitter.may_have_sent(attempt)
@@ -137,9 +162,32 @@ class Driver:
         begun: Sequence[Attempt] = ()
         assignment = course.assignment
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
-            begun = await self.first(assignment.request, assignment.model)
+            if (reused := await self._reuse(course)) is not None:
+                return reused
+            first = await self.first(assignment.request, assignment.model)
+            if isinstance(first, Failure):
+                raise NotAllowed(first)
+            begun = first
             course.put(begun)
         await self._save(course, begun)
+        return None
+
+    async def _reuse(self, course: Course) -> Conclusion:
+        """What was made before, where the request allows that; judged as anything else."""
+        reused = await self._reuses.find(course.lease)
+        if reused is None:
+            return None
+        refusal = await self._moderation.judge_prompt(course.lease.request)
+        if refusal is not None:
+            raise NotAllowed(refusal)
+        await self._save(course, state="rendered", lease_seconds=0)
+        return reused
+
+    async def said_again(self, request: Request, found: Standstill) -> Conclusion:
+        """What a rendered generation was said to have come to."""
+        if found.reused is not None:
+            return await self._reuses.conclusion(request, found.reused)
+        return said_again(request, await self._work.attempts(request.generation_id))
 
     async def _find(self, course: Course, lost: Sequence[Attempt]) -> list[Attempt]:
         if course.assignment is None:

@@ -17,6 +17,7 @@ from generator.announcements import NUMBERS_PER_ATTEMPT, Announcer, Speech
 from generator.attempts import DEADLINE, LEAST_SECONDS, RETRY_AFTER_LIMIT_SECONDS, Attempt, State, pause_after
 from generator.claims import Claims
 from generator.course import Assignment
+from generator.moderation import Moderation
 from generator.providers.interface import (
     Delivered,
     Item,
@@ -60,7 +61,10 @@ class Silent:
 class Submitter:
     """Makes paid calls, never more at a time than there are connections."""
 
-    def __init__(self, providers: Mapping[str, Provider], claims: Claims, announcer: Announcer) -> None:
+    def __init__(
+        self, providers: Mapping[str, Provider], claims: Claims, announcer: Announcer, moderation: Moderation
+    ) -> None:
+        self._moderation = moderation
         self._providers = providers
         self._claims = claims
         self._announcer = announcer
@@ -295,17 +299,21 @@ class Submitter:
         return kept.ended(State.FAILED, kept.failure, pause_after(Unavailable(), attempt.number, self._dice))
 
     async def _keep(self, assignment: Assignment, attempt: Attempt, items: Sequence[Item]) -> tuple[Output, ...]:
-        outputs: list[Output] = []
-        for index, item in zip(attempt.indexes, items, strict=True):
-            if isinstance(item, Failure):
-                outputs.append(Output(index=index, failure=item))
-            elif item.content is None:
-                outputs.append(Output(index=index, url=item.url, mime_type=item.mime_type))
-            else:
-                name = f"{attempt.id}-{index}"
-                await insist(partial(self._claims.put, name, item.content), assignment.give_up_at)
-                outputs.append(Output(index=index, claim=name, mime_type=item.mime_type))
-        return tuple(outputs)
+        indexed = zip(attempt.indexes, items, strict=True)
+        return tuple(await asyncio.gather(*(self._output(assignment, attempt, *each) for each in indexed)))
+
+    async def _output(self, assignment: Assignment, attempt: Attempt, index: int, item: Item) -> Output:
+        if isinstance(item, Failure):
+            return Output(index=index, failure=item)
+        if assignment.request.kind is Kind.IMAGE:
+            refusal = await self._moderation.judge_picture(item)
+            if refusal is not None:
+                return Output(index=index, failure=refusal)
+        if item.content is None:
+            return Output(index=index, url=item.url, mime_type=item.mime_type)
+        name = f"{attempt.id}-{index}"
+        await insist(partial(self._claims.put, name, item.content), assignment.give_up_at)
+        return Output(index=index, claim=name, mime_type=item.mime_type)
 
 
 async def insist(action: Callable[[], Awaitable[T]], give_up_at: float) -> T:

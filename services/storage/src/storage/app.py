@@ -85,7 +85,9 @@ def create_app(settings: Settings) -> Application:
         incoming=incoming,
         max_bytes=settings.keeping.media_upload_max_bytes,
     )
-    broker.include_router(subscribers.questions(uploads, keeping, Lending(database, objects, claims, variants)))
+    broker.include_router(
+        subscribers.questions(database, uploads, keeping, Lending(database, objects, claims, variants))
+    )
     collector = Collector(
         database,
         broker,

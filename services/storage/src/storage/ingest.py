@@ -184,6 +184,7 @@ def _ending(rendering: Rendering, delivered: tuple[Asset, ...], failures: list[F
             verdict=Verdict.COMPLETED,
             assets=delivered,
             provider=rendering.provider,
+            cached=rendering.cached,
         )
     nothing = Failure(code="result_unusable", message="The provider returned nothing.")
     return Ending(

@@ -18,6 +18,7 @@ from contracts.keeping import (
     Lent,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
     Stored,
     StoredBy,
     TakenUpload,
@@ -30,6 +31,7 @@ from contracts.questions import (
     STORAGE_KEEP,
     STORAGE_LEND,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_REUSE,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -47,6 +49,7 @@ from storage import assets
 from storage.ingest import Ingest, unreadable
 from storage.keeping import Keeping
 from storage.lending import Lending
+from storage.reuse import reuse as reuse_assets
 from storage.uploads import Uploads
 
 SLOTS = 16
@@ -58,6 +61,7 @@ LINGER_SECONDS = 0.25
 UPLOADS_AT_ONCE = 4
 LOANS_AT_ONCE = 8
 """Each holds one chunk."""
+REUSES_AT_ONCE = 8
 
 log = structlog.get_logger()
 
@@ -87,7 +91,7 @@ def register(consumers: Consumers, broker: NatsBroker, database: Database, inges
         await assets.close(database, outcomes)
 
 
-def questions(uploads: Uploads, keeping: Keeping, lending: Lending) -> NatsRouter:
+def questions(database: Database, uploads: Uploads, keeping: Keeping, lending: Lending) -> NatsRouter:
     """Answers on the subjects of contracts.questions. What cannot be answered gets no answer, and a log line."""
     router = NatsRouter(middlewares=[ExceptionMiddleware(handlers={Exception: _unanswered})])
 
@@ -122,6 +126,10 @@ def questions(uploads: Uploads, keeping: Keeping, lending: Lending) -> NatsRoute
     @router.subscriber(STORAGE_FORGET, queue="storage")
     async def forget(question: Forget) -> ChangedAssets:
         return await keeping.forget(question)
+
+    @router.subscriber(STORAGE_REUSE, queue="storage", max_workers=REUSES_AT_ONCE)
+    async def reuse(question: ReuseAssets) -> ChangedAssets:
+        return await reuse_assets(database, question)
 
     return router
 

@@ -73,6 +73,11 @@ class NewGeneration(BaseModel):
     prepaid: bool = Field(
         default=False, strict=True, description="What you consumed in the last 15 minutes pays first."
     )
+    reuse: bool = Field(
+        default=False,
+        strict=True,
+        description="What you got for the same request before, where that said so too, will do, for less or nothing.",
+    )
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
     lane: Lane | None = Field(
         default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
@@ -148,6 +153,9 @@ class ErrorView(BaseModel):
 
     code: str
     message: str
+    stage: str | None = Field(
+        default=None, description="What moderation here looked at, where it refused: `prompt` or `picture`."
+    )
 
 
 class GenerationView(BaseModel):
@@ -166,6 +174,7 @@ class GenerationView(BaseModel):
     assets: list[AssetView]
     text: str | None = Field(description="What was written, for the kind `text`.")
     usage: Usage | None = Field(description="The tokens that a text took.")
+    cached: bool = Field(description="Whether it is what you got before; only where `reuse` allowed that.")
     error: ErrorView | None
     created_at: datetime
     completed_at: datetime | None

@@ -95,6 +95,7 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
         prepaid=body.prepaid,
+        reuse=body.reuse,
         options=body.options,
         lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -173,6 +174,7 @@ def view(surface: Surface, generation: Generation) -> GenerationView:
         assets=[asset_view(surface, asset) for asset in ending.assets] if ending else [],
         text=ending.text if ending else None,
         usage=ending.usage if ending else None,
+        cached=ending is not None and ending.cached is not None,
         error=_error(ending),
         created_at=generation.created_at,
         completed_at=generation.completed_at,
@@ -184,7 +186,7 @@ def _error(ending: Ending | None) -> ErrorView | None:
         return None
     if ending.failure is None:
         return ErrorView(code=ending.verdict, message=f"The generation was {ending.verdict}. Nothing was charged.")
-    return ErrorView(code=ending.failure.code, message=ending.failure.message)
+    return ErrorView(code=ending.failure.code, message=ending.failure.message, stage=ending.failure.stage)
 
 
 def asset_view(surface: Surface, asset: Asset) -> AssetView:
