@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from contracts.facts import Ending, Outcome, Verdict
+from contracts.facts import Cached, Ending, Outcome, Verdict
 from contracts.ids import asset_id
 from gateway.dialects.social.translate import service_of
 from tests.tables import MEDIA_BASE, Tables
@@ -140,6 +140,17 @@ async def test_every_picture_is_a_row(tables: Tables) -> None:
             "generation_cost": Decimal("1.2345"),
             "is_active": True,
         }
+
+
+@pytest.mark.parametrize(("percent", "paid"), [(0, "0"), (50, "0.6172"), (100, "1.2345")])
+async def test_what_was_made_before_costs_its_share(tables: Tables, percent: int, paid: str) -> None:
+    user = uuid4()
+    _, ending = await pictures(tables, user)
+    cached = ending.model_copy(update={"cached": Cached(generation_id=uuid4(), percent=percent)})
+    outcome = Outcome.of(cached, "storage", None).encode().decode()
+    await tables.admin.execute("UPDATE gateway.generations SET outcome = $1 WHERE user_id = $2", outcome, user)
+    [row] = await tables.rows(user, "SELECT generation_cost FROM social.ai_generated_images")
+    assert row["generation_cost"] == Decimal(paid)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

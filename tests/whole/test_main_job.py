@@ -221,11 +221,15 @@ async def test_the_social_frontend_gets_its_pictures_and_its_post(new_user: Call
     assert headers["Content-Disposition"].startswith("attachment")
     status, answer, _ = await user.call("GET", "/api/ai/generated-images?page=1&limit=12")
     assert [image["id"] for image in answer["data"]["images"]] == [image["id"] for image in made["images"]]
-    body = {"prompt": "Our new bakery", "tone": "casual", "type": "generate"}
-    status, answer, _ = await user.call("POST", "/api/social/generate-text", json=body)
+    post = {"prompt": "Our new bakery", "tone": "casual", "type": "generate"}
+    status, answer, _ = await user.call("POST", "/api/social/generate-text", json=post)
     assert status == 200, answer
     assert answer["data"]["text"]
     assert 0 < answer["data"]["cost"] < 1
+    similar = body | {"prompt": "  We open our\nnew bakery on Saturday "}
+    status, answer, _ = await user.call("POST", "/api/social/generate-image", json=similar)
+    assert (status, answer["data"]["cost"]) == (200, 0), answer
+    assert all(image["metadata"]["cached"] for image in answer["data"]["images"])
 
 
 async def test_one_generation_can_be_followed_through_every_service(

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from contracts.facts import Failure, Request, Verdict
+from contracts.facts import Cached, Failure, Request, Verdict
 from contracts.questions import Plan
 from gateway.dialects.social import pictures
 from gateway.dialects.social.styles import Style, enhanced
@@ -19,7 +19,7 @@ from gateway.dialects.social.writing import MAX_TOKENS
 from .client import Answer, Client, token, until
 from .conformance import JSON, Conformance, Dialect
 from .conftest import PUBLIC_URL, MakeClient
-from .players import SEEDREAM, WRITER, Players
+from .players import SEEDREAM, WRITER, Players, outcome_of
 
 pytestmark = pytest.mark.connected
 
@@ -73,6 +73,7 @@ async def test_the_seeds_request_gets_the_seeds_answer(client: Client, players: 
             "provider": "modelark",
             "model": SEEDREAM,
             "generationId": str(request.generation_id),
+            "cached": False,
             "width": 1024,
             "height": 1024,
             "blurhash": None,
@@ -126,6 +127,23 @@ async def test_one_to_four_pictures_four_unless_said_otherwise(
     answer = await client.post(GENERATE, json=body)
     assert [len(answer.json["data"]["images"]), answer.json["data"]["cost"]] == [asked, asked]
     assert [(request.count, request.size) for request in players.of(client.user_id)] == [(asked, "1024x1024")]
+
+
+async def test_a_picture_may_be_what_was_made_before_and_then_says_so(client: Client, players: Players) -> None:
+    """The wish goes with every request for pictures, and with none for a text."""
+
+    async def answer_from_before(request: Request) -> None:
+        outcome = outcome_of(request, Verdict.COMPLETED)
+        cached = Cached(generation_id=uuid4(), percent=0)
+        await players.say(outcome.model_copy(update={"data": outcome.data.model_copy(update={"cached": cached})}))
+
+    players.scripts[client.user_id] = answer_from_before
+    data = await made(client, count=2)
+    assert (data["cost"], [image["metadata"]["cached"] for image in data["images"]]) == (0, [True, True])
+    assert (await client.post(WRITE, json={"prompt": POST})).status == 200
+    picture, words = players.of(client.user_id)
+    assert picture.reuse is not None
+    assert words.reuse is None
 
 
 async def test_what_is_delivered_is_what_is_paid(client: Client, players: Players) -> None:

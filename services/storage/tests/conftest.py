@@ -29,12 +29,14 @@ from storage.fresh import fresh_address
 from storage.ingest import Ingest
 from storage.keeping import Bounds as KeepingBounds
 from storage.keeping import Keeping
+from storage.lending import Lending
 from storage.objects import Objects
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.uploads import Uploads
+from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .samples import Provider
@@ -163,3 +165,8 @@ async def consuming(broker: NatsBroker, database: Database, ingest: Ingest) -> A
     await consumers.start()
     yield consumers
     await consumers.stop()
+
+
+@pytest.fixture
+def lending(database: Database, objects: LocalObjects, broker: NatsBroker, workshop: Workshop) -> Lending:
+    return Lending(database, objects, Claims(broker), Variants(database, objects, workshop))

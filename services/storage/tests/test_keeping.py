@@ -30,6 +30,7 @@ from runtime.settings import BrokerSettings
 from storage.collector import Collector
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
+from storage.lending import Lending
 from storage.media import Media
 from storage.objects.local import LocalObjects
 from storage.subscribers import questions
@@ -167,7 +168,14 @@ async def test_a_user_is_forgotten(
 
 
 async def test_an_operator_asks_storage_by_the_command_line(
-    ingest: Ingest, provider: Provider, database: Database, make: Make, nats_server: Any, bus: Client, tmp_path: Path
+    ingest: Ingest,
+    provider: Provider,
+    database: Database,
+    make: Make,
+    lending: Lending,
+    nats_server: Any,
+    bus: Client,
+    tmp_path: Path,
 ) -> None:
     """The questions, answered on the bus as the service answers them."""
     fact = rendered(provider.url("a", picture()))
@@ -175,7 +183,7 @@ async def test_an_operator_asks_storage_by_the_command_line(
     user_id = fact.data.request.user_id
     answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
     answering.include_router(
-        questions(database, make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7)))
+        questions(database, make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7)), lending)
     )
     await answering.start()
 

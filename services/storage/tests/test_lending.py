@@ -4,20 +4,16 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from contracts.facts import Asset
 from contracts.keeping import FindMedia, Forget, Lend, MediaName
 from runtime.database import Database
 from storage import lending as module
-from storage.claims import Claims
 from storage.keeping import Bounds, Keeping
 from storage.lending import Lending
 from storage.objects import name_of
 from storage.objects.local import LocalObjects
-from storage.variants import Variants
-from storage.workshop import Workshop
 
 from .conftest import Make
 from .recorded import sound, video
@@ -25,11 +21,6 @@ from .samples import picture, rows
 from .test_uploads import brought, read
 
 pytestmark = pytest.mark.connected
-
-
-@pytest.fixture
-def lending(database: Database, objects: LocalObjects, broker: NatsBroker, workshop: Workshop) -> Lending:
-    return Lending(database, objects, Claims(broker), Variants(database, objects, workshop))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from storage import assets
 from storage.collector import Collector
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
+from storage.lending import Lending
 from storage.objects.local import LocalObjects
 from storage.reuse import reuse
 from storage.subscribers import questions
@@ -170,9 +171,11 @@ async def test_rows_that_went_before_they_were_told_of_are_no_success(
     assert ending.verdict is Verdict.FAILED and ending.failure == GONE
 
 
-async def test_it_is_asked_over_the_bus(database: Database, make: Make, owned: Request, nats_server: object) -> None:
+async def test_it_is_asked_over_the_bus(
+    database: Database, make: Make, lending: Lending, owned: Request, nats_server: object
+) -> None:
     answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")  # type: ignore[attr-defined]
-    answering.include_router(questions(database, make(), Keeping(database, Bounds())))
+    answering.include_router(questions(database, make(), Keeping(database, Bounds()), lending))
     await answering.start()
     try:
         payload = again(owned, 2).model_dump_json().encode()

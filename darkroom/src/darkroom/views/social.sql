@@ -17,7 +17,9 @@ SELECT
     jsonb_build_object('width', image -> 'width', 'height', image -> 'height') AS dimensions,
     (CASE WHEN outcome -> 'data' ->> 'provider' IN ('openai', 'google') THEN 'openai' ELSE 'stable-diffusion' END)
         ::varchar(50) AS ai_service,
-    (quote_amount / "count" / 10000.0)::decimal(10, 4) AS generation_cost,
+    -- As contracts.money.cost has it: a share of the price where it was made before.
+    (quote_amount / "count" * coalesce((outcome #>> '{data,cached,percent}')::integer, 100) / 100 / 10000.0)
+        ::decimal(10, 4) AS generation_cost,
     created_at AT TIME ZONE 'UTC' AS created_at,
     deleted_at IS NULL AS is_active
 FROM gateway.generations CROSS JOIN LATERAL jsonb_array_elements(outcome -> 'data' -> 'assets') AS image

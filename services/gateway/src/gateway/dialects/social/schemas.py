@@ -51,7 +51,8 @@ class GenerateText(BaseModel):
 
 
 class ImageMetadata(BaseModel):
-    """`provider` is the true one, `aiService` the nearest of the three that the frontend knows.
+    """`provider` is the true one, `aiService` the nearest of the three that the frontend knows. `cached`: it is what
+    the user got for the same request before.
 
     `blurhash` and `variants` (name → address) are for showing a picture while it loads.
     """
@@ -63,6 +64,7 @@ class ImageMetadata(BaseModel):
     provider: str
     model: str
     generationId: UUID  # noqa: N815
+    cached: bool
     width: int | None
     height: int | None
     blurhash: str | None
