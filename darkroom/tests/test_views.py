@@ -10,7 +10,9 @@ import pytest
 
 import darkroom.views
 from darkroom import views
+from darkroom.embedded.postgres import execute
 from darkroom.migration import migrate, service_urls
+from darkroom.schemas.documents import repository
 from darkroom.stack import SERVICES
 from tests.tables import Tables
 
@@ -168,6 +170,26 @@ async def test_what_supabase_has_made_is_used_and_left_alone(make_database: Call
         assert await reader.fetchval("SELECT count(*) FROM modelark.images") == 0
         await reader.execute("SELECT set_config('request.jwt.claim.sub', $1, true)", str(user))
         assert await reader.fetchval("SELECT count(*) FROM modelark.images") == 1
+    await connection.close()
+
+
+@pytest.mark.parametrize("path", views.documents())
+def test_the_exported_sql_is_that_of_the_code(path: str) -> None:
+    assert (repository() / path).read_text() == views.documents()[path], "run `make schemas`"
+
+
+async def test_the_exported_sql_makes_the_tables_by_hand(make_database: Callable[[str], str]) -> None:
+    """As an administrator of a hosted Supabase would run it, once and again."""
+    url = make_database("by_hand")
+    await migrate(url, service_urls(url, PASSWORDS))
+    for _ in range(2):
+        for path in (f"{views.DOCUMENTS}/core.sql", *(f"{views.DOCUMENTS}/{name}.sql" for name in views.dialects())):
+            execute(url, (repository() / path).read_text())
+    connection = await asyncpg.connect(url)
+    user, by_hand = uuid4(), Tables(url, connection)
+    await by_hand.generation(user, "modelark")
+    assert len(await by_hand.rows(user, "SELECT * FROM modelark.images")) == 1
+    assert await by_hand.rows(uuid4(), "SELECT * FROM modelark.images") == []
     await connection.close()
 
 

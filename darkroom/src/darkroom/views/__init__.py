@@ -16,6 +16,7 @@ LOCK_SECONDS = 5
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 DEFAULT_MEDIA_BASE = "http://127.0.0.1:3001"
+DOCUMENTS = "docs/supabase"
 _FOLDER = Path(__file__).parent
 _CORE = "core"
 _SCHEMA = "views"
@@ -68,7 +69,12 @@ def core(gateway_role: str, media_base: str) -> str:
     """What every dialect's views stand on, as SQL; it takes the views of all dialects away."""
     extensions = " ".join(f"WHEN {_text(mime_type)} THEN {_text(name)}" for mime_type, name in EXTENSIONS.items())
     text = (_FOLDER / f"{_CORE}.sql").read_text()
-    values = {":'gateway'": _text(gateway_role), ":'media_base'": _text(media_base), ":extensions": extensions}
+    values = {
+        ":'gateway'": _text(gateway_role),
+        ":'media_base'": _text(media_base),
+        ":'mark'": _text(_MARK),
+        ":extensions": extensions,
+    }
     for name, value in values.items():
         text = text.replace(name, value)
     return f"{_dropping(_SCHEMA)}\n{text}\nCOMMENT ON SCHEMA {_SCHEMA} IS {_text(_MARK)};\n"
@@ -89,6 +95,13 @@ GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO {roles};
 GRANT DELETE ON ALL TABLES IN SCHEMA {name} TO authenticated, service_role;
 NOTIFY pgrst, 'reload schema';
 """
+
+
+def documents() -> dict[str, str]:
+    """Path in the repository → what an administrator may run by hand on a hosted Supabase: `core` first."""
+    about = "-- Exported by `darkroom schemas` from darkroom/views; `darkroom migrate` runs the same by itself.\n"
+    texts = {_CORE: core("gateway", DEFAULT_MEDIA_BASE)} | {name: dialect(name) for name in dialects()}
+    return {f"{DOCUMENTS}/{name}.sql": f"{about}\nBEGIN;\n\n{text}\nCOMMIT;\n" for name, text in texts.items()}
 
 
 def _dropping(name: str) -> str:

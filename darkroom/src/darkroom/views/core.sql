@@ -55,7 +55,27 @@ BEGIN
 END $policies$;
 
 CREATE SCHEMA views;
-GRANT USAGE ON SCHEMA views TO anon, authenticated, service_role;
+GRANT USAGE ON SCHEMA views TO PUBLIC;
+
+-- What is exported: the columns of every dialect's views, and the functions that say which of their rows belong together.
+CREATE VIEW views.columns AS
+SELECT n.nspname AS schema, c.relname AS relation, a.attname AS name, format_type(a.atttypid, NULL) AS type,
+    a.attnum AS position
+FROM pg_namespace n
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'v'
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE obj_description(n.oid, 'pg_namespace') = :'mark' AND n.nspname <> 'views';
+
+CREATE VIEW views.relationships AS
+SELECT n.nspname AS schema, source.relname AS relation, p.proname AS name, target.relname AS target,
+    p.prorows = 1 AS to_one
+FROM pg_namespace n
+JOIN pg_proc p ON p.pronamespace = n.oid AND p.proretset AND p.pronargs = 1
+JOIN pg_class source ON source.reltype = p.proargtypes[0] AND source.relnamespace = n.oid
+JOIN pg_class target ON target.reltype = p.prorettype AND target.relnamespace = n.oid
+WHERE obj_description(n.oid, 'pg_namespace') = :'mark';
+
+GRANT SELECT ON views.columns, views.relationships TO PUBLIC;
 
 -- Where media are found: what the gateway says for its transaction, else what PUBLIC_URL was when this ran.
 CREATE FUNCTION views.address(path text) RETURNS text LANGUAGE sql STABLE RETURN

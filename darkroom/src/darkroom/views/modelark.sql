@@ -7,7 +7,7 @@ SELECT
     prompt,
     model::varchar AS model_used,
     kind::varchar AS type,
-    size::varchar AS size,
+    CASE kind WHEN 'image' THEN size END::varchar AS size,
     'en'::varchar AS language,
     created_at AT TIME ZONE 'UTC' AS created_at
 FROM gateway.generations

@@ -19,6 +19,7 @@ from gateway import subscribers
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.modelark import router as modelark
+from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
@@ -26,6 +27,7 @@ from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
 from gateway.dialects.social import router as social
+from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
@@ -157,6 +159,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_webhooks,
         native_incoming,
         modelark,
+        supabase,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
@@ -181,6 +184,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "social", "description": "The social frontend's routes."},
+            {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
 
@@ -198,7 +202,8 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE)
+    uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     app.add_middleware(Allowance, pace=pace)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
@@ -207,6 +212,7 @@ def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "Content-Range",
             "ETag",
             "Link",
             "Location",

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
 from gateway.dialects.social import errors as social
+from gateway.dialects.supabase import errors as supabase
+from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
 from gateway.pace import Pace
 from gateway.refusals import BodyTooLarge, Refusal, plain
@@ -17,6 +19,8 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/v1/", native.render),
     ("/api/social/", social.render),
     ("/api/ai/", social.render),
+    ("/rest/v1/", supabase.render),
+    ("/storage/v1/", supabase_storage.render),
 )
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 
