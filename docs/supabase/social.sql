@@ -63,6 +63,19 @@ SELECT
     downloaded_at AT TIME ZONE 'UTC'
 FROM gateway.image_downloads;
 
+-- One picture is a part of what a request delivered and is hidden with it; credits and logs are nobody's to delete.
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'PT405';
+END $$;
+
+CREATE TRIGGER keep_it INSTEAD OF DELETE ON ai_generated_images
+FOR EACH ROW EXECUTE FUNCTION keep('A picture is deleted with its generation: DELETE /v1/generations/{id}.');
+CREATE TRIGGER keep_it INSTEAD OF DELETE ON user_ai_credits
+FOR EACH ROW EXECUTE FUNCTION keep('Credits are spent, not deleted.');
+CREATE TRIGGER keep_it INSTEAD OF DELETE ON ai_usage_logs
+FOR EACH ROW EXECUTE FUNCTION keep('What was used stays in the log.');
+
 SET LOCAL search_path TO DEFAULT;
 GRANT USAGE ON SCHEMA social TO anon, authenticated, service_role;
 GRANT SELECT ON ALL TABLES IN SCHEMA social TO anon, authenticated, service_role;

@@ -11,8 +11,14 @@ import pytest
 
 from contracts.facts import Cached, Ending, Outcome, Verdict
 from contracts.ids import asset_id
+from darkroom.migration import service_urls
+from darkroom.stack import SERVICES
 from gateway.dialects.social.translate import service_of
+from gateway.settings import Settings
 from tests.tables import MEDIA_BASE, Tables
+
+from .client import Client
+from .conftest import migrated, settings_of
 
 pytestmark = pytest.mark.connected
 
@@ -50,6 +56,16 @@ SEED = {
 }
 PAID_AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 PROVIDERS = ["openai", "stability", "modelark", "fal", "replicate", "google", "anthropic", "a-server-of-ones-own", None]
+
+
+PROFILE = {"Accept-Profile": "social"}
+NOT_UPDATABLE = "55000"
+
+
+@pytest.fixture(scope="module")
+async def settings(nats_server: Any, tables: Tables) -> Settings:
+    url = service_urls(tables.admin_url, dict.fromkeys(SERVICES, "secret"))["gateway"]
+    return settings_of(nats_server.nats_url, await migrated(url))
 
 
 async def pictures(
@@ -247,10 +263,11 @@ async def test_nobody_writes_through_a_view(tables: Tables, view: str) -> None:
     await account(tables, user)
     generation_id, _ = await pictures(tables, user)
     await downloaded(tables, user, generation_id)
-    for command in (f"UPDATE {view} SET user_id = user_id", f"DELETE FROM {view}"):
+    for command, state in ((f"UPDATE {view} SET user_id = user_id", NOT_UPDATABLE), (f"DELETE FROM {view}", "PT405")):
         async with tables.reading(user) as connection:
-            with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.ObjectNotInPrerequisiteStateError)):
+            with pytest.raises(asyncpg.PostgresError) as refused:
                 await connection.execute(command)
+            assert refused.value.sqlstate == state
 
 
 @pytest.mark.parametrize(
@@ -273,3 +290,43 @@ async def test_the_seeds_indexes_have_counterparts(tables: Tables, query: str, i
         await connection.execute("SET LOCAL enable_seqscan = off")
         plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {query}"))
     assert index in plan, plan
+
+
+# -- through the gateway ----------------------------------------------------------------------------------------------
+
+
+async def test_what_the_routes_answer_stands_in_the_tables(client: Client) -> None:
+    body = {"prompt": "A bakery", "style": "vibrant", "count": 2}
+    made = (await client.post("/api/social/generate-image", json=body)).json["data"]
+    image = made["images"][1]
+    assert (await client.post(f"/api/social/download-image/{image['id']}")).status == 200
+    answer = await client.get(f"/rest/v1/ai_generated_images?id=eq.{image['id']}", PROFILE)
+    assert answer.status == 200, answer.text
+    [row] = answer.json
+    assert row.pop("created_at")
+    assert row == {
+        "id": image["id"],
+        "user_id": str(client.user_id),
+        "prompt": "A bakery",
+        "style": "vibrant",
+        "original_url": image["url"],
+        "thumbnail_url": image["thumbnail"],
+        "file_size": 1234,
+        "dimensions": {"width": 1024, "height": 1024},
+        "ai_service": image["metadata"]["aiService"],
+        "generation_cost": made["cost"] / 2,
+        "is_active": True,
+    }
+    [log] = (await client.get("/rest/v1/ai_usage_logs?action_type=eq.image_download", PROFILE)).json
+    assert (log["credits_consumed"], log["metadata"]["imageId"]) == (0, image["id"])
+
+
+async def test_a_deletion_through_a_table_is_a_clear_no(client: Client) -> None:
+    made = await client.post("/api/social/generate-image", json={"prompt": "x", "style": "minimal", "count": 1})
+    [image] = made.json["data"]["images"]
+    headers = {"Content-Profile": "social"}
+    for table, key in (("ai_generated_images", f"id=eq.{image['id']}"), ("ai_usage_logs", "credits_consumed=eq.0")):
+        await client.post(f"/api/social/download-image/{image['id']}")
+        answer = await client.request("DELETE", f"/rest/v1/{table}?{key}", headers)
+        assert answer.status == 405, answer.text
+    assert (await client.get("/api/social/generated-images")).json["data"]["pagination"]["total"] == 1
