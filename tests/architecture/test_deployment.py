@@ -27,7 +27,12 @@ JOBS = {"migrate", "operator"}
 PUBLISHED = {"gateway", "storage"}
 SECRET = re.compile(r"PASSWORD|SECRET|_KEYS?\b|_KEYS?$|TOKEN|DATABASE_URL")
 REFERENCE = re.compile(r"\$\{(\w+)(?::?([-?+])([^${}]*))?\}")
-SHAPED = {"JWT_EXPIRES_IN": "8d", "GATEWAY_PROXY_NETWORKS": "10.0.0.0/8", "GATEWAY_FRONTENDS": "jaaz=57988"}
+SHAPED = {
+    "JWT_EXPIRES_IN": "8d",
+    "GATEWAY_PROXY_NETWORKS": "10.0.0.0/8",
+    "GATEWAY_FRONTENDS": "jaaz=57988",
+    "VERIFY_ABOVE_CREDITS": "1",
+}
 """What is no text of any kind."""
 BASELINE = {
     **{f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1/c" for service in SERVICES},

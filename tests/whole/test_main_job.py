@@ -199,6 +199,39 @@ async def test_the_modelark_frontend_gets_its_picture(darkroom: Darkroom, sessio
             assert picture.size == (1024, 1024)
 
 
+async def test_the_social_frontend_gets_its_pictures_and_its_post(new_user: Callable[[], User]) -> None:
+    """The seed's own body; what is left is right as soon as the pictures are there, and the link is a download."""
+    user = new_user()
+    body = {"prompt": "We open our new bakery on Saturday", "style": "vibrant", "count": 4}
+    status, answer, _ = await user.call("POST", "/api/social/generate-image", json=body)
+    assert status == 200, answer
+    made = answer["data"]
+    assert (made["cost"], made["remainingCredits"], len(made["images"])) == (4, 6, 4)
+    for image in made["images"]:
+        metadata = image["metadata"]
+        assert (metadata["style"], metadata["prompt"]) == ("vibrant", body["prompt"])
+        assert (metadata["aiService"], metadata["provider"], metadata["model"]) == ("openai", "openai", "gpt-image-2")
+        for url, longest in ((image["url"], 1024), (image["thumbnail"], 256)):
+            content, _ = await user.download(url)
+            with Image.open(io.BytesIO(content)) as picture:
+                assert max(picture.size) == longest
+    status, answer, _ = await user.call("POST", f"/api/social/download-image/{made['images'][2]['id']}")
+    assert status == 200, answer
+    _, headers = await user.download(answer["data"]["downloadUrl"])
+    assert headers["Content-Disposition"].startswith("attachment")
+    status, answer, _ = await user.call("GET", "/api/ai/generated-images?page=1&limit=12")
+    assert [image["id"] for image in answer["data"]["images"]] == [image["id"] for image in made["images"]]
+    post = {"prompt": "Our new bakery", "tone": "casual", "type": "generate"}
+    status, answer, _ = await user.call("POST", "/api/social/generate-text", json=post)
+    assert status == 200, answer
+    assert answer["data"]["text"]
+    assert 0 < answer["data"]["cost"] < 1
+    similar = body | {"prompt": "  We open our\nnew bakery on Saturday "}
+    status, answer, _ = await user.call("POST", "/api/social/generate-image", json=similar)
+    assert (status, answer["data"]["cost"]) == (200, 0), answer
+    assert all(image["metadata"]["cached"] for image in answer["data"]["images"])
+
+
 async def test_one_generation_can_be_followed_through_every_service(
     darkroom: Darkroom, new_user: Callable[[], User]
 ) -> None:

@@ -31,6 +31,7 @@ from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
 from generator.moderation import Moderation
+from generator.reuse import Reuses
 from generator.rules import Rules
 from generator.settings import ModerationSettings, ProviderSettings
 from generator.stopping import Stopper
@@ -139,7 +140,7 @@ class Process:
         submitter = Submitter(providers, Claims(broker), announcer, moderation)
         follower = Follower(submitter, announcer, History(database))
         breakers, limits = Breakers(database), Limits(database)
-        driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation)
+        driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog.refresh, 100)
         return cls(

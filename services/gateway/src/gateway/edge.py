@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
+from gateway.dialects.social import errors as social
 from gateway.dialects.supabase import errors as supabase
 from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
@@ -14,6 +15,8 @@ from gateway.refusals import BodyTooLarge, Refusal, plain
 
 _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/v1/", native.render),
+    ("/api/social/", social.render),
+    ("/api/ai/", social.render),
     ("/rest/v1/", supabase.render),
     ("/storage/v1/", supabase_storage.render),
 )

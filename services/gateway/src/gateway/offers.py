@@ -105,7 +105,7 @@ class Offers:
             size=order.size,
             quality=quality if isinstance(quality, str) else None,
             seconds=order.seconds,
-            characters=len(order.prompt),
+            characters=len(order.words),
             usage=order.usage,
         )
         if quote is None:

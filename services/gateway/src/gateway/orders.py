@@ -36,6 +36,9 @@ class Order:
     """What an Idempotency-Key belongs to."""
     kind: Kind
     prompt: str
+    """The user's own words."""
+    told: str | None = None
+    """What the provider is told instead of them."""
     model: str | None = None
     count: int = 1
     size: str | None = None
@@ -49,6 +52,8 @@ class Order:
     """Whether what the user got for the same order before will do."""
     visibility: Visibility = Visibility.PUBLIC
     options: dict[str, Any] = field(default_factory=dict)
+    remarks: dict[str, Any] = field(default_factory=dict)
+    """What the dialect keeps of the request for itself: nobody else is told."""
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
     traceparent: str | None = None
@@ -62,24 +67,31 @@ class Order:
 
     @property
     def particulars(self) -> dict[str, Any]:
-        """What only some requests have, as in the fact; empty for most."""
+        """What only some requests have, as in the fact, and the dialect's remarks; empty for most."""
         asked = {
+            "prompt": self.told,
             "seconds": self.seconds,
             "inputs": [given.model_dump(mode="json", exclude_none=True) for given in self.inputs],
             "messages": [message.model_dump(mode="json") for message in self.messages],
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
+            "remarks": self.remarks,
             "reuse": self.reuse,
             "visibility": self.visibility if self.visibility is not Visibility.PUBLIC else None,
         }
         return {name: value for name, value in asked.items() if value}
 
     @property
+    def words(self) -> str:
+        """What the provider is told."""
+        return self.prompt if self.told is None else self.told
+
+    @property
     def usage(self) -> Usage | None:
         """The most tokens that it can take: none is shorter than a byte."""
         if self.max_tokens is None:
             return None
-        said = [self.prompt, *(message.content for message in self.messages)]
+        said = [self.words, *(message.content for message in self.messages)]
         read = sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
         return Usage(input_tokens=read, output_tokens=self.max_tokens)
 
@@ -110,7 +122,8 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         dialect=generation.dialect,
         route=f"retry of {generation.id}",
         kind=request.kind,
-        prompt=request.prompt,
+        prompt=generation.prompt,
+        told=generation.particulars.get("prompt"),
         model=request.model,
         count=request.count,
         size=request.size,
@@ -122,6 +135,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         reuse=request.reuse is not None,
         visibility=request.visibility,
         options=request.options,
+        remarks=generation.remarks,
         lane=request.lane,
         idempotency_key=key,
         traceparent=traceparent,
@@ -146,11 +160,11 @@ def fit(order: Order, model: CatalogModel) -> Order:
 def _check_words(order: Order, model: CatalogModel) -> None:
     if not order.prompt.strip():
         raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
-    said = [order.prompt, *(message.content for message in order.messages)]
+    said = [order.words, *(message.content for message in order.messages)]
     if sum(map(len, said)) > model.max_prompt_characters:
         limit = model.max_prompt_characters
         raise Invalid(f"The prompt is longer than {limit} characters.", details=_at("prompt", f"at most {limit}"))
-    if not all(map(_is_text, said)):
+    if not all(map(_is_text, [order.prompt, *said])):
         raise Invalid(
             "The prompt contains characters that are not text.", details=_at("prompt", "no NUL, no surrogate")
         )

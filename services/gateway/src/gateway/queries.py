@@ -86,16 +86,19 @@ class Queries:
             raise NotFound("There is no such batch.")
         return batch
 
-    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
-        """What an order would cost at most, with what was left open filled in, and what the caller has.
+    async def price(self, caller: Caller, order: Order) -> tuple[Order, Quote]:
+        """What an order would cost at most, with what was left open filled in.
 
         Raises Invalid, InputNotFound or UnknownModel for what would not be accepted, Unavailable while somebody does
         not answer.
         """
         model = self._offers.model(order.kind, order.model)
         fitted = await self._inputs.find(caller, fit(self._inputs.named(order), model))
-        quote = self._offers.quote(model, fitted)
-        return replace(fitted, model=model.id), quote, await self.balance(caller)
+        return replace(fitted, model=model.id), self._offers.quote(model, fitted)
+
+    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
+        """The same, and what the caller has. Raises what `price` does."""
+        return *await self.price(caller, order), await self.balance(caller)
 
     async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
         """The caller's generations, newest first. Raises Invalid for a cursor that is not ours."""

@@ -32,7 +32,8 @@ class Generation:
     count: int
     options: dict[str, Any]
     particulars: dict[str, Any]
-    """What only some have: `seconds`, `inputs`, `messages`, `max_tokens`, `visibility`, as in the request."""
+    """What only some have: `seconds`, `inputs`, `messages`, `max_tokens`, `visibility`, as in the request; `prompt`,
+    where the provider is told something else than the user's own words; the dialect's `remarks`."""
     quote: Quote
     status: str
     published: bool
@@ -62,21 +63,27 @@ class Generation:
         """Who may look at what it has become."""
         return Visibility(self.particulars.get("visibility", Visibility.PUBLIC))
 
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """What the dialect kept of the request for itself."""
+        found: dict[str, Any] = self.particulars.get("remarks", {})
+        return found
+
     def request(self) -> Request:
-        """What the fact `requested` says."""
+        """What the fact `requested` says: to it the dialect's remarks are unknown."""
+        said = {"prompt": self.prompt, **self.particulars}
         return Request(
             generation_id=self.id,
             user_id=self.user_id,
             kind=self.kind,
             lane=self.lane,
             model=self.model,
-            prompt=self.prompt,
             count=self.count,
             size=self.size,
             options=self.options,
             quote=self.quote,
             deadline_at=self.deadline_at,
-            **self.particulars,
+            **said,
         )
 
 

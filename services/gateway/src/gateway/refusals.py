@@ -195,6 +195,20 @@ class SpendCapReached(TooManyRequests):
     title = "The key's spend cap is reached"
 
 
+class VerificationNeeded(Refusal):
+    """`details` has `required`, in credits."""
+
+    status = 403
+    code = "verification_needed"
+    title = "Only users whose e-mail address was verified may do this"
+
+
+class SwitchedOff(Refusal):
+    status = 503
+    code = "switched_off"
+    title = "The operator has switched this off"
+
+
 class NotConfigured(Refusal):
     status = 501
     code = "not_configured"

@@ -156,6 +156,20 @@ class MoneySettings(Fragment):
     credit_price: Decimal = Field(default=Decimal("0.10"), gt=0, description="what one credit is sold for, in USD")
 
 
+class SocialSettings(Fragment):
+    """What the social dialect makes, and for whom; no other dialect reads it."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    ai_generation_enabled: bool = Field(
+        default=True, description="whether it makes anything; looking is always possible"
+    )
+    max_images_per_generation: int = Field(default=4, ge=1, description="the most pictures of one request, up to 4")
+    verify_above_credits: Decimal | None = Field(
+        default=None, ge=0, description="what costs more needs a token whose email_verified is true; none: nothing does"
+    )
+
+
 class LimitSettings(Fragment):
     """Bounds on what one user can do."""
 
@@ -207,6 +221,7 @@ class Settings:
     money: MoneySettings = field(default_factory=MoneySettings)
     users: UserSettings = field(default_factory=UserSettings)
     doors: DoorSettings = field(default_factory=DoorSettings)
+    social: SocialSettings = field(default_factory=SocialSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -223,6 +238,7 @@ class Settings:
             MoneySettings(),
             UserSettings(),
             DoorSettings(),
+            SocialSettings(),
         )
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")

@@ -29,6 +29,7 @@ from generator.leases import Leases
 from generator.limits import Limits
 from generator.moderation import Moderation
 from generator.providers.interface import Provider
+from generator.reuse import Reuses
 from generator.rules import Rules
 from generator.settings import Settings
 from generator.stopping import Stopper
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> App:
     moderation = Moderation(rules, providers, settings.moderation)
     submitter = Submitter(providers, Claims(broker), announcer, moderation)
     follower = Follower(submitter, announcer, History(database))
-    driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation)
+    driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
     generator = Generator(work, catalog, driver, follower, announcer)
 
     async def refresh() -> None:

@@ -32,8 +32,9 @@ from generator.follow import Follower
 from generator.limits import Limits
 from generator.moderation import Moderation
 from generator.providers.interface import Unavailable
+from generator.reuse import Reuses
 from generator.submit import Submitter, insist
-from generator.work import Lease, Work
+from generator.work import Lease, Standstill, Work
 from runtime.health import is_transient
 
 WAIT_IN_PLACE_SECONDS = 3.0
@@ -73,8 +74,10 @@ class Driver:
         breakers: Breakers,
         limits: Limits,
         moderation: Moderation,
+        reuses: Reuses,
     ) -> None:
         self._work = work
+        self._reuses = reuses
         self._moderation = moderation
         self._breakers = breakers
         self._limits = limits
@@ -114,7 +117,8 @@ class Driver:
     async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | Failure | None) -> Conclusion:
         try:
             if first is None:
-                await self._take_stock(course)
+                if (reused := await self._take_stock(course)) is not None:
+                    return reused
             elif isinstance(first, Failure):
                 raise NotAllowed(first)
             else:
@@ -144,9 +148,9 @@ class Driver:
         in_time = course.assignment is not None and course.assignment.remaining_seconds > LEAST_SECONDS
         return Unavailable().failure if in_time else refusal
 
-    async def _take_stock(self, course: Course) -> None:
+    async def _take_stock(self, course: Course) -> Conclusion:
         """What was tried before us. Of an intent whose process is gone nobody knows whether it was sent, unless its
-        provider can be asked by our reference."""
+        provider can be asked by our reference. Where nothing was, what it is answered with without any attempt."""
         lost: list[Attempt] = []
         for attempt in await self._work.attempts(course.generation_id):
             unsent = attempt.process == self._work.process and not self._submitter.may_have_sent(attempt)
@@ -158,12 +162,32 @@ class Driver:
         begun: Sequence[Attempt] = ()
         assignment = course.assignment
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
+            if (reused := await self._reuse(course)) is not None:
+                return reused
             first = await self.first(assignment.request, assignment.model)
             if isinstance(first, Failure):
                 raise NotAllowed(first)
             begun = first
             course.put(begun)
         await self._save(course, begun)
+        return None
+
+    async def _reuse(self, course: Course) -> Conclusion:
+        """What was made before, where the request allows that; judged as anything else."""
+        reused = await self._reuses.find(course.lease)
+        if reused is None:
+            return None
+        refusal = await self._moderation.judge_prompt(course.lease.request)
+        if refusal is not None:
+            raise NotAllowed(refusal)
+        await self._save(course, state="rendered", lease_seconds=0)
+        return reused
+
+    async def said_again(self, request: Request, found: Standstill) -> Conclusion:
+        """What a rendered generation was said to have come to."""
+        if found.reused is not None:
+            return await self._reuses.conclusion(request, found.reused)
+        return said_again(request, await self._work.attempts(request.generation_id))
 
     async def _find(self, course: Course, lost: Sequence[Attempt]) -> list[Attempt]:
         if course.assignment is None:

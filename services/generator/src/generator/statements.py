@@ -30,7 +30,7 @@ CLAIM = text("""
     SELECT generation_id, fence, remaining_seconds FROM claimed
 """)
 LOOK = text("""
-    SELECT state, fence, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
+    SELECT state, fence, reused, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
 """)
 ATTEMPTS = text("""
     SELECT id, item, number, first_index, count AS outputs_count, state, provider, model, process, task,

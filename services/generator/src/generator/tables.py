@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -127,11 +128,14 @@ work = Table(
     Column("lease_until", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("not_before", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("outcome", JSONB),  # verbatim, for ever
+    Column("reuse_key", LargeBinary),  # the same for the same request of a user, where it allows to be answered from it
+    Column("reused", Uuid),  # the earlier generation that this one is answered from, where it is
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
     CheckConstraint("state IN ('open', 'rendered', 'closed')", name="state"),
     CheckConstraint("state = 'closed' OR request IS NOT NULL", name="request"),
     CheckConstraint("(state = 'closed') = (outcome IS NOT NULL)", name="outcome"),
 )
+Index("ix_work_reuse_key", work.c.reuse_key, work.c.created_at, postgresql_where=work.c.reuse_key.is_not(None))
 Index("ix_work_open", work.c.generation_id, postgresql_where=work.c.state == text("'open'"))
 
 attempts = Table(

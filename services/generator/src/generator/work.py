@@ -47,6 +47,8 @@ class Standstill:
 
     state: str
     outcome: bytes | None
+    reused: UUID | None
+    """The earlier generation that it is answered from, where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Work:
         row = await self._first(statements.LOOK, generation_id=generation_id)
         if row is None:
             return None
-        return Standstill(row.state, row.outcome.encode() if row.outcome else None)
+        return Standstill(row.state, row.outcome.encode() if row.outcome else None, row.reused)
 
     async def attempts(self, generation_id: UUID) -> list[Attempt]:
         async with self._database.statement() as connection:
