@@ -6,11 +6,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
+from gateway.dialects.supabase import auth_errors as supabase_auth
 from gateway.dialects.surface import Render
 from gateway.rates import Rates, headers_of
 from gateway.refusals import BodyTooLarge, Refusal, plain
 
-_SHAPES: tuple[tuple[str, Render], ...] = (("/v1/", native.render),)
+_SHAPES: tuple[tuple[str, Render], ...] = (
+    ("/v1/", native.render),
+    ("/auth/v1/", supabase_auth.render),
+)
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 
 

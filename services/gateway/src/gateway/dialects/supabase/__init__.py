@@ -1,0 +1,1 @@
+"""What frontends ask of Supabase itself: signing in, and reading tables. Never a copy of what the core tables hold."""
