@@ -9,6 +9,7 @@ from darkroom.stack import NATS_USERS, SERVICES, write_private
 _BYTES = 32
 NAMES = (
     "jwt_secret",
+    "own_jwt_secret",
     "webhook_signing_key",
     "media_signing_key",
     *(f"{service}_password" for service in SERVICES),

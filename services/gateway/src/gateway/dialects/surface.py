@@ -18,6 +18,7 @@ from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
 from gateway.identity import Identity
 from gateway.live import Hub
+from gateway.oauth import OAuth
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
@@ -63,6 +64,7 @@ class Surface:
     api_keys: ApiKeys
     users: Users
     tokens: Tokens
+    oauth: OAuth
 
     def address(
         self,
