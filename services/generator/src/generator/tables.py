@@ -35,6 +35,7 @@ models = Table(
     Column("provider", Text, nullable=False),
     Column("provider_model", Text, nullable=False),  # the provider's own name for it
     Column("state", Text, nullable=False),
+    Column("state_when_on", Text),  # what it was before it was switched off
     Column("successor", Text),  # does its work, where its provider has retired it
     Column("fallbacks", ARRAY(Text), nullable=False, server_default="{}"),  # cost the same, and stand in for it
     Column("sizes", ARRAY(Text), nullable=False),  # what is offered
