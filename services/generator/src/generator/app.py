@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> App:
 
     figures = Figures(database)
     leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
-    callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
+    callbacks = Callbacks(catalog, follower, broker, providers, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
     sessions: list[aiohttp.ClientSession] = []
 
