@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from faststream.nats import NatsBroker
 
-from contracts.facts import Cached, Ending, Failure, Outcome, Output, Rendered, Rendering, Request, Verdict
+from contracts.facts import Cached, Ending, Failure, Outcome, Output, Rendered, Rendering, Request, Verdict, Visibility
 from contracts.ids import new_generation_id
 from contracts.keeping import (
     ChangedAssets,
@@ -133,6 +133,7 @@ async def test_all_of_it_or_none(database: Database, owned: Request) -> None:
     for different in ({"user_id": uuid4()}, {"earlier_id": new_generation_id()}, {"count": 1}, {"count": 3}):
         question = again(owned, 2).model_copy(update=different)
         assert await reuse(database, question) == ChangedAssets(assets=0)
+        assert await states(database, question.generation_id) == []
     await rows(
         database,
         "UPDATE assets SET state = 'deleted', deleted_at = now() WHERE generation_id = :id AND index = 1",
@@ -169,6 +170,17 @@ async def test_rows_that_went_before_they_were_told_of_are_no_success(
     await Keeping(database, Bounds()).forget(Forget(user_id=owned.user_id))
     ending = (await ingest.store(cached(owned, question))).data
     assert ending.verdict is Verdict.FAILED and ending.failure == GONE
+
+
+@pytest.mark.parametrize("visibility", Visibility)
+async def test_who_may_look_is_what_the_new_request_says(
+    database: Database, owned: Request, visibility: Visibility
+) -> None:
+    question = again(owned, 2).model_copy(update={"visibility": visibility})
+    assert (await reuse(database, question)).assets == 2
+    found = "SELECT visibility FROM assets WHERE generation_id = :id"
+    kept = await rows(database, found, id=question.generation_id)
+    assert {row.visibility for row in kept} == {visibility.value}
 
 
 async def test_it_is_asked_over_the_bus(

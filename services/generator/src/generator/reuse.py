@@ -108,6 +108,7 @@ class Reuses:
             generation_id=request.generation_id,
             earlier_id=earlier_id,
             count=request.count,
+            visibility=request.visibility,
         )
         payload = question.model_dump_json().encode()
         answer = await self._broker.connection.request(STORAGE_REUSE, payload, timeout=ANSWER_SECONDS)
