@@ -118,8 +118,8 @@ class AddressSettings(Fragment):
         "owner's alone",
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
-    default_dialect: str | None = Field(
-        default=None, description="whose tables /rest/v1 shows; unset: by the port that a frontend has built in"
+    default_dialect: str = Field(
+        default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
     )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
 
