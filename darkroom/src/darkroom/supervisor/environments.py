@@ -170,6 +170,8 @@ def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
         f"{prefix}_DATABASE_URL": plan.database_urls[service],
         f"{prefix}_PORT": str(plan.ports[service]),
     }
+    if service == "gateway" and plan.s3 is not None:
+        fixed |= {"MEDIA_STORAGE_BACKEND": "s3"}
     if service == "storage" and plan.s3 is not None:
         fixed |= {
             "MEDIA_STORAGE_BACKEND": "s3",

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from gateway import subscribers
 from gateway.commands import Commands
 from gateway.description import describe
+from gateway.dialects.instaveo import router as instaveo
+from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import incoming as native_incoming
@@ -111,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        loops = (offers, sweeper, sender, figures)
+        loops = (offers, sweeper, sender, figures, Ranking(database))
         for loop in loops:
             await loop.start()
         yield
@@ -156,6 +158,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         modelark,
     ):
         app.include_router(dialect.make_router(surface))
+    app.include_router(instaveo.make_router(surface, settings.instaveo))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
@@ -176,6 +179,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
+            {"name": "instaveo", "description": "The instaveo frontend's routes."},
         ],
     )
 
