@@ -96,8 +96,8 @@ class InstaveoSettings(Fragment):
     video_creation_cooldown_seconds: int = Field(default=120, ge=0, description="between two instaveo videos of a user")
     video_queue_maxsize: int = Field(default=10, ge=0, description="instaveo's unfinished videos; 0: as many as asked")
     video_status_poll_seconds: int = Field(default=5, ge=1, description="how often instaveo looks at a video")
-    video_status_max_polls: int | None = Field(
-        default=None, ge=1, description="after so many looks an instaveo video is given up; none: as the model says"
+    video_status_max_polls: int = Field(
+        default=120, ge=1, description="after so many looks an instaveo video is given up, if not before"
     )
     media_storage_backend: str | None = Field(
         default=None,

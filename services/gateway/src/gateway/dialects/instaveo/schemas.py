@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.dialects.instaveo.creators import USERNAME
 
+_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+$"
 State = Literal["pending", "processing", "completed", "failed"]
 
 
@@ -27,9 +28,7 @@ class ChangeProfile(BaseModel):
     """`Partial<UserProfile>`: what else it has is not the user's to change."""
 
     username: Annotated[str, StringConstraints(pattern=f"^{USERNAME.pattern}$")] | None = None
-    avatarUrl: (  # noqa: N815
-        Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s\"'<>\\^`{|}]+$")] | None
-    ) = None
+    avatarUrl: Annotated[str, StringConstraints(max_length=2000, pattern=_ADDRESS)] | None = None  # noqa: N815
 
 
 class VideoAsset(BaseModel):

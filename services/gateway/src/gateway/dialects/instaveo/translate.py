@@ -28,7 +28,6 @@ _NO_REASON = {Verdict.CANCELLED: "The video was cancelled.", Verdict.DECLINED: "
 
 def order(prompt: str, request: Request, acceptance: Acceptance) -> Order:
     settings = acceptance.settings
-    polls = settings.video_status_max_polls
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -36,7 +35,7 @@ def order(prompt: str, request: Request, acceptance: Acceptance) -> Order:
         prompt=prompt,
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
-        deadline_seconds=polls * settings.video_status_poll_seconds if polls else None,
+        deadline_seconds=settings.video_status_max_polls * settings.video_status_poll_seconds,
         beside=acceptance,
     )
 
