@@ -27,10 +27,12 @@ from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
+from gateway.inputs import Inputs
 from gateway.live import Hub
 from gateway.offers import Offers
 from gateway.pace import Pace
@@ -77,8 +79,9 @@ def create_app(settings: Settings) -> FastAPI:
     consumers = Consumers(broker)
     hub = Hub(broker)
     offers = Offers(database, broker)
-    commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
-    queries = Queries(database, broker, offers)
+    inputs = Inputs(broker, settings.addresses, settings.outbound)
+    commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper)
+    queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
     figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
@@ -156,6 +159,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_webhooks,
         native_incoming,
         modelark,
+        supabase,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(instaveo.make_router(surface, settings.instaveo))
@@ -180,6 +184,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
+            {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
 
@@ -206,6 +211,7 @@ def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "Content-Range",
             "ETag",
             "Link",
             "Location",

@@ -8,11 +8,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
+from gateway.dialects.supabase import errors as supabase
+from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
 from gateway.pace import Pace
 from gateway.refusals import BodyTooLarge, Refusal, plain
 
-_SHAPES: tuple[tuple[str, Render], ...] = (("/v1/", native.render),)
+_SHAPES: tuple[tuple[str, Render], ...] = (
+    ("/v1/", native.render),
+    ("/rest/v1/", supabase.render),
+    ("/storage/v1/", supabase_storage.render),
+)
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 
 

@@ -29,6 +29,7 @@ from contracts.usage import (
 from gateway import batches, pages, records
 from gateway.batches import Batch
 from gateway.identity import Caller
+from gateway.inputs import Inputs
 from gateway.offers import Offers
 from gateway.orders import Order, fit
 from gateway.pages import Filter, Page
@@ -45,10 +46,11 @@ USAGE_DAYS = 30
 class Queries:
     """The queries and what they need."""
 
-    def __init__(self, database: Database, broker: NatsBroker, offers: Offers) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, offers: Offers, inputs: Inputs) -> None:
         self._database = database
         self._broker = broker
         self._offers = offers
+        self._inputs = inputs
 
     async def generation(self, caller: Caller, generation_id: UUID) -> Generation:
         """Raises NotFound, for somebody else's, too."""
@@ -77,10 +79,11 @@ class Queries:
     async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
         """What an order would cost at most, with what was left open filled in, and what the caller has.
 
-        Raises Invalid or UnknownModel for what would not be accepted, Unavailable while the ledger does not answer.
+        Raises Invalid, InputNotFound or UnknownModel for what would not be accepted, Unavailable while somebody does
+        not answer.
         """
         model = self._offers.model(order.kind, order.model)
-        fitted = fit(order, model)
+        fitted = await self._inputs.find(caller, fit(self._inputs.named(order), model))
         quote = self._offers.quote(model, fitted)
         return replace(fitted, model=model.id), quote, await self.balance(caller)
 

@@ -37,6 +37,9 @@ class AddressSettings(Fragment):
         default=None, description="set: media addresses are signed and short-lived"
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
+    default_dialect: str | None = Field(
+        default=None, description="whose tables /rest/v1 shows; unset: by the port that a frontend has built in"
+    )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
 
     @property
