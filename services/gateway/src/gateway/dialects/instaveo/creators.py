@@ -44,7 +44,7 @@ _CHANGE = text(f"""
         updated_at = now(), last_active_at = now(), is_stale = true
     WHERE id = :id RETURNING {_COLUMNS}
 """)
-_TOP = text(f"""
+TOP = text(f"""
     SELECT {_COLUMNS} FROM instaveo_creators WHERE videos_created > 0
     ORDER BY creator_score DESC, id LIMIT :limit
 """)
@@ -116,7 +116,7 @@ class Creators:
     async def top(self, limit: int) -> Sequence[Creator]:
         """Who has made something, the best first."""
         async with self._database.statement() as connection:
-            return [_creator_of(row) for row in await connection.execute(_TOP, {"limit": limit})]
+            return [_creator_of(row) for row in await connection.execute(TOP, {"limit": limit})]
 
     async def _meet_all(self, met: Sequence[Who]) -> list[None]:
         async with self._database.statement() as connection:

@@ -19,7 +19,7 @@ _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,120}")
 _HIGHEST = UUID(int=(1 << 128) - 1)
 
 _EPOCH = text("SELECT epoch FROM instaveo_ranking")
-_PAGE = text(f"""
+PAGE = text(f"""
     WITH page AS (
         SELECT video_id, score FROM instaveo_scores
         WHERE (score, video_id) < (CAST(:score AS float8), CAST(:video_id AS uuid))
@@ -88,7 +88,7 @@ class Feed:
                 "video_id": after.video_id if after else _HIGHEST,
                 "limit": limit + 1,
             }
-            rows = (await connection.execute(_PAGE, values)).all()
+            rows = (await connection.execute(PAGE, values)).all()
         shown = rows[:limit]
         last = Cursor(epoch, shown[-1].score, shown[-1].video_id).encode() if len(rows) > limit else None
         return FeedPage([video_of(row) for row in shown if row.is_public], last)
