@@ -7,9 +7,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from contracts.facts import Failure, Request, Verdict
+from gateway.dialects.instaveo.ranking import Ranking
 from gateway.settings import Settings
+from runtime.database import Database
 
 from .client import Client, token, until
 from .conformance import JSON
@@ -26,6 +29,15 @@ def with_instaveo(settings: Settings, **instaveo: Any) -> Settings:
 @pytest.fixture(scope="module")
 async def settings(settings: Settings) -> Settings:
     return with_instaveo(settings, video_creation_cooldown_seconds=0, video_queue_maxsize=0)
+
+
+async def rank(settings: Settings) -> None:
+    """A round of the ranking, without waiting for it."""
+    database = Database(settings.database, "gateway")
+    async with database.statement() as connection:
+        await connection.execute(text("UPDATE instaveo_ranking SET next_at = now()"))
+    await Ranking(database, every_seconds=0).round()
+    await database.close()
 
 
 async def created(client: Client, prompt: str = "A lighthouse in a storm") -> Any:

@@ -16,7 +16,8 @@ from gateway.refusals import Invalid
 from gateway.settings import Settings
 from runtime.database import Database
 
-from .client import Client, until
+from .client import Client
+from .test_instaveo import rank
 
 pytestmark = pytest.mark.connected
 
@@ -219,14 +220,12 @@ def test_a_cursor_comes_back_as_it_was(score: float) -> None:
 class TestOverHttp:
     """What the client sees of it."""
 
-    async def test_pages_follow_each_other_until_there_is_no_more(self, postgres: asyncpg.Pool, nobody: Client) -> None:
+    async def test_pages_follow_each_other_until_there_is_no_more(
+        self, postgres: asyncpg.Pool, nobody: Client, settings: Settings
+    ) -> None:
         await postgres.execute("UPDATE instaveo_videos SET is_published = false, is_stale = true")
         videos = {str(await video(postgres)) for _ in range(5)}
-
-        async def ranked() -> bool:
-            return {each["id"] for each in (await nobody.get("/videos/feed")).json["videos"]} == videos
-
-        await until(ranked, 30)  # by the gateway's own loop
+        await rank(settings)
         seen: list[str] = []
         query = "limit=2"
         for more in (True, True, False):

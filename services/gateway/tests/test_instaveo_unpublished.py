@@ -4,10 +4,10 @@ import pytest
 
 from gateway.settings import Settings
 
-from .client import Client, until
+from .client import Client
 from .conformance import JSON, Conformance, Dialect
 from .conftest import MakeClient
-from .test_instaveo import completed, created, with_instaveo
+from .test_instaveo import completed, created, rank, with_instaveo
 
 pytestmark = pytest.mark.connected
 
@@ -27,7 +27,7 @@ class TestConformance(Conformance):
     )
 
 
-async def test_its_owner_makes_a_video_public(client_of: MakeClient, nobody: Client) -> None:
+async def test_its_owner_makes_a_video_public(client_of: MakeClient, nobody: Client, settings: Settings) -> None:
     one, other = client_of(), client_of()
     video = await completed(one)
     assert video["isPublished"] is False
@@ -40,10 +40,8 @@ async def test_its_owner_makes_a_video_public(client_of: MakeClient, nobody: Cli
     listed = await other.get(f"/users/{one.user_id}/videos")
     assert [each["id"] for each in listed.json] == [video["id"]]
 
-    async def in_the_feed() -> bool:
-        return video["id"] in [each["id"] for each in (await nobody.get("/videos/feed?limit=50")).json["videos"]]
-
-    await until(in_the_feed, 30)
+    await rank(settings)
+    assert video["id"] in [each["id"] for each in (await nobody.get("/videos/feed?limit=50")).json["videos"]]
 
 
 async def test_what_is_not_public_is_in_no_list_of_others(client_of: MakeClient) -> None:

@@ -20,6 +20,8 @@ from gateway.settings import InstaveoSettings
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 402, 404, 409, 413, 415, 422, 429, 503)
 }
+PUBLIC: dict[str, Any] = {"security": [{}, {"bearer": []}]}
+"""Who is signed in may see more."""
 
 
 def make_router(surface: Surface, settings: InstaveoSettings) -> APIRouter:
@@ -40,7 +42,7 @@ def make_router(surface: Surface, settings: InstaveoSettings) -> APIRouter:
 def add_reading(router: APIRouter, parts: Parts) -> None:
     """What changes nothing; and publishing, which real clients do not sign."""
 
-    @router.get("/videos/feed", summary="The ranked feed", response_model=FeedView)
+    @router.get("/videos/feed", summary="The ranked feed", response_model=FeedView, openapi_extra=PUBLIC)
     async def feed(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
@@ -49,7 +51,7 @@ def add_reading(router: APIRouter, parts: Parts) -> None:
         await anybody(parts.surface.identity, request)
         return parts.answer(translate.feed_view(parts.surface, parts.settings, await parts.feed.page(limit, cursor)))
 
-    @router.get("/videos/{video_id:uuid}", summary="Look at a video", response_model=VideoView)
+    @router.get("/videos/{video_id:uuid}", summary="Look at a video", response_model=VideoView, openapi_extra=PUBLIC)
     async def show(video_id: UUID, request: Request) -> Response:
         return parts.video(await parts.videos.get(video_id, await anybody(parts.surface.identity, request)))
 
@@ -109,7 +111,7 @@ def add_reacting(router: APIRouter, parts: Parts) -> None:
         await parts.interactions.react(video_id, who.user_id, "dislike")
         return Done()
 
-    @router.post("/videos/{video_id:uuid}/view", summary="Count a view")
+    @router.post("/videos/{video_id:uuid}/view", summary="Count a view", openapi_extra=PUBLIC)
     async def view(video_id: UUID, request: Request) -> Done:
         """Needs no token. Counted once in an hour for each user, or each address and agent."""
         await parts.interactions.view(video_id, *await parts.viewing(request))

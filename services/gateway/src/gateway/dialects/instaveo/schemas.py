@@ -38,8 +38,8 @@ class VideoAsset(BaseModel):
     storageKey: str  # noqa: N815
     filePath: str  # noqa: N815
     publicUrl: str  # noqa: N815
-    sourceUrl: str | None  # noqa: N815
-    durationSeconds: int | None  # noqa: N815
+    sourceUrl: str | None = None  # noqa: N815
+    durationSeconds: int | None = None  # noqa: N815
     createdAt: str  # noqa: N815
     updatedAt: str  # noqa: N815
 
