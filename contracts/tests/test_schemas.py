@@ -87,6 +87,8 @@ from contracts.questions import (
     Keys,
     KeySet,
     KeysOf,
+    LookAtTask,
+    LookedAtTask,
     Nothing,
     Plan,
     PlanSet,
@@ -100,6 +102,8 @@ from contracts.questions import (
     Statement,
     StatementEntry,
     StatementOf,
+    TakenResult,
+    TakeResult,
 )
 from contracts.topology import (
     CHANNELS,
@@ -244,6 +248,10 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
         Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
+        TakeResult(generation_id=GENERATION, url="https://renderer/1.mp4"),
+        TakenResult(state="taken"),
+        LookAtTask(generation_id=GENERATION, names=("operations/1", "scene-1")),
+        LookedAtTask(is_known=True),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),

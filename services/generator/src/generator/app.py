@@ -27,6 +27,7 @@ from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
+from generator.outside import Outside
 from generator.providers.interface import Provider
 from generator.settings import Settings
 from generator.stopping import Stopper
@@ -87,6 +88,7 @@ def create_app(settings: Settings) -> App:
         catalog,
         user_keys,
         partial(fresh_address, work, catalog, submitter),
+        Outside(work, generator, announcer, callbacks),
         settings.work,
     )
 

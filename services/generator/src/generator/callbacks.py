@@ -62,11 +62,15 @@ class Callbacks:
             return False
         if len(token) != _TOKEN_LENGTH or not hmac.compare_digest(self._token(attempt_id).encode(), token.encode()):
             return False
+        await self.hint(attempt_id)
+        return True
+
+    async def hint(self, attempt_id: UUID) -> None:
+        """Has the task of an attempt looked at, wherever it is followed."""
         self._follower.hint(attempt_id)
         if connected(self._broker):
             with contextlib.suppress(NatsError, OSError):
                 await self._broker.connection.publish(hint_subject(attempt_id), b"")
-        return True
 
     def before(self, app: App) -> App:
         """The application, with the callbacks in front of it."""

@@ -9,6 +9,7 @@ from gateway.dialects.instaveo import translate
 from gateway.dialects.instaveo.creators import Creators
 from gateway.dialects.instaveo.feed import Feed
 from gateway.dialects.instaveo.interactions import Interactions
+from gateway.dialects.instaveo.renderer import Renderer
 from gateway.dialects.instaveo.schemas import SyncStatus
 from gateway.dialects.instaveo.signing import Signatures
 from gateway.dialects.instaveo.videos import Video, Videos
@@ -33,6 +34,7 @@ class Parts:
         self.feed = Feed(surface.database)
         self.interactions = Interactions(surface.database)
         self.creators = Creators(surface.database)
+        self.renderer = Renderer(surface.database, surface.broker, surface.commands, settings.video_callback_secret)
         self._pace = Pace(REACTIONS_PER_MINUTE, "reactions")
 
     async def met(self, request: Request) -> Who:
@@ -54,8 +56,12 @@ class Parts:
         self._pace.admit(user_id or UUID(session))
         return user_id, session
 
-    async def check_task(self, video: Video, said: SyncStatus | None) -> None:
-        """Raises NotFound where the client names another task than this video's."""
+    async def look_at(self, video: Video, said: SyncStatus | None) -> None:
+        """Has the provider asked, where the client names its task. Raises NotFound for another one's, Unavailable."""
+        names = (said.operationName, said.sceneId) if said else ()
+        named = tuple(name for name in names if name)
+        if named and video.outcome is None:
+            await self.renderer.look(video.id, named)
 
     def caller(self, who: Who) -> Caller:
         return Caller(who.user_id)

@@ -33,6 +33,7 @@ def make_router(surface: Surface, settings: InstaveoSettings) -> APIRouter:
     add_creating(signed, parts)
     add_reacting(signed, parts)
     add_users(reading, signed, parts)
+    add_rendering(reading, parts)
     both = APIRouter()
     both.include_router(reading)
     both.include_router(signed)
@@ -92,7 +93,7 @@ def add_creating(router: APIRouter, parts: Parts) -> None:
     async def sync_status(video_id: UUID, request: Request, body: SyncStatus | None = None) -> Response:
         """Its owner's alone. What the log has already, and the record has not yet, is recorded first."""
         who = await member(parts.surface.identity, request)
-        await parts.check_task(await parts.videos.own(video_id, who.user_id), body)
+        await parts.look_at(await parts.videos.own(video_id, who.user_id), body)
         return parts.video(await parts.videos.fresh(video_id, who.user_id))
 
 
@@ -115,6 +116,15 @@ def add_reacting(router: APIRouter, parts: Parts) -> None:
     async def view(video_id: UUID, request: Request) -> Done:
         """Needs no token. Counted once in an hour for each user, or each address and agent."""
         await parts.interactions.view(video_id, *await parts.viewing(request))
+        return Done()
+
+
+def add_rendering(router: APIRouter, parts: Parts) -> None:
+    """What an operator's own renderer calls; no client does, so that no description names it."""
+
+    @router.post("/videos/{video_id:uuid}/complete", include_in_schema=False)
+    async def complete(video_id: UUID, request: Request) -> Done:
+        await parts.renderer.finish(video_id, request.headers, await request.body())
         return Done()
 
 
