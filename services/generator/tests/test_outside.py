@@ -6,6 +6,7 @@ import pytest
 
 from contracts.facts import Verdict
 from contracts.questions import LookAtTask, TakeResult
+from generator.attempts import State, first_attempts
 from generator.callbacks import Callbacks
 from generator.outside import Outside
 
@@ -51,6 +52,20 @@ async def test_a_worker_that_comes_later_changes_nothing(process, outside, make_
     assert await take(late, request) == "taken"
     await process.finish()
     assert [each.url for each in (await process.rendered(request)).data.outputs] == [URL]
+
+
+async def test_what_was_being_asked_for_meanwhile_ends_with_the_outcome(process, outside):
+    """As if another process had just written that it is about to pay."""
+    request = ask_film("x")
+    first = first_attempts(request.generation_id, 1, 1, "modelark", uuid4(), FILM)
+    lease = await process.work.claim(request, None, first)
+    assert await take(outside, request) == "taken"
+    assert not await process.work.save(lease, [first[0].ended(State.RENDERED)])
+    await process.generator.close([ended(request, Verdict.COMPLETED)])
+    assert [(number, state) for _, number, state, _ in await process.attempts(request)] == [
+        (1, "unknown"),
+        (2, "rendered"),
+    ]
 
 
 async def test_what_is_over_stays_as_it_is(process, outside):

@@ -153,10 +153,11 @@ LATE = text("""
         AND work.generation_id = attempts.generation_id AND work.state = 'closed'
     RETURNING attempts.id
 """)
-# Whoever holds the lease loses it: what it says later of its own attempt changes nothing.
+# Whoever holds the lease loses it by the fence: what it says later of its own attempt changes nothing. That somebody
+# did stays written, so that its intents are ended with the outcome.
 TAKE_RESULT = text("""
     WITH mine AS (
-        UPDATE work SET state = 'rendered', fence = fence + 1, lease_process = NULL, lease_until = now()
+        UPDATE work SET state = 'rendered', fence = fence + 1
         WHERE generation_id = :generation_id AND state = 'open' AND deadline_at > now()
         RETURNING generation_id, fence
     )
