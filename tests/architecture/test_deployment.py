@@ -95,7 +95,7 @@ def another_value(variable: Variable) -> str:
     try:
         return str(int(float(variable.default or "")) + 1)
     except ValueError:
-        return "postgresql://d:e@127.0.0.1/f"
+        return "postgresql://somebody:else@127.0.0.1/f"
 
 
 @pytest.mark.parametrize("service", SERVICES)

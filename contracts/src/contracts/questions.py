@@ -57,6 +57,8 @@ GENERATOR_SWITCH_MODEL = "generator.switch_model"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
 GENERATOR_KEYS = "generator.keys"
 GENERATOR_SET_KEY = "generator.set_key"
+GENERATOR_TAKE_RESULT = "generator.take_result"
+GENERATOR_LOOK_AT_TASK = "generator.look_at_task"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
@@ -371,6 +373,33 @@ class Recorded(Frozen):
     outcomes: tuple[RecordedOutcome, ...]
 
 
+class TakeResult(Frozen):
+    """An outside renderer has made the one output of a generation; whoever asks has checked that it may say so."""
+
+    generation_id: UUID
+    url: str
+    """Where it is; storage fetches it as it fetches from providers."""
+
+
+class TakenResult(Frozen):
+    """`taken`, also when it was taken before; `finished` otherwise; `unknown` where nothing waits for a result yet."""
+
+    state: Literal["taken", "finished", "unknown"]
+
+
+class LookAtTask(Frozen):
+    """A client believes that a generation is made by a task with these names, and asks to have it looked at."""
+
+    generation_id: UUID
+    names: tuple[str, ...]
+
+
+class LookedAtTask(Frozen):
+    """Whether it is. If so, its provider is asked at once where it is followed."""
+
+    is_known: bool
+
+
 QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_AFFORDABLE: (Affordable, Affordability),
     LEDGER_BALANCE: (BalanceOf, Balance),
@@ -392,6 +421,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
     GENERATOR_KEYS: (KeysOf, Keys),
     GENERATOR_SET_KEY: (SetKey, Keys),
+    GENERATOR_TAKE_RESULT: (TakeResult, TakenResult),
+    GENERATOR_LOOK_AT_TASK: (LookAtTask, LookedAtTask),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),

@@ -11,6 +11,10 @@ from darkroom.audit.evidence import MAX_FINDINGS, Evidence, Journal
 from darkroom.audit.findings import Result, finder
 
 _BATCH = 1000
+_OUTSIDE = "outside"
+"""Of a renderer that the operator has: no provider is paid for it, and no call was made."""
+_OUR_OWN = "darkroom"
+"""Puts films together itself."""
 
 
 async def paid_twice(evidence: Evidence) -> Result:
@@ -28,11 +32,12 @@ async def paid_twice(evidence: Evidence) -> Result:
                       coalesce(min(m.unknown_policy), 'fail') AS policy
                FROM generator.attempts a JOIN generator.work w USING (generation_id)
                LEFT JOIN generator.models m ON m.id = w.request->>'model'
-               WHERE a.created_at > now() - make_interval(secs => $1 * 86400)
+               WHERE a.created_at > now() - make_interval(secs => $1 * 86400) AND a.provider <> $2
                GROUP BY a.generation_id, a.item
            ) AS items
            WHERE rendered > 1 OR rendered + unknown > CASE policy WHEN 'resubmit_once' THEN 2 ELSE 1 END""",
         evidence.bounds.days,
+        _OUTSIDE,
     )
     result.findings = [
         found(
@@ -116,10 +121,11 @@ async def _uncalled(evidence: Evidence, read: Journal, calls: set[str]) -> list[
     # What ended after the journal was read and before the snapshot of the database is in one of them only.
     rows = await evidence.database.fetch(
         """SELECT id, generation_id FROM generator.attempts
-           WHERE state = 'rendered' AND provider <> 'darkroom' AND created_at > $1
-             AND ended_at < now() - make_interval(secs => $2)""",
+           WHERE state = 'rendered' AND created_at > $1 AND ended_at < now() - make_interval(secs => $2)
+             AND provider <> ALL ($3::text[])""",
         since,
         read.age_seconds(),
+        [_OUTSIDE, _OUR_OWN],
     )
     return [row for row in rows if str(row["id"]) not in calls][: MAX_FINDINGS + 1]
 

@@ -184,6 +184,8 @@ def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
     }
     if service == "gateway" and plan.frontends:
         fixed["GATEWAY_FRONTENDS"] = ",".join(f"{dialect}={plan.ports[dialect]}" for dialect in plan.frontends)
+    if service == "gateway" and plan.s3 is not None:
+        fixed |= {"MEDIA_STORAGE_BACKEND": "s3"}
     if service == "storage" and plan.s3 is not None:
         fixed |= {
             "MEDIA_STORAGE_BACKEND": "s3",

@@ -19,6 +19,8 @@ from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
+from gateway.dialects.instaveo import router as instaveo
+from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
@@ -139,7 +141,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        loops = (offers, sweeper, sender, figures)
+        loops = (offers, sweeper, sender, figures, Ranking(database))
         for loop in loops:
             await loop.start()
         yield
@@ -190,6 +192,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
+    app.include_router(instaveo.make_router(surface, settings.instaveo))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
@@ -214,6 +217,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "social", "description": "The social frontend's routes."},
+            {"name": "instaveo", "description": "The instaveo frontend's routes."},
             {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )

@@ -27,7 +27,7 @@ from gateway.identity import Caller
 from gateway.inputs import Inputs
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Order, again, fit, generation_id_of, id_of
+from gateway.orders import Beside, Order, again, fit, generation_id_of, id_of
 from gateway.rates import Rates
 from gateway.records import Generation
 from gateway.refusals import (
@@ -290,12 +290,12 @@ class Commands:
     ) -> Generation | None:
         values = self._row(caller, order, fitted, model, quote, generation_id, plan)
         try:
-            return await self._insert(values)
+            return await self._insert(values, order.beside)
         except DBAPIError as error:
             if not is_transient(error):
                 raise
             # The connection was lost, and whether the row is there is unknown: the same id is recorded once.
-            return await self._insert(values) or await self._existing(caller, generation_id, order)
+            return await self._insert(values, order.beside) or await self._existing(caller, generation_id, order)
 
     def _row(
         self,
@@ -329,7 +329,7 @@ class Commands:
             "output_price": quote.tokens and quote.tokens.output,
             "body_hash": order.body_hash(),
             "traceparent": order.traceparent,
-            "deadline_seconds": model.deadline_seconds,
+            "deadline_seconds": min(model.deadline_seconds, order.deadline_seconds or model.deadline_seconds),
             "p99_seconds": model.p99_seconds,
             "first_drive_seconds": self._sweeper.first_drive_seconds,
             "slots": turns.slots_of(self._limits, order.lane, plan),
@@ -339,10 +339,15 @@ class Commands:
             "batch_item": None,
         }
 
-    async def _insert(self, values: dict[str, Any]) -> Generation | None:
+    async def _insert(self, values: dict[str, Any], beside: Beside | None) -> Generation | None:
         try:
-            async with self._database.statement() as connection:
-                return await records.insert(connection, values)
+            if beside is None:
+                async with self._database.statement() as connection:
+                    return await records.insert(connection, values)
+            async with self._database.transaction() as connection:
+                generation = await records.insert(connection, values)
+                await beside(connection, generation.id)
+                return generation
         except records.Duplicate:
             return None
         except records.QueueFull as error:

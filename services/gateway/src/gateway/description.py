@@ -25,7 +25,7 @@ def _correct(document: dict[str, Any]) -> None:
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     for operations in document["paths"].values():
         for operation in operations.values():
-            operation["security"] = [{"bearer": []}]
+            operation.setdefault("security", [{"bearer": []}])
             answers = operation["responses"]
             for status, answer in list(answers.items()):
                 content = answer.get("content", {})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -17,6 +18,7 @@ from contracts.questions import (
 from gateway.identity import Caller
 from gateway.records import Generation
 from gateway.refusals import Invalid, InvalidKey
+from runtime.database import Connection
 
 MAX_COUNT = 4
 MAX_INPUTS = 16
@@ -29,6 +31,7 @@ LETTERS_PER_SECOND = 14
 """As people speak; a sign that stands for a syllable takes as long as three letters."""
 TOKENS_PER_MESSAGE = 16
 """More than what any provider adds to a message of its own."""
+Beside = Callable[[Connection, UUID], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class Order:
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
     traceparent: str | None = None
+    deadline_seconds: int | None = None
+    """How long its dialect waits for it at most; never longer than the model may take."""
+    beside: Beside | None = None
+    """What a dialect records with a new generation, in one transaction; with its Refusal nothing is recorded."""
 
     def body_hash(self) -> bytes:
         """Tells whether two requests under one key ask for the same."""

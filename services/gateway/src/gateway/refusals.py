@@ -85,6 +85,14 @@ class ScopeMissing(Refusal):
     title = "The key may not do this"
 
 
+class SignatureRefused(Refusal):
+    """Before anybody's token is looked at; or the same signature once more."""
+
+    status = 401
+    code = "signature_refused"
+    title = "The request is not signed as it has to be"
+
+
 class InsufficientCredits(Refusal):
     """`details` has `required` and `available`, in credits."""
 
@@ -114,6 +122,12 @@ class AlreadyFinished(Refusal):
     status = 409
     code = "already_finished"
     title = "The generation has ended already"
+
+
+class UsernameTaken(Refusal):
+    status = 409
+    code = "username_taken"
+    title = "Somebody else has this name"
 
 
 class NotFinished(Refusal):

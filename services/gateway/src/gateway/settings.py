@@ -192,6 +192,34 @@ class LimitSettings(Fragment):
     local_mode: bool = Field(default=False, description="loopback only: no token means the development user")
 
 
+class InstaveoSettings(Fragment):
+    """The instaveo frontend's own variables, in its names. They concern that dialect alone."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    request_signature_secret: SecretStr | None = Field(
+        default=None, min_length=32, description="set: instaveo's mutating requests have to be signed with it"
+    )
+    request_signature_ttl_seconds: int = Field(default=120, ge=1, description="how old or early a signature may be")
+    request_signature_timestamp_header: str = Field(default="X-InstaVeo-Timestamp", min_length=1)
+    request_signature_header: str = Field(default="X-InstaVeo-Signature", min_length=1)
+    auto_publish: bool = Field(default=True, description="whether instaveo's videos are public once they are completed")
+    video_creation_cooldown_seconds: int = Field(default=120, ge=0, description="between two instaveo videos of a user")
+    video_queue_maxsize: int = Field(default=10, ge=0, description="instaveo's unfinished videos; 0: as many as asked")
+    video_status_poll_seconds: int = Field(default=5, ge=1, description="how often instaveo looks at a video")
+    video_status_max_polls: int = Field(
+        default=120, ge=1, description="after so many looks an instaveo video is given up, if not before"
+    )
+    media_storage_backend: str | None = Field(
+        default=None,
+        description="local, s3, gcp or supabase; unset: s3 when AWS_S3_BUCKET is set, else supabase when "
+        "SUPABASE_SERVICE_ROLE_KEY and STORAGE_BUCKET_NAME are, else local",
+    )
+    video_callback_secret: SecretStr | None = Field(
+        default=None, min_length=16, description="set: an outside renderer that signs with it may finish a video"
+    )
+
+
 class SweeperSettings(Fragment):
     """How unfinished generations are driven."""
 
@@ -222,6 +250,7 @@ class Settings:
     users: UserSettings = field(default_factory=UserSettings)
     doors: DoorSettings = field(default_factory=DoorSettings)
     social: SocialSettings = field(default_factory=SocialSettings)
+    instaveo: InstaveoSettings = field(default_factory=InstaveoSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -239,6 +268,7 @@ class Settings:
             UserSettings(),
             DoorSettings(),
             SocialSettings(),
+            InstaveoSettings(),
         )
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")

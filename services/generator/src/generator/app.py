@@ -28,6 +28,7 @@ from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
 from generator.moderation import Moderation
+from generator.outside import Outside
 from generator.providers import darkroom
 from generator.providers.interface import Provider
 from generator.reuse import Reuses
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> App:
         catalog,
         user_keys,
         partial(fresh_address, work, catalog, submitter),
+        Outside(work, generator, announcer, callbacks),
         settings.work,
     )
 

@@ -87,11 +87,15 @@ class Callbacks:
             if status != 200:
                 log.warning("callback.refused", attempt_id=str(attempt_id), provider=signer, status=status)
                 return status
+        await self.hint(attempt_id)
+        return 200
+
+    async def hint(self, attempt_id: UUID) -> None:
+        """Has the task of an attempt looked at, wherever it is followed."""
         self._follower.hint(attempt_id)
         if connected(self._broker):
             with contextlib.suppress(NatsError, OSError):
                 await self._broker.connection.publish(hint_subject(attempt_id), b"")
-        return 200
 
     async def _check(self, signer: str, headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]]) -> int:
         """200 where the provider signed what is said, 401 where it did not, 503 where that cannot be told just now."""

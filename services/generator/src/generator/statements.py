@@ -157,3 +157,22 @@ LATE = text("""
         AND work.generation_id = attempts.generation_id AND work.state = 'closed'
     RETURNING attempts.id
 """)
+# Whoever holds the lease loses it by the fence: what it says later of its own attempt changes nothing. That somebody
+# did stays written, so that its intents are ended with the outcome.
+TAKE_RESULT = text("""
+    WITH mine AS (
+        UPDATE work SET state = 'rendered', fence = fence + 1
+        WHERE generation_id = :generation_id AND state = 'open' AND deadline_at > now()
+        RETURNING generation_id, fence
+    )
+    INSERT INTO attempts
+        (id, generation_id, item, number, first_index, count, state, provider, process, fence, result, ended_at)
+    SELECT :id, generation_id, 0,
+        (SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE generation_id = :generation_id AND item = 0),
+        0, 1, 'rendered', :provider, :process, fence, CAST(:result AS jsonb), now()
+    FROM mine
+""")
+REQUESTED = text("""
+    SELECT request::text AS request, traceparent FROM work
+    WHERE generation_id = :generation_id AND state = 'rendered'
+""")

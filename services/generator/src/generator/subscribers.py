@@ -9,18 +9,24 @@ from contracts.questions import (
     GENERATOR_CATALOG,
     GENERATOR_FRESH_ADDRESS,
     GENERATOR_KEYS,
+    GENERATOR_LOOK_AT_TASK,
     GENERATOR_MODELS,
     GENERATOR_SET_KEY,
     GENERATOR_SWITCH_MODEL,
+    GENERATOR_TAKE_RESULT,
     FreshAddress,
     FreshAddressOf,
     Keys,
     KeysOf,
+    LookAtTask,
+    LookedAtTask,
     Models,
     Nothing,
     SetKey,
     SwitchedModel,
     SwitchModel,
+    TakenResult,
+    TakeResult,
 )
 from contracts.questions import (
     Catalog as Answer,
@@ -28,6 +34,7 @@ from contracts.questions import (
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
 from generator.catalog import Catalog
 from generator.generate import Generator
+from generator.outside import Outside
 from generator.settings import WorkSettings
 from generator.user_keys import UserKeys
 from runtime.consumption import Consumers
@@ -46,6 +53,7 @@ def register(
     catalog: Catalog,
     user_keys: UserKeys,
     renew: Callable[[FreshAddressOf], Awaitable[FreshAddress]],
+    outside: Outside,
     settings: WorkSettings,
 ) -> None:
     """The generator's subscriptions."""
@@ -84,3 +92,11 @@ def register(
     @broker.subscriber(GENERATOR_SET_KEY, queue="generator")
     async def set_key(question: SetKey) -> Keys:
         return await user_keys.set(question)
+
+    @broker.subscriber(GENERATOR_TAKE_RESULT, queue="generator")
+    async def take_result(question: TakeResult) -> TakenResult:
+        return await outside.take_result(question)
+
+    @broker.subscriber(GENERATOR_LOOK_AT_TASK, queue="generator")
+    async def look_at_task(question: LookAtTask) -> LookedAtTask:
+        return await outside.look_at_task(question)

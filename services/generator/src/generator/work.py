@@ -221,6 +221,23 @@ class Work:
         row = await self._first(statements.RENDERED_TASK, generation_id=generation_id, index=index)
         return None if row is None else (Request.model_validate_json(row.request), _attempt(row))
 
+    async def take_result(self, generation_id: UUID, attempt_id: UUID, provider: str, output: Output) -> None:
+        """What somebody else has made, as an attempt of its own; the work is done where it was open. Harmless twice."""
+        values = {
+            "generation_id": generation_id,
+            "id": attempt_id,
+            "provider": provider,
+            "process": self.process,
+            "result": f"[{output.model_dump_json(exclude_none=True)}]",
+        }
+        async with self._database.statement() as connection:
+            await connection.execute(statements.TAKE_RESULT, values)
+
+    async def rendered(self, generation_id: UUID) -> tuple[Request, str | None] | None:
+        """The request of a generation that is rendered and has no outcome yet, and its trace context."""
+        row = await self._first(statements.REQUESTED, generation_id=generation_id)
+        return None if row is None else (Request.model_validate_json(row.request), row.traceparent)
+
     async def record_stopped(self, attempt: Attempt) -> None:
         """How an abandoned task ended."""
         async with self._database.statement() as connection:
