@@ -12,12 +12,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 from faststream.nats import NatsBroker
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway import subscribers
 from gateway.commands import Commands
 from gateway.description import describe
+from gateway.dialects.jaaz import mounting as jaaz
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import incoming as native_incoming
@@ -37,6 +38,7 @@ from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
 from gateway.refusals import refusal_of
 from gateway.settings import Settings
+from gateway.sockets.server import MAX_FRAME_BYTES, Sockets
 from gateway.sweeper import Sweeper
 from gateway.uploads import FORM_BYTES, Uploads
 from gateway.uploads import ROUTE as UPLOADS_ROUTE
@@ -83,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(settings.tokens, keys, local_mode=settings.limits.local_mode)
     webhooks = Webhooks(database, settings.webhooks, settings.outbound)
+    sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
         commands,
         queries,
@@ -97,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings.addresses,
         Uploads(broker, settings.limits.max_upload_bytes),
         settings.money.credit_price,
+        sockets,
     )
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
 
@@ -105,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
         await _connect(broker)
         await consumers.start()
         await hub.start()
+        await sockets.rooms.joined_bus()
         log.info("broker.joined")
 
     @contextlib.asynccontextmanager
@@ -116,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
             await loop.start()
         yield
         joining.cancel()
+        await sockets.stop()
         for loop in reversed(loops):
             await loop.stop()
         await hub.stop()
@@ -156,6 +162,8 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         modelark,
     ):
         app.include_router(dialect.make_router(surface))
+    app.include_router(jaaz.make_router(surface))
+    app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
@@ -176,6 +184,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
+            {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
         ],
     )
 
@@ -193,7 +202,9 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    form_bytes = settings.limits.max_upload_bytes + FORM_BYTES
+    uploads = {UPLOADS_ROUTE: form_bytes, **dict.fromkeys(jaaz.UPLOADS, form_bytes), **jaaz.LARGER_BODIES}
+    uploads |= {"/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Allowance, pace=pace)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(

@@ -7,19 +7,26 @@ from collections.abc import Mapping
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
 from gateway.dialects.surface import Render
 from gateway.pace import Pace
 from gateway.refusals import BodyTooLarge, Refusal, plain
 
-_SHAPES: tuple[tuple[str, Render], ...] = (("/v1/", native.render),)
+_SHAPES: tuple[tuple[str, Render], ...] = (
+    ("/v1/", native.render),
+    ("/api/v1/", jaaz.render),
+    ("/api/chat", jaaz.render_client),
+    ("/api/canvas/", jaaz.render_client),
+    ("/functions/v1/", jaaz.render_function),
+)
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 
 
 class BodyLimit:
     """Refuses bodies over a limit, by their length where it is given and while they arrive where it is not.
 
-    `larger` names the paths that have another one.
+    `larger` names the paths that have another one; one that ends with `/` stands for all below it.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
@@ -31,7 +38,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._larger.get(scope["path"], self._max_bytes)
+        max_bytes = self._bound(scope["path"])
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > max_bytes:
@@ -52,6 +59,10 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited, send)
+
+    def _bound(self, path: str) -> int:
+        below = (bound for prefix, bound in self._larger.items() if prefix.endswith("/") and path.startswith(prefix))
+        return self._larger.get(path) or next(below, self._max_bytes)
 
 
 def _refusal(max_bytes: int) -> Refusal:

@@ -21,6 +21,7 @@ from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
+from gateway.sockets.server import Sockets
 from gateway.uploads import Uploads
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
@@ -56,6 +57,7 @@ class Surface:
     uploads: Uploads
     credit_price: Decimal
     """In US dollars."""
+    sockets: Sockets
 
     def address(self, key: str, lifetime_seconds: int | None = None, *, download: bool = False) -> str:
         """The public URL of a media key; it lives so long, or as the settings say, where addresses end at all."""

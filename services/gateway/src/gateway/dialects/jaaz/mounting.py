@@ -1,0 +1,22 @@
+"""All of the dialect, put together."""
+
+from fastapi import APIRouter
+
+from gateway.dialects.jaaz import account, client, client_account, live, router
+from gateway.dialects.jaaz.answers import make_desk
+from gateway.dialects.surface import Surface
+
+CANVAS_BYTES = 32 << 20
+"""Of a canvas as it is sent, with its files embedded."""
+LARGER_BODIES = dict.fromkeys(("/api/v1/canvases", "/api/v1/canvases/", "/api/canvas/", "/api/chat"), CANVAS_BYTES)
+UPLOADS = (account.UPLOAD, client_account.UPLOAD)
+
+
+def make_router(surface: Surface) -> APIRouter:
+    """Its routes; its events are put on the sockets."""
+    desk = make_desk(surface)
+    live.register(desk)
+    everything = APIRouter()
+    for part in (router, account, client, client_account):
+        everything.include_router(part.make_router(desk))
+    return everything
