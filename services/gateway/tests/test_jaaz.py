@@ -184,6 +184,16 @@ async def test_a_stream_has_the_words_in_order_and_the_whole_even_where_some_wer
     assert {body["message_id"] for _, body in told} == {end["message_id"]}
 
 
+@pytest.mark.parametrize("body", [{"message": "a\0b"}, {"message": ""}, {"message": "x" * 5000}, {"model": "nope"}])
+async def test_a_message_that_is_refused_begins_no_session(
+    client: Client, postgres: asyncpg.Pool, body: dict[str, str]
+) -> None:
+    answer = await client.post(f"{V1}/chat/message", json={"message": "x", "session_id": "s1"} | body)
+    assert answer.status in {400, 422}, answer.text
+    assert (await client.get(f"{V1}/chat/sessions")).json == {"sessions": []}
+    assert await postgres.fetchval("SELECT count(*) FROM chat_sessions WHERE user_id = $1", client.user_id) == 0
+
+
 async def test_a_stream_that_is_refused_is_refused_before_it_begins(client: Client, players: Players) -> None:
     players.available[client.user_id] = 0
     body = {"message": "x", "session_id": "s1", "stream": True}

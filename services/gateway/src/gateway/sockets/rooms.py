@@ -18,6 +18,7 @@ from nats.errors import Error as NatsError
 from socketio.async_manager import AsyncManager
 
 from contracts.topology import changed_subject, live_subject
+from gateway.dialects.callers import uuid_of
 from runtime.broker import connected
 
 MAX_REPEATED_BYTES = 7 << 20
@@ -40,9 +41,7 @@ def session_room(user_id: UUID, name: str) -> str:
 def owner_of(room: Any) -> UUID | None:
     """Whose a room is; None for the room of a single socket."""
     kind, _, rest = str(room).partition(":")
-    if kind not in {_USER, _SESSION}:
-        return None
-    return UUID(rest.partition(":")[0])
+    return uuid_of(rest.partition(":")[0]) if kind in {_USER, _SESSION} else None
 
 
 class Rooms(AsyncManager):  # type: ignore[misc]
@@ -119,8 +118,9 @@ class Rooms(AsyncManager):  # type: ignore[misc]
     async def _arrived(self, message: Msg) -> None:
         try:
             origin, event, data, namespace, room, skipped = json.loads(message.data)
-        except ValueError:
+        except (ValueError, TypeError):
             return
+        owner = owner_of(room)
         # Nobody says to one user's rooms what arrives on another's subject.
-        if origin != self._origin and live_subject(owner_of(room) or uuid4()) == message.subject:
+        if origin != self._origin and owner is not None and live_subject(owner) == message.subject:
             await super().emit(event, data, namespace, room=room, skip_sid=skipped)

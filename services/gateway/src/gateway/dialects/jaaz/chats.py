@@ -29,9 +29,20 @@ _TURN = text("""
     INSERT INTO chat_turns (generation_id, user_id, session_id) VALUES (:generation_id, :user_id, :session_id)
     ON CONFLICT (generation_id) DO NOTHING RETURNING generation_id
 """)
+_FORGET = text("""
+    DELETE FROM chat_turns WHERE generation_id = :generation_id AND user_id = :user_id
+        AND NOT EXISTS (SELECT FROM generations WHERE id = :generation_id)
+    RETURNING session_id
+""")
+_FORGET_SESSION = text("""
+    DELETE FROM chat_sessions s WHERE user_id = :user_id AND id = :id
+        AND NOT EXISTS (SELECT FROM chat_turns t WHERE t.user_id = s.user_id AND t.session_id = s.id)
+""")
 _SESSIONS = text("""
     SELECT id, title, canvas_id, model, provider, created_at, updated_at FROM chat_sessions
     WHERE user_id = :user_id AND (CAST(:canvas_id AS text) IS NULL OR canvas_id = :canvas_id)
+        AND EXISTS (SELECT FROM chat_turns t JOIN generations g ON g.id = t.generation_id AND g.user_id = t.user_id
+            WHERE t.user_id = chat_sessions.user_id AND t.session_id = chat_sessions.id)
     ORDER BY updated_at DESC, id LIMIT :limit
 """)
 _SAID = text("""
@@ -88,6 +99,14 @@ class Chats:
         async with self._database.transaction() as connection:
             await connection.execute(_OPEN, session)
             return (await connection.execute(_TURN, turn)).first() is not None
+
+    async def take_back(self, caller: Caller, generation_id: UUID) -> None:
+        """A turn that was refused is none; where it was the first of its session, neither is that."""
+        turn = {"user_id": caller.user_id, "generation_id": generation_id}
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(_FORGET, turn)).first()
+            if row is not None:
+                await connection.execute(_FORGET_SESSION, {"user_id": caller.user_id, "id": row.session_id})
 
     async def turns(self, caller: Caller, session_id: str, limit: int = MAX_LISTED) -> list[Turn]:
         """What was said, the oldest first; nothing in a session that is not there."""

@@ -14,9 +14,9 @@ from gateway.dialects.jaaz.chats import Chats, messages_of
 from gateway.dialects.jaaz.errors import code_of
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
-from gateway.orders import Order, generation_id_of
+from gateway.orders import Order, generation_id_of, unfit
 from gateway.records import Generation
-from gateway.refusals import IdempotencyMismatch, NotFound, Refusal, TooManyRequests
+from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, Refusal, TooManyRequests
 from gateway.sockets.rooms import session_room, user_room
 from gateway.words import Words
 
@@ -71,6 +71,8 @@ class Talks:
             IdempotencyMismatch, TooManyRequests, and whatever `Commands.create` raises: nothing was said.
         """
         surface = self._surface
+        if (problem := unfit([talk.said, talk.model, talk.canvas_id])) is not None:
+            raise Invalid(f"The message cannot be kept: {problem}.")
         is_new = await self._chats.begin_turn(
             caller, talk.session_id, generation_id, talk.said, talk.canvas_id, talk.model
         )
@@ -102,8 +104,10 @@ class Talks:
         try:
             await asyncio.wait([listens, task], return_when=asyncio.FIRST_COMPLETED)
             generation = await surface.commands.create(caller, order, generation_id)
-        except BaseException:
+        except BaseException as error:
             task.cancel()
+            if isinstance(error, Refusal):
+                await self._chats.take_back(caller, generation_id)
             raise
         accepted.set_result(generation)
         return generation
