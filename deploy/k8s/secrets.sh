@@ -38,6 +38,7 @@ secret darkroom gateway
 entry GATEWAY_DATABASE_URL "$(address gateway "$GATEWAY_DATABASE_PASSWORD")"
 entry NATS_PASSWORD "$GATEWAY_NATS_PASSWORD"
 entry SUPABASE_JWT_SECRET "${SUPABASE_JWT_SECRET:-}"
+entry JWT_SECRET "${JWT_SECRET:-}"
 entry MEDIA_SIGNING_KEY "${MEDIA_SIGNING_KEY:-}"
 
 secret darkroom generator

@@ -16,6 +16,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway import subscribers
+from gateway.api_keys.keys import ApiKeys
+from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.jaaz import mounting as jaaz
@@ -30,18 +32,22 @@ from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
+from gateway.linking import Links
 from gateway.live import Hub
 from gateway.offers import Offers
-from gateway.pace import Pace
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
+from gateway.proxies import Proxies
 from gateway.queries import Queries
+from gateway.rates import Rates
 from gateway.refusals import refusal_of
 from gateway.settings import Settings
 from gateway.sockets.server import MAX_FRAME_BYTES, Sockets
 from gateway.sweeper import Sweeper
+from gateway.tokens import Tokens
 from gateway.uploads import FORM_BYTES, Uploads
 from gateway.uploads import ROUTE as UPLOADS_ROUTE
+from gateway.users import Users
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
 from gateway.webhooks.sender import Sender
@@ -83,7 +89,15 @@ def create_app(settings: Settings) -> FastAPI:
     figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
-    identity = Identity(settings.tokens, keys, local_mode=settings.limits.local_mode)
+    identity = Identity(
+        settings.tokens,
+        keys,
+        local_mode=settings.limits.local_mode,
+        proxies=Proxies(settings.doors),
+        links=Links(database),
+        ring=Ring(database),
+        rates=commands.rates,
+    )
     webhooks = Webhooks(database, settings.webhooks, settings.outbound)
     sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
@@ -91,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         queries,
         webhooks,
         ProviderKeys(broker),
-        Payments(broker),
+        Payments(broker, commands.rates),
         identity,
         Verdicts(broker, database, settings.limits.sync_wait_seconds),
         hub,
@@ -100,6 +114,9 @@ def create_app(settings: Settings) -> FastAPI:
         settings.addresses,
         Uploads(broker, settings.limits.max_upload_bytes),
         settings.money.credit_price,
+        ApiKeys(database),
+        Users(database, settings.users, commands.rates),
+        Tokens(settings.tokens, database),
         sockets,
     )
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
@@ -135,7 +152,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
     _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
-    _add_edges(app, settings, commands.pace)
+    _add_edges(app, settings, commands.rates)
     describe(app)
     return app
 
@@ -199,13 +216,13 @@ async def _connect(broker: NatsBroker) -> None:
             await asyncio.sleep(JOIN_AGAIN_SECONDS)
 
 
-def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
+def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
     form_bytes = settings.limits.max_upload_bytes + FORM_BYTES
     uploads = {UPLOADS_ROUTE: form_bytes, **dict.fromkeys(jaaz.UPLOADS, form_bytes), **jaaz.LARGER_BODIES}
     uploads |= {"/socket.io/": MAX_FRAME_BYTES}
-    app.add_middleware(Allowance, pace=pace)
+    app.add_middleware(Allowance, rates=rates)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
         CORSMiddleware,
@@ -217,6 +234,8 @@ def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
             "Link",
             "Location",
             "Preference-Applied",
+            "RateLimit",
+            "RateLimit-Policy",
             "Retry-After",
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",

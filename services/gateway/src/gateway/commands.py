@@ -23,13 +23,14 @@ from contracts.questions import (
 )
 from contracts.topology import outcome_subject, requested_subject
 from gateway import batches, figures, records, turns
+from gateway.api_keys.spending import reserved
 from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.notices import notify
 from gateway.offers import Offers
 from gateway.orders import Order, again, fit, generation_id_of, id_of
-from gateway.pace import Pace
+from gateway.rates import Rates
 from gateway.records import Generation
 from gateway.refusals import (
     AlreadyFinished,
@@ -73,7 +74,7 @@ class Commands:
         self._offers = offers
         self._limits = limits
         self._sweeper = sweeper
-        self.pace = Pace(limits.requests_per_minute)
+        self.rates = Rates(database, limits)
         self._funds = Funds(broker)
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
@@ -92,7 +93,9 @@ class Commands:
         fitted = fit(order, model)
         quote = self._offers.quote(model, fitted)
         plan = await self._allow(caller, [order], quote.amount)
-        generation = await self._record(caller, order, fitted, model, quote, generation_id, plan)
+        async with reserved(self._database, caller.key, quote.amount) as spent:
+            generation = await self._record(caller, order, fitted, model, quote, generation_id, plan)
+            spent.anything = generation is not None
         if generation is None:
             existing = await self._existing(caller, generation_id, order)
             if existing is None:
@@ -142,7 +145,8 @@ class Commands:
             for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
         ]
         try:
-            async with self._database.transaction() as connection:
+            units = sum(quote.amount for quote in quotes)
+            async with reserved(self._database, caller.key, units), self._database.transaction() as connection:
                 made = [await records.insert(connection, row) for row in rows]
         except records.QueueFull as error:
             raise self._queue_full() from error
@@ -293,13 +297,13 @@ class Commands:
         Raises:
             Invalid, InsufficientCredits, DailyCapReached, TooManyRequests: as plan, money and pace say.
         """
-        self.pace.admit(caller.user_id)
+        await self.rates.admit(caller.user_id)
         await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
         plan = await self._funds.plan(caller.user_id)
         if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
             errors = [{"field": "count", "message": f"at most {plan.max_count}"}]
             raise Invalid(f"Your plan allows at most {plan.max_count} at once.", details={"errors": errors})
-        self.pace.cool(caller.user_id, plan.cooldown_seconds or 0)
+        await self.rates.cool(caller.user_id, plan.cooldown_seconds or 0)
         return plan
 
     async def _existing(self, caller: Caller, generation_id: UUID, order: Order) -> Generation | None:
@@ -363,6 +367,7 @@ class Commands:
             "first_drive_seconds": self._sweeper.first_drive_seconds,
             "slots": turns.slots_of(self._limits, order.lane, plan),
             "max_waiting": self._limits.max_waiting,
+            "api_key_id": caller.key.id if caller.key else None,
             "batch_id": None,
             "batch_item": None,
         }

@@ -1,7 +1,5 @@
 """What every request passes first and last: the bound on its body, and how much its user may still ask."""
 
-import math
-import time
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
@@ -10,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
 from gateway.dialects.surface import Render
-from gateway.pace import Pace
+from gateway.rates import Rates, headers_of
 from gateway.refusals import BodyTooLarge, Refusal, plain
 
 _SHAPES: tuple[tuple[str, Render], ...] = (
@@ -80,11 +78,11 @@ def shape_of(path: str) -> Render:
 
 
 class Allowance:
-    """Says on every answer to a known user how many generations may still be asked for in this minute."""
+    """Says on every answer to a known user, or to a key, how much may still be asked for in this minute."""
 
-    def __init__(self, app: ASGIApp, pace: Pace) -> None:
+    def __init__(self, app: ASGIApp, rates: Rates) -> None:
         self._app = app
-        self._pace = pace
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,15 +90,11 @@ class Allowance:
             return
 
         async def told(message: Message) -> None:
-            user_id = scope.get("state", {}).get("user_id")
-            if message["type"] == "http.response.start" and user_id is not None:
-                left, seconds = self._pace.left(user_id)
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-ratelimit-limit", str(self._pace.per_minute).encode()),
-                    (b"x-ratelimit-remaining", str(left).encode()),
-                    (b"x-ratelimit-reset", str(math.ceil(time.time() + seconds)).encode()),
-                ]
+            state = scope.get("state", {})
+            if message["type"] == "http.response.start" and state.get("user_id") is not None:
+                limits = [self._rates.user(state["user_id"]), *state.get("limits", ())]
+                headers = headers_of([(limit, *self._rates.left(limit)) for limit in limits])
+                message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         await self._app(scope, receive, told)

@@ -1,10 +1,10 @@
-"""Who asks: bearer tokens as Supabase issues them, and the development user of a stack on one's own machine."""
+"""Who asks: bearer tokens of every issuer, API keys, what a trusted proxy says, and the development user."""
 
 import asyncio
 import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,13 @@ from starlette.requests import Request
 from yarl import URL
 
 from contracts.ids import user_of
+from gateway.api_keys.ring import Key, Ring, given_key
+from gateway.linking import MAX_EMAIL_CHARACTERS, Links
+from gateway.proxies import Proxies
+from gateway.rates import Rates
 from gateway.refusals import Unauthenticated, Unavailable
-from gateway.settings import TokenSettings
+from gateway.settings import DoorSettings, TokenSettings
+from gateway.tokens import Issuer, signing_keys
 from runtime.outbound import OutboundSettings, Refused, Unreachable, fetch, make_session
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
@@ -37,6 +42,8 @@ JWKS_RETRY_SECONDS = 1
 """Between two attempts while no key is known at all."""
 JWKS_MAX_BYTES = 1 << 18
 JWKS_TIMEOUT_SECONDS = 5
+_OURS = frozenset(issuer.value for issuer in Issuer)
+"""Whom no other key speaks for."""
 PUBLIC_KEY_ALGORITHMS = {"ES256": "EC", "RS256": "RSA", "EdDSA": "OKP"}
 
 log = structlog.get_logger()
@@ -51,10 +58,18 @@ def jwks_url(settings: TokenSettings) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated user, or NOBODY with the service role; `role` is the token's."""
+    """An authenticated user, or NOBODY with the service role; `role` is the token's.
+
+    `is_verified`: the token says that the user's e-mail address was verified (OpenID's `email_verified`).
+    """
 
     user_id: UUID
     role: str = "authenticated"
+    is_verified: bool = False
+    key: Key | None = None
+    """The API key that asks, where one does."""
+    session_id: UUID | None = None
+    """GoTrue's, where the token is of one."""
 
     @property
     def is_service(self) -> bool:
@@ -122,24 +137,43 @@ def _host_and_port(url: str) -> str:
 class Identity:
     """Turns a request into a caller."""
 
-    def __init__(self, settings: TokenSettings, keys: Keys, *, local_mode: bool) -> None:
+    def __init__(
+        self,
+        settings: TokenSettings,
+        keys: Keys,
+        *,
+        local_mode: bool,
+        proxies: Proxies | None = None,
+        links: Links | None = None,
+        ring: Ring | None = None,
+        rates: Rates | None = None,
+    ) -> None:
         self._secret = settings.supabase_jwt_secret
         self._issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1" if settings.supabase_url else None
+        self._own = signing_keys(settings)
         self._keys = keys
         self._believed: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
         """What verified tokens say, by their hash, and until when."""
         self.local_mode = local_mode
+        self.proxies = proxies or Proxies(DoorSettings())
+        self._links = links
+        self._ring = ring
+        self._rates = rates
 
     async def caller(self, request: Request) -> Caller | None:
-        """The token's user; NOBODY for a service's key; None where there is no token, or an anonymous key.
+        """The user of the token, the API key or the trusted proxy's header; NOBODY for a service's key; None where
+        there is none of them, or an anonymous key.
 
         What surrounds the routes finds the user in the request's state.
 
         Raises:
-            Unauthenticated: a token that is not to be believed.
+            Unauthenticated: a token or a key that is not to be believed.
+            ScopeMissing, TooManyRequests: the API key may not do this, or not so often.
             Unavailable: its issuer's keys cannot be had now.
         """
-        caller = await self._bearer(request)
+        caller = await self._key(request) or await self._bearer(request)
+        if caller is None and (named := self.proxies.user(request)) is not None:
+            caller = Caller(named)
         if caller is not None and caller.user_id != NOBODY:
             request.state.user_id = caller.user_id
         return caller
@@ -155,6 +189,17 @@ class Identity:
             raise Unauthenticated("A bearer token of a user is required.")
         return caller
 
+    async def _key(self, request: Request) -> Caller | None:
+        given = given_key(request) if self._ring is not None else None
+        if given is None or self._ring is None:
+            return None
+        key = await self._ring.key(given)
+        key.check(request.method, request.url.path)
+        if (limit := key.limit) is not None and self._rates is not None:
+            request.state.user_id, request.state.limits = key.user_id, [limit]
+            await self._rates.take(limit)
+        return Caller(key.user_id, key=key)
+
     async def _bearer(self, request: Request) -> Caller | None:
         headers = request.headers.getlist("authorization")
         if not headers:
@@ -168,7 +213,7 @@ class Identity:
         if time.time() < until:
             return caller
         claims = await self._verify(token)
-        caller = _caller_of(claims)
+        caller = await self._linked(_caller_of(claims), claims)
         self._believed[digest] = (min(time.time() + BELIEVED_SECONDS, int(claims["exp"])), caller)
         if len(self._believed) > MAX_TOKENS_BELIEVED:
             self._believed.popitem(last=False)
@@ -179,9 +224,12 @@ class Identity:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
             key: Any = None
+            issuer = self._issuer if algorithm != "HS256" else None
             if not isinstance(algorithm, str) or "crit" in header:
                 raise Unauthenticated("The token is not valid.")
-            if algorithm == "HS256" and self._secret is not None:
+            if algorithm == "HS256" and header.get("kid") in self._own:
+                key, issuer = self._own[header["kid"]], header["kid"]
+            elif algorithm == "HS256" and self._secret is not None:
                 key = self._secret.get_secret_value()
             elif algorithm in PUBLIC_KEY_ALGORITHMS and isinstance(header.get("kid"), str):
                 found = await self._keys.key(header["kid"])
@@ -193,7 +241,7 @@ class Identity:
                 token,
                 key,
                 algorithms=[algorithm],
-                issuer=self._issuer if algorithm != "HS256" else None,
+                issuer=issuer,
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp"], "verify_aud": False},
             )
@@ -203,13 +251,32 @@ class Identity:
             raise Unauthenticated("The token is not valid.") from error
         if not _is_for_us(claims):
             raise Unauthenticated("The token is for somebody else.")
+        if claims.get("iss") in _OURS and claims["iss"] != issuer:
+            raise Unauthenticated("The token is not signed by the issuer that it names.")
         return claims
+
+    async def _linked(self, caller: Caller | None, claims: dict[str, Any]) -> Caller | None:
+        """The user whom a verified e-mail address names, whoever signed the token; ours name him already."""
+        email, issuer = claims.get("email"), str(claims.get("iss", ""))
+        if self._links is None or caller is None or not caller.is_verified or issuer in self._own:
+            return caller
+        if not isinstance(email, str) or not 0 < len(email) <= MAX_EMAIL_CHARACTERS or "\0" in email:
+            return caller
+        user_id = await self._links.user(issuer, str(claims["sub"]), email, caller.user_id)
+        return replace(caller, user_id=user_id)
 
 
 def _caller_of(claims: dict[str, Any]) -> Caller | None:
     subject, role = claims.get("sub"), str(claims.get("role", "authenticated"))
     if subject:
-        return Caller(user_of(str(claims.get("iss", "")), str(subject)), role)
+        user_id = user_of(str(claims.get("iss", "")), str(subject))
+        session_id = claims.get("session_id")
+        return Caller(
+            user_id,
+            role,
+            is_verified=claims.get("email_verified") is True,
+            session_id=UUID(session_id) if _is_uuid(session_id) else None,
+        )
     return Caller(NOBODY, role) if role == SERVICE_ROLE else None
 
 
@@ -219,3 +286,10 @@ def _is_for_us(claims: dict[str, Any]) -> bool:
     if audience is None:
         return claims.get("sub") is None
     return AUDIENCE in (audience if isinstance(audience, list) else [audience])
+
+
+def _is_uuid(said: Any) -> bool:
+    try:
+        return isinstance(said, str) and bool(UUID(said))
+    except ValueError:
+        return False

@@ -25,8 +25,8 @@ from contracts.questions import (
 )
 from gateway.identity import Caller
 from gateway.orders import id_of
-from gateway.pace import Pace
 from gateway.questions import ask_ledger
+from gateway.rates import Limit, Rates
 from gateway.refusals import (
     IdempotencyMismatch,
     Invalid,
@@ -43,7 +43,7 @@ STRIPE_TIMEOUT_SECONDS = 12.0
 WEBHOOK_TIMEOUT_SECONDS = 8.0
 """Shorter than Stripe waits for us."""
 PAYMENTS_PER_MINUTE = 20
-"""Begun or confirmed by one user, in this process: each may cost a call to Stripe."""
+"""Begun or confirmed by one user: each may cost a call to Stripe."""
 MAX_SIGNATURE_CHARACTERS = 4096
 _REFUSALS: dict[str, type[Refusal]] = {"not_offered": PaymentsNotOffered, "id_used": IdempotencyMismatch}
 
@@ -53,9 +53,9 @@ log = structlog.get_logger()
 class Payments:
     """The commands about payments, and what they need."""
 
-    def __init__(self, broker: NatsBroker) -> None:
+    def __init__(self, broker: NatsBroker, rates: Rates) -> None:
         self._broker = broker
-        self._pace = Pace(PAYMENTS_PER_MINUTE, "payments")
+        self._rates = rates
 
     async def packs(self) -> CreditPacks:
         """What can be bought. Raises Unavailable while the ledger does not answer."""
@@ -71,7 +71,7 @@ class Payments:
                 TooManyRequests. Unavailable: the ledger or Stripe is silent. Nothing was paid in any of them.
         """
         payment_id = id_of(caller, route, key)
-        self._pace.admit(caller.user_id)
+        await self._rates.take(Limit(f"payments of {caller.user_id}", PAYMENTS_PER_MINUTE, what="payments"))
         question = CreatePayment(
             payment_id=payment_id, user_id=caller.user_id, pack=pack, price=price, currency=currency
         )
@@ -93,7 +93,7 @@ class Payments:
         """
         if len(reference) > MAX_REFERENCE_CHARACTERS or "\x00" in reference:
             raise NotFound("There is no such payment.")
-        self._pace.admit(caller.user_id)
+        await self._rates.take(Limit(f"payments of {caller.user_id}", PAYMENTS_PER_MINUTE, what="payments"))
         question = ConfirmPayment(user_id=caller.user_id, reference=reference)
         confirmed = await ask_ledger(
             self._broker, LEDGER_CONFIRM_PAYMENT, question, ConfirmedPayment, STRIPE_TIMEOUT_SECONDS

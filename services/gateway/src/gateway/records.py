@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from contracts.facts import Kind, Lane, Outcome, Request
 from contracts.money import Quote, TokenPrices, cost
 from gateway import figures
+from gateway.api_keys.spending import give_back
 from runtime.database import Connection, Row
 
 
@@ -42,6 +43,7 @@ class Generation:
     cancel_asked_at: datetime | None
     completed_at: datetime | None
     outcome: Outcome | None
+    api_key_id: UUID | None
 
     @property
     def is_final(self) -> bool:
@@ -75,7 +77,7 @@ class Generation:
 COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wanted, options::text AS options,
     particulars::text AS particulars, quote_amount, unit_price, price_version, input_price, output_price, status,
     published, body_hash, traceparent, created_at, deadline_at, cancel_asked_at, completed_at,
-    outcome::text AS outcome"""
+    outcome::text AS outcome, api_key_id"""
 
 
 def generation_of(row: Row) -> Generation:
@@ -106,6 +108,7 @@ def generation_of(row: Row) -> Generation:
         cancel_asked_at=row.cancel_asked_at,
         completed_at=row.completed_at,
         outcome=Outcome.decode(row.outcome.encode()) if row.outcome else None,
+        api_key_id=row.api_key_id,
     )
 
 
@@ -122,12 +125,12 @@ _INSERT = text(f"""
     )
     INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, particulars,
         batch_id, batch_item, quote_amount, unit_price, price_version, input_price, output_price, status, published,
-        body_hash, traceparent, deadline_at, deadline_seconds, p99_seconds, next_drive_at)
+        body_hash, traceparent, api_key_id, deadline_at, deadline_seconds, p99_seconds, next_drive_at)
     SELECT :id, :user_id, :dialect, :kind, :lane, :model, :prompt, :size, :count, CAST(:options AS jsonb),
         CAST(:particulars AS jsonb), CAST(:batch_id AS uuid), CAST(:batch_item AS smallint), :quote_amount,
         :unit_price, :price_version, CAST(:input_price AS bigint), CAST(:output_price AS bigint), 'pending',
-        slot.free, :body_hash, :traceparent, now() + make_interval(secs => :deadline_seconds), :deadline_seconds,
-        :p99_seconds,
+        slot.free, :body_hash, :traceparent, CAST(:api_key_id AS uuid),
+        now() + make_interval(secs => :deadline_seconds), :deadline_seconds, :p99_seconds,
         CASE WHEN slot.free THEN now() + make_interval(secs => :first_drive_seconds) ELSE 'infinity' END
     FROM slot
     RETURNING {COLUMNS}
@@ -275,6 +278,13 @@ async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> dict[UU
         "outcomes": [outcome.encode().decode() for outcome in unique.values()],
     }
     finished = {row.id: generation_of(row) for row in await connection.execute(_FINISH, values)}
+    unspent = [
+        (each.api_key_id, each.created_at, each.quote.amount - each.cost)
+        for each in finished.values()
+        if each.api_key_id is not None
+    ]
+    if unspent:
+        await give_back(connection, unspent)
     figures.end([(generation.kind, generation.status) for generation in finished.values()])
     return finished
 

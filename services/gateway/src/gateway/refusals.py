@@ -79,6 +79,12 @@ class Unauthenticated(Refusal):
         super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
 
 
+class ScopeMissing(Refusal):
+    status = 403
+    code = "scope_missing"
+    title = "The key may not do this"
+
+
 class InsufficientCredits(Refusal):
     """`details` has `required` and `available`, in credits."""
 
@@ -180,6 +186,13 @@ class DailyCapReached(TooManyRequests):
     def __init__(self, message: str, retry_after_seconds: int, details: dict[str, object]) -> None:
         super().__init__(message, retry_after_seconds)
         self.details = details
+
+
+class SpendCapReached(TooManyRequests):
+    """`details` has `required`, in credits. Days and months end at 0:00 UTC."""
+
+    code = "spend_cap_reached"
+    title = "The key's spend cap is reached"
 
 
 class NotConfigured(Refusal):

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from re import fullmatch
 from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from runtime.outbound import OutboundSettings
@@ -20,6 +21,80 @@ class TokenSettings(Fragment):
     supabase_jwt_secret: SecretStr | None = Field(default=None, description="key of HS256 tokens")
     supabase_url: str | None = Field(default=None, description="issuer of ES256 and RS256 tokens; its JWKS is fetched")
     supabase_jwks_url: str | None = Field(default=None, description="where the JWKS is, if not below SUPABASE_URL")
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="key of the tokens that /api/auth and device logins give, and never the same as "
+        "SUPABASE_JWT_SECRET; none: they are off",
+    )
+    jwt_expires_in: str = Field(
+        default="7d",
+        pattern=r"^[1-9][0-9]{0,5}[smhd]$",
+        description="how long the token of /api/auth/login lives: a number and s, m, h or d",
+    )
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> Self:
+        if self.jwt_secret is not None and self.jwt_secret == self.supabase_jwt_secret:
+            raise ValueError("JWT_SECRET and SUPABASE_JWT_SECRET have to differ: each issuer has a key of its own")
+        return self
+
+    @property
+    def jwt_lifetime_seconds(self) -> int:
+        return int(self.jwt_expires_in[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[self.jwt_expires_in[-1]]
+
+
+class UserSettings(Fragment):
+    """Whether people sign up here: a small GoTrue under /auth/v1, and /api/auth."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", extra="ignore", frozen=True)
+
+    local_users: bool = Field(default=False, description="people may sign up with e-mail and password")
+    confirm_emails: bool = Field(
+        default=False, description="nobody signs in before an operator's program has said that the e-mail is theirs"
+    )
+
+
+class DoorSettings(Fragment):
+    """Who stands before the gateway, and where else it listens."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", extra="ignore", frozen=True)
+
+    proxy_networks: str = Field(
+        default="", description="networks (CIDR, comma-separated) of proxies whose headers about a client are believed"
+    )
+    proxy_user_header: str | None = Field(
+        default=None, description="a header in which those proxies name the user, such as X-Forwarded-User"
+    )
+    frontends: str = Field(
+        default="", description="further ports on loopback, each with its dialect: modelark=3001,reelmate=5001"
+    )
+
+    @field_validator("proxy_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for network in filter(None, map(str.strip, text.split(","))):
+            ip_network(network)
+        return text
+
+    @field_validator("frontends")
+    @classmethod
+    def _are_listeners(cls, text: str) -> str:
+        for listener in filter(None, map(str.strip, text.split(","))):
+            if not fullmatch(r"[a-z]+=[0-9]{1,5}", listener):
+                raise ValueError("it has to be dialect=port, comma-separated")
+        return text
+
+    @model_validator(mode="after")
+    def _header_has_proxies(self) -> Self:
+        if self.proxy_user_header and not self.proxy_networks.strip():
+            raise ValueError("GATEWAY_PROXY_USER_HEADER needs GATEWAY_PROXY_NETWORKS: anybody could send the header")
+        return self
+
+    @property
+    def dialect_of_port(self) -> dict[int, str]:
+        pairs = [listener.split("=") for listener in map(str.strip, self.frontends.split(",")) if listener]
+        return {int(port): dialect for dialect, port in pairs}
 
 
 class AddressSettings(Fragment):
@@ -71,7 +146,10 @@ class LimitSettings(Fragment):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", extra="ignore", frozen=True)
 
-    requests_per_minute: int = Field(default=600, ge=1, description="accepted generations per user and process")
+    requests_per_minute: int = Field(default=600, ge=1, description="generations that one user may ask for")
+    deployment_requests_per_minute: int = Field(
+        default=0, ge=0, description="generations that all users together may ask for; 0: no bound"
+    )
     interactive_slots: int = Field(default=32, ge=1, description="a user's unfinished generations at work")
     batch_slots: int = Field(default=8, ge=1, description="the same, in the batch lane")
     max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
@@ -108,6 +186,8 @@ class Settings:
     webhooks: WebhookSettings
     outbound: OutboundSettings
     money: MoneySettings = field(default_factory=MoneySettings)
+    users: UserSettings = field(default_factory=UserSettings)
+    doors: DoorSettings = field(default_factory=DoorSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -122,7 +202,11 @@ class Settings:
             WebhookSettings(),
             OutboundSettings(),
             MoneySettings(),
+            UserSettings(),
+            DoorSettings(),
         )
+        if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
+            raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
         return settings

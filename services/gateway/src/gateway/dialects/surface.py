@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from contracts.media import address
+from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
 from gateway.identity import Identity
 from gateway.live import Hub
@@ -22,7 +23,9 @@ from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
 from gateway.sockets.server import Sockets
+from gateway.tokens import Tokens
 from gateway.uploads import Uploads
+from gateway.users import Users
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
 from runtime import telemetry
@@ -57,6 +60,9 @@ class Surface:
     uploads: Uploads
     credit_price: Decimal
     """In US dollars."""
+    api_keys: ApiKeys
+    users: Users
+    tokens: Tokens
     sockets: Sockets
 
     def address(self, key: str, lifetime_seconds: int | None = None, *, download: bool = False) -> str:
