@@ -179,7 +179,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         modelark,
     ):
         app.include_router(dialect.make_router(surface))
-    app.include_router(jaaz.make_router(surface))
+    app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
     for path, endpoint in probes:

@@ -6,8 +6,10 @@ from fastapi.responses import JSONResponse
 
 from gateway.refusals import Refusal
 
-_CODES = {"model_not_found": ("INVALID_MODEL", 400)}
-"""Where the seed has a word and a status of its own."""
+_CODES = {"model_not_found": ("INVALID_MODEL", 400)} | {
+    word: (word, 400) for word in ("authorization_pending", "slow_down", "access_denied", "expired_token")
+}
+"""Where the seed, or RFC 8628, has a word and a status of its own."""
 
 
 def code_of(refusal: Refusal) -> tuple[str, int]:

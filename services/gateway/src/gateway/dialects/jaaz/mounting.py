@@ -1,9 +1,11 @@
 """All of the dialect, put together."""
 
 from fastapi import APIRouter
+from pydantic import SecretStr
 
-from gateway.dialects.jaaz import account, client, client_account, live, router
+from gateway.dialects.jaaz import account, client, client_account, device_page, device_routes, live, router
 from gateway.dialects.jaaz.answers import make_desk
+from gateway.dialects.jaaz.devices import Devices
 from gateway.dialects.surface import Surface
 
 CANVAS_BYTES = 32 << 20
@@ -12,11 +14,14 @@ LARGER_BODIES = dict.fromkeys(("/api/v1/canvases", "/api/v1/canvases/", "/api/ca
 UPLOADS = (account.UPLOAD, client_account.UPLOAD)
 
 
-def make_router(surface: Surface) -> APIRouter:
+def make_router(surface: Surface, session_secret: SecretStr | None) -> APIRouter:
     """Its routes; its events are put on the sockets."""
     desk = make_desk(surface)
     live.register(desk)
     everything = APIRouter()
     for part in (router, account, client, client_account):
         everything.include_router(part.make_router(desk))
+    devices = Devices(surface.database, surface.commands.rates)
+    everything.include_router(device_routes.make_router(desk, devices))
+    everything.include_router(device_page.make_router(surface, devices, session_secret))
     return everything

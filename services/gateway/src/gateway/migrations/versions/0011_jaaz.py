@@ -86,6 +86,7 @@ def upgrade() -> None:
             state text NOT NULL DEFAULT 'pending' CONSTRAINT ck_device_logins_state
                 CHECK (state IN ('pending', 'approved', 'denied', 'delivered')),
             user_id uuid,
+            profile jsonb,
             interval_seconds smallint NOT NULL,
             polled_at timestamptz,
             expires_at timestamptz NOT NULL
