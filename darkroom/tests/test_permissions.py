@@ -53,6 +53,7 @@ SAYS = {
         "$O.claims.C.chunk",
         "$O.claims.M.bmFtZQ==",
         "storage.take_upload",
+        "storage.find_media",
         "storage.offer_upload",
         "storage.usage",
         "storage.keep",
@@ -72,6 +73,7 @@ SAYS = {
         "$JS.API.DIRECT.GET.OBJ_claims",
         "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
         f"hint.{ID}",
+        "storage.lend",
     },
     "storage": {
         f"generation.outcome.{ID}",
@@ -81,6 +83,8 @@ SAYS = {
         "$JS.API.DIRECT.GET.OBJ_claims",
         "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
         "generator.fresh_address",
+        "$O.claims.C.chunk",
+        "$O.claims.M.bmFtZQ==",
     },
     "ledger": {
         "storage.keep",
@@ -101,7 +105,7 @@ for _each in CONSUMERS:
         f"$JS.ACK.{_each.stream}.{_each.durable}.1.2.3.4.5",
         f"dead.{_each.durable}",
     }
-STORAGE_ANSWERS = ("take_upload", "offer_upload", "usage", "keep", "delete", "forget")
+STORAGE_ANSWERS = ("take_upload", "offer_upload", "find_media", "lend", "usage", "keep", "delete", "forget")
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},

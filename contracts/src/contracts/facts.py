@@ -43,14 +43,21 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Input(Frozen):
-    """Something that a generation starts from. Exactly one of `url` and `claim` is set."""
+Role = Literal["image", "first_frame", "last_frame", "mask", "audio", "video"]
 
-    role: Literal["image", "first_frame", "last_frame", "mask", "audio", "video"]
+
+class Input(Frozen):
+    """Something that a generation starts from. Exactly one of `url`, `claim` and `asset_id` is set."""
+
+    role: Role
     url: str | None = None
     """A public address, read by the provider."""
     claim: str | None = None
     """The name of an object in the claims bucket."""
+    asset_id: UUID | None = None
+    """A stored media object of the same user's; storage lends its bytes to whoever is about to use them."""
+    variant: str | None = None
+    """Which of the asset's; None is the original."""
     mime_type: str | None = None
 
 

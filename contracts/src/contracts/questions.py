@@ -9,8 +9,12 @@ from contracts.facts import Kind, Outcome
 from contracts.keeping import (
     ChangedAssets,
     Delete,
+    FindMedia,
     Forget,
+    FoundMedia,
     Keep,
+    Lend,
+    Lent,
     OfferedUpload,
     OfferUpload,
     Stored,
@@ -51,6 +55,8 @@ GENERATOR_SET_KEY = "generator.set_key"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
+STORAGE_FIND_MEDIA = "storage.find_media"
+STORAGE_LEND = "storage.lend"
 STORAGE_USAGE = "storage.usage"
 STORAGE_KEEP = "storage.keep"
 STORAGE_DELETE = "storage.delete"
@@ -325,6 +331,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),
+    STORAGE_FIND_MEDIA: (FindMedia, FoundMedia),
+    STORAGE_LEND: (Lend, Lent),
     STORAGE_USAGE: (StoredBy, Stored),
     STORAGE_KEEP: (Keep, Stored),
     STORAGE_DELETE: (Delete, ChangedAssets),

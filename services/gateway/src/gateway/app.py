@@ -22,16 +22,19 @@ from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.jaaz import mounting as jaaz
 from gateway.dialects.modelark import router as modelark
+from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
+from gateway.inputs import Inputs
 from gateway.linking import Links
 from gateway.live import Hub
 from gateway.offers import Offers
@@ -83,8 +86,9 @@ def create_app(settings: Settings) -> FastAPI:
     consumers = Consumers(broker)
     hub = Hub(broker)
     offers = Offers(database, broker)
-    commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
-    queries = Queries(database, broker, offers)
+    inputs = Inputs(broker, settings.addresses, settings.outbound)
+    commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper)
+    queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
     figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
@@ -177,6 +181,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_webhooks,
         native_incoming,
         modelark,
+        supabase,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
@@ -202,6 +207,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
+            {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
 
@@ -219,9 +225,9 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    form_bytes = settings.limits.max_upload_bytes + FORM_BYTES
-    uploads = {UPLOADS_ROUTE: form_bytes, **dict.fromkeys(jaaz.UPLOADS, form_bytes), **jaaz.LARGER_BODIES}
-    uploads |= {"/socket.io/": MAX_FRAME_BYTES}
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS)
+    uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
+    uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
@@ -230,6 +236,7 @@ def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "Content-Range",
             "ETag",
             "Link",
             "Location",

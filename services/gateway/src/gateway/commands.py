@@ -27,6 +27,7 @@ from gateway.api_keys.spending import reserved
 from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
+from gateway.inputs import Inputs
 from gateway.notices import notify
 from gateway.offers import Offers
 from gateway.orders import Order, again, fit, generation_id_of, id_of
@@ -66,12 +67,14 @@ class Commands:
         database: Database,
         broker: NatsBroker,
         offers: Offers,
+        inputs: Inputs,
         limits: LimitSettings,
         sweeper: SweeperSettings,
     ) -> None:
         self._database = database
         self._broker = broker
         self._offers = offers
+        self._inputs = inputs
         self._limits = limits
         self._sweeper = sweeper
         self.rates = Rates(database, limits)
@@ -81,16 +84,17 @@ class Commands:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
-                TooManyRequests, Unavailable: nothing has changed.
+            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached,
+                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
+        order = self._inputs.named(order)
         generation_id = generation_id or generation_id_of(caller, order)
         if order.idempotency_key is not None:
             existing = await self._existing(caller, generation_id, order)
             if existing is not None:
                 return existing
         model = self._offers.model(order.kind, order.model)
-        fitted = fit(order, model)
+        fitted = await self._inputs.find(caller, fit(order, model))
         quote = self._offers.quote(model, fitted)
         plan = await self._allow(caller, [order], quote.amount)
         async with reserved(self._database, caller.key, quote.amount) as spent:
@@ -129,14 +133,16 @@ class Commands:
         """Accepts all of them, or none. The same key gives the same batch.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
-                TooManyRequests, Unavailable: nothing has changed.
+            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached,
+                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
+        orders = [self._inputs.named(order) for order in orders]
         batch_id = batches.id_of(caller, orders[0])
         if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
             return existing
         models = [self._offers.model(order.kind, order.model) for order in orders]
-        fitted = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        fits = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        fitted = await asyncio.gather(*(self._inputs.find(caller, each) for each in fits))
         quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
         plan = await self._allow(caller, orders, sum(quote.amount for quote in quotes))
         rows = [

@@ -7,6 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
+from gateway.dialects.supabase import errors as supabase
+from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
 from gateway.rates import Rates, headers_of
 from gateway.refusals import BodyTooLarge, Refusal, plain
@@ -17,6 +19,8 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/api/chat", jaaz.render_client),
     ("/api/canvas/", jaaz.render_client),
     ("/functions/v1/", jaaz.render_function),
+    ("/rest/v1/", supabase.render),
+    ("/storage/v1/", supabase_storage.render),
 )
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 

@@ -162,6 +162,14 @@ class UnknownModel(Refusal):
     title = "There is no such model"
 
 
+class InputNotFound(Refusal):
+    """`details` may have `errors`: a list of `{field, message}`."""
+
+    status = 422
+    code = "input_not_found"
+    title = "There is no such media to start from"
+
+
 class IdempotencyMismatch(Refusal):
     status = 422
     code = "idempotency_mismatch"

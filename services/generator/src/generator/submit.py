@@ -234,7 +234,7 @@ class Submitter:
     async def _submission(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission:
         about = self._about(assignment, attempt)
         seconds = assignment.provider_deadline(attempt) - time.monotonic()
-        read = partial(self._claims.given, assignment.request.inputs)
+        read = partial(self._claims.given, assignment.request.user_id, assignment.request.inputs)
         given = await insist(read, assignment.give_up_at) if assignment.request.inputs else ()
         return replace(
             about,

@@ -22,6 +22,7 @@ from storage.handover import Handover, ToProxy, ToStore
 from storage.ingest import Ingest
 from storage.keeping import Bounds as KeepingBounds
 from storage.keeping import Keeping
+from storage.lending import Lending
 from storage.media import Media
 from storage.objects import Objects
 from storage.objects.incoming import Incoming
@@ -70,8 +71,8 @@ def create_app(settings: Settings) -> Application:
     preparation = Preparation(workshop)
     ingest = Ingest(database, broker, downloads, objects, preparation)
     subscribers.register(consumers, broker, database, ingest)
-    signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
-    media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
+    variants = Variants(database, objects, workshop)
+    media = make_media(database, objects, variants, limits)
     keeping = make_keeping(database, settings.keeping)
     incoming = make_incoming(objects)
     uploads = Uploads(
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> Application:
         incoming=incoming,
         max_bytes=settings.keeping.media_upload_max_bytes,
     )
-    broker.include_router(subscribers.questions(uploads, keeping))
+    broker.include_router(subscribers.questions(uploads, keeping, Lending(database, objects, claims, variants)))
     collector = Collector(
         database,
         broker,
@@ -142,6 +143,11 @@ def create_app(settings: Settings) -> Application:
             await app(scope, receive, send)
 
     return storage
+
+
+def make_media(database: Database, objects: Objects, variants: Variants, settings: MediaSettings) -> Media:
+    signing_key = settings.media_signing_key.get_secret_value() if settings.media_signing_key else None
+    return Media(database, objects, variants, signing_key, make_handover(settings, objects))
 
 
 def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:

@@ -16,7 +16,7 @@ from contracts.media import PATH, signed
 from runtime.database import Database
 from runtime.health import is_transient
 from storage import assets
-from storage.addresses import EXTENSIONS, ORIGINAL, VARIANT_NAMES
+from storage.addresses import EXTENSIONS, KEY, ORIGINAL
 from storage.assets import Named
 from storage.handover import Handover
 from storage.objects import Absent, Objects
@@ -27,9 +27,7 @@ from storage.variants import Variants
 SIGNED_SECONDS = 300
 """How long a client may keep a signed answer at most."""
 RETRY_AFTER_SECONDS = 5
-_ADDRESS = re.compile(
-    rf"{PATH}([0-9a-f]{{32}})/({'|'.join((ORIGINAL, *VARIANT_NAMES))})\.({'|'.join(EXTENSIONS.values())})"
-)
+_ADDRESS = re.compile(PATH + KEY)
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",

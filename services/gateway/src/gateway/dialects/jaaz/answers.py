@@ -10,13 +10,13 @@ from gateway.dialects.jaaz.canvases import Canvases
 from gateway.dialects.jaaz.chats import Chats
 from gateway.dialects.jaaz.configs import Configs
 from gateway.dialects.jaaz.files import Files
-from gateway.dialects.jaaz.schemas import ErrorBody
+from gateway.dialects.jaaz.schemas import JaazError
 from gateway.dialects.jaaz.talks import Talks
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 402, 404, 409, 413, 415, 422, 429, 501, 502, 503, 504)
+    status: {"model": JaazError} for status in (400, 401, 402, 404, 409, 413, 415, 422, 429, 501, 502, 503, 504)
 }
 FORM = {
     "requestBody": {

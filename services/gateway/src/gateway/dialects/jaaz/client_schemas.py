@@ -4,12 +4,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from gateway.dialects.jaaz.schemas import MAX_NAME_CHARACTERS, Document, ErrorBody
+from gateway.dialects.jaaz.schemas import MAX_NAME_CHARACTERS, Document, JaazError
 
 MAX_MESSAGES = 1000
 
 
-class ClientError(ErrorBody):
+class ClientError(JaazError):
     """`details` is a text for people, `code` a word."""
 
     code: str  # type: ignore[assignment]

@@ -13,7 +13,7 @@ MAX_NAME_CHARACTERS = 200
 MAX_SIDE_PIXELS = 8192
 
 
-class ErrorBody(BaseModel):
+class JaazError(BaseModel):
     """`code` is the HTTP status."""
 
     error: str

@@ -1,7 +1,7 @@
 """The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
 
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -11,13 +11,34 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
+    model_validator,
 )
 
-from contracts.facts import Kind, Lane, Message
+from contracts.facts import Kind, Lane, Message, Role
 from contracts.money import Per, Usage
 from gateway.batches import MAX_ITEMS
+from gateway.orders import MAX_INPUTS
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
+
+
+class NewInput(BaseModel):
+    """Something of yours, or something public, to start from: exactly one of `asset_id`, `upload_id` and `url`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role = Field(description="What it is to the model: one of the model's `inputs`.")
+    asset_id: UUID | None = Field(default=None, description="An asset that you have.")
+    upload_id: UUID | None = Field(default=None, description="A file that you brought.")
+    url: str | None = Field(
+        default=None, description="An address of ours, signed or not, of media that is yours; or a public https one."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.asset_id, self.upload_id, self.url)) != 1:
+            raise ValueError("exactly one of asset_id, upload_id and url")
+        return self
 
 
 class NewGeneration(BaseModel):
@@ -46,6 +67,7 @@ class NewGeneration(BaseModel):
     count: int = Field(default=1, strict=True, description="How many, 1 to 4; each is paid for only when delivered.")
     size: str | None = Field(default=None, description="Width x height in pixels, one of the model's sizes.")
     seconds: int | None = Field(default=None, strict=True, description="How long a video has to be.")
+    inputs: list[NewInput] = Field(default=[], max_length=MAX_INPUTS, description="What to start from.")
     messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
     max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
     prepaid: bool = Field(

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Ending, Lane, Verdict
+from contracts.facts import Asset, Ending, Input, Lane, Verdict
+from contracts.ids import asset_id
 from contracts.keeping import (
     OfferedUpload,
 )
@@ -59,6 +60,7 @@ from gateway.dialects.native.schemas import (
     ModelView,
     NewBatch,
     NewGeneration,
+    NewInput,
     NewLinks,
     PriceView,
     QuoteView,
@@ -89,6 +91,7 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         count=body.count,
         size=body.size,
         seconds=body.seconds,
+        inputs=tuple(map(_input, body.inputs)),
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
         prepaid=body.prepaid,
@@ -97,6 +100,11 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
+
+
+def _input(body: NewInput) -> Input:
+    wanted = body.asset_id if body.upload_id is None else asset_id(body.upload_id, 0)
+    return Input(role=body.role, asset_id=wanted, url=body.url)
 
 
 def orders(body: NewBatch, request: Request) -> list[Order]:
