@@ -125,7 +125,7 @@ async def _say(desk: Desk, who: Caller, body: ClientChat, request: Request) -> G
 
 def _talk(body: ClientChat) -> Talk:
     """The newest message is what is said; the others, and the system prompt, are what was said before."""
-    said = [message for message in map(_message, body.messages) if message is not None]
+    said = [message for message in map(message_of, body.messages) if message is not None]
     if not said or said[-1].role != "user":
         raise Invalid("The last of the messages has to be the user's.")
     before = said[:-1][-(MAX_MESSAGES - 1) :]
@@ -141,8 +141,8 @@ def _talk(body: ClientChat) -> Talk:
     )
 
 
-def _message(message: Document) -> Message | None:
-    """None for what is not said in words: a call of a tool, a picture alone."""
+def message_of(message: Document) -> Message | None:
+    """A message as models are told of it; None for what is not said in words: a call of a tool, a picture alone."""
     role, content = message.get("role"), message.get("content")
     if isinstance(content, list):
         content = "\n".join(_texts(content))

@@ -6,10 +6,12 @@ from fastapi.responses import JSONResponse
 
 from gateway.refusals import Refusal
 
-_CODES = {"model_not_found": ("INVALID_MODEL", 400)} | {
-    word: (word, 400) for word in ("authorization_pending", "slow_down", "access_denied", "expired_token")
+_CODES = {
+    "model_not_found": ("INVALID_MODEL", 400),
+    **{word: (word, 400) for word in ("authorization_pending", "slow_down", "access_denied", "expired_token")},
+    **{word: (word.upper(), 400) for word in ("no_such_pack", "price_mismatch", "currency_mismatch")},
 }
-"""Where the seed, or RFC 8628, has a word and a status of its own."""
+"""Where the seed, or RFC 8628, has a word or a status of its own."""
 
 
 def code_of(refusal: Refusal) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import SecretStr
 
-from gateway.dialects.jaaz import account, client, client_account, device_page, device_routes, live, router
+from gateway.dialects.jaaz import account, client, client_account, device_page, device_routes, functions, live, router
 from gateway.dialects.jaaz.answers import make_desk
 from gateway.dialects.jaaz.devices import Devices
 from gateway.dialects.surface import Surface
@@ -19,7 +19,7 @@ def make_router(surface: Surface, session_secret: SecretStr | None) -> APIRouter
     desk = make_desk(surface)
     live.register(desk)
     everything = APIRouter()
-    for part in (router, account, client, client_account):
+    for part in (router, account, client, client_account, functions):
         everything.include_router(part.make_router(desk))
     devices = Devices(surface.database, surface.commands.rates)
     everything.include_router(device_routes.make_router(desk, devices))
