@@ -381,6 +381,19 @@ async def test_settings_are_each_users_own(client_of: MakeClient, vault: Vault) 
     assert (shown["theme"], shown["language"], shown["ai_providers"]["openai"]["api_key"]) == ("light", "en", "")
 
 
+@pytest.mark.parametrize(
+    ("provider", "key"),
+    [("openai", "short"), ("openai", "a key with a \0 in it"), ("openai", "ключ, not ASCII"), ("a b", CANARY)],
+)
+async def test_a_key_that_can_be_none_is_refused_and_repeated_nowhere(
+    client: Client, vault: Vault, provider: str, key: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = await client.request("PUT", f"{V1}/configs", json={"providers": {provider: {"api_key": key}}})
+    assert (answer.status, answer.json["error"]) == (422, "INVALID_REQUEST")
+    assert key not in answer.text + "".join(capfd.readouterr())
+    assert vault.asked == []
+
+
 async def test_where_no_keys_are_taken_that_is_said(client: Client, vault: Vault) -> None:
     vault.is_offered = False
     body = {"providers": {"openai": {"api_key": CANARY}}}

@@ -1,6 +1,7 @@
 """What a user set for each provider, and the settings. Keys are the generator's: here they are masks."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ MASK = "********"
 MAX_PROVIDERS = 50
 MAX_DOCUMENT_BYTES = 256 << 10
 DEFAULT_MAX_TOKENS = 8192
+MIN_KEY_CHARACTERS = 8
+_PROVIDER = re.compile(r"[A-Za-z0-9_.-]{1,50}")
 
 _READ = text("SELECT provider, models::text AS models, url, max_tokens FROM provider_configs WHERE user_id = :user_id")
 _WRITE = text("""
@@ -43,6 +46,10 @@ class Wish:
     max_tokens: int | None = None
     api_key: str | None = None
     drop_key: bool = False
+
+    @property
+    def sets_key(self) -> bool:
+        return bool(self.api_key) and not (self.api_key or "").startswith(MASK)
 
 
 class Configs:
@@ -91,9 +98,11 @@ class Configs:
             rows = {row.provider: row for row in await connection.execute(_READ, {"user_id": caller.user_id})}
         if len({*rows, *wishes}) > MAX_PROVIDERS:
             raise Invalid(f"At most {MAX_PROVIDERS} providers.")
+        for provider, wish in wishes.items():
+            _check(provider, wish)
         written = {provider: _values(caller, provider, wish, rows.get(provider)) for provider, wish in wishes.items()}
         for provider, wish in wishes.items():
-            if wish.drop_key or (wish.api_key and not wish.api_key.startswith(MASK)):
+            if wish.drop_key or wish.sets_key:
                 await self._keys.set(caller, provider, None if wish.drop_key else wish.api_key)
         async with self._database.transaction() as connection:
             for provider in sorted(written):
@@ -113,6 +122,15 @@ class Configs:
             values = {"user_id": caller.user_id, "settings": json.dumps(settings)}
             if (await connection.execute(_SET, values)).scalar_one() > MAX_DOCUMENT_BYTES:
                 raise Invalid(f"Settings may have {MAX_DOCUMENT_BYTES} bytes at most.")
+
+
+def _check(provider: str, wish: Wish) -> None:
+    """Raises Invalid, which never repeats a key."""
+    if not _PROVIDER.fullmatch(provider):
+        raise Invalid("providers: names of 1 to 50 letters, digits, _, . and -")
+    key = wish.api_key or ""
+    if wish.sets_key and not (len(key) >= MIN_KEY_CHARACTERS and key.isascii() and key.isprintable()):
+        raise Invalid(f"api_key: at least {MIN_KEY_CHARACTERS} printable ASCII characters")
 
 
 def _values(caller: Caller, provider: str, wish: Wish, row: Any) -> dict[str, Any]:
