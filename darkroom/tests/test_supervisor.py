@@ -28,6 +28,7 @@ from darkroom.supervisor.environments import (
     needs_simulator,
     service_environment,
 )
+from darkroom.supervisor.frontends import asked_ports, blocks
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.ports import choose_ports
 from darkroom.supervisor.secrets_file import keep_secrets
@@ -139,6 +140,45 @@ def test_the_simulator_plays_the_providers_only_where_there_is_no_key() -> None:
     assert real["ARK_API_KEY"] == "real"
     assert "OPENAI_API_KEY" not in real
     assert "OUTBOUND_ALLOW" not in real
+
+
+def test_frontends_find_the_gateway_where_they_look_for_it() -> None:
+    """dialects' ruling of fixed addresses: 3001, 5001 or PORT, 8000, 57988; every one can be another."""
+    assert asked_ports({}) == {"modelark": 3001, "reelmate": 5001, "instaveo": 8000, "jaaz": 57988}
+    said = {"PORT": "5002", "MODELARK_PORT": "3101", "INSTAVEO_PORT": "", "JAAZ_PORT": "57989"}
+    assert asked_ports(said) == {"modelark": 3101, "reelmate": 5002, "instaveo": 8000, "jaaz": 57989}
+    assert asked_ports(said | {"REELMATE_PORT": "5003"})["reelmate"] == 5003
+    plan = replace(PLAN, ports=PLAN.ports | asked_ports({}), frontends=("modelark", "jaaz"))
+    assert service_environment("gateway", plan, {})["GATEWAY_FRONTENDS"] == "modelark=3001,jaaz=57988"
+    assert "GATEWAY_FRONTENDS" not in service_environment("storage", plan, {})
+    assert "GATEWAY_FRONTENDS" not in service_environment("gateway", PLAN, {})
+
+
+def test_a_frontends_block_is_what_it_has_to_be_told() -> None:
+    told = blocks({"modelark": 3101, "instaveo": 8000}, "the-key")
+    assert told["modelark"]["REACT_APP_API_BASE_URL"] == "http://127.0.0.1:3101"
+    assert told["instaveo"] == {
+        "NEXT_PUBLIC_API_URL": "http://127.0.0.1:8000",
+        "NEXT_PUBLIC_SUPABASE_URL": "http://127.0.0.1:8000",
+        "NEXT_PUBLIC_SUPABASE_ANON_KEY": "the-key",
+    }
+
+
+def test_a_port_of_two_is_refused() -> None:
+    port = free_port()
+    with pytest.raises(OSError, match=f"port {port} is asked for as the port of gateway and of modelark"):
+        choose_ports(["gateway", "modelark"], {"gateway": port, "modelark": port}, {})
+
+
+def test_people_sign_up_on_this_machine_alone_and_each_issuer_has_its_own_key(tmp_path: Path) -> None:
+    plan = replace(PLAN, own_jwt_secret="another")
+    local = service_environment("gateway", plan, {})
+    assert (local["GATEWAY_LOCAL_USERS"], local["JWT_SECRET"]) == ("true", "another")
+    assert service_environment("gateway", plan, {"GATEWAY_HOST": "0.0.0.0"})["GATEWAY_LOCAL_USERS"] == "false"
+    assert service_environment("gateway", plan, {"JWT_SECRET": "theirs"})["JWT_SECRET"] == "theirs"
+    assert "JWT_SECRET" not in service_environment("ledger", plan, {"JWT_SECRET": "theirs"})
+    secrets = keep_secrets(tmp_path)
+    assert secrets["own_jwt_secret"] != secrets["jwt_secret"]
 
 
 def test_nobody_but_this_machine_acts_without_a_token() -> None:

@@ -53,7 +53,12 @@ async def serving(settings: Settings, client: NatsClient | None = None) -> Async
     """A gateway on a free port; given a client of its bus it is ready and has joined that bus."""
     before = await followers(client) if client else set()
     config = uvicorn.Config(
-        create_app(settings), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1
+        create_app(settings),
+        port=0,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        proxy_headers=False,
     )
     server = Server(config)
     task = asyncio.create_task(server.serve())

@@ -30,7 +30,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 
 @pytest.fixture(scope="module")
 async def settings(server: PostgresServer, nats_server: Any) -> Settings:
-    return with_limits(settings_of(nats_server.nats_url, await migrated(server.admin_url)), sync_wait_seconds=3)
+    known = settings_of(nats_server.nats_url, await migrated(server.admin_url))
+    # So few requests that each asks the database for its turn.
+    return with_limits(known, sync_wait_seconds=15, requests_per_minute=119)
 
 
 async def rows(server: PostgresServer, user_id: object) -> int:

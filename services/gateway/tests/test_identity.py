@@ -21,8 +21,14 @@ from .conftest import MakeClient, Service
 from .players import Players
 
 pytestmark = pytest.mark.connected
-OWNED_ELSEWHERE = {"/v1/uploads/{id}/finalize", "/v1/provider-keys/{provider}"}
-"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider names no user."""
+OWNED_ELSEWHERE = {
+    "/v1/uploads/{id}/finalize",
+    "/v1/provider-keys/{provider}",
+    "/auth/oauth/{provider}",
+    "/auth/v1/admin/users/{id}",
+}
+"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider names no user; only a service
+says something of users."""
 
 USER = uuid4()
 NOBODYS = UUID("3f0d7c9e-5a41-4c7b-8a52-6d1e0b9f4c33")
@@ -195,6 +201,7 @@ async def test_every_route_with_an_id_is_404_for_others(
     webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com/"})).json
     delivery = (await owner.post(f"/v1/webhooks/{webhook['id']}/test")).json
     players.confirmations = {(owner.user_id, made["id"]): ConfirmedPayment(state="unpaid")}
+    key = (await owner.post("/v1/api-keys", json={"name": "a program"})).json
     before = await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"]))
     period = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     bodies = {
@@ -203,6 +210,7 @@ async def test_every_route_with_an_id_is_404_for_others(
         "/v1/webhooks/{id}/redeliver": period,
     }
     owned = {
+        "api-keys": key["id"],
         "batches": batch["id"],
         "generations": made["id"],
         "webhooks": webhook["id"],

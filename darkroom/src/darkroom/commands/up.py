@@ -22,11 +22,16 @@ def up(
     ready_file: Annotated[
         Path | None, typer.Option(help="Written, as JSON, once everything is ready: addresses, token, process ids.")
     ] = None,
+    frontends: Annotated[
+        bool, typer.Option("--frontends", help="Also listen where old frontends look for their backends.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine; Ctrl-C stops it.
 
     Real NATS and Postgres, the four services, and a simulator of the providers where no key of one is set
-    (ARK_API_KEY, OPENAI_API_KEY, …). Variables of the environment reach the services.
+    (ARK_API_KEY, OPENAI_API_KEY, …). Variables of the environment reach the services. With --frontends the gateway
+    also listens on 3001 (modelark), 5001 or PORT (reelmate), 8000 (instaveo) and 57988 (jaaz) of loopback;
+    MODELARK_PORT, REELMATE_PORT, INSTAVEO_PORT and JAAZ_PORT say otherwise.
     """
     from rich.console import Console
 
@@ -34,7 +39,9 @@ def up(
 
     console = Console(highlight=False, soft_wrap=True)
     started_at = time.monotonic()
-    supervisor = Supervisor(Wishes(data, port, s3, ready_file), say=lambda words: console.print(words, markup=False))
+    supervisor = Supervisor(
+        Wishes(data, port, s3, ready_file, frontends), say=lambda words: console.print(words, markup=False)
+    )
     _stop_on_signals(supervisor.stopping)
     try:
         with supervisor.owning():
@@ -75,6 +82,11 @@ def _tell(console: Any, ready: dict[str, Any], data: Path, seconds: float) -> No
         "Requests without a token act as the local development user. Make a first picture:\n"
     )
     console.print(f'  {_command()} generate "A beautiful sunset over mountains"{where}\n', markup=False, style="bold")
+    for dialect, block in ready["frontends"].items():
+        console.print(f"[bold]{dialect}[/]'s frontend:\n")
+        for name, value in block.items():
+            console.print(f"  {name}={value}", markup=False)
+        console.print()
     console.print(f"Logs are in {data / 'logs'}. Ctrl-C stops everything.", markup=False)
 
 

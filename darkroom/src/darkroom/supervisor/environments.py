@@ -51,6 +51,8 @@ _ONLY_FOR = {
     "GEMINI_": {"generator"},
     "RUNWAY": {"generator"},
     "WEBHOOK_": {"gateway"},
+    "JWT_": {"gateway"},
+    "SESSION_": {"gateway"},
     "REPLICATE_": {"generator"},
     "FLOW_": {"generator"},
     "S3_": {"storage"},
@@ -101,6 +103,11 @@ class Plan:
     webhook_signing_key: str
     simulator: bool
     s3: S3Access | None = None
+    session_secret: str = ""
+    own_jwt_secret: str = ""
+    """JWT_SECRET, which is never the same as `jwt_secret`."""
+    frontends: tuple[str, ...] = ()
+    """The dialects whose frontends find the gateway at the ports that they have written down."""
 
     def url(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports[name]}"
@@ -150,12 +157,16 @@ def _defaults(service: str, plan: Plan, given: Mapping[str, str]) -> Environment
     defaults = {f"{service.upper()}_HOST": LOOPBACK}
     match service:
         case "gateway":
+            is_loopback = _is_loopback(given.get("GATEWAY_HOST", LOOPBACK))
             defaults |= {
+                "JWT_SECRET": plan.own_jwt_secret,
+                "SESSION_SECRET": plan.session_secret,
+                "GATEWAY_LOCAL_USERS": str(is_loopback).lower(),
                 "SUPABASE_JWT_SECRET": plan.jwt_secret,
                 "WEBHOOK_SIGNING_KEY": plan.webhook_signing_key,
                 "PUBLIC_URL": plan.url("gateway"),
                 "PUBLIC_MEDIA_URL": plan.url("storage"),
-                "GATEWAY_LOCAL_MODE": str(_is_loopback(given.get("GATEWAY_HOST", LOOPBACK))).lower(),
+                "GATEWAY_LOCAL_MODE": str(is_loopback).lower(),
             }
         case "storage":
             defaults |= {"MEDIA_STORAGE_BACKEND": "local", "MEDIA_ROOT": str(plan.data / "media")}
@@ -170,6 +181,8 @@ def _fixed(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
         f"{prefix}_DATABASE_URL": plan.database_urls[service],
         f"{prefix}_PORT": str(plan.ports[service]),
     }
+    if service == "gateway" and plan.frontends:
+        fixed["GATEWAY_FRONTENDS"] = ",".join(f"{dialect}={plan.ports[dialect]}" for dialect in plan.frontends)
     if service == "storage" and plan.s3 is not None:
         fixed |= {
             "MEDIA_STORAGE_BACKEND": "s3",

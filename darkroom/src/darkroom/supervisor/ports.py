@@ -15,10 +15,12 @@ def choose_ports(names: list[str], asked: Mapping[str, int], former: Mapping[str
     """A port for each name.
 
     Raises:
-        OSError: a port that was asked for is taken.
+        OSError: a port that was asked for is taken, or asked for twice.
     """
     chosen = {name: port for name, port in asked.items() if name in names}
     for name, port in chosen.items():
+        if others := [other for other in chosen if chosen[other] == port and other != name]:
+            raise OSError(f"port {port} is asked for as the port of {name} and of {others[0]}")
         if not _usable(name, port):
             raise OSError(f"port {port}, asked for as the port of {name}, is in use already")
     for name in names:

@@ -9,6 +9,8 @@ from darkroom.stack import NATS_USERS, SERVICES, write_private
 _BYTES = 32
 NAMES = (
     "jwt_secret",
+    "own_jwt_secret",
+    "session_secret",
     "webhook_signing_key",
     *(f"{service}_password" for service in SERVICES),
     *(f"{user}_nats_password" for user in NATS_USERS),

@@ -25,11 +25,12 @@ from darkroom.supervisor.environments import (
     needs_simulator,
     service_environment,
 )
+from darkroom.supervisor.frontends import FRONTENDS, asked_ports, blocks
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.migrated import is_migrated, remember
 from darkroom.supervisor.ports import choose_ports
 from darkroom.supervisor.secrets_file import keep_secrets
-from darkroom.tokens import make_token
+from darkroom.tokens import make_key, make_token
 from darkroom.topology import AUTHORIZATION
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
@@ -61,6 +62,8 @@ class Wishes:
     port: int | None = None
     s3: bool = False
     ready_file: Path | None = None
+    frontends: bool = False
+    """Whether the gateway also listens where old frontends look for it."""
 
 
 class Supervisor:
@@ -133,6 +136,7 @@ class Supervisor:
         names = ["nats", "nats_monitoring", "postgres", *SERVICES]
         names += ["simulator"] if simulator else []
         names += ["s3"] if self._wishes.s3 else []
+        names += FRONTENDS if self._wishes.frontends else []
         ports = choose_ports(names, self._asked_ports(), former)
         secrets = keep_secrets(self._data)
         return Plan(
@@ -146,13 +150,16 @@ class Supervisor:
             jwt_secret=secrets["jwt_secret"],
             webhook_signing_key=secrets["webhook_signing_key"],
             simulator=simulator,
+            own_jwt_secret=secrets["own_jwt_secret"],
+            session_secret=secrets["session_secret"],
+            frontends=tuple(FRONTENDS) if self._wishes.frontends else (),
         )
 
     def _asked_ports(self) -> dict[str, int]:
         asked = {name: int(port) for name in SERVICES if (port := self._operator.get(f"{name.upper()}_PORT"))}
         if self._wishes.port is not None:
             asked["gateway"] = self._wishes.port
-        return {name: port for name, port in asked.items() if port}
+        return {name: port for name, port in asked.items() if port} | asked_ports(self._operator)
 
     # -- starting ---------------------------------------------------------------------------------------------
 
@@ -291,6 +298,8 @@ class Supervisor:
             "data": str(self._data),
             "ports": dict(plan.ports),
             "jwt_secret": jwt_secret,
+            "anon_key": (anon_key := make_key(jwt_secret, "anon")),
+            "frontends": blocks({dialect: plan.ports[dialect] for dialect in plan.frontends}, anon_key),
             **{f"{service}_database_url": url for service, url in plan.database_urls.items()},
             "storage_environment": {
                 name: value for name, value in environment.items() if name.startswith(_STORAGE_VARIABLES)
@@ -321,6 +330,8 @@ READY_NAMES = (
     "database_url",
     "simulator_url",
     "media_url",
+    "anon_key",
+    "frontends",
     "data",
     "pids",
 )

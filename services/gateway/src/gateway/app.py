@@ -20,15 +20,18 @@ from gateway.api_keys.keys import ApiKeys
 from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
+from gateway.dialects.accounts import router as accounts
 from gateway.dialects.jaaz import mounting as jaaz
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
+from gateway.dialects.native import api_keys as native_api_keys
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
@@ -36,7 +39,9 @@ from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.inputs import Inputs
 from gateway.linking import Links
+from gateway.listeners import Listeners
 from gateway.live import Hub
+from gateway.oauth import OAuth
 from gateway.offers import Offers
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
@@ -122,6 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
         Users(database, settings.users, commands.rates),
         Tokens(settings.tokens, database),
         sockets,
+        OAuth(settings.tokens, settings.addresses),
     )
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
 
@@ -180,8 +186,11 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_provider_keys,
         native_webhooks,
         native_incoming,
+        native_api_keys,
         modelark,
         supabase,
+        supabase_auth,
+        accounts,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
@@ -205,6 +214,9 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Webhooks", "description": "Be told of what ends, by Standard Webhooks 1.0."},
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
+            {"name": "API keys", "description": "Keys of programs, bounded in what they may do and spend."},
+            {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
+            {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
             {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
@@ -229,6 +241,7 @@ def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Allowance, rates=rates)
+    app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(
         CORSMiddleware,

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
+from gateway.dialects.supabase import auth_errors as supabase_auth
 from gateway.dialects.supabase import errors as supabase
 from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
@@ -21,6 +22,7 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/functions/v1/", jaaz.render_function),
     ("/rest/v1/", supabase.render),
     ("/storage/v1/", supabase_storage.render),
+    ("/auth/v1/", supabase_auth.render),
 )
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
 

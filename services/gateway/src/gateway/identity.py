@@ -195,9 +195,10 @@ class Identity:
             return None
         key = await self._ring.key(given)
         key.check(request.method, request.url.path)
-        if (limit := key.limit) is not None and self._rates is not None:
+        limit, is_counted = key.limit, "limits" in request.scope.get("state", {})
+        if limit is not None and self._rates is not None and not is_counted:
             request.state.user_id, request.state.limits = key.user_id, [limit]
-            await self._rates.take(limit)
+            await self._rates.take(limit)  # once a request, however often a route asks who it is
         return Caller(key.user_id, key=key)
 
     async def _bearer(self, request: Request) -> Caller | None:

@@ -10,13 +10,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from gateway.refusals import TooManyRequests
 from gateway.settings import LimitSettings
-from runtime.database import Database
+from runtime.database import Database, Row
+from runtime.health import is_transient
 
 WINDOW_SECONDS = 60.0
 LEASES_PER_WINDOW = 60
@@ -148,14 +151,25 @@ class Rates:
             "pause_seconds": limit.pause_seconds,
             "window_seconds": limit.window_seconds,
         }
+        try:
+            row = await self._taken(values)
+        except DBAPIError as error:
+            if not is_transient(error):
+                raise
+            # The connection was lost, as all are when a database starts again: at worst a lease is taken twice.
+            row = await self._taken(values)
+        now = time.monotonic()
+        lease.tokens, lease.until, lease.full_at = row.granted, now + limit.window_seconds, now + row.full_seconds
+        if not row.granted:
+            lease.empty_until = lease.full_at - limit.window_seconds + limit.pause_seconds
+
+    async def _taken(self, values: dict[str, Any]) -> Row:
         async with self._database.statement() as connection:
             row = (await connection.execute(_TAKE, values)).one()
             if (now := time.monotonic()) - self._purged_at > PURGE_SECONDS:
                 self._purged_at = now
                 await connection.execute(_PURGE, {"most": PURGE_ROWS})
-        lease.tokens, lease.until, lease.full_at = row.granted, now + limit.window_seconds, now + row.full_seconds
-        if not row.granted:
-            lease.empty_until = lease.full_at - limit.window_seconds + limit.pause_seconds
+        return row
 
 
 def headers_of(told: Sequence[tuple[Limit, int, float]]) -> list[tuple[bytes, bytes]]:

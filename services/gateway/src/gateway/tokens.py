@@ -59,6 +59,10 @@ def signing_keys(settings: TokenSettings) -> Mapping[str, bytes]:
     }
 
 
+class RefreshRefused(Unauthenticated):
+    """The refresh token is nobody's, or was spent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A sign-in that goes on: its refresh token is good once."""
@@ -87,6 +91,7 @@ _LOOK = text("""
         coalesce(spent_at > now() - make_interval(secs => :repeat_seconds), false) AS just_spent
     FROM refresh_tokens WHERE hash = :hash
 """)
+_ALIVE = text("SELECT 1 FROM sessions WHERE id = :id AND ended_at IS NULL AND expires_at > now()")
 _SPEND = text("UPDATE refresh_tokens SET spent_at = now() WHERE hash = :hash AND spent_at IS NULL")
 _UNSPENT = text("SELECT 1 FROM refresh_tokens WHERE hash = :hash AND spent_at IS NULL")
 _EXTEND = text("UPDATE sessions SET expires_at = now() + make_interval(secs => :seconds) WHERE id = :id")
@@ -147,15 +152,20 @@ class Tokens:
         """The session with its next refresh token; the given one is spent.
 
         Raises:
-            Unauthenticated: nobody's, another issuer's, of a session that is over, or spent before. The last of these
+            RefreshRefused: nobody's, another issuer's, of a session that is over, or spent before. The last of these
                 ends its session, since it is in two hands. NotConfigured.
         """
         successor = self._successor(issuer, refresh_token)
         async with self._database.transaction() as connection:
             session = await self._rotated(connection, issuer, refresh_token, successor)
         if session is None:
-            raise Unauthenticated("The refresh token is not valid: sign in again.")
+            raise RefreshRefused("The refresh token is not valid: sign in again.")
         return session
+
+    async def goes_on(self, session_id: UUID) -> bool:
+        """Whether a session is neither ended nor expired."""
+        async with self._database.statement() as connection:
+            return (await connection.execute(_ALIVE, {"id": session_id})).first() is not None
 
     async def end(self, issuer: Issuer, user_id: UUID, *, only: UUID | None = None, but: UUID | None = None) -> None:
         """Ends a user's sessions: all, only one, or all but one. Access tokens live on until they expire."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,6 +28,7 @@ HASHES_AT_ONCE = 2
 SIGN_INS_OF_ADDRESS = 30
 SIGN_INS_OF_EMAIL = 10
 """In a minute, right ones and wrong ones."""
+_FROM = "sign-in from"
 _EMAIL = re.compile(r"[!-?A-~]+@[!-\-/-?A-~]+(\.[!-\-/-?A-~]+)+")
 """Printable ASCII with one @ and a domain of two parts; whether somebody reads there is another question."""
 
@@ -76,8 +77,9 @@ class User:
 _COLUMNS = """id, email, profile::text AS profile, created_at, updated_at, email_confirmed_at, email_verified_at,
     last_sign_in_at"""
 _MAKE = text(f"""
-    INSERT INTO users (id, email, password_hash, profile, email_confirmed_at)
-    VALUES (:id, :email, :password_hash, CAST(:profile AS jsonb), CASE WHEN :confirmed THEN now() END)
+    INSERT INTO users (id, email, password_hash, profile, email_confirmed_at, last_sign_in_at)
+    VALUES (:id, :email, :password_hash, CAST(:profile AS jsonb), CASE WHEN :confirmed THEN now() END,
+        CASE WHEN :confirmed THEN now() END)
     ON CONFLICT (email) DO NOTHING RETURNING {_COLUMNS}
 """)
 _GET = text(f"SELECT {_COLUMNS} FROM users WHERE id = :id")
@@ -120,7 +122,8 @@ class Users:
         return self._settings.local_users
 
     async def sign_up(self, email: str, password: SecretStr, profile: dict[str, Any], address: str) -> User:
-        """A new user, confirmed at once unless the operator wants addresses confirmed.
+        """A new user, confirmed at once unless the operator wants addresses confirmed; then one of a taken address is
+        answered like any other, and is nobody.
 
         Raises:
             Invalid, WeakPassword, EmailTaken, TooManyRequests, NotConfigured: nothing has changed.
@@ -132,13 +135,17 @@ class Users:
         await self._slow_down(email, address)
         async with self._hashing:
             hashed = await asyncio.to_thread(self._hasher.hash, _bytes(password))
-        values = {"id": uuid4(), "email": email, "password_hash": hashed, "profile": said}
+        user_id, confirmed = uuid4(), not self._settings.confirm_emails
+        values = {"id": user_id, "email": email, "password_hash": hashed, "profile": said}
         async with self._database.statement() as connection:
-            confirmed = not self._settings.confirm_emails
             row = (await connection.execute(_MAKE, values | {"confirmed": confirmed})).one_or_none()
-        if row is None:
+        if row is not None:
+            return _user_of(row)
+        if confirmed:
             raise EmailTaken("User already registered")
-        return _user_of(row)
+        # Whoever has to read there first does not learn that somebody else does already.
+        now = datetime.now(UTC)
+        return User(user_id, email, profile, now, now, None, None, None)
 
     async def sign_in(self, email: str, password: SecretStr, address: str) -> User:
         """The user with this address and password.
@@ -194,7 +201,7 @@ class Users:
 
     async def _slow_down(self, email: str, address: str) -> None:
         await self._rates.take(
-            Limit(f"sign-in from {address}", SIGN_INS_OF_ADDRESS, what="attempts to sign in"),
+            Limit(f"{_FROM} {address}", SIGN_INS_OF_ADDRESS, what="attempts to sign in"),
             Limit(f"sign-in as {email}", SIGN_INS_OF_EMAIL, what="attempts to sign in"),
         )
 

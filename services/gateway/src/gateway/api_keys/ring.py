@@ -90,11 +90,9 @@ class Ring:
             row = (await connection.execute(_FIND, values)).one_or_none()
             if row is not None and row.unnoted:
                 await connection.execute(_USED, {"id": row.id, "used_seconds": USED_SECONDS})
-        seconds = (
-            BELIEVED_SECONDS if row is None or row.seconds_left is None else min(row.seconds_left, BELIEVED_SECONDS)
-        )
-        key = None
-        if row is not None and seconds > 0:
+        seconds, key = BELIEVED_SECONDS, None
+        if row is not None and (row.seconds_left is None or row.seconds_left > 0):
+            seconds = min(seconds, row.seconds_left or seconds)
             key = Key(
                 row.id,
                 row.user_id,
@@ -103,7 +101,7 @@ class Ring:
                 row.units_per_day,
                 row.units_per_month,
             )
-        self._believed[digest] = (time.monotonic() + max(0.0, seconds), key)
+        self._believed[digest] = (time.monotonic() + seconds, key)
         self._believed.move_to_end(digest)
         if len(self._believed) > MAX_KEYS_BELIEVED:
             self._believed.popitem(last=False)

@@ -17,6 +17,7 @@ from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
 from gateway.identity import Identity
 from gateway.live import Hub
+from gateway.oauth import OAuth
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
@@ -64,6 +65,7 @@ class Surface:
     users: Users
     tokens: Tokens
     sockets: Sockets
+    oauth: OAuth
 
     def address(self, key: str, lifetime_seconds: int | None = None, *, download: bool = False) -> str:
         """The public URL of a media key; it lives so long, or as the settings say, where addresses end at all."""

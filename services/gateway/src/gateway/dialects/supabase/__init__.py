@@ -1,4 +1,5 @@
-"""What the frontends ask Supabase itself: their tables through PostgREST, and public objects.
+"""What the frontends ask Supabase itself: signing in, their tables through PostgREST, and
+public objects.
 
 Only the queries that they are known to send: a select with one embedded level, `eq`, `order`, `limit`, one object,
 a count, and delete. Every statement runs in the asker's role with the asker's claims, so that row-level security
