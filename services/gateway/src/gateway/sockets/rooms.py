@@ -4,18 +4,19 @@ Every room belongs to one user, and a process listens only for the users that it
 """
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
+from engineio.packet import MESSAGE, Packet
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from socketio.async_manager import AsyncManager
+from socketio.packet import EVENT
 
 from contracts.topology import changed_subject, live_subject
 from gateway.dialects.callers import uuid_of
@@ -24,6 +25,8 @@ from runtime.broker import connected
 MAX_REPEATED_BYTES = 7 << 20
 """Below what the bus carries in one message."""
 _USER, _SESSION = "user", "session"
+_SEPARATOR = "\n"
+"""Which neither a room nor JSON has in it."""
 
 Changed = Callable[[UUID, bytes], Awaitable[None]]
 log = structlog.get_logger()
@@ -83,20 +86,31 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         for user_id in list(self._sockets):
             await self._listen(user_id)
 
-    async def emit(self, event: str, data: Any, namespace: str, room: Any = None, **options: Any) -> None:
-        """Says it here, and elsewhere unless `ignore_queue` says that everybody else heard it, too."""
-        room = options.pop("to", None) or room
-        everywhere = not options.pop("ignore_queue", False)
-        await super().emit(event, data, namespace, room=room, **options)
+    async def emit(
+        self, event: str, data: Any, namespace: str, room: Any = None, skip_sid: str | None = None, **options: Any
+    ) -> None:
+        """Says it here, and elsewhere unless `ignore_queue` says that everybody else heard it, too.
+
+        It is encoded once, for every socket anywhere; nothing in it may be bytes.
+        """
+        room = options.get("to") or room
+        packet = self.server.packet_class(EVENT, namespace=namespace, data=[event, data]).encode()
+        await self._deliver(packet, namespace, room, skip_sid)
         owner = owner_of(room)
-        if everywhere and owner is not None and connected(self._broker):
-            skipped = options.get("skip_sid")
-            said = json.dumps([self._origin, event, data, namespace, room, skipped]).encode()
+        if not options.get("ignore_queue") and owner is not None and connected(self._broker):
+            said = _SEPARATOR.join((self._origin, namespace, room, skip_sid or "", packet)).encode()
             if len(said) > MAX_REPEATED_BYTES:
                 log.warning("live.not_repeated", event_name=event, size_bytes=len(said))
                 return
             with contextlib.suppress(NatsError, OSError):
                 await self._broker.connection.publish(live_subject(owner), said)
+
+    async def _deliver(self, packet: str, namespace: str, room: Any, skipped: str | None) -> None:
+        """Puts it into the queue of every socket in the room: nobody is waited for."""
+        told = Packet(MESSAGE, packet)
+        for socket, connection in list(self.get_participants(namespace, room)):
+            if socket != skipped:
+                await self.server._send_eio_packet(connection, told)
 
     async def _listen(self, user_id: UUID) -> None:
         if user_id in self._heard or not connected(self._broker):
@@ -117,10 +131,10 @@ class Rooms(AsyncManager):  # type: ignore[misc]
 
     async def _arrived(self, message: Msg) -> None:
         try:
-            origin, event, data, namespace, room, skipped = json.loads(message.data)
-        except (ValueError, TypeError):
+            origin, namespace, room, skipped, packet = message.data.decode().split(_SEPARATOR, 4)
+        except ValueError:
             return
         owner = owner_of(room)
         # Nobody says to one user's rooms what arrives on another's subject.
         if origin != self._origin and owner is not None and live_subject(owner) == message.subject:
-            await super().emit(event, data, namespace, room=room, skip_sid=skipped)
+            await self._deliver(packet, namespace, room, skipped)
