@@ -233,6 +233,11 @@ def changed_subject(user_id: UUID) -> str:
     return f"credits.changed.{user_id}"
 
 
+def live_subject(user_id: UUID) -> str:
+    """Where gateways repeat to each other what they say to a user's sockets, without a stream: lossy on purpose."""
+    return f"live.{user_id}"
+
+
 def progress_subject(generation_id: UUID) -> str:
     return f"progress.{generation_id}"
 

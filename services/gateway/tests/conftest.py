@@ -21,7 +21,9 @@ from darkroom.jetstream import ask
 from darkroom.migration import migrations_of, upgrade
 from darkroom.topology.apply import apply
 from gateway.app import create_app
+from gateway.listeners import WEBSOCKETS
 from gateway.settings import AddressSettings, LimitSettings, Settings, SweeperSettings, TokenSettings, WebhookSettings
+from gateway.sockets.server import MAX_FRAME_BYTES
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
@@ -59,6 +61,8 @@ async def serving(settings: Settings, client: NatsClient | None = None) -> Async
         access_log=False,
         timeout_graceful_shutdown=1,
         proxy_headers=False,
+        ws=WEBSOCKETS,
+        ws_max_size=MAX_FRAME_BYTES,
     )
     server = Server(config)
     task = asyncio.create_task(server.serve())

@@ -52,6 +52,7 @@ _ONLY_FOR = {
     "RUNWAY": {"generator"},
     "WEBHOOK_": {"gateway"},
     "JWT_": {"gateway"},
+    "SESSION_": {"gateway"},
     "REPLICATE_": {"generator"},
     "FLOW_": {"generator"},
     "S3_": {"storage"},
@@ -103,6 +104,7 @@ class Plan:
     media_signing_key: str
     simulator: bool
     s3: S3Access | None = None
+    session_secret: str = ""
     own_jwt_secret: str = ""
     """JWT_SECRET, which is never the same as `jwt_secret`."""
     frontends: tuple[str, ...] = ()
@@ -162,6 +164,7 @@ def _defaults(service: str, plan: Plan, given: Mapping[str, str]) -> Environment
             is_loopback = _is_loopback(given.get("GATEWAY_HOST", LOOPBACK))
             defaults |= {
                 "JWT_SECRET": plan.own_jwt_secret,
+                "SESSION_SECRET": plan.session_secret,
                 "GATEWAY_LOCAL_USERS": str(is_loopback).lower(),
                 "SUPABASE_JWT_SECRET": plan.jwt_secret,
                 "WEBHOOK_SIGNING_KEY": plan.webhook_signing_key,

@@ -10,6 +10,7 @@ _BYTES = 32
 NAMES = (
     "jwt_secret",
     "own_jwt_secret",
+    "session_secret",
     "webhook_signing_key",
     "media_signing_key",
     *(f"{service}_password" for service in SERVICES),

@@ -152,6 +152,7 @@ class Supervisor:
             media_signing_key=secrets["media_signing_key"],
             simulator=simulator,
             own_jwt_secret=secrets["own_jwt_secret"],
+            session_secret=secrets["session_secret"],
             frontends=tuple(FRONTENDS) if self._wishes.frontends else (),
         )
 

@@ -30,6 +30,10 @@ from darkroom.topology.parties import (
 
 PROGRESS = "progress.*"
 VERDICTS = "verdict.*"
+LIVE = "live.*"
+"""What one gateway says to a user's sockets, for the others that have some."""
+BALANCES = "credits.changed.*"
+"""Heard as they are said, beside the stream that keeps them."""
 _API = "$JS.API"
 _CLAIMS = f"OBJ_{CLAIMS_BUCKET}"
 _OWN: dict[str, tuple[str, ...]] = {
@@ -43,6 +47,9 @@ _OWN: dict[str, tuple[str, ...]] = {
         f"{_API}.STREAM.INFO.{NOTIFICATIONS.name}",
         f"{_API}.CONSUMER.CREATE.{NOTIFICATIONS.name}",
         f"$JS.FC.{NOTIFICATIONS.name}.*.*",
+        # What a client missed while it was away.
+        f"{_API}.DIRECT.GET.{NOTIFICATIONS.name}",
+        LIVE,
         # What a user uploads, as it arrives: under a name that is new each time, so that nothing is looked for.
         f"$O.{CLAIMS_BUCKET}.C.*",
         f"$O.{CLAIMS_BUCKET}.M.*",
@@ -92,6 +99,7 @@ def _of_service(service: str) -> Permissions:
             *([VERDICTS] if service in HEAR_VERDICTS else []),
             *([PROGRESS] if service in HEAR_PROGRESS else []),
             *([HINTS] if service == "generator" else []),
+            *([LIVE, BALANCES] if service == "gateway" else []),
         ),
         answers=bool(answered),
     )

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from faststream.nats import NatsBroker
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway import subscribers
@@ -21,6 +21,7 @@ from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
+from gateway.dialects.jaaz import mounting as jaaz
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
@@ -52,6 +53,7 @@ from gateway.queries import Queries
 from gateway.rates import Rates
 from gateway.refusals import refusal_of
 from gateway.settings import Settings
+from gateway.sockets.server import MAX_FRAME_BYTES, Sockets
 from gateway.sweeper import Sweeper
 from gateway.tokens import Tokens
 from gateway.uploads import FORM_BYTES, Uploads
@@ -109,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         rates=commands.rates,
     )
     webhooks = Webhooks(database, settings.webhooks, settings.outbound)
+    sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
         commands,
         queries,
@@ -126,6 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
         ApiKeys(database),
         Users(database, settings.users, commands.rates),
         Tokens(settings.tokens, database),
+        sockets,
         OAuth(settings.tokens, settings.addresses),
     )
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
@@ -135,6 +139,7 @@ def create_app(settings: Settings) -> FastAPI:
         await _connect(broker)
         await consumers.start()
         await hub.start()
+        await sockets.rooms.joined_bus()
         log.info("broker.joined")
 
     @contextlib.asynccontextmanager
@@ -146,6 +151,7 @@ def create_app(settings: Settings) -> FastAPI:
             await loop.start()
         yield
         joining.cancel()
+        await sockets.stop()
         for loop in reversed(loops):
             await loop.stop()
         await hub.stop()
@@ -193,6 +199,8 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
     app.include_router(instaveo.make_router(surface, settings.instaveo))
+    app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
+    app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
@@ -218,6 +226,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "social", "description": "The social frontend's routes."},
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
+            {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
             {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
@@ -236,8 +245,9 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE)
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
+    uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)

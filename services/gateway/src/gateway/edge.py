@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
 from gateway.dialects.social import errors as social
 from gateway.dialects.supabase import auth_errors as supabase_auth
@@ -18,6 +19,10 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/v1/", native.render),
     ("/api/social/", social.render),
     ("/api/ai/", social.render),
+    ("/api/v1/", jaaz.render),
+    ("/api/chat", jaaz.render_client),
+    ("/api/canvas/", jaaz.render_client),
+    ("/functions/v1/", jaaz.render_function),
     ("/rest/v1/", supabase.render),
     ("/storage/v1/", supabase_storage.render),
     ("/auth/v1/", supabase_auth.render),
@@ -28,7 +33,7 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
 class BodyLimit:
     """Refuses bodies over a limit, by their length where it is given and while they arrive where it is not.
 
-    `larger` names the paths that have another one.
+    `larger` names the paths that have another one; one that ends with `/` stands for all below it.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
@@ -40,7 +45,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._larger.get(scope["path"], self._max_bytes)
+        max_bytes = self._bound(scope["path"])
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > max_bytes:
@@ -61,6 +66,10 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited, send)
+
+    def _bound(self, path: str) -> int:
+        below = (bound for prefix, bound in self._larger.items() if prefix.endswith("/") and path.startswith(prefix))
+        return self._larger.get(path) or next(below, self._max_bytes)
 
 
 def _refusal(max_bytes: int) -> Refusal:

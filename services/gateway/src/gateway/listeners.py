@@ -5,11 +5,13 @@ One server in one process; which port a request came in by tells the dialect tha
 
 import socket
 from collections.abc import Mapping
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.settings import DoorSettings
+from gateway.sockets.server import MAX_FRAME_BYTES
 from runtime.settings import ProcessSettings
 
 LOOPBACK = "127.0.0.1"
@@ -17,6 +19,9 @@ SHUTDOWN_SECONDS = 10
 """For open requests; event streams would keep a server for ever."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than proxies keep an idle connection (60 s): they must never send a request into one that we close."""
+
+WEBSOCKETS: Literal["wsproto"] = "wsproto"
+"""Frames are small and many: compression would cost more than it saves, and Socket.IO has pings of its own."""
 
 
 class Listeners:
@@ -44,6 +49,10 @@ def server_of(app: ASGIApp, process: ProcessSettings) -> uvicorn.Server:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         proxy_headers=False,
+        ws=WEBSOCKETS,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
     )
     return uvicorn.Server(config)
 

@@ -15,10 +15,10 @@ import structlog
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import ConsumerConfig, DeliverPolicy, StreamInfo
 from pydantic import ValidationError
 
-from contracts.facts import Notified, Progress
+from contracts.facts import Notice, Notified, Progress
 from contracts.topology import NOTIFICATIONS, progress_subject
 from gateway import records
 from gateway.identity import Caller
@@ -52,6 +52,8 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._epoch = ""
+        self.told: list[Callable[[str, Notice], None]] = []
+        """Who is told of every notification, with its id."""
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="notifications")
@@ -91,7 +93,7 @@ class Hub:
             try:
                 jetstream = self._broker.connection.jetstream()
                 info = await jetstream.stream_info(NOTIFICATIONS.name)
-                self._epoch = _base36(int(info.created.timestamp() * 1000)) if info.created else "0"
+                self._epoch = epoch_of(info)
                 subscription = await jetstream.subscribe(
                     NOTIFICATIONS.subjects[0],
                     stream=NOTIFICATIONS.name,
@@ -109,8 +111,11 @@ class Hub:
     async def _arrived(self, message: Msg) -> None:
         with contextlib.suppress(ValidationError):
             notice = Notified.decode(message.data).data
+            event_id = f"{self._epoch}-{message.metadata.sequence.stream}"
             for queue in self._waiting.get(notice.generation_id, ()):
-                _offer(queue, f"{self._epoch}-{message.metadata.sequence.stream}")
+                _offer(queue, event_id)
+            for tell in self.told:
+                tell(event_id, notice)
 
 
 async def follow(
@@ -123,8 +128,8 @@ async def follow(
 ) -> AsyncIterator[bytes]:
     """The events of one generation, until it is final: `generation`, `progress`…, `outcome`."""
     with hub.following(generation.id, caller.user_id) as queue:
-        async with _progress(broker, generation.id, queue):
-            generation = await _look(database, caller, generation)
+        async with hearing(broker, generation.id, queue):
+            generation = await look(database, caller, generation)
             yield _event("generation", render(generation))
             last = 0
             written_at = time.monotonic()
@@ -140,7 +145,7 @@ async def follow(
                             "progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True)
                         )
                     continue
-                generation = await _look(database, caller, generation)
+                generation = await look(database, caller, generation)
                 event_id = heard
                 if time.monotonic() - written_at > PING_SECONDS:
                     written_at = time.monotonic()
@@ -149,9 +154,11 @@ async def follow(
 
 
 @contextlib.asynccontextmanager
-async def _progress(
+async def hearing(
     broker: NatsBroker, generation_id: UUID, queue: asyncio.Queue[Progress | Ended]
 ) -> AsyncIterator[None]:
+    """Puts the progress of a generation into a queue."""
+
     async def arrived(message: Msg) -> None:
         with contextlib.suppress(ValidationError):
             _offer(queue, Progress.model_validate_json(message.data))
@@ -172,7 +179,7 @@ async def _progress(
                 await subscription.unsubscribe()
 
 
-async def _look(database: Database, caller: Caller, generation: Generation) -> Generation:
+async def look(database: Database, caller: Caller, generation: Generation) -> Generation:
     """The row as it is now; as it was last seen while the database is away."""
     try:
         async with database.statement() as connection:
@@ -193,6 +200,11 @@ def _offer(queue: asyncio.Queue[Progress | Ended], item: Progress | Ended) -> No
 def _event(name: str, data: str, event_id: str | None = None) -> bytes:
     head = f"id: {event_id}\n" if event_id else ""
     return f"{head}event: {name}\ndata: {data}\n\n".encode()
+
+
+def epoch_of(info: StreamInfo) -> str:
+    """Tells this stream from one that was made anew under its name."""
+    return _base36(int(info.created.timestamp() * 1000)) if info.created else "0"
 
 
 def _base36(number: int) -> str:

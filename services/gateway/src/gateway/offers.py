@@ -89,11 +89,12 @@ class Offers:
         for model in offered:
             if name is None or model.id == name:
                 return model
-        known = ", ".join(model.id for model in offered) or "none"
+        if name is None:
+            raise UnknownModel(f"No {kind} is offered.")
+        asked, available = name[:MAX_ECHO_CHARACTERS], [model.id for model in offered]
+        known = ", ".join(available) or "none"
         raise UnknownModel(
-            f"No {kind} is offered."
-            if name is None
-            else f"There is no {kind} model {name[:MAX_ECHO_CHARACTERS]!r}. Offered: {known}."
+            f"There is no {kind} model {asked!r}. Offered: {known}.", details={"model": asked, "available": available}
         )
 
     def quote(self, model: CatalogModel, order: Order) -> Quote:

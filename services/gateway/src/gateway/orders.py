@@ -159,9 +159,9 @@ def fit(order: Order, model: CatalogModel) -> Order:
     most = min(MAX_COUNT, model.max_count)
     if not 1 <= order.count <= most:
         raise Invalid(f"The count has to be 1 to {most}.", details=_at("count", f"1 to {most}"))
-    unfit = _unfit(order.options)
-    if unfit is not None:
-        raise Invalid(f"The options cannot be kept: {unfit}.", details=_at("options", unfit))
+    problem = unfit(order.options)
+    if problem is not None:
+        raise Invalid(f"The options cannot be kept: {problem}.", details=_at("options", problem))
     _check_inputs(order, model)
     return replace(
         order, size=_size(order, model), seconds=_seconds(order, model), max_tokens=_max_tokens(order, model)
@@ -262,14 +262,14 @@ def _is_text(text: str) -> bool:
     return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _unfit(value: Any, depth: int = 0) -> str | None:
+def unfit(value: Any, depth: int = 0) -> str | None:
     """Why a JSON value cannot be kept, if it cannot."""
     if depth > MAX_OPTIONS_DEPTH:
         return f"at most {MAX_OPTIONS_DEPTH} levels"
     if isinstance(value, str):
         return None if _is_text(value) else "no NUL, no surrogate"
     parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return next((problem for part in parts if (problem := _unfit(part, depth + 1))), None)
+    return next((problem for part in parts if (problem := unfit(part, depth + 1))), None)
 
 
 def _at(place: str, message: str) -> dict[str, object]:

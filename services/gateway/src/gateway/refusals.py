@@ -136,6 +136,14 @@ class NotFinished(Refusal):
     title = "The generation has not ended yet"
 
 
+class StaleVersion(Refusal):
+    """`details` has the `version` that there is."""
+
+    status = 409
+    code = "stale_version"
+    title = "It was changed meanwhile"
+
+
 class Gone(Refusal):
     status = 410
     code = "deleted"

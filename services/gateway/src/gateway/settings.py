@@ -33,6 +33,11 @@ class TokenSettings(Fragment):
         pattern=r"^[1-9][0-9]{0,5}[smhd]$",
         description="how long the token of /api/auth/login lives: a number and s, m, h or d",
     )
+    session_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="what the page /auth/device signs its cookie and its forms with; none: nobody signs in there",
+    )
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:

@@ -24,6 +24,7 @@ from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
 from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
 from gateway.settings import AddressSettings
+from gateway.sockets.server import Sockets
 from gateway.tokens import Tokens
 from gateway.uploads import Uploads
 from gateway.users import Users
@@ -64,6 +65,7 @@ class Surface:
     api_keys: ApiKeys
     users: Users
     tokens: Tokens
+    sockets: Sockets
     oauth: OAuth
 
     def address(

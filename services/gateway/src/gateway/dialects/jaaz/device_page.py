@@ -1,0 +1,169 @@
+"""The page on which a user allows a device: signed in by a cookie of its own, every form with a token against forgery.
+
+It needs no script. The studio's page takes its place once there is one.
+"""
+
+import hashlib
+import hmac
+import time
+from html import escape
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import SecretStr
+
+from gateway.dialects.jaaz.device_routes import MAX_CODE_CHARACTERS, PAGE, profile_of
+from gateway.dialects.jaaz.devices import Devices
+from gateway.dialects.surface import Surface, route_class
+from gateway.identity import DEVELOPMENT_USER, Caller
+from gateway.refusals import Invalid, NotConfigured, Refusal, Unauthenticated
+
+COOKIE = "darkroom_device"
+SESSION_SECONDS = 900
+MAX_FIELDS = 8
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+
+
+def make_router(surface: Surface, devices: Devices, secret: SecretStr | None) -> APIRouter:
+    """The page and its two forms."""
+    router = APIRouter(route_class=route_class(_render), include_in_schema=False)
+    seal = _Seal(secret)
+
+    @router.get(PAGE)
+    async def show(request: Request, code: str = "") -> Response:
+        code = code[:MAX_CODE_CHARACTERS]
+        user_id = seal.user_of(request, local=surface.identity.local_mode)
+        if user_id is None:
+            return _page("Sign in", _sign_in_form(code))
+        profile = await profile_of(surface, Caller(user_id), request)
+        return _page("Sign in on a device", _decision_form(code, profile["username"], seal.token(user_id, code)))
+
+    @router.post(f"{PAGE}/sign-in")
+    async def sign_in(request: Request) -> Response:
+        """The cookie is for this page alone, and no other site can bring it."""
+        form = await _form(request)
+        address = surface.identity.proxies.address(request)
+        user = await surface.users.sign_in(form.get("email", ""), SecretStr(form.get("password", "")), address)
+        answer = RedirectResponse(f"{PAGE}?code={form.get('code', '')}", 303, _HEADERS)
+        secure = surface.addresses.public_url.startswith("https:")
+        answer.set_cookie(
+            COOKIE,
+            seal.session(user.id),
+            max_age=SESSION_SECONDS,
+            path=PAGE,
+            secure=secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+    @router.post(PAGE)
+    async def decide(request: Request) -> Response:
+        """For the user of the cookie, whatever the form says."""
+        form = await _form(request)
+        user_id, code = seal.user_of(request, local=surface.identity.local_mode), form.get("code", "")
+        if user_id is None or not hmac.compare_digest(seal.token(user_id, code), form.get("token", "")):
+            raise Unauthenticated("The form is not of this page, or too old: open it again.")
+        allow = form.get("decision") == "allow"
+        profile = await profile_of(surface, Caller(user_id), request)
+        await devices.decide(user_id, code, profile, allow=allow)
+        return _page("Done", f"<p>The device was {'allowed' if allow else 'refused'}. You may close this page.</p>")
+
+    return router
+
+
+class _Seal:
+    """Signs what the browser brings back: who is signed in, and which form was shown to whom."""
+
+    def __init__(self, secret: SecretStr | None) -> None:
+        self._secret = secret
+
+    def session(self, user_id: UUID) -> str:
+        said = f"{user_id}.{int(time.time()) + SESSION_SECONDS}"
+        return f"{said}.{self._sign('session', said)}"
+
+    def user_of(self, request: Request, *, local: bool) -> UUID | None:
+        """Who is signed in; on a stack of one's own machine the development user."""
+        said, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
+        user_id, _, until = said.partition(".")
+        if said and hmac.compare_digest(self._sign("session", said).encode(), signature.encode()):
+            return UUID(user_id) if int(until) > time.time() else None
+        return DEVELOPMENT_USER if local else None
+
+    def token(self, user_id: UUID, code: str) -> str:
+        return self._sign("form", f"{user_id}.{code}")
+
+    def _sign(self, purpose: str, said: str) -> str:
+        if self._secret is None:
+            raise NotConfigured("Nobody signs in here: the operator has to set SESSION_SECRET.")
+        key = self._secret.get_secret_value().encode()
+        return hmac.new(key, f"{purpose}\n{said}".encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Raises Invalid. Only this page's own forms come with its origin."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != "null" and origin.partition("://")[2] != request.headers.get("host"):
+        raise Unauthenticated("The form is not of this page.")
+    try:
+        form = await request.form(max_files=0, max_fields=MAX_FIELDS)
+    except Exception as error:
+        raise Invalid("The body is not a form of this page.") from error
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def _sign_in_form(code: str) -> str:
+    return f"""
+      <form method="post" action="{PAGE}/sign-in">
+        <input type="hidden" name="code" value="{escape(code)}">
+        <label>E-mail <input name="email" type="email" autocomplete="username" required></label>
+        <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
+        <button>Sign in</button>
+      </form>"""
+
+
+def _decision_form(code: str, name: str, token: str) -> str:
+    return f"""
+      <p>You are signed in as <strong>{escape(name)}</strong>. A device wants to be, too.
+      Allow it only if it is yours and shows this code.</p>
+      <form method="post" action="{PAGE}">
+        <input type="hidden" name="token" value="{token}">
+        <label>Code <input name="code" value="{escape(code)}" {"readonly" if code else "required"}></label>
+        <button name="decision" value="allow">Allow</button>
+        <button name="decision" value="refuse">Refuse</button>
+      </form>"""
+
+
+def _render(refusal: Refusal) -> Response:
+    return _page(refusal.title, f"<p>{escape(refusal.message)}</p>", refusal.status)
+
+
+def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(
+        f"""<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>{escape(title)} · Darkroom</title>
+    <style>
+      body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 26rem; margin: 4rem auto; padding: 0 1rem }}
+      label, button, input {{ display: block; width: 100%; margin: .5rem 0; font: inherit; box-sizing: border-box }}
+    </style>
+  </head>
+  <body>
+    <main>
+      <h1>{escape(title)}</h1>{content}
+    </main>
+  </body>
+</html>""",
+        status,
+        _HEADERS,
+    )

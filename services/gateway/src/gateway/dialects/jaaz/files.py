@@ -1,0 +1,154 @@
+"""Files that users of the jaaz frontend brought: what storage made of them, under the name that they had."""
+
+import base64
+import binascii
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from contracts.ids import keyed_generation_id
+from gateway.identity import Caller
+from gateway.refusals import Invalid, NotFound, UnsupportedMedia, UnsupportedMediaType
+from gateway.uploads import ROUTE, Uploads
+from runtime.database import Database, Row
+
+CHUNK_BYTES = 128 << 10
+MAX_NAME_CHARACTERS = 200
+PATH = "/api/file/"
+_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+|video/[a-z0-9.+-]+|audio/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+
+_INSERT = text("""
+    INSERT INTO uploaded_files (id, user_id, filename, key, mime_type, size_bytes, width, height)
+    VALUES (:id, :user_id, :filename, :key, :mime_type, :size_bytes, :width, :height)
+    ON CONFLICT (id) DO UPDATE SET key = excluded.key
+    RETURNING *
+""")
+_LIST = text("""
+    SELECT * FROM uploaded_files WHERE user_id = :user_id ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
+""")
+_GET = text("SELECT * FROM uploaded_files WHERE id = :id")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """`key` is where storage serves it."""
+
+    id: UUID
+    filename: str
+    key: str
+    mime_type: str
+    size_bytes: int
+    width: int | None
+    height: int | None
+    created_at: datetime
+
+
+class Files:
+    """The files and what they need."""
+
+    def __init__(self, database: Database, uploads: Uploads) -> None:
+        self._database = database
+        self._uploads = uploads
+
+    async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
+        """Raises Refusal: why it is not taken."""
+        file_id, asset = await self._uploads.take(caller, chunks, key)
+        values = {
+            "id": file_id,
+            "user_id": caller.user_id,
+            "filename": _printable(name),
+            "key": asset.key,
+            "mime_type": asset.mime_type,
+            "size_bytes": asset.size_bytes,
+            "width": asset.width,
+            "height": asset.height,
+        }
+        async with self._database.statement() as connection:
+            return _file((await connection.execute(_INSERT, values)).one())
+
+    async def of(self, caller: Caller, limit: int, offset: int) -> list[File]:
+        """The caller's, newest first."""
+        async with self._database.statement() as connection:
+            values = {"user_id": caller.user_id, "limit": limit, "offset": offset}
+            return [_file(row) for row in await connection.execute(_LIST, values)]
+
+    async def at(self, file_id: UUID) -> File:
+        """Whoever knows the id may see it, as with every address of media: `<img>` sends no token. Raises NotFound."""
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_GET, {"id": file_id})).one_or_none()
+        if row is None:
+            raise NotFound("There is no such file.")
+        return _file(row)
+
+    async def unpacked(self, caller: Caller, value: Any) -> Any:
+        """The same, where every file that is embedded as a data URL has become one of the user's, named by its path.
+
+        Raises:
+            Refusal: one of them is not taken.
+        """
+        if isinstance(value, str) and value[:5].lower() == "data:":
+            return await self._unpack(caller, value)
+        if isinstance(value, dict):
+            return {name: await self.unpacked(caller, part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [await self.unpacked(caller, part) for part in value]
+        return value
+
+    async def _unpack(self, caller: Caller, url: str) -> str:
+        head = _DATA_URL.match(url)
+        if head is None:
+            return url
+        try:
+            data = base64.b64decode(url[head.end() :], validate=True)
+        except binascii.Error as error:
+            raise Invalid("An embedded file is not valid base64.") from error
+        # Sent again, as clients do with every change, it is the same file.
+        key = f"embedded-{sha256(data).hexdigest()}"
+        file_id = keyed_generation_id(caller.user_id, ROUTE, key)
+        async with self._database.statement() as connection:
+            is_known = (await connection.execute(_GET, {"id": file_id})).first() is not None
+        if not is_known:
+            try:
+                await self.take(caller, "embedded", _chunks_of(data), key)
+            except UnsupportedMedia:
+                return url  # a drawing in SVG, say: it stays where it is, within the bounds of its canvas
+        return f"{PATH}{file_id}"
+
+
+async def form_file(request: Request) -> tuple[str, AsyncIterator[bytes]]:
+    """The name and the bytes of the part `file` of a form. Raises Invalid, UnsupportedMediaType."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise UnsupportedMediaType("The body has to be a form: send it as 'multipart/form-data', with a part 'file'.")
+    form = await request.form(max_files=1, max_fields=16)
+    part = form.get("file")
+    if not isinstance(part, UploadFile):
+        raise Invalid("The form has to have one part 'file'.")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while chunk := await part.read(CHUNK_BYTES):
+            yield chunk
+
+    return part.filename or "file", chunks()
+
+
+async def _chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield data[start : start + CHUNK_BYTES]
+
+
+def _printable(name: str) -> str:
+    """A name for people: no path, nothing that cannot be stored."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1].encode("utf-8", "replace").decode()
+    return "".join(character for character in last if character.isprintable())[:MAX_NAME_CHARACTERS] or "file"
+
+
+def _file(row: Row) -> File:
+    return File(row.id, row.filename, row.key, row.mime_type, row.size_bytes, row.width, row.height, row.created_at)

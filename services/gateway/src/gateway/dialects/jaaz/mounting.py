@@ -1,0 +1,27 @@
+"""All of the dialect, put together."""
+
+from fastapi import APIRouter
+from pydantic import SecretStr
+
+from gateway.dialects.jaaz import account, client, client_account, device_page, device_routes, functions, live, router
+from gateway.dialects.jaaz.answers import make_desk
+from gateway.dialects.jaaz.devices import Devices
+from gateway.dialects.surface import Surface
+
+CANVAS_BYTES = 32 << 20
+"""Of a canvas as it is sent, with its files embedded."""
+LARGER_BODIES = dict.fromkeys(("/api/v1/canvases", "/api/v1/canvases/", "/api/canvas/", "/api/chat"), CANVAS_BYTES)
+UPLOADS = (account.UPLOAD, client_account.UPLOAD)
+
+
+def make_router(surface: Surface, session_secret: SecretStr | None) -> APIRouter:
+    """Its routes; its events are put on the sockets."""
+    desk = make_desk(surface)
+    live.register(desk)
+    everything = APIRouter()
+    for part in (router, account, client, client_account, functions):
+        everything.include_router(part.make_router(desk))
+    devices = Devices(surface.database, surface.commands.rates)
+    everything.include_router(device_routes.make_router(desk, devices))
+    everything.include_router(device_page.make_router(surface, devices, session_secret))
+    return everything

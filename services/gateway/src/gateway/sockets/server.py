@@ -1,0 +1,230 @@
+"""The Socket.IO server: it lets in whoever has a token, and tells users of every dialect what became of their work."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Awaitable, Callable
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from uuid import UUID
+
+import jwt
+import socketio
+import structlog
+from faststream.nats import NatsBroker
+from pydantic import ValidationError
+from socketio.exceptions import ConnectionRefusedError as Refused
+from starlette.requests import Request
+
+from contracts.facts import Changed, Notice
+from contracts.money import UNITS_PER_CREDIT
+from gateway.dialects.callers import caller as caller_of
+from gateway.identity import Caller, Identity
+from gateway.live import Hub
+from gateway.refusals import Refusal, TooManyRequests
+from gateway.sockets.replay import missed
+from gateway.sockets.rooms import Rooms, user_room
+
+NAMESPACE = "/"
+MAX_FRAME_BYTES = 5 << 20
+MAX_SOCKETS = 5000
+MAX_SOCKETS_OF_USER = 100
+MAX_EVENTS_PER_MINUTE = 1200
+"""That one socket may send."""
+MAX_TOLD_WAITING = 10_000
+PING_SECONDS = 25
+RETRY_SECONDS = 5
+_MONEY = Decimal("0.0001")
+
+Handler = Callable[[Caller, str, dict[str, Any]], Awaitable[Any]]
+log = structlog.get_logger()
+
+
+class Sockets:
+    """All the sockets of this process."""
+
+    def __init__(self, identity: Identity, hub: Hub, broker: NatsBroker, credit_price: Decimal) -> None:
+        self._identity = identity
+        self._broker = broker
+        self._credit_price = credit_price
+        self.rooms = Rooms(broker, self._changed)
+        self._server = socketio.AsyncServer(
+            async_mode="asgi",
+            client_manager=self.rooms,
+            cors_allowed_origins=[],  # what surrounds the routes answers for that
+            max_http_buffer_size=MAX_FRAME_BYTES,
+            ping_interval=PING_SECONDS,
+        )
+        self.application = socketio.ASGIApp(self._server)
+        self._callers: dict[str, Caller] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._sent: dict[str, tuple[float, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        hub.told.append(self._tell)
+        self._server.on("connect", self._connect)
+        self._server.on("disconnect", self._disconnect)
+        self.on("ping", self._pong)
+        self.on("resync", self._resync)
+
+    def on(self, event: str, handle: Handler) -> None:
+        """Handles an event of clients' with a body that is an object; a refusal is said to whoever sent it."""
+
+        async def arrived(socket: str, body: Any = None, *_: Any) -> Any:
+            caller = self._callers.get(socket)
+            if caller is None:
+                return None
+            try:
+                self._admit(socket)
+                return await handle(caller, socket, body if isinstance(body, dict) else {})
+            except Refusal as refusal:
+                answer = {"message": refusal.message, "code": refusal.code.upper(), "event": event, **refusal.details}
+            except Exception as error:
+                log.error("socket.event_failed", event_name=event, exc_info=error)
+                answer = {"message": "Something went wrong on our side.", "code": "INTERNAL_ERROR", "event": event}
+            await self._server.emit("chat_error", answer, to=socket)
+            return None
+
+        self._server.on(event, arrived)
+
+    async def say(self, event: str, data: dict[str, Any], room: str, *, but: str | None = None) -> None:
+        """Says something to a room, here and on every replica; `but` is the socket that knows it."""
+        await self._server.emit(event, data, room=room, skip_sid=but)
+
+    async def enter(self, socket: str, room: str) -> None:
+        await self._server.enter_room(socket, room)
+
+    async def leave(self, socket: str, room: str) -> None:
+        await self._server.leave_room(socket, room)
+
+    async def answer(self, socket: str, event: str, data: dict[str, Any]) -> None:
+        """Says something to one socket."""
+        await self._server.emit(event, data, to=socket)
+
+    async def stop(self) -> None:
+        """Closes every connection, so that the process can end; clients come back elsewhere."""
+        for handle in self._expiries.values():
+            handle.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        with contextlib.suppress(Exception):
+            await self._server.shutdown()
+
+    async def _connect(self, socket: str, environ: dict[str, Any], auth: Any = None) -> None:
+        token = _token_of(environ, auth)
+        try:
+            caller = await caller_of(self._identity, _request(environ, token))
+            if self.rooms.total >= MAX_SOCKETS or self.rooms.count(caller.user_id) >= MAX_SOCKETS_OF_USER:
+                raise TooManyRequests("Too many sockets are open.", RETRY_SECONDS)
+        except Refusal as refusal:
+            raise Refused(refusal.message, {"code": refusal.code, "status": refusal.status}) from refusal
+        self._callers[socket] = caller
+        await self.rooms.welcome(caller.user_id)
+        await self._server.enter_room(socket, user_room(caller.user_id))
+        if (expires_at := _expiry_of(token)) is not None:
+            left_seconds = max(0.0, expires_at - time.time())
+            self._expiries[socket] = asyncio.get_running_loop().call_later(left_seconds, self._expire, socket)
+        self._begin(self._greet(socket, caller))
+
+    async def _disconnect(self, socket: str, *_: Any) -> None:
+        self._sent.pop(socket, None)
+        if (handle := self._expiries.pop(socket, None)) is not None:
+            handle.cancel()
+        if (caller := self._callers.pop(socket, None)) is not None:
+            await self.rooms.part(caller.user_id)
+
+    def _expire(self, socket: str) -> None:
+        async def end() -> None:
+            await self._server.emit(
+                "error", {"message": "The token has expired.", "code": "UNAUTHENTICATED"}, to=socket
+            )
+            await self._server.disconnect(socket)
+
+        self._begin(end())
+
+    async def _greet(self, socket: str, caller: Caller) -> None:
+        # The library lets it in once this handler's caller goes on, and tells nobody.
+        while socket in self._callers and not self.rooms.is_connected(socket, NAMESPACE):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await self._server.emit("connected", {"status": "connected", "user_id": str(caller.user_id)}, to=socket)
+
+    async def _pong(self, _: Caller, socket: str, body: dict[str, Any]) -> None:
+        await self._server.emit("pong", body, to=socket)
+
+    async def _resync(self, caller: Caller, socket: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What was missed after `sequence` is said again; `reset` where it cannot be."""
+        found = await missed(self._broker, caller.user_id, body.get("sequence"))
+        for sequence, notice in found.notices:
+            await self._server.emit("generation_updated", _updated(sequence, notice), to=socket)
+        return {"reset": found.reset, "count": len(found.notices)}
+
+    def _tell(self, sequence: str, notice: Notice) -> None:
+        """Every replica hears every notification: each tells its own sockets."""
+        if self.rooms.count(notice.user_id) and len(self._tasks) < MAX_TOLD_WAITING:
+            room = user_room(notice.user_id)
+            self._begin(self._here("generation_updated", _updated(sequence, notice), room))
+
+    async def _changed(self, user_id: UUID, fact: bytes) -> None:
+        try:
+            change = Changed.decode(fact).data
+        except ValidationError:
+            return
+        money = {"new_balance": self._money(change.available), "change": self._money(change.change)}
+        await self._here("balance_updated", money, user_room(user_id))
+
+    async def _here(self, event: str, data: dict[str, Any], room: str) -> None:
+        await self.rooms.emit(event, data, NAMESPACE, room=room, ignore_queue=True)
+
+    def _money(self, units: int) -> float:
+        return float((units * self._credit_price / UNITS_PER_CREDIT).quantize(_MONEY, ROUND_HALF_UP))
+
+    def _admit(self, socket: str) -> None:
+        now = time.monotonic()
+        left, at = self._sent.get(socket, (float(MAX_EVENTS_PER_MINUTE), now))
+        left = min(MAX_EVENTS_PER_MINUTE, left + (now - at) * MAX_EVENTS_PER_MINUTE / 60)
+        if left < 1:
+            raise TooManyRequests("Too many events.", math.ceil(60 / MAX_EVENTS_PER_MINUTE))
+        self._sent[socket] = (left - 1, now)
+
+    def _begin(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _updated(sequence: str, notice: Notice) -> dict[str, Any]:
+    return {
+        "id": str(notice.generation_id),
+        "status": notice.status.value,
+        "progress": 100,
+        "dialect": notice.dialect,
+        "sequence": sequence,
+    }
+
+
+def _token_of(environ: dict[str, Any], auth: Any) -> str | None:
+    """The token of Socket.IO's `auth`, else of the Authorization header; an empty one is none."""
+    given = auth.get("token") if isinstance(auth, dict) else None
+    if isinstance(given, str) and given:
+        return given.removeprefix("Bearer ")
+    scheme, _, token = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+    return token if scheme.lower() == "bearer" and token else None
+
+
+def _request(environ: dict[str, Any], token: str | None) -> Request:
+    """The connection's first request, as one who asks over HTTP would have sent it."""
+    headers = [pair for pair in environ["asgi.scope"]["headers"] if pair[0].lower() != b"authorization"]
+    if token is not None:
+        headers.append((b"authorization", f"Bearer {token}".encode("latin-1", "replace")))
+    return Request({**environ["asgi.scope"], "type": "http", "method": "GET", "headers": headers, "state": {}})
+
+
+def _expiry_of(token: str | None) -> float | None:
+    """When a token that was believed ends; None for one that says nothing of it."""
+    if token is None:
+        return None
+    try:
+        expires_at = jwt.decode(token, options={"verify_signature": False}).get("exp")
+    except jwt.PyJWTError:
+        return None
+    return float(expires_at) if isinstance(expires_at, int | float) else None

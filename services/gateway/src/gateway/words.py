@@ -1,0 +1,58 @@
+"""What is written, while it is written: the pieces of a text in their order, and the generation once it is final."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from faststream.nats import NatsBroker
+
+from contracts.facts import Progress
+from gateway.identity import Caller
+from gateway.live import LOOK_AGAIN_SECONDS, Ended, Hub, hearing, look
+from gateway.records import Generation
+from runtime.database import Database
+
+Heard = asyncio.Queue[Progress | Ended]
+
+
+class Words:
+    """Follows texts."""
+
+    def __init__(self, hub: Hub, broker: NatsBroker, database: Database) -> None:
+        self._hub = hub
+        self._broker = broker
+        self._database = database
+
+    @contextlib.asynccontextmanager
+    async def listening(self, caller: Caller, generation_id: UUID) -> AsyncIterator[Heard]:
+        """Yields what is heard of a generation. Open it before that is published, so that no piece passes unheard."""
+        with self._hub.following(generation_id, caller.user_id) as queue:
+            async with hearing(self._broker, generation_id, queue):
+                yield queue
+
+    async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Generation]:
+        """The pieces, then the final generation.
+
+        Together the pieces are what the outcome holds. Where one was lost the others wait for the outcome, which has
+        the whole; nothing that was said can be taken back, should another attempt have written something else.
+        """
+        said, number, is_whole = "", None, True
+        while not generation.is_final:
+            told = None
+            with contextlib.suppress(TimeoutError):
+                told = await asyncio.wait_for(heard.get(), LOOK_AGAIN_SECONDS)
+            if not isinstance(told, Progress):
+                generation = await look(self._database, caller, generation)
+                continue
+            if told.text is None:
+                continue
+            is_whole = is_whole and number in {None, told.number - 1}
+            number = told.number
+            if is_whole:
+                said += told.text
+                yield told.text
+        whole = (generation.outcome.data.text if generation.outcome else None) or ""
+        if whole.startswith(said) and len(whole) > len(said):
+            yield whole[len(said) :]
+        yield generation

@@ -1,0 +1,66 @@
+"""What the tests of the jaaz frontend share: the generator's keys and storage, played."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from nats.aio.client import Client as NatsClient
+
+from contracts.facts import Progress, Request
+from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, STORAGE_TAKE_UPLOAD
+from contracts.topology import progress_subject
+
+from .players import Players
+from .test_provider_keys import Vault
+from .test_uploads import Storage
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
+    b"\x00\x00\x00\nIDATx\x9cc\x00\x01\x00\x00\x05\x00\x01\r\n-\xb4\x00\x00\x00\x00IEND\xaeB`\x82"
+)
+
+
+@contextlib.asynccontextmanager
+async def answering(bus: NatsClient, answers: dict[str, Any]) -> AsyncIterator[None]:
+    heard = [await bus.subscribe(subject, cb=answer) for subject, answer in answers.items()]
+    for _ in range(2):  # the first ping overtakes what nats-py has not written yet
+        await bus.flush()
+    yield
+    for subscription in heard:
+        await subscription.unsubscribe()
+
+
+@contextlib.asynccontextmanager
+async def keeping_keys(bus: NatsClient) -> AsyncIterator[Vault]:
+    vault = Vault()
+    async with answering(bus, {GENERATOR_KEYS: vault.keys, GENERATOR_SET_KEY: vault.set}):
+        yield vault
+
+
+@contextlib.asynccontextmanager
+async def keeping_files(bus: NatsClient) -> AsyncIterator[Storage]:
+    storage = Storage(bus)
+    async with answering(bus, {STORAGE_TAKE_UPLOAD: storage.take}):
+        yield storage
+
+
+async def write(bus: NatsClient, players: Players, request: Request, lost: int | None = None) -> None:
+    """The generator writes what `players` will say that it wrote, in pieces; the piece `lost` is not heard."""
+    await players.fund(request)
+    for number, piece in enumerate(pieces_of(request.prompt), 1):
+        told = Progress(generation_id=request.generation_id, number=number, stage="rendering", percent=50, text=piece)
+        if number != lost:
+            await bus.publish(progress_subject(request.generation_id), told.model_dump_json().encode())
+    await bus.flush()
+    await players.complete(request)
+
+
+def pieces_of(prompt: str) -> Iterator[str]:
+    words = answer_to(prompt).split(" ")
+    yield words[0]
+    yield from (f" {word}" for word in words[1:])
+
+
+def answer_to(prompt: str) -> str:
+    """As `players` answer it."""
+    return f"About {prompt}: it is well said."

@@ -1,0 +1,464 @@
+"""The jaaz frontend over REST, as its seed says it: /api/v1 to the letter."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+import pytest
+from nats.aio.client import Client as NatsClient
+
+from contracts.facts import Request
+from gateway.settings import Settings
+
+from .client import Client, token
+from .conformance import Conformance, Dialect
+from .conftest import PUBLIC_URL, MakeClient, with_limits
+from .jaaz import PNG, answer_to, keeping_files, keeping_keys, write
+from .players import SEEDREAM, WRITER, Players
+from .test_provider_keys import CANARY, Vault
+from .test_uploads import Storage, form
+
+pytestmark = pytest.mark.connected
+
+V1 = "/api/v1"
+
+
+@pytest.fixture(scope="module")
+async def settings(settings: Settings) -> Settings:
+    return with_limits(settings, sync_wait_seconds=5)
+
+
+@pytest.fixture
+async def vault(bus: NatsClient) -> AsyncIterator[Vault]:
+    async with keeping_keys(bus) as vault:
+        yield vault
+
+
+@pytest.fixture
+async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
+    async with keeping_files(bus) as storage:
+        yield storage
+
+
+def message_of(body: Any) -> list[str]:
+    assert isinstance(body["code"], int)
+    assert isinstance(body["details"], dict)
+    return [body["error"], body["message"]]
+
+
+class TestImages(Conformance):
+    surface = Dialect(
+        submit=("POST", f"{V1}/models/generate/image", {"prompt": "A fox"}), accepted=200, message_of=message_of
+    )
+
+
+class TestChat(Conformance):
+    surface = Dialect(
+        submit=("POST", f"{V1}/chat/message", {"message": "Hello", "session_id": "s1"}),
+        accepted=200,
+        message_of=message_of,
+    )
+
+
+# -- what is made -------------------------------------------------------------------------------------------------
+
+
+async def test_an_image_has_its_seed_and_what_it_was_made_with(client: Client, players: Players) -> None:
+    body = {"prompt": "A fox", "model": SEEDREAM, "width": 1024, "height": 1536, "steps": 30, "guidance": 7.5}
+    answer = await client.post(f"{V1}/models/generate/image", json=body)
+    assert answer.status == 200, answer.text
+    [request] = players.of(client.user_id)
+    made = answer.json
+    assert made["image_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.png"
+    assert request.options == {"num_inference_steps": 30, "guidance_scale": 7.5, "seed": made["seed"]}
+    assert made["parameters"] == {"model": SEEDREAM, "width": 1024, "height": 1536, "steps": 30, "guidance": 7.5}
+    assert request.size == "1024x1536"
+
+
+async def test_a_text_has_its_usage(client: Client, players: Players) -> None:
+    body = {"prompt": "foxes", "model": WRITER, "max_tokens": 100, "temperature": 0.5}
+    answer = await client.post(f"{V1}/models/generate/text", json=body)
+    assert answer.json == {
+        "text": answer_to("foxes"),
+        "usage": {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16},
+    }
+    [request] = players.of(client.user_id)
+    assert (request.max_tokens, request.options) == (100, {"temperature": 0.5})
+
+
+async def test_the_seeds_two_errors_are_as_it_shows_them(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 5_000
+    answer = await client.post(f"{V1}/models/generate/image", json={"prompt": "x"})
+    assert (answer.status, answer.json["error"], answer.json["code"]) == (402, "INSUFFICIENT_CREDITS", 402)
+    assert answer.json["details"] == {"required": 1, "available": 0.5}
+    answer = await client.post(f"{V1}/models/generate/text", json={"prompt": "x", "model": "invalid-model"})
+    assert (answer.status, answer.json["error"], answer.json["code"]) == (400, "INVALID_MODEL", 400)
+    assert answer.json["details"] == {"model": "invalid-model", "available": [WRITER]}
+
+
+async def test_the_models_are_names(client: Client) -> None:
+    answer = await client.get(f"{V1}/models")
+    assert answer.json == {
+        "text_models": [WRITER],
+        "image_models": [SEEDREAM, "old-image"],
+        "available_providers": ["elevenlabs", "modelark", "openai"],
+    }
+
+
+# -- chats --------------------------------------------------------------------------------------------------------
+
+
+async def say(client: Client, message: str, session_id: str = "s1", **more: Any) -> Any:
+    answer = await client.post(f"{V1}/chat/message", json={"message": message, "session_id": session_id} | more)
+    assert answer.status == 200, answer.text
+    return answer.json
+
+
+async def test_a_chat_remembers_what_was_said(client: Client, players: Players) -> None:
+    first = await say(client, "one", model=WRITER, stream=True)
+    assert first["response"] == answer_to("one")
+    assert first["usage"]["total_tokens"] == 16
+    await say(client, "two")
+    one, two = players.of(client.user_id)
+    assert str(one.generation_id) == first["message_id"]
+    assert one.messages == ()
+    assert [(message.role, message.content) for message in two.messages] == [
+        ("user", "one"),
+        ("assistant", answer_to("one")),
+    ]
+    await say(client, "three", "another")
+    assert players.of(client.user_id)[-1].messages == ()
+
+
+async def test_sessions_are_listed_and_deleted_by_their_user_alone(client_of: MakeClient) -> None:
+    one, other = client_of(), client_of()
+    await say(one, "mine")
+    await say(other, "theirs, of the same name")
+    sessions = (await one.get(f"{V1}/chat/sessions")).json["sessions"]
+    assert [(session["id"], session["title"]) for session in sessions] == [("s1", "mine")]
+    assert {"created_at", "updated_at"} <= set(sessions[0])
+    assert (await one.request("DELETE", f"{V1}/chat/sessions/s1")).json == {"success": True}
+    assert (await one.request("DELETE", f"{V1}/chat/sessions/s1")).status == 404
+    assert len((await other.get(f"{V1}/chat/sessions")).json["sessions"]) == 1
+
+
+async def test_a_repeated_message_is_said_once_and_another_is_refused(client: Client, players: Players) -> None:
+    key = {"Idempotency-Key": "once"}
+    path, body = f"{V1}/chat/message", {"message": "one", "session_id": "s1"}
+    first = await client.post(path, key, json=body)
+    await say(client, "in between")
+    again = await client.post(path, key, json=body)
+    assert again.json == first.json
+    assert len({request.generation_id for request in players.of(client.user_id)}) == 2
+    other = await client.post(path, key, json=body | {"message": "two"})
+    assert (other.status, other.json["error"]) == (422, "IDEMPOTENCY_MISMATCH")
+
+
+async def frames(client: Client, http: aiohttp.ClientSession, body: dict[str, Any]) -> list[tuple[str, Any]]:
+    headers = {"Authorization": f"Bearer {token(client.user_id)}", "Accept": "text/event-stream"}
+    async with http.post(f"{client.url}{V1}/chat/message", json=body, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream"), await answer.text()
+        events = [part for part in (await answer.text()).split("\n\n") if part]
+    return [(event.split("\n")[0][7:], json.loads(event.split("\ndata: ", 1)[1])) for event in events]
+
+
+@pytest.mark.parametrize("lost", [None, 1, 3])
+async def test_a_stream_has_the_words_in_order_and_the_whole_even_where_some_were_lost(
+    client: Client, http: aiohttp.ClientSession, players: Players, bus: NatsClient, lost: int | None
+) -> None:
+    async def play(request: Request) -> None:
+        await write(bus, players, request, lost)
+
+    players.scripts[client.user_id] = play
+    told = await frames(client, http, {"message": "foxes", "session_id": "s1", "stream": True})
+    assert {name for name, _ in told} == {"message"}
+    pieces, end = [body["message"] for _, body in told[:-1]], told[-1][1]
+    assert "".join(pieces) == answer_to("foxes") or lost == 1
+    assert len(pieces) > 1
+    assert (end["is_complete"], end["message"], end["response"]) == (True, "", answer_to("foxes"))
+    assert {body["message_id"] for _, body in told} == {end["message_id"]}
+
+
+@pytest.mark.parametrize("body", [{"message": "a\0b"}, {"message": ""}, {"message": "x" * 5000}, {"model": "nope"}])
+async def test_a_message_that_is_refused_begins_no_session(
+    client: Client, postgres: asyncpg.Pool, body: dict[str, str]
+) -> None:
+    answer = await client.post(f"{V1}/chat/message", json={"message": "x", "session_id": "s1"} | body)
+    assert answer.status in {400, 422}, answer.text
+    assert (await client.get(f"{V1}/chat/sessions")).json == {"sessions": []}
+    assert await postgres.fetchval("SELECT count(*) FROM chat_sessions WHERE user_id = $1", client.user_id) == 0
+
+
+async def test_a_stream_that_is_refused_is_refused_before_it_begins(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 0
+    body = {"message": "x", "session_id": "s1", "stream": True}
+    answer = await client.post(f"{V1}/chat/message", {"Accept": "text/event-stream"}, json=body)
+    assert (answer.status, answer.json["error"]) == (402, "INSUFFICIENT_CREDITS")
+
+
+@pytest.mark.parametrize("session_id", ["a b", "list", "../x", "x" * 101, "é"])
+async def test_a_session_is_not_called_anything(client: Client, session_id: str) -> None:
+    answer = await client.post(f"{V1}/chat/message", json={"message": "x", "session_id": session_id})
+    assert (answer.status, answer.json["error"]) == (422, "INVALID_REQUEST")
+
+
+# -- canvases -----------------------------------------------------------------------------------------------------
+
+
+async def made(client: Client, **fields: Any) -> str:
+    answer = await client.post(f"{V1}/canvases", json={"title": "A board", "elements": [], "app_state": {}} | fields)
+    assert answer.status == 200, answer.text
+    assert answer.json["success"] is True
+    return str(answer.json["canvas_id"])
+
+
+async def loaded(client: Client, canvas_id: str) -> Any:
+    answer = await client.get(f"{V1}/canvases/{canvas_id}")
+    assert answer.status == 200, answer.text
+    return answer.json
+
+
+async def put(client: Client, canvas_id: str, **change: Any) -> Any:
+    return await client.request("PUT", f"{V1}/canvases/{canvas_id}", json=change)
+
+
+async def test_a_canvas_is_saved_loaded_changed_listed_and_deleted(client: Client) -> None:
+    canvas_id = await made(client, elements=[{"id": "a", "version": 1}], app_state={"zoom": 2})
+    shown = await loaded(client, canvas_id)
+    assert (shown["title"], shown["elements"], shown["app_state"]) == (
+        "A board",
+        [{"id": "a", "version": 1}],
+        {"zoom": 2},
+    )
+    assert (await put(client, canvas_id, title="Another")).json["success"] is True
+    [listed] = (await client.get(f"{V1}/canvases")).json["canvases"]
+    assert (listed["id"], listed["title"], listed["version"]) == (canvas_id, "Another", 2)
+    assert (await client.request("DELETE", f"{V1}/canvases/{canvas_id}")).json == {"success": True}
+    assert (await client.get(f"{V1}/canvases/{canvas_id}")).status == 404
+
+
+async def test_a_stale_writer_wipes_nothing(client: Client) -> None:
+    canvas_id = await made(client, elements=[{"id": "a", "version": 1}])
+    assert (await put(client, canvas_id, elements=[{"id": "a", "version": 2}, {"id": "b"}], version=1)).status == 200
+    late = await put(client, canvas_id, elements=[{"id": "a", "version": 1}], version=1)
+    assert (late.status, late.json["error"], late.json["details"]) == (409, "STALE_VERSION", {"version": 2})
+    merged = await put(client, canvas_id, elements=[{"id": "a", "version": 1, "x": 9}, {"id": "c", "version": 1}])
+    assert merged.json["version"] == 3
+    shown = (await loaded(client, canvas_id))["elements"]
+    assert shown == [{"id": "a", "version": 2}, {"id": "c", "version": 1}, {"id": "b"}]
+    assert (await put(client, canvas_id, elements=[{"id": "c", "version": 1}], version=3)).status == 200
+    assert [element["id"] for element in (await loaded(client, canvas_id))["elements"]] == ["c"]
+
+
+async def test_writers_at_the_same_time_keep_each_others_work(client: Client) -> None:
+    canvas_id = await made(client)
+    answers = await asyncio.gather(*(put(client, canvas_id, elements=[{"id": f"e{n}"}]) for n in range(20)))
+    assert sorted(answer.json["version"] for answer in answers) == list(range(2, 22))
+    assert len((await loaded(client, canvas_id))["elements"]) == 20
+
+
+async def test_what_is_deleted_says_so_and_is_not_shown(client: Client) -> None:
+    canvas_id = await made(client, elements=[{"id": "a", "version": 1}])
+    await put(client, canvas_id, elements=[{"id": "a", "version": 2, "isDeleted": True}])
+    assert (await loaded(client, canvas_id))["elements"] == []
+    await put(client, canvas_id, elements=[{"id": "a", "version": 1}])
+    assert (await loaded(client, canvas_id))["elements"] == []
+
+
+async def test_elements_without_an_id_are_the_same_when_they_come_again(client: Client) -> None:
+    canvas_id = await made(client, elements=[{"type": "rectangle"}])
+    await put(client, canvas_id, elements=[{"type": "rectangle"}, {"type": "arrow"}])
+    assert [element["type"] for element in (await loaded(client, canvas_id))["elements"]] == ["rectangle", "arrow"]
+
+
+async def test_an_embedded_file_becomes_the_users_once(client: Client, storage: Storage, nobody: Client) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    files = {"f1": {"id": "f1", "mimeType": "image/png", "dataURL": url}}
+    canvas_id = await made(client, files=files, thumbnail=url)
+    shown = await loaded(client, canvas_id)
+    address = shown["files"]["f1"]["dataURL"]
+    assert address == shown["thumbnail"]
+    assert address.startswith(f"{PUBLIC_URL}/api/file/")
+    assert [content for _, content in storage.taken.values()] == [PNG]
+    await put(client, canvas_id, files=files)
+    assert storage.asked == 1
+    seen = await nobody.get(address.removeprefix(PUBLIC_URL))
+    assert seen.status == 307
+    assert seen.headers["Location"].endswith("/original.png")
+
+
+async def test_a_canvas_takes_32_megabytes_and_not_more(client: Client) -> None:
+    canvas_id = await made(client)
+    large = json.dumps({"app_state": {"x": "y" * (15 << 20)}}).encode()
+    headers = {"Content-Type": "application/json"}
+    path = f"{V1}/canvases/{canvas_id}"
+    assert (await client.request("PUT", path, headers, data=large)).status == 200
+    too_large = b'{"app_state": "' + b"y" * (32 << 20) + b'"}'
+    answer = await client.request("PUT", path, headers, data=too_large)
+    assert (answer.status, answer.json["error"]) == (413, "BODY_TOO_LARGE")
+
+
+async def test_somebody_elses_canvas_is_not_there(client_of: MakeClient) -> None:
+    one, other = client_of(), client_of()
+    await made(one, id="board")
+    for answer in (
+        await other.get(f"{V1}/canvases/board"),
+        await put(other, "board", title="x"),
+        await other.request("DELETE", f"{V1}/canvases/board"),
+    ):
+        assert (answer.status, answer.json["error"]) == (404, "NOT_FOUND")
+    await made(other, id="board", title="Their own")
+    assert (await loaded(one, "board"))["title"] == "A board"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "list"},
+        {"id": "a/b"},
+        {"title": "x" * 201},
+        {"title": "a\0b"},
+        {"elements": [1]},
+        {"elements": [{"id": "a\0"}]},
+        {"app_state": {"x": "\ud800"}},
+        {"elements": [{"x": 1}] * 10_001},
+    ],
+    ids=lambda body: str(body)[:30],
+)
+async def test_a_canvas_that_cannot_be_kept_is_refused(client: Client, body: dict[str, Any]) -> None:
+    answer = await client.post(f"{V1}/canvases", json=body)
+    assert (answer.status, answer.json["error"]) == (422, "INVALID_REQUEST"), answer.text
+    assert (await client.get(f"{V1}/canvases")).json == {"canvases": []}
+
+
+# -- configurations and settings ------------------------------------------------------------------------------------
+
+
+async def configure(client: Client, **config: Any) -> None:
+    answer = await client.request("PUT", f"{V1}/configs", json={"providers": {"openai": config}})
+    assert answer.json == {"success": True}, answer.text
+
+
+async def shown_config(client: Client) -> Any:
+    answer = await client.get(f"{V1}/configs")
+    assert CANARY not in answer.text
+    return answer.json["providers"]["openai"]
+
+
+async def test_a_key_is_written_and_never_read(client: Client, vault: Vault, postgres: asyncpg.Pool) -> None:
+    assert (await shown_config(client))["api_key"] == ""
+    await configure(client, url="https://api.openai.com/v1", api_key=CANARY, max_tokens=500, models={"mine": {}})
+    shown = await shown_config(client)
+    assert (shown["api_key"], shown["url"], shown["max_tokens"]) == ("********1234", "https://api.openai.com/v1", 500)
+    assert {"mine", WRITER} <= set(shown["models"])
+    for kept in ({"api_key": shown["api_key"]}, {"api_key": ""}, {"max_tokens": 600}):
+        await configure(client, **kept)
+    assert [asked.key for asked in vault.asked] == [CANARY]
+    assert (await shown_config(client))["max_tokens"] == 600
+    await configure(client, api_key=None)
+    assert (await shown_config(client))["api_key"] == ""
+    assert vault.asked[-1].key is None
+    rows = await postgres.fetch("SELECT provider_configs::text AS row FROM provider_configs")
+    assert not [row for row in rows if CANARY in row["row"]]
+
+
+async def test_settings_are_each_users_own(client_of: MakeClient, vault: Vault) -> None:
+    one, other = client_of(), client_of()
+    change = {"theme": "dark", "canvas_settings": {"grid": True}, "ai_providers": {"openai": {"api_key": CANARY}}}
+    assert (await one.request("PUT", f"{V1}/settings", json=change)).json == {"success": True}
+    assert (await one.request("PUT", f"{V1}/settings", json={"language": "de"})).json == {"success": True}
+    answer = await one.get(f"{V1}/settings")
+    shown = answer.json
+    assert (shown["theme"], shown["language"], shown["canvas_settings"]) == ("dark", "de", {"grid": True})
+    assert shown["ai_providers"]["openai"]["api_key"] == "********1234"
+    assert CANARY not in answer.text
+    shown = (await other.get(f"{V1}/settings")).json
+    assert (shown["theme"], shown["language"], shown["ai_providers"]["openai"]["api_key"]) == ("light", "en", "")
+
+
+@pytest.mark.parametrize(
+    ("provider", "key"),
+    [("openai", "short"), ("openai", "a key with a \0 in it"), ("openai", "ключ, not ASCII"), ("a b", CANARY)],
+)
+async def test_a_key_that_can_be_none_is_refused_and_repeated_nowhere(
+    client: Client, vault: Vault, provider: str, key: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = await client.request("PUT", f"{V1}/configs", json={"providers": {provider: {"api_key": key}}})
+    assert (answer.status, answer.json["error"]) == (422, "INVALID_REQUEST")
+    assert key not in answer.text + "".join(capfd.readouterr())
+    assert vault.asked == []
+
+
+async def test_where_no_keys_are_taken_that_is_said(client: Client, vault: Vault) -> None:
+    vault.is_offered = False
+    body = {"providers": {"openai": {"api_key": CANARY}}}
+    answer = await client.request("PUT", f"{V1}/configs", json=body)
+    assert (answer.status, answer.json["error"]) == (501, "NOT_CONFIGURED")
+    assert CANARY not in answer.text
+
+
+# -- money and files --------------------------------------------------------------------------------------------------
+
+
+async def test_the_balance_is_money(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 1_250_000
+    answer = await client.get(f"{V1}/billing/balance")
+    assert (answer.json["balance"], answer.json["currency"]) == (12.5, "USD")
+    assert answer.json["last_updated"]
+
+
+async def test_the_usage_is_money_too(client: Client, players: Players) -> None:
+    answer = await client.get(f"{V1}/billing/usage?limit=10&offset=5")
+    [entry] = answer.json["usage"]
+    assert (entry["amount"], entry["description"], entry["model"]) == (0.15, "Credits consumed", "")
+    assert answer.json["total"] == 1
+    assert (players.usage[-1].limit, players.usage[-1].offset) == (10, 5)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "offset=-1", "offset=x"])
+async def test_a_page_has_bounds(client: Client, query: str) -> None:
+    assert (await client.get(f"{V1}/billing/usage?{query}")).status == 422
+
+
+async def test_a_file_is_taken_and_listed(client_of: MakeClient, storage: Storage) -> None:
+    client, other = client_of(), client_of()
+    answer = await client.post(f"{V1}/upload", data=form(PNG, "../..\\a picture.png"))
+    assert answer.status == 200, answer.text
+    taken = answer.json
+    assert (taken["filename"], taken["size"], taken["mime_type"]) == ("a picture.png", len(PNG), "image/png")
+    assert taken["url"].startswith(f"{PUBLIC_URL}/media/")
+    [listed] = (await client.get(f"{V1}/files")).json["files"]
+    assert (listed["id"], listed["filename"], listed["url"]) == (taken["id"], taken["filename"], taken["url"])
+    assert UUID(listed["id"])
+    assert (await other.get(f"{V1}/files")).json == {"files": []}
+
+
+@pytest.mark.parametrize(("body", "status"), [({"json": {}}, 415), ({"data": {"file": "text"}}, 415)])
+async def test_what_is_no_file_is_refused(client: Client, body: dict[str, Any], status: int) -> None:
+    answer = await client.post(f"{V1}/upload", **body)
+    assert answer.status == status, answer.text
+    assert isinstance(answer.json["details"], dict)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/models"), ("GET", "/configs"), ("PUT", "/configs"), ("GET", "/settings"), ("GET", "/canvases"),
+        ("GET", "/canvases/x"), ("GET", "/chat/sessions"), ("GET", "/billing/balance"), ("GET", "/files"),
+        ("POST", "/upload"), ("DELETE", "/chat/sessions/x"), ("DELETE", "/canvases/x"),
+    ],
+)  # fmt: skip
+async def test_nobody_is_401_everywhere(nobody: Client, method: str, path: str) -> None:
+    body = {"json": {"providers": {}}} if method == "PUT" else {}
+    answer = await nobody.request(method, V1 + path, **body)
+    assert (answer.status, answer.json["error"], answer.json["code"]) == (401, "UNAUTHENTICATED", 401)
+
+
+async def test_outside_the_routes_the_shape_is_the_seeds(nobody: Client) -> None:
+    answer = await nobody.get(f"{V1}/nope")
+    assert (answer.status, answer.json["error"], answer.json["code"]) == (404, "NOT_FOUND", 404)

@@ -1,0 +1,385 @@
+"""The functions of the jaaz frontend: both bodies of each, the union of their keys, and what money does."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from nats.aio.client import Client as NatsClient
+
+from contracts.facts import Failure, Kind, Request, Verdict
+from contracts.money import Balance, Price, PriceList
+from contracts.payments import BegunPayment, ConfirmedPayment, CreatedPayment, PaymentRefusal
+from contracts.questions import STORAGE_FIND_MEDIA, Catalog, CatalogModel
+
+from .client import Client, token
+from .conformance import Conformance, Dialect
+from .conftest import PUBLIC_URL, MakeClient
+from .jaaz import answer_to, answering
+from .players import CATALOG, PRICES, SEEDREAM, WRITER, Players
+from .test_inputs import Storage
+
+pytestmark = pytest.mark.connected
+F = "/functions/v1"
+PIPELINE = f"{F}/process-image-pipeline"
+EDITOR = "an-editor"
+FILM = "darkroom-avatar"
+CLIENT_HEADERS = {"apikey": "anon", "x-client-info": "supabase-js-web/2.50.0"}
+
+
+@pytest.fixture(scope="module")
+def players(played: tuple[NatsClient, Players]) -> Players:
+    """Who offer a model that changes pictures and one that makes films of a picture and a sound, too."""
+    players = played[1]
+    added = (
+        CatalogModel(id=EDITOR, kind=Kind.IMAGE, provider="fal", sizes=("1024x1024",), inputs=("image",)),
+        CatalogModel(
+            id=FILM,
+            kind=Kind.VIDEO,
+            provider="darkroom",
+            sizes=("1080x1920",),
+            default_size="1080x1920",
+            seconds=(300,),
+            inputs=("image", "audio"),
+            needs=("image",),
+            follows_speech=True,
+        ),
+    )
+    players.catalog = Catalog(version=2, models=(*CATALOG.models, *added))
+    prices = {**PRICES.prices, EDITOR: 1_000, FILM: 2_000}
+    table = (*PRICES.table, Price(model=FILM, amount=2_000, per="second"))
+    players.prices = PriceList(version=8, prices=prices, table=table)
+    return players
+
+
+@pytest.fixture
+async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
+    storage = Storage(bus)
+    async with answering(bus, {STORAGE_FIND_MEDIA: storage.find}):
+        yield storage
+
+
+async def call(client: Client, function: str, **body: Any) -> Any:
+    answer = await client.post(f"{F}/{function}", CLIENT_HEADERS, json=body)
+    assert answer.status == 200, answer.text
+    return answer.json
+
+
+class TestPipeline(Conformance):
+    surface = Dialect(submit=("POST", PIPELINE, {"prompt": "A fox", "model": SEEDREAM, "settings": {}}), accepted=200)
+
+
+class TestChat(Conformance):
+    surface = Dialect(submit=("POST", f"{F}/chat-with-gpt", {"message": "Hello", "context": "A shop"}), accepted=200)
+
+
+# -- money --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [{"amount": 1.5, "description": "a picture"}, {"credits": "1.5"}])
+async def test_credits_are_consumed(client: Client, players: Players, body: dict[str, Any]) -> None:
+    players.available[client.user_id] = 100_000
+    assert await call(client, "consume-credits", user_id=str(client.user_id), **body) == {
+        "success": True,
+        "remaining_credits": 8.5,
+        "creditsRemaining": 8.5,
+        "creditsConsumed": 1.5,
+    }
+
+
+async def test_too_few_credits_are_said_with_what_there_is(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 5_000
+    answer = await client.post(f"{F}/consume-credits", json={"credits": 1})
+    assert answer.status == 402
+    body = answer.json
+    assert (body["success"], body["available"], body["required"]) == (False, 0.5, 1)
+    assert isinstance(body["error"], str)
+
+
+async def test_a_repeated_consumption_is_one(client: Client, players: Players) -> None:
+    players.available[client.user_id] = 100_000
+    for _ in range(2):
+        answer = await client.post(f"{F}/consume-credits", {"Idempotency-Key": "once"}, json={"credits": 2})
+        assert answer.json["remaining_credits"] == 8
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"amount": 0}, {"amount": -1}, {"amount": "x"}, {"amount": 1e-7}, {"amount": 1e30}, {"amount": [1]},
+     {"credits": True, "description": "x" * 501}],
+)  # fmt: skip
+async def test_what_is_no_amount_takes_nothing(client: Client, players: Players, body: dict[str, Any]) -> None:
+    before = players.available[client.user_id]
+    answer = await client.post(f"{F}/consume-credits", json=body)
+    assert (answer.status, answer.json["success"]) == (422, False), answer.text
+    assert players.available[client.user_id] == before
+
+
+async def test_what_was_consumed_pays_first_for_what_follows(client: Client, players: Players) -> None:
+    await call(client, "consume-credits", credits=1)
+    await call(client, "generate-pokemon-images", prompt="a fox", count=1)
+    assert players.of(client.user_id)[0].prepaid is True
+
+
+def begun(price: int) -> CreatedPayment:
+    return CreatedPayment(
+        payment=BegunPayment(
+            payment_id=uuid4(),
+            payment_intent="pi_1",
+            client_secret="pi_1_secret",
+            publishable_key="pk",
+            pack="small",
+            credits=1_000_000,
+            price=price,
+            currency="usd",
+            status="requires_payment_method",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ({"amount": 10, "currency": "usd"}, (None, 1000)),
+        ({"amount": 9.99, "currency": "USD"}, (None, 999)),
+        ({"amount": 1000, "currency": "usd", "credits": 999_999}, (None, 1000)),
+        ({"planId": "small", "amount": 1000, "currency": "usd", "credits": 100}, ("small", 1000)),
+    ],
+)
+async def test_a_payment_is_of_our_price(
+    client: Client, players: Players, body: dict[str, Any], asked: tuple[str | None, int]
+) -> None:
+    players.payments[client.user_id] = begun(1000)
+    assert await call(client, "create-payment-intent", **body) == {
+        "client_secret": "pi_1_secret",
+        "clientSecret": "pi_1_secret",
+        "payment_intent_id": "pi_1",
+        "id": "pi_1",
+        "amount": 1000,
+        "currency": "usd",
+        "status": "requires_payment_method",
+    }
+    question = [each for each in players.begun if each.user_id == client.user_id][-1]
+    assert ((question.pack, question.price), question.currency) == (asked, "usd")
+
+
+async def test_another_price_than_ours_is_refused(client: Client, players: Players) -> None:
+    refusal = PaymentRefusal(code="price_mismatch", message="It costs more.")
+    players.payments[client.user_id] = CreatedPayment(refusal=refusal)
+    answer = await client.post(f"{F}/create-payment-intent", json={"amount": 1, "currency": "usd"})
+    assert (answer.status, answer.json["code"], answer.json["error"]) == (400, "PRICE_MISMATCH", "It costs more.")
+
+
+@pytest.mark.parametrize("amount", [0, -5, 0.001, 1e12, "x"])
+async def test_what_is_no_price_is_refused(client: Client, amount: Any) -> None:
+    answer = await client.post(f"{F}/create-payment-intent", json={"amount": amount, "currency": "usd"})
+    assert answer.status == 422, answer.text
+
+
+@pytest.mark.parametrize("field", ["payment_intent_id", "paymentIntentId"])
+async def test_only_what_stripe_says_is_credited(client: Client, players: Players, field: str) -> None:
+    balance = Balance(available=1_250_000, held=0, used=0)
+    players.confirmations[client.user_id, "pi_1"] = ConfirmedPayment(
+        state="credited", credits=1_000_000, balance=balance
+    )
+    players.confirmations[client.user_id, "pi_2"] = ConfirmedPayment(state="unpaid")
+    assert await call(client, "process-payment-success", **{field: "pi_1"}) == {
+        "success": True,
+        "credits_added": 100,
+        "creditsAdded": 100,
+        "totalCredits": 125,
+    }
+    unpaid = await call(client, "process-payment-success", **{field: "pi_2"})
+    assert (unpaid["success"], unpaid["credits_added"]) == (False, 0)
+    assert (await client.post(f"{F}/process-payment-success", json={field: "pi_3"})).status == 404
+    assert (await client.post(f"{F}/process-payment-success", json={})).status == 422
+
+
+# -- what is made -------------------------------------------------------------------------------------------------
+
+
+async def test_a_pipeline_of_the_seeds_form_answers_with_the_image(client: Client, players: Players) -> None:
+    settings = {"width": 1024, "height": 1536, "seed": 5, "n": 100}
+    made = await call(
+        client, "process-image-pipeline", prompt="x", model=SEEDREAM, settings=settings, user_id=str(client.user_id)
+    )
+    [request] = players.of(client.user_id)
+    assert made["success"] is True
+    assert made["image_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.png"
+    assert (request.size, request.options, request.count, request.prepaid) == ("1024x1536", {"seed": 5}, 1, True)
+
+
+async def test_a_pipeline_of_the_clients_form_is_submitted_and_asked_for(
+    client: Client, players: Players, storage: Storage
+) -> None:
+    source = storage.has(client, f"{uuid4().hex}/original.png")
+    [key] = storage.media[client.user_id]
+    players.scripts[client.user_id] = players.hold
+    submitted = await call(
+        client,
+        "process-image-pipeline",
+        modelId=EDITOR,
+        sourceImageUrl=f"{PUBLIC_URL}/media/{key}",
+        prompt="bluer",
+    )
+    request = await players.heard(submitted["requestId"])
+    assert [(given.role, given.asset_id) for given in request.inputs] == [("image", source)]
+    assert submitted["statusUrl"].startswith(f"{PUBLIC_URL}{PIPELINE}/requests/")
+    status = {"action": "status", "statusUrl": submitted["statusUrl"]}
+    assert (await call(client, "process-image-pipeline", **status))["status"] in {"IN_QUEUE", "IN_PROGRESS"}
+    await players.complete(request)
+    await client.ended(submitted["requestId"])
+    assert (await call(client, "process-image-pipeline", **status))["status"] == "COMPLETED"
+    result = await call(client, "process-image-pipeline", action="result", responseUrl=submitted["responseUrl"])
+    assert result["images"][0]["url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.png"
+
+
+async def test_a_submitted_image_that_failed_says_so(client: Client, players: Players, storage: Storage) -> None:
+    async def fail(request: Request) -> None:
+        await players.end(request, Verdict.FAILED, Failure(code="content_policy", message="Not this."))
+
+    players.scripts[client.user_id] = fail
+    submitted = await call(client, "process-image-pipeline", modelId=SEEDREAM, prompt="x")
+    await client.ended(submitted["requestId"])
+    told = await call(client, "process-image-pipeline", action="status", statusUrl=submitted["statusUrl"])
+    assert (told["status"], told["error"]) == ("ERROR", "Not this.")
+    body = {"action": "result", "responseUrl": submitted["responseUrl"]}
+    answer = await client.post(PIPELINE, json=body)
+    assert (answer.status, answer.json["error"]) == (400, "Not this.")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        None,
+        "",
+        "https://queue.fal.run/x/requests/1/status",
+        "http://169.254.169.254/latest",
+        f"https://evil.example/requests/{uuid4()}/status",
+        "requests",
+        "x" * 4000,
+    ],
+)
+async def test_an_address_that_is_sent_back_is_read_for_its_id_and_never_asked(client: Client, address: Any) -> None:
+    answer = await client.post(PIPELINE, json={"action": "status", "statusUrl": address})
+    assert (answer.status, answer.json["success"]) == (404, False), answer.text
+
+
+async def test_somebody_elses_request_is_not_there(client_of: MakeClient) -> None:
+    one, other = client_of(), client_of()
+    submitted = await call(one, "process-image-pipeline", modelId=SEEDREAM, prompt="x")
+    body = {"action": "status", "statusUrl": submitted["statusUrl"]}
+    assert (await other.post(PIPELINE, json=body)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "prompt"),
+    [
+        ({"prompt": "a fire fox", "count": 2}, "a fire fox"),
+        (
+            {"pokemonType": "Fire", "customPrompt": "a fox", "modelId": SEEDREAM, "count": 2},
+            "a fox. A new Pokémon of Fire",
+        ),
+    ],
+)
+async def test_pokemon_are_drawn(client: Client, players: Players, body: dict[str, Any], prompt: str) -> None:
+    made = await call(client, "generate-pokemon-images", **body)
+    [request] = players.of(client.user_id)
+    assert request.prompt.startswith(prompt)
+    assert (
+        made["images"]
+        == made["imageUrls"]
+        == [f"{PUBLIC_URL}/media/{request.generation_id.hex}{index}/original.png" for index in range(2)]
+    )
+    assert (made["imageUrl"], made["success"]) == (made["images"][0], True)
+
+
+async def test_a_video_is_made_of_a_picture_and_a_sound(client: Client, players: Players, storage: Storage) -> None:
+    picture, sound = f"{uuid4().hex}/original.png", f"{uuid4().hex}/original.mp3"
+    storage.has(client, picture)
+    storage.has(client, sound, "audio/mpeg", seconds=12.2)
+    body = {"image_url": f"{PUBLIC_URL}/media/{picture}", "audio_url": f"{PUBLIC_URL}/media/{sound}"}
+    made = await call(client, "process-elevenlabs-video", **body)
+    [request] = players.of(client.user_id)
+    assert (request.model, request.quote.amount) == (FILM, 26_000)
+    assert sorted(given.role for given in request.inputs) == ["audio", "image"]
+    assert made["video_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.mp4"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"image_url": "https://a.example/x.png"},
+        {"image_url": "http://127.0.0.1:1/x.png", "audio_url": "http://169.254.169.254/x.mp3", "seconds": 5},
+        {"image_url": "file:///etc/passwd", "audio_url": "https://a.example/x.mp3", "seconds": 5},
+        {
+            "image_url": f"{PUBLIC_URL}/media/{'0' * 32}/original.png",
+            "audio_url": "https://a.example/x.mp3",
+            "seconds": 5,
+        },
+    ],
+)
+async def test_what_no_video_can_be_made_of_is_refused(
+    client: Client, storage: Storage, postgres: asyncpg.Pool, body: dict[str, Any]
+) -> None:
+    answer = await client.post(f"{F}/process-elevenlabs-video", json=body)
+    assert answer.status in {404, 422}, answer.text
+    assert answer.json["success"] is False
+    assert await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "before"),
+    [
+        ({"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "foxes"}]}, "Be brief."),
+        ({"message": "foxes", "context": "Be brief.", "model": WRITER}, "Be brief."),
+        ({"message": "foxes", "context": {"page": "shop"}}, '{"page": "shop"}'),
+    ],
+)
+async def test_a_language_model_is_asked(client: Client, players: Players, body: dict[str, Any], before: str) -> None:
+    answer = await call(client, "chat-with-gpt", **body)
+    assert answer["response"] == answer["reply"] == answer_to("foxes")
+    assert answer["usage"] == {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
+    [request] = players.of(client.user_id)
+    assert [(said.role, said.content) for said in request.messages] == [("system", before)]
+
+
+# -- what surrounds them ------------------------------------------------------------------------------------------
+
+FUNCTIONS = (
+    "consume-credits",
+    "create-payment-intent",
+    "process-payment-success",
+    "process-image-pipeline",
+    "generate-pokemon-images",
+    "process-elevenlabs-video",
+    "chat-with-gpt",
+)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+async def test_a_browser_asks_first_and_nobody_gets_nothing(nobody: Client, function: str) -> None:
+    asked = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "apikey,authorization,content-type,x-client-info",
+    }
+    answer = await nobody.request("OPTIONS", f"{F}/{function}", asked)
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
+    refused = await nobody.post(f"{F}/{function}", CLIENT_HEADERS, json={"prompt": "x", "message": "x", "amount": 1})
+    assert (refused.status, refused.json["success"]) == (401, False)
+
+
+@pytest.mark.parametrize("function", ["consume-credits", "process-payment-success", "process-image-pipeline"])
+async def test_a_body_names_no_other_user(client: Client, client_of: MakeClient, function: str) -> None:
+    body = {"user_id": str(uuid4()), "amount": 1, "payment_intent_id": "pi_1", "prompt": "x"}
+    assert (await client.post(f"{F}/{function}", json=body)).status == 404
+    service = client_of(bearer=token(None, role="service_role", aud=None))
+    assert (await service.post(f"{F}/consume-credits", json=body)).status == 200
+
+
+async def test_an_unknown_function_is_said_in_their_shape(nobody: Client) -> None:
+    answer = await nobody.post(f"{F}/nope", json={})
+    assert (answer.status, answer.json["success"]) == (404, False)

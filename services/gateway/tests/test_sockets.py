@@ -1,0 +1,387 @@
+"""Socket.IO with its own client: who is let in, what is heard in which room, and what a client missed."""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import socketio
+from nats.aio.client import Client as NatsClient
+from socketio.exceptions import ConnectionError as Refused
+
+from contracts.facts import CONTENT_TYPE, Change, Changed, Request
+from contracts.topology import changed_subject, live_subject
+from gateway.settings import Settings
+from gateway.sockets.rooms import owner_of, session_room, user_room
+
+from .client import token, until
+from .conftest import MakeClient, Service, serving
+from .jaaz import answer_to, write
+from .players import Players
+
+pytestmark = pytest.mark.connected
+
+
+class Socket:
+    """One user's socket, and what it heard."""
+
+    def __init__(self, user_id: UUID, **options: Any) -> None:
+        self.user_id = user_id
+        self.client = socketio.AsyncClient(reconnection=False, **options)
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self.is_closed = asyncio.Event()
+        self.client.on("*", self._arrived)
+        self.client.on("disconnect", self._closed)
+
+    async def _arrived(self, event: str, *body: Any) -> None:
+        self.heard[event].append(body[0] if body else None)
+
+    async def _closed(self, *_: Any) -> None:
+        self.is_closed.set()
+
+    async def ask(self, event: str, body: Any = None) -> Any:
+        return await self.client.call(event, body, timeout=10)
+
+    async def hears(self, event: str, number: int = 1) -> list[Any]:
+        async def enough() -> bool:
+            return len(self.heard[event]) >= number
+
+        await until(enough, 10)
+        return self.heard[event]
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+async def open_socket(service: Service) -> AsyncIterator[Open]:
+    """Opens sockets, of a user or with a token, and closes them at the end."""
+    opened: list[Socket] = []
+
+    async def open_one(
+        user_id: UUID | None = None,
+        auth: Any = "",
+        url: str = service.url,
+        transports: tuple[str, ...] = ("websocket",),
+    ) -> Socket:
+        socket = Socket(user_id or uuid4())
+        opened.append(socket)
+        given = {"token": token(socket.user_id)} if auth == "" else auth
+        await socket.client.connect(url, auth=given, transports=list(transports), wait_timeout=10)
+        await socket.hears("connected")
+        return socket
+
+    yield open_one
+    for socket in opened:
+        with contextlib.suppress(Exception):
+            await socket.client.eio.disconnect(abort=True)  # a poll is not waited for
+
+
+# -- who is let in ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",), ("polling", "websocket")])
+async def test_a_token_opens_a_socket(open_socket: Open, transports: tuple[str, ...]) -> None:
+    socket = await open_socket(transports=transports)
+    assert socket.heard["connected"][0]["user_id"] == str(socket.user_id)
+    await socket.client.emit("ping", {"at": 1})
+    assert await socket.hears("pong") == [{"at": 1}]
+
+
+@pytest.mark.parametrize(
+    "auth", [None, {}, {"token": ""}, {"token": "nonsense"}, {"token": 5}, {"token": token(uuid4(), exp=1)}]
+)
+async def test_nobody_is_let_in_without_a_good_one(open_socket: Open, auth: Any) -> None:
+    with pytest.raises(Refused):
+        await open_socket(auth=auth)
+
+
+async def test_a_socket_closes_when_its_token_ends(open_socket: Open) -> None:
+    user = uuid4()
+    socket = await open_socket(user, {"token": token(user, exp=int(time.time()) + 2)})
+    assert not socket.is_closed.is_set()
+    await asyncio.wait_for(socket.is_closed.wait(), 20)
+    assert socket.heard["error"][0]["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_user_does_not_take_all_sockets(open_socket: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.sockets.server.MAX_SOCKETS_OF_USER", 2)
+    user = uuid4()
+    first, _ = await open_socket(user), await open_socket(user)
+    with pytest.raises(Refused):
+        await open_socket(user)
+    await open_socket()
+    await first.client.disconnect()
+
+    async def again() -> bool:
+        with contextlib.suppress(Refused):
+            return bool(await open_socket(user))
+        return False
+
+    await until(again, 10)
+
+
+# -- chats --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_chat_by_socket_is_heard_in_order_and_by_its_session_alone(
+    open_socket: Open, players: Players, bus: NatsClient
+) -> None:
+    user = uuid4()
+    speaker, listener, elsewhere, stranger = (
+        await open_socket(user),
+        await open_socket(user),
+        await open_socket(user),
+        await open_socket(),
+    )
+    await listener.ask("join_session", {"session_id": "s1"})
+    await elsewhere.ask("join_session", {"session_id": "s2"})
+    await stranger.ask("join_session", {"session_id": "s1"})
+
+    async def play(request: Request) -> None:
+        await write(bus, players, request)
+
+    players.scripts[user] = play
+    begun = await speaker.ask("chat_message", {"message": "foxes", "session_id": "s1", "model": ""})
+    assert begun["success"] is True
+    for socket in (speaker, listener):
+
+        async def complete(socket: Socket = socket) -> bool:
+            return any(said["is_complete"] for said in socket.heard["chat_response"])
+
+        await until(complete, 10)
+        said = socket.heard["chat_response"]
+        assert "".join(response["message"] for response in said) == answer_to("foxes")
+        assert len(said) > 2
+        assert [response["sequence"] for response in said] == list(range(1, len(said) + 1))
+        assert [response["is_complete"] for response in said] == [False] * (len(said) - 1) + [True]
+        assert said[-1]["message"] == ""
+        assert {response["message_id"] for response in said} == {begun["message_id"]}
+    updates = await until(lambda: _done(elsewhere), 10)
+    assert "".join(update["text"] for update in updates if update["type"] == "delta") == answer_to("foxes")
+    assert [update["type"] for update in updates[-2:]] == ["all_messages", "done"]
+    assert elsewhere.heard["chat_response"] == []
+    assert set(stranger.heard) == {"connected", "session_update"}
+    assert [update["messages"] for update in stranger.heard["session_update"]] == [[]]
+
+
+async def _done(socket: Socket) -> Any:
+    told = [
+        update for update in socket.heard["session_update"] if update["type"] != "all_messages" or update["messages"]
+    ]
+    return told if told and told[-1]["type"] == "done" else None
+
+
+async def test_whoever_comes_back_reads_what_was_said(
+    open_socket: Open, client_of: MakeClient, players: Players
+) -> None:
+    client = client_of()
+    answer = await client.post("/api/v1/chat/message", json={"message": "foxes", "session_id": "s1"})
+    assert answer.status == 200, answer.text
+    socket = await open_socket(client.user_id)
+    await socket.ask("join_session", {"session_id": "s1"})
+    said = [update["messages"] for update in socket.heard["session_update"] if update["type"] == "all_messages"]
+    assert [message["content"] for message in said[-1]] == ["foxes", answer_to("foxes")]
+
+
+async def test_who_left_a_session_hears_no_more_of_it(open_socket: Open, client_of: MakeClient) -> None:
+    client = client_of()
+    socket = await open_socket(client.user_id)
+    await socket.ask("join_session", {"session_id": "s1"})
+    await socket.ask("leave_session", {"session_id": "s1"})
+    await client.post("/api/v1/chat/message", json={"message": "x", "session_id": "s1"})
+    await until(lambda: _done(socket), 10)
+    assert socket.heard["chat_response"] == []
+
+
+async def test_what_cannot_be_said_is_an_error_for_the_speaker(open_socket: Open, players: Players) -> None:
+    socket = await open_socket()
+    players.available[socket.user_id] = 0
+    await socket.ask("chat_message", {"message": "x", "session_id": "s1"})
+    [error] = await socket.hears("chat_error")
+    assert error["code"] == "INSUFFICIENT_CREDITS"
+    assert error["message"]
+
+
+@pytest.mark.parametrize(
+    ("event", "body"),
+    [
+        ("join_session", None),
+        ("join_session", {"session_id": "a b"}),
+        ("join_session", {"session_id": "user:x"}),
+        ("join_session", [1, 2]),
+        ("leave_session", {"session_id": 5}),
+        ("chat_message", {"message": 5, "session_id": "s"}),
+        ("chat_message", {"message": "a\0b", "session_id": "s"}),
+        ("chat_message", {"message": "x", "session_id": "s", "model": "none of ours"}),
+        ("canvas_update", {"canvas_id": "nowhere", "elements": []}),
+        ("canvas_update", {"canvas_id": "x", "elements": [1]}),
+        ("canvas_update", {"canvas_id": "x", "elements": {}, "version": "y"}),
+    ],
+)
+async def test_a_bad_event_is_answered_and_the_socket_lives(open_socket: Open, event: str, body: Any) -> None:
+    socket = await open_socket()
+    await socket.client.emit(event, body)
+    [error] = await socket.hears("chat_error")
+    assert isinstance(error["message"], str)
+    assert error["code"] in {"INVALID_REQUEST", "NOT_FOUND", "MODEL_NOT_FOUND"}
+    await socket.client.emit("ping", {})
+    await socket.hears("pong")
+
+
+async def test_a_frame_that_is_too_large_closes_its_socket_alone(open_socket: Open) -> None:
+    user = uuid4()
+    greedy, other = await open_socket(user), await open_socket(user)
+    await greedy.client.emit("canvas_update", {"canvas_id": "x", "app_state": {"x": "y" * (10 << 20)}})
+    await asyncio.wait_for(greedy.is_closed.wait(), 20)
+    await other.client.emit("ping", {})
+    await other.hears("pong")
+
+
+# -- canvases -----------------------------------------------------------------------------------------------------
+
+
+async def test_two_windows_draw_on_one_canvas(open_socket: Open, client_of: MakeClient) -> None:
+    client = client_of()
+    made = await client.post("/api/v1/canvases", json={"title": "x", "elements": [{"id": "a", "version": 1}]})
+    canvas_id = made.json["canvas_id"]
+    one, other, stranger = await open_socket(client.user_id), await open_socket(client.user_id), await open_socket()
+    answer = await one.ask("canvas_update", {"canvas_id": canvas_id, "elements": [{"id": "b", "version": 1}]})
+    assert answer == {"success": True, "version": 2}
+    [update] = await other.hears("canvas_updated")
+    assert (update["canvas_id"], update["version"], update["user_id"]) == (canvas_id, 2, str(client.user_id))
+    assert {element["id"] for element in update["elements"]} == {"a", "b"}
+    late = {"canvas_id": canvas_id, "elements": [], "version": 1}
+    assert await other.ask("canvas_update", late) is None
+    assert (await other.hears("chat_error"))[0]["code"] == "STALE_VERSION"
+    assert len((await client.get(f"/api/v1/canvases/{canvas_id}")).json["elements"]) == 2
+    await stranger.ask("canvas_update", {"canvas_id": canvas_id, "elements": []})
+    assert (await stranger.hears("chat_error"))[0]["code"] == "NOT_FOUND"
+    assert one.heard["canvas_updated"] == stranger.heard["canvas_updated"] == []
+
+
+# -- what every dialect's users hear --------------------------------------------------------------------------------
+
+
+async def test_what_became_of_any_generation_is_said_to_its_user(open_socket: Open, client_of: MakeClient) -> None:
+    client = client_of()
+    socket, stranger = await open_socket(client.user_id), await open_socket()
+    generation = await client.accepted()
+    [update] = await socket.hears("generation_updated")
+    sequence = update.pop("sequence")
+    assert update == {"id": generation["id"], "status": "completed", "progress": 100, "dialect": "native"}
+    assert sequence.partition("-")[2].isdecimal()
+    assert stranger.heard["generation_updated"] == []
+
+
+async def test_a_balance_that_changed_is_said_to_its_user(open_socket: Open, bus: NatsClient) -> None:
+    socket, stranger = await open_socket(), await open_socket()
+    change = Change(user_id=socket.user_id, available=1_250_000, held=0, used=0, change=-15_000)
+    fact = Changed(id=uuid4(), source="ledger", subject=str(socket.user_id), time="2026-11-25T00:00:00Z", data=change)  # type: ignore[arg-type]
+    await bus.publish(changed_subject(socket.user_id), fact.encode(), headers={"Content-Type": CONTENT_TYPE})
+    assert await socket.hears("balance_updated") == [{"new_balance": 12.5, "change": -0.15}]
+    assert stranger.heard["balance_updated"] == []
+
+
+async def test_what_was_missed_is_said_again(open_socket: Open, client_of: MakeClient) -> None:
+    client = client_of()
+    socket = await open_socket(client.user_id)
+    await client.accepted()
+    [known] = await socket.hears("generation_updated")
+    await socket.client.disconnect()
+    missed = [await client.accepted() for _ in range(3)]
+    for generation in missed:
+        await client.ended(generation["id"])
+    back = await open_socket(client.user_id)
+
+    async def told() -> bool:
+        back.heard["generation_updated"].clear()
+        answer = await back.ask("resync", {"sequence": known["sequence"]})
+        return bool(answer == {"reset": False, "count": 3})
+
+    await until(told, 10)
+    again = await back.hears("generation_updated", 3)
+    assert {update["id"] for update in again} == {generation["id"] for generation in missed}
+
+
+@pytest.mark.parametrize("sequence", [None, 5, "", "nonsense", "abc-1", "abc-99999999999999999999", {"x": 1}])
+async def test_a_sequence_that_is_not_known_is_a_reset(open_socket: Open, sequence: Any) -> None:
+    socket = await open_socket()
+    assert await socket.ask("resync", {"sequence": sequence}) == {"reset": True, "count": 0}
+
+
+# -- many, and more than one replica ---------------------------------------------------------------------------------
+
+
+async def test_a_socket_on_another_replica_hears_the_same(
+    open_socket: Open, settings: Settings, bus: NatsClient, players: Players, client_of: MakeClient
+) -> None:
+    client = client_of()
+    made = await client.post("/api/v1/canvases", json={"title": "x", "elements": []})
+    canvas_id = made.json["canvas_id"]
+    async with serving(settings, bus) as second:
+        here, there = await open_socket(client.user_id), await open_socket(client.user_id, url=second.url)
+        stranger = await open_socket(url=second.url)
+        await there.ask("join_session", {"session_id": "s1"})
+        await stranger.ask("join_session", {"session_id": "s1"})
+
+        async def play(request: Request) -> None:
+            await write(bus, players, request)
+
+        players.scripts[client.user_id] = play
+        await here.ask("chat_message", {"message": "foxes", "session_id": "s1"})
+        await here.ask("canvas_update", {"canvas_id": canvas_id, "elements": [{"id": "a"}]})
+
+        async def complete() -> bool:
+            return any(said["is_complete"] for said in there.heard["chat_response"])
+
+        await until(complete, 10)
+        said = there.heard["chat_response"]
+        assert "".join(response["message"] for response in said) == answer_to("foxes")
+        assert [response["sequence"] for response in said] == list(range(1, len(said) + 1))
+        assert [update["canvas_id"] for update in await there.hears("canvas_updated")] == [canvas_id]
+        await there.hears("generation_updated")
+        await here.hears("generation_updated")
+        assert (len(there.heard["generation_updated"]), len(here.heard["generation_updated"])) == (1, 1)
+        assert set(stranger.heard) == {"connected", "session_update"}
+        await there.client.disconnect()
+        await stranger.client.disconnect()
+
+
+def repeated(room: str) -> bytes:
+    """As another replica says it."""
+    return f'elsewhere\n/\n{room}\n\n2["greeting",{{"x":1}}]'.encode()
+
+
+@pytest.mark.parametrize("said", [b"", b"nonsense", b"[1, 2]", b"a\nb\nc\nd\ne", b"\xff\n\n\n\n"])
+async def test_garbage_on_the_bus_is_no_event(open_socket: Open, bus: NatsClient, said: bytes) -> None:
+    socket = await open_socket()
+    await bus.publish(live_subject(socket.user_id), said)
+    await bus.publish(live_subject(socket.user_id), repeated(user_room(socket.user_id)))
+    assert await socket.hears("greeting") == [{"x": 1}]
+    assert set(socket.heard) == {"connected", "greeting"}
+
+
+async def test_what_is_said_on_one_users_subject_reaches_no_other(open_socket: Open, bus: NatsClient) -> None:
+    one, other = await open_socket(), await open_socket()
+    for room in (user_room(other.user_id), session_room(other.user_id, "s"), other.client.get_sid(), ""):
+        await bus.publish(live_subject(one.user_id), repeated(room))
+    await bus.publish(live_subject(one.user_id), repeated(user_room(one.user_id)))
+    await one.hears("greeting")
+    assert (len(one.heard["greeting"]), other.heard["greeting"]) == (1, [])
+
+
+def test_a_room_belongs_to_one_user() -> None:
+    user = uuid4()
+    assert owner_of(user_room(user)) == owner_of(session_room(user, "a:b")) == user
+    assert [owner_of(room) for room in ("x", "", None, 5, "user:nobody", "session:")] == [None] * 6
+
+
+async def test_many_connect_at_once(open_socket: Open) -> None:
+    """The task's thousand is measured by hand; here enough to be sure that none waits for another."""
+    sockets = await asyncio.gather(*(open_socket() for _ in range(150)))
+    assert len({socket.user_id for socket in sockets}) == 150
