@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from contracts.facts import Failure, Request
-from generator.providers.interface import Delivered, Provider, ProviderRefusal, Rejected
+from generator.providers.interface import Delivered, Provider, Rejected
 from generator.providers.openai import NAME, OpenAI
 from generator.rules import Rules
 from generator.settings import ModerationSettings
@@ -77,7 +77,7 @@ class Moderation:
         try:
             async with asyncio.timeout(seconds):
                 broken = await ask()
-        except (ProviderRefusal, TimeoutError) as error:
+        except Exception as error:  # whatever it is, it is no judgement, and what was paid for must not be lost by it
             self._silences += 1
             if self._silences >= SILENCES_TO_PAUSE:
                 self._silences, self._asked_again_at = 0, time.monotonic() + PAUSE_SECONDS

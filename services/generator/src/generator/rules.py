@@ -5,6 +5,7 @@ in `unless` means something else and does not count. A phrase's last word may en
 the text, so that no rule and no text can keep a process busy, as a pattern language could.
 """
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from pydantic import TypeAdapter
 from sqlalchemy import text
 
 from runtime.database import Database
+
+LONG_CHARACTERS = 10_000
+"""A longer text is judged beside the event loop."""
 
 Phrase = tuple[str, ...]
 
@@ -40,6 +44,9 @@ class Rule:
 
     def is_broken_by(self, words: Sequence[str]) -> bool:
         """Whether these words, as `words_of` gives them, break it."""
+        different = frozenset(words)
+        if not all(group.may_stand_among(different) for group in self.groups):
+            return False
         meant_otherwise = {place + i for place, length in self.unless.found(words) for i in range(length)}
         latest: dict[int, int] = {}
         hits = sorted(
@@ -79,6 +86,12 @@ class Phrases:
                 by_first.setdefault(phrase[0], []).append(tuple(phrase))
         return cls({first: tuple(phrases) for first, phrases in by_first.items()}, tuple(prefixes))
 
+    def may_stand_among(self, words: frozenset[str]) -> bool:
+        """False where none of them can; most texts are done with by this."""
+        if not words.isdisjoint(self.by_first):
+            return True
+        return bool(self.prefixes) and any(word.startswith(self.prefixes) for word in words)
+
     def found(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Where they stand, and how many words each has."""
         for place, word in enumerate(words):
@@ -112,6 +125,11 @@ class Rules:
         """The name of a rule that a text breaks. Raises OSError, sqlalchemy.exc.DBAPIError: none could be read yet."""
         if self._rules is None:
             await self.refresh()
+        if len(said) > LONG_CHARACTERS:
+            return await asyncio.to_thread(self._broken_by, said)
+        return self._broken_by(said)
+
+    def _broken_by(self, said: str) -> str | None:
         words = words_of(said)
         return next((rule.name for rule in self._rules or () if rule.is_broken_by(words)), None)
 
