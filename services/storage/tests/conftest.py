@@ -33,6 +33,7 @@ from storage.lending import Lending
 from storage.objects import Objects
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
+from storage.objects.minio import MinioObjects
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.uploads import Uploads
@@ -78,6 +79,14 @@ async def objects(tmp_path: Path) -> AsyncIterator[LocalObjects]:
     objects = LocalObjects(tmp_path / "media")
     yield objects
     await objects.close()
+
+
+@pytest.fixture
+async def bucket(s3_server: Any) -> AsyncIterator[MinioObjects]:
+    keys = s3_server.access_key, s3_server.secret_key
+    bucket = MinioObjects(s3_server.endpoint, s3_server.bucket, *keys, "us-east-1")
+    yield bucket
+    await bucket.close()
 
 
 @pytest.fixture(scope="module")

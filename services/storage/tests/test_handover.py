@@ -33,14 +33,6 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.fixture
-async def bucket(s3_server: Any) -> AsyncIterator[MinioObjects]:
-    keys = s3_server.access_key, s3_server.secret_key
-    bucket = MinioObjects(s3_server.endpoint, s3_server.bucket, *keys, "us-east-1")
-    yield bucket
-    await bucket.close()
-
-
 def media(database: Database, objects: Objects, workshop: Workshop, handover: Any = None) -> Media:
     return Media(database, objects, Variants(database, objects, workshop), OPEN, handover)
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import secrets
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,8 +24,9 @@ from storage.addresses import addresses
 from storage.assets import Opening
 from storage.downloads import Downloads
 from storage.ingest import Ingest, Overtaken
-from storage.objects import name_of
+from storage.objects import Objects, name_of
 from storage.objects.local import LocalObjects
+from storage.objects.minio import MinioObjects
 from storage.preparation import Preparation
 
 from .samples import Provider, names, noise, picture, put_claim, rendered, rows
@@ -220,10 +222,21 @@ async def test_what_comes_differently_the_second_time_overtakes(
 
 
 @pytest.mark.parametrize("step", ["rows committed", "bytes written", "rows finished"])
+@pytest.mark.parametrize("store", ["local", "s3"])
 async def test_killed_between_two_steps(
-    ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, step: str
+    provider: Provider,
+    database: Database,
+    broker: Any,
+    downloads: Downloads,
+    preparation: Preparation,
+    objects: LocalObjects,
+    bucket: MinioObjects,
+    step: str,
+    store: str,
 ) -> None:
     """P17: the row is there before its bytes; whoever comes after finishes, and the token stays."""
+    kept: Objects = objects if store == "local" else bucket
+    ingest = Ingest(database, broker, downloads, kept, preparation)
     content = picture()
     fact = rendered(provider.url("a", content))
     planned = await ingest.store(rendered(provider.url("b", content), user_id=fact.data.request.user_id))
@@ -234,12 +247,12 @@ async def test_killed_between_two_steps(
             **addresses(secrets.token_hex(16), template.mime_type),
         }
     )
-    request = fact.data.request
-    await assets.open_rows(database, "local", [Opening(request.generation_id, request.user_id, [asset])])
-    name = name_of(request.user_id, asset.sha256)
-    await objects.delete(name)
+    asked = fact.data.request
+    await assets.open_rows(database, store, [Opening(asked.generation_id, asked.user_id, [asset])])
+    name = name_of(asked.user_id, asset.sha256)
+    await kept.delete(name)
     if step != "rows committed":
-        await objects.put(name, io.BytesIO(content), len(content))
+        await kept.put(name, io.BytesIO(content), len(content))
     if step == "rows finished":
         await assets.finish_rows(database, [[asset]])
     [row] = await assets_of(database, fact)
@@ -249,7 +262,7 @@ async def test_killed_between_two_steps(
     assert provider.asked.get("a", 0) == (0 if step == "rows finished" else 1)
     [row] = await assets_of(database, fact)
     assert row["state"] == "stored"
-    assert await objects.size(name) == len(content)
+    assert hashlib.sha256(b"".join([chunk async for chunk in kept.open(name)])).hexdigest() == row["sha256"]
 
 
 async def test_equal_bytes_are_kept_once_per_owner(ingest: Ingest, provider: Provider, objects: LocalObjects) -> None:

@@ -22,6 +22,7 @@ from contracts.keeping import (
 )
 from contracts.questions import (
     STORAGE_DELETE,
+    STORAGE_FORGET,
     STORAGE_KEEP,
 )
 from runtime.broker import make_broker
@@ -40,6 +41,7 @@ from storage.workshop import Workshop
 from .conftest import Make
 from .samples import OPEN, Provider, names, noise, picture, rendered, rows
 from .test_media import served
+from .test_uploads import brought
 
 pytestmark = pytest.mark.connected
 DAY = 86_400
@@ -165,6 +167,62 @@ async def test_a_user_is_forgotten(
     assert [row["source_url"] for row in found] == [None] * 3
     [asset] = (await ingest.store(other)).data.assets
     assert asset.source_url is not None
+
+
+async def test_delete_my_data_from_the_question_to_the_last_byte(
+    ingest: Ingest,
+    provider: Provider,
+    objects: LocalObjects,
+    database: Database,
+    collector: Collector,
+    workshop: Workshop,
+    make: Make,
+    bus: Client,
+    nats_server: Any,
+) -> None:
+    """A result, a thumbnail of it, and an upload: out of sight with the answer, gone with the collector's round."""
+    user_id = uuid4()
+    fact = rendered(provider.url("mine", picture(300, 200)), user_id=user_id)
+    [mine] = (await ingest.store(fact)).data.assets
+    [other] = (await ingest.store(rendered(provider.url("other", picture())))).data.assets
+    upload = (await brought(make(), bus, picture(50, 40), user_id)).asset
+    assert upload is not None
+    keeping = Keeping(database, Bounds())
+    answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
+    answering.include_router(questions(make(), keeping))
+    await answering.start()
+    media = Media(database, objects, Variants(database, objects, workshop), OPEN)
+    addresses = [mine.key, mine.variants["thumbnail"], upload.key, other.key]
+    async with served(media) as base, aiohttp.ClientSession() as http:
+
+        async def statuses() -> list[int]:
+            return [(await http.get(f"{base}/media/{key}")).status for key in addresses]
+
+        assert await statuses() == [200] * 4
+        asked = Forget(user_id=user_id).model_dump_json().encode()
+        said = ChangedAssets.model_validate_json((await bus.request(STORAGE_FORGET, asked, timeout=5)).data)
+        assert (said.assets, await statuses()) == (2, [404, 404, 404, 200])
+    await answering.stop()
+    assert await collector.collect() == 3
+    assert {name.partition("/")[0] for name in await names(objects)}.isdisjoint({str(user_id)})
+    assert len(await names(objects)) == 1, "somebody else's"
+    about = "SELECT count(*) FROM {} WHERE owner_id = :id"
+    assert [(await rows(database, about.format(table), id=user_id))[0][0] for table in ("owners", "offers")] == [0, 0]
+    told = await rows(database, "SELECT state, source_url, blurhash FROM assets WHERE owner_id = :id", id=user_id)
+    assert [tuple(row) for row in told] == [("purged", None, None)] * 2
+    late = await ingest.store(fact)
+    assert [asset.id for asset in late.data.assets] == [mine.id], "it was delivered"
+    assert await state_of(database, fact.data.request.generation_id) == ["purged"], "and nothing brings it back"
+
+
+async def test_what_is_finished_is_stored_whatever_the_quota_says(
+    ingest: Ingest, provider: Provider, database: Database
+) -> None:
+    """It was paid for."""
+    user_id = uuid4()
+    await Keeping(database, Bounds()).keep(Keep(user_id=user_id, quota_bytes=0))
+    outcome = await ingest.store(rendered(provider.url("a", picture()), user_id=user_id))
+    assert (outcome.data.verdict, len(outcome.data.assets)) == ("completed", 1)
 
 
 async def test_an_operator_asks_storage_by_the_command_line(

@@ -76,10 +76,11 @@ async def test_rendered_in_completed_out(
 
 
 async def test_slow_videos_keep_no_picture_waiting(consuming: Consumers, bus: Client, provider: Provider) -> None:
-    """Minutes of film have places of their own."""
+    """Minutes of film have places of their own: a picture is done while all of these still wait."""
+    ended = asyncio.Event()
 
     async def slow(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(1.5)
+        await ended.wait()
         return web.Response(status=404)
 
     films = [rendered(provider.url(f"film-{number}", slow), kind=Kind.VIDEO) for number in range(40)]
@@ -87,10 +88,11 @@ async def test_slow_videos_keep_no_picture_waiting(consuming: Consumers, bus: Cl
         await publish_rendered(bus, film)
     await provider.is_asked("film-0")
     fact = rendered(provider.url("a", picture()))
-    began = time.monotonic()
     await publish_rendered(bus, fact)
-    assert (await outcome_of(bus, fact.data.request.generation_id)).data.verdict == "completed"
-    assert time.monotonic() - began < 1.5
+    try:
+        assert (await outcome_of(bus, fact.data.request.generation_id)).data.verdict == "completed"
+    finally:
+        ended.set()
     for film in films:
         assert (await outcome_of(bus, film.data.request.generation_id, seconds=60)).data.verdict == "failed"
 
@@ -212,7 +214,7 @@ async def process(database_url: str, nats_url: str, root: Path, **environment: s
 
 async def ready(base: str, http: aiohttp.ClientSession) -> None:
     found = ""
-    for _ in range(200):
+    for _ in range(800):
         try:
             async with http.get(f"{base}/ready") as answer:
                 found = await answer.text()
@@ -277,13 +279,13 @@ async def test_p17_killed_again_and_again_what_is_stored_has_its_bytes(
         film = request.path.endswith("film")
         return web.Response(body=FILM if film else picture(40, 30, seed=int(request.path[1:])))
 
-    facts = [rendered(provider.url(str(number), slow)) for number in range(60)]
+    facts = [rendered(provider.url(str(number), slow)) for number in range(40)]
     facts.append(rendered(provider.url("film", slow), kind=Kind.VIDEO, size="64x64"))
     for fact in facts:
         await publish_rendered(bus, fact)
     root, allowed = tmp_path / "media", {"OUTBOUND_ALLOW": f"127.0.0.1:{provider.port}"}
     async with aiohttp.ClientSession() as http:
-        for _ in range(3):  # a fact that was held by five dead processes is taken for what kills them
+        for _ in range(2):  # a fact that was held by five dead processes is taken for what kills them
             async with process(database_url, nats_server.nats_url, root, **allowed) as (base, started):
                 await ready(base, http)
                 await asyncio.sleep(random.uniform(0, 0.3))

@@ -260,14 +260,6 @@ async def test_the_last_of_a_quota_is_not_given_twice(make: Make, bus: Client, m
 # -- directly into the bucket ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def bucket(s3_server: Any) -> AsyncIterator[MinioObjects]:
-    keys = s3_server.access_key, s3_server.secret_key
-    bucket = MinioObjects(s3_server.endpoint, s3_server.bucket, *keys, "us-east-1")
-    yield bucket
-    await bucket.close()
-
-
 async def post(offer: OfferedUpload, content: bytes, **changes: str) -> int:
     form = aiohttp.FormData()
     for name, value in (offer.fields | changes).items():

@@ -42,7 +42,7 @@ _KNOWN = text("""
     SELECT asked.generation_id AS asked_id, CAST(generations.outcome AS text) AS outcome, assets.*
     FROM unnest(CAST(:generation_ids AS uuid[])) AS asked (generation_id)
     LEFT JOIN generations USING (generation_id)
-    LEFT JOIN assets ON assets.generation_id = asked.generation_id AND assets.state = 'stored'
+    LEFT JOIN assets ON assets.generation_id = asked.generation_id AND assets.state <> 'writing'
 """)
 
 # One statement, one round trip, for several generations. Their rows are inserted or locked first, in the order of the
@@ -143,7 +143,8 @@ _FINISH_VARIANT = text("""
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The recorded outcome, where the generation is closed, and the assets that are stored already, by index."""
+    """The recorded outcome, where the generation is closed, and the assets that were stored once, by index: what its
+    owner has deleted since was delivered all the same."""
 
     outcome: Outcome | None
     stored: dict[int, Asset]

@@ -13,8 +13,12 @@ from storage.png import is_whole, pixels
 
 MAX_PIXELS = 64_000_000
 """Checked in the header, before anything is decoded. At 4 bytes each: 256 MB."""
+MAX_REDRAWN_PIXELS = 50_000_000
+"""Of what has to be made anew, turned perhaps: two of them in memory are 400 MB."""
+_DEAR = {"WEBP": 22_000_000, "AVIF": 22_000_000}
+"""Pixels of formats whose decoders take 16 bytes for each: 352 MB."""
 LARGE_PIXELS = 8_000_000
-"""Above this, one picture is decoded at a time."""
+"""Above this, one picture is decoded at a time, and a JPEG is not encoded twice over to make it a little smaller."""
 QUICK_BYTES = 256 * 1024
 QUICK_PIXELS = 500_000
 """A PNG so small is checked in about the time that it takes to wake a thread for it."""
@@ -32,6 +36,7 @@ _BEST: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 95},
 }
 """A picture that has to be made anew is the original from then on."""
+_PLAIN = {"L", "RGB", "RGBA"}
 _DAMAGED = "the picture is damaged or incomplete"
 _ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
@@ -94,13 +99,12 @@ def shrink(content: bytes, longest_side: int | None) -> bytes:
     """
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:
-            _check_size(image)
+            _check_size(image, MAX_REDRAWN_PIXELS if longest_side is None else MAX_PIXELS)
             if longest_side is not None:
                 image.draft("RGB", (2 * longest_side, 2 * longest_side))  # a JPEG is decoded no larger than needed
                 image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+            small = _upright(image)
         small.info.clear()  # not every version of Pillow leaves it out by itself
         output = BytesIO()
         small.save(output, "WEBP", quality=QUALITY)
@@ -125,17 +129,17 @@ def redraw(content: bytes, size: tuple[int, int] | None = None) -> bytes:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a thread for each core would be address space for each core
     try:
         with Image.open(BytesIO(content), formats=_REDRAWN) as image:
-            _check_size(image)
+            _check_size(image, MAX_REDRAWN_PIXELS)
             format_, profile = image.format or "", image.info.get("icc_profile")
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode == "P":
-                upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+            upright = _upright(image) if image.mode == "P" else _turned(image)
             if size is not None:
                 upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
         upright.info.clear()
         output = BytesIO()
-        upright.save(output, _KEPT_AS[format_], icc_profile=profile, **_BEST.get(format_, {}))
+        is_small = upright.width * upright.height <= LARGE_PIXELS
+        options = _BEST.get(format_, {}) if is_small else {"quality": 95}
+        upright.save(output, _KEPT_AS[format_], icc_profile=profile, **options)
         return output.getvalue()
     except Unusable:
         raise
@@ -148,8 +152,10 @@ def blurhash(content: bytes) -> str:
     from blurhash import encode  # the service itself never needs it
 
     with Image.open(BytesIO(content), formats=_FORMATS) as image:
-        tiny = image.convert("RGB")
-    tiny.thumbnail((BLURHASH_PIXELS, BLURHASH_PIXELS))
+        image.draft("RGB", (BLURHASH_PIXELS, BLURHASH_PIXELS))
+        small = image if image.mode in _PLAIN else image.convert("RGB")
+        small.thumbnail((BLURHASH_PIXELS, BLURHASH_PIXELS))
+        tiny = small.convert("RGB")
     wide = tiny.width >= tiny.height
     return str(encode(tiny, x_components=4 if wide else 3, y_components=3 if wide else 4))
 
@@ -164,9 +170,22 @@ def _decode(content: IO[bytes], *, large: bool) -> None:
         image.load()
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise Unusable(f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels")
+def _upright(image: Image.Image) -> Image.Image:
+    """The right way up, and of a mode that every encoder takes; a large picture is not copied for nothing."""
+    turned = _turned(image)
+    mode = "RGBA" if turned.has_transparency_data else "RGB"
+    return turned if turned.mode == mode else turned.convert(mode)
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _check_size(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
+    max_pixels = min(max_pixels, _DEAR.get(image.format or "", max_pixels))
+    if image.width * image.height > max_pixels:
+        raise Unusable(f"the picture has more than {max_pixels // 1_000_000} million pixels")
 
 
 def _unusable(error: Exception) -> Unusable:
