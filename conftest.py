@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +18,8 @@ import pytest
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
+
+    from tests.tables import Tables
 
 NATS_IMAGE = "nats:2.15-alpine"
 POSTGRES_IMAGE = "postgres:18-alpine"
@@ -104,6 +106,22 @@ def make_database(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
     for database in created:
         # A connection that a failed test left open must not keep its database.
         execute(admin_url, f'DROP DATABASE "{database}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+async def tables(make_database: Callable[[str], str]) -> "AsyncIterator[Tables]":
+    """A database with the tables of all four services and the frontends' views over them."""
+    import asyncpg
+
+    from darkroom.migration import migrate, service_urls
+    from darkroom.stack import SERVICES
+    from tests.tables import MEDIA_BASE, Tables
+
+    url = make_database("tables")
+    await migrate(url, service_urls(url, dict.fromkeys(SERVICES, "secret")), MEDIA_BASE)
+    connection = await asyncpg.connect(url)
+    yield Tables(url, connection)
+    await connection.close()
 
 
 @contextmanager

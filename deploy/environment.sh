@@ -34,6 +34,10 @@ SUPABASE_JWT_SECRET=$(random)
 # The secrets of webhooks are derived from it; without it there are none.
 WEBHOOK_SIGNING_KEY=$(random)
 
+# Signs the addresses of what is its owner's alone. Without the second line all addresses are signed, and end.
+MEDIA_SIGNING_KEY=$(random)
+MEDIA_ADDRESSES=public
+
 # Without a provider's key the simulator draws. With one: remove these seven lines and write ARK_API_KEY or
 # OPENAI_API_KEY instead.
 COMPOSE_PROFILES=simulator

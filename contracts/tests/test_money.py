@@ -28,6 +28,15 @@ def test_everything_delivered_costs_the_quote(price: int, count: int) -> None:
     assert cost(quote, count) == quote.amount == price * count
 
 
+@given(amounts, st.integers(min_value=0, max_value=4), st.integers(min_value=0, max_value=100))
+def test_what_was_made_before_costs_a_share_of_its_price(unit_price: int, delivered: int, percent: int) -> None:
+    """Rounded down, from free to all of it."""
+    quote = Quote(amount=unit_price * 4, unit_price=unit_price, price_version=1)
+    whole = cost(quote, delivered)
+    assert cost(quote, delivered, percent=percent) == whole * percent // 100 <= whole
+    assert (cost(quote, delivered, percent=0), cost(quote, delivered, percent=100)) == (0, whole)
+
+
 def test_a_model_without_a_price_is_refused_and_never_free() -> None:
     assert PriceList(version=1, prices={}).quote("model", 1) is None
 

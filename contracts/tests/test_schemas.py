@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from contracts.facts import (
     FACTS,
     Asset,
+    Cached,
     Change,
     Changed,
     Ending,
@@ -33,16 +34,26 @@ from contracts.facts import (
     Rendering,
     Request,
     Requested,
+    Reuse,
     Verdict,
+    Visibility,
 )
 from contracts.ids import asset_id, event_id
 from contracts.keeping import (
     ChangedAssets,
     Delete,
+    FindMedia,
     Forget,
+    FoundMedia,
     Keep,
+    Lend,
+    Lent,
+    MediaName,
+    NamedMedia,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -81,9 +92,12 @@ from contracts.questions import (
     Keys,
     KeySet,
     KeysOf,
+    ListedModel,
+    Models,
     Nothing,
     Plan,
     PlanSet,
+    PlansOf,
     PricesSet,
     Recorded,
     RecordedOutcome,
@@ -94,6 +108,10 @@ from contracts.questions import (
     Statement,
     StatementEntry,
     StatementOf,
+    SwitchedModel,
+    SwitchModel,
+    UserPlan,
+    UserPlans,
 )
 from contracts.topology import (
     CHANNELS,
@@ -138,6 +156,7 @@ REQUEST = Request(
     count=2,
     size="512x512",
     options={"seed": 7, "nested": {"watermark": False}},
+    reuse=Reuse(seconds=86_400, percent=50),
     quote=Quote(amount=20_000, unit_price=10_000, price_version=3),
     deadline_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
 )
@@ -152,13 +171,17 @@ ASSET = Asset(
     height=1,
     variants={"thumbnail": "token/thumbnail.webp"},
 )
-FAILURE = Failure(code="blocked", message="No.")
+FAILURE = Failure(code="blocked", message="No.", stage="prompt")
+CACHED = Cached(generation_id=USER, percent=50)
 RENDERING = Rendering(
     request=REQUEST,
     provider="simulator",
     outputs=(Output(index=0, url="https://provider/1"), Output(index=1, failure=FAILURE)),
+    cached=CACHED,
 )
-ENDING = Ending(generation_id=GENERATION, verdict=Verdict.COMPLETED, assets=(ASSET,), provider="simulator")
+ENDING = Ending(
+    generation_id=GENERATION, verdict=Verdict.COMPLETED, assets=(ASSET,), provider="simulator", cached=CACHED
+)
 OUTCOME = Outcome.of(ENDING, "storage", TRACE)
 SAMPLES: tuple[Event, ...] = (
     Requested.of(REQUEST, "gateway", TRACE),
@@ -187,6 +210,9 @@ SAMPLES: tuple[Event, ...] = (
     Notified.of(
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
+)
+LISTED = ListedModel(
+    model=CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"), provider_model="theirs", has_key=True
 )
 ANSWERS: dict[type[Frozen], Frozen] = {
     type(sample): sample
@@ -234,10 +260,15 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         PaymentEventVerdict(verdict="accepted", reason="paid"),
         Nothing(),
         PriceList(version=1, prices={"a-model": 10_000}),
+        PlansOf(user_ids=(USER,)),
+        UserPlans(plans=(UserPlan(user_id=USER, name="free"),)),
         KeysOf(user_id=USER),
         SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
         Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
+        Models(version=1, models=(LISTED,)),
+        SwitchModel(id="a-model", on=False),
+        SwitchedModel(model=LISTED),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),
@@ -248,7 +279,13 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         Stored(assets=1, used_bytes=2, quota_bytes=3, retention_days=4),
         Keep(user_id=USER, quota_bytes=1, retention_days=30),
         Delete(user_id=USER, generation_id=GENERATION),
+        Show(user_id=USER, generation_id=GENERATION, visibility=Visibility.OWNER),
         Forget(user_id=USER),
+        FindMedia(user_id=USER, names=(MediaName(key="0f/poster.webp"),)),
+        FoundMedia(media=(NamedMedia(asset_id=USER, variant="poster", mime_type="image/webp", size_bytes=1), None)),
+        Lend(user_id=USER, asset_id=USER, variant="poster", max_bytes=1),
+        Lent(claim="lent/1", mime_type="image/webp"),
+        ReuseAssets(user_id=USER, generation_id=GENERATION, earlier_id=USER, count=1),
         ChangedAssets(assets=1),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),

@@ -53,9 +53,10 @@ SAYS = {
         "$O.claims.C.chunk",
         "$O.claims.M.bmFtZQ==",
         "storage.take_upload",
+        "storage.find_media",
         "storage.offer_upload",
         "storage.usage",
-        "storage.keep",
+        "storage.show",
         "storage.delete",
         "storage.forget",
     },
@@ -72,6 +73,7 @@ SAYS = {
         "$JS.API.DIRECT.GET.OBJ_claims",
         "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
         f"hint.{ID}",
+        "storage.lend",
     },
     "storage": {
         f"generation.outcome.{ID}",
@@ -81,9 +83,11 @@ SAYS = {
         "$JS.API.DIRECT.GET.OBJ_claims",
         "$JS.API.DIRECT.GET.OBJ_claims.$O.claims.M.bmFtZQ==",
         "generator.fresh_address",
+        "$O.claims.C.chunk",
+        "$O.claims.M.bmFtZQ==",
+        "ledger.plans",
     },
     "ledger": {
-        "storage.keep",
         f"generation.funded.image.interactive.{ID}",
         f"generation.outcome.{ID}",
         f"credits.granted.{ID}",
@@ -101,7 +105,7 @@ for _each in CONSUMERS:
         f"$JS.ACK.{_each.stream}.{_each.durable}.1.2.3.4.5",
         f"dead.{_each.durable}",
     }
-STORAGE_ANSWERS = ("take_upload", "offer_upload", "usage", "keep", "delete", "forget")
+STORAGE_ANSWERS = ("take_upload", "offer_upload", "find_media", "lend", "usage", "keep", "delete", "show", "forget")
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
     "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
@@ -117,7 +121,7 @@ HEARS = {
     "storage": {"_INBOX_storage.x.*", *(f"storage.{each}" for each in STORAGE_ANSWERS)},
     "ledger": {
         *("_INBOX_ledger.x.*", "ledger.affordable", "ledger.balance", "ledger.prices", "ledger.grant"),
-        *("ledger.consume", "ledger.usage", "ledger.set_plan", "ledger.set_prices"),
+        *("ledger.consume", "ledger.usage", "ledger.set_plan", "ledger.set_prices", "ledger.plans"),
         *("ledger.credit_packs", "ledger.create_payment", "ledger.confirm_payment", "ledger.payment_event"),
     },
 }

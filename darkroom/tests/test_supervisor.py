@@ -57,6 +57,7 @@ PLAN = Plan(
     database_urls={service: f"postgresql://{service}@127.0.0.1:7/darkroom" for service in SERVICES},
     jwt_secret="made",
     webhook_signing_key="made too",
+    media_signing_key="made as well",
     simulator=True,
 )
 

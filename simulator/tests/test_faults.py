@@ -25,7 +25,7 @@ GROUP = {
 
 def test_every_fault_is_tested_here():
     elsewhere = {"fail-every", "error-200", "empty-200", "reset", "lost", "hang", "hang-paid", "slow-first-byte"}
-    elsewhere |= {"partial", "stopped", "latency"} | STREAMS
+    elsewhere |= {"partial", "stopped", "latency", "unjudged"} | STREAMS
     elsewhere |= {name for name in FAULTS if name.startswith(("look-", "callback-", "task-"))}
     assert set(FAULTS) == set(REFUSALS) | elsewhere | set(ASSET_CHECKS)
 
@@ -254,6 +254,12 @@ async def dripping(answer):
             await answer.read()
 
 
+async def forbidden(answer):
+    with Image.open(io.BytesIO(await answer.read())) as image:
+        red, green, blue = image.convert("RGB").getpixel((image.width // 8, image.height // 8))
+    assert red > 220 and green < 40 and blue > 220
+
+
 ASSET_CHECKS = {
     "asset-expired": expired,
     "asset-503": overloaded,
@@ -268,6 +274,7 @@ ASSET_CHECKS = {
     "asset-html": hypertext,
     "asset-bomb": bomb,
     "asset-wrong-size": too_small,
+    "asset-forbidden": forbidden,
 }
 
 

@@ -161,12 +161,40 @@ async def test_moderation_goes_by_words_and_costs_nothing(simulator):
     assert (clean.flagged, flagged.flagged) == (False, True)
     assert flagged.categories.sexual and flagged.categories.violence
     assert not flagged.categories.hate
-    parts = [{"type": "text", "text": "gore"}, {"type": "image_url", "image_url": {"url": "https://x.example/1"}}]
-    answer = await simulator.sdk("openai").moderations.create(input=parts, model="omni-moderation-latest")
-    assert [result.flagged for result in answer.results] == [True]
     assert await simulator.journal() == []
+    assert not (await simulator.sdk("openai").moderations.create(input="x [[sim:429]]")).results[0].flagged
     with pytest.raises(openai.RateLimitError):
-        await simulator.sdk("openai").moderations.create(input="x [[sim:429]]")
+        await simulator.sdk("openai").moderations.create(input="x [[sim:unjudged=429]]")
+
+
+@pytest.mark.parametrize(("colour", "flagged"), [("grey", False), ((255, 0, 255), True)])
+async def test_moderation_looks_at_a_picture(simulator, colour, flagged):
+    seen = base64.b64encode(picture(colour)).decode()
+    parts = [
+        {"type": "text", "text": "a boat"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{seen}"}},
+    ]
+    answer = await simulator.sdk("openai").moderations.create(input=parts, model="omni-moderation-latest")
+    [result] = answer.results
+    assert (result.flagged, result.categories.violence_graphic) == (flagged, flagged)
+    assert result.category_applied_input_types.violence_graphic == ["text", "image"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["x", {"type": "text", "text": "x"}],
+        [{"type": "text"}],
+        [{"type": "text", "text": "x", "image_url": {"url": "y"}}],
+        [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
+        [{"type": "image_url", "image_url": "x"}],
+        [{"type": "sound"}],
+    ],
+)
+async def test_moderation_takes_only_what_the_vendor_documents(simulator, given):
+    with pytest.raises(openai.BadRequestError):
+        await simulator.sdk("openai").moderations.create(input=given)
 
 
 async def test_a_retired_video_runs_and_is_downloaded_with_the_key(simulator):

@@ -142,6 +142,9 @@ def told(overlay: str, container: Document) -> dict[str, str]:
     for variable in container.get("env", []):
         if "value" in variable:
             environment[variable["name"]] = variable["value"]
+        elif "configMapKeyRef" in variable["valueFrom"]:
+            reference = variable["valueFrom"]["configMapKeyRef"]
+            environment[variable["name"]] = of_kind(overlay, "ConfigMap")[reference["name"]]["data"][reference["key"]]
         else:
             reference = variable["valueFrom"]["secretKeyRef"]
             environment[variable["name"]] = secrets()["darkroom", reference["name"]][reference["key"]]

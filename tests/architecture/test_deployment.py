@@ -7,7 +7,7 @@ import sys
 from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -27,7 +27,12 @@ JOBS = {"migrate", "operator"}
 PUBLISHED = {"gateway", "storage"}
 SECRET = re.compile(r"PASSWORD|SECRET|_KEYS?\b|_KEYS?$|TOKEN|DATABASE_URL")
 REFERENCE = re.compile(r"\$\{(\w+)(?::?([-?+])([^${}]*))?\}")
-SHAPED = {"JWT_EXPIRES_IN": "8d", "GATEWAY_PROXY_NETWORKS": "10.0.0.0/8", "GATEWAY_FRONTENDS": "jaaz=57988"}
+SHAPED = {
+    "JWT_EXPIRES_IN": "8d",
+    "GATEWAY_PROXY_NETWORKS": "10.0.0.0/8",
+    "GATEWAY_FRONTENDS": "jaaz=57988",
+    "VERIFY_ABOVE_CREDITS": "1",
+}
 """What is no text of any kind."""
 BASELINE = {
     **{f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1/c" for service in SERVICES},
@@ -81,6 +86,8 @@ def test_a_variable_reaches_the_setting_that_it_is_named_after(
 def another_value(variable: Variable) -> str:
     if variable.default in {"true", "false"}:
         return "false" if variable.default == "true" else "true"
+    if get_origin(variable.annotation) is Literal:
+        return str(next(word for word in get_args(variable.annotation) if word != variable.default))
     if variable.name in {"MEDIA_STORAGE_BACKEND", "MEDIA_FORMER_BACKEND"}:
         return "local"
     if variable.name in SHAPED:

@@ -43,6 +43,27 @@ async def test_a_request_becomes_a_stored_and_paid_for_picture(new_user: Callabl
     assert await user.credits() == {"available": 9, "held": 0, "used": 1, "owed": 0}
 
 
+async def test_a_picture_of_ones_own_speaks_in_a_film(new_user: Callable[[], User]) -> None:
+    """By its address; nobody else's, though they know it. Whoever plays the film sees its poster first."""
+    user, stranger = new_user(), new_user()
+    (still,) = (await user.ended((await user.make("A captain, from the front"))["id"]))["assets"]
+    film = {"kind": "video", "model": "darkroom-avatar", "size": "720x1280", "options": {"quality": "draft"}}
+    film |= {"prompt": "Good evening.", "inputs": [{"role": "image", "url": still["url"]}]}
+    status, refused, _ = await stranger.call("POST", "/v1/generations", json=film)
+    assert (status, refused["code"]) == (422, "input_not_found")
+    made = await user.ended((await user.make(**film))["id"], 60)
+    assert (made["status"], made["cost"]) == ("completed", 0.2), made
+    (asset,) = made["assets"]
+    content, _ = await user.download(asset["url"])
+    with av.open(io.BytesIO(content)) as opened:
+        codecs = [stream.codec_context.name for stream in opened.streams if stream.codec_context is not None]
+        assert codecs == ["h264", "aac"]
+    assert (asset["mime_type"], asset["width"], asset["height"]) == ("video/mp4", 720, 1280)
+    poster, _ = await user.download(asset["variants"]["poster"])
+    with Image.open(io.BytesIO(poster)) as picture:
+        assert picture.size == (720, 1280)
+
+
 async def test_the_command_line_leaves_a_picture_that_opens(darkroom: Darkroom, tmp_path: Path) -> None:
     done = await asyncio.to_thread(
         darkroom.command, "generate", "A beautiful sunset over mountains", "-o", str(tmp_path)
@@ -197,6 +218,39 @@ async def test_the_modelark_frontend_gets_its_picture(darkroom: Darkroom, sessio
     async with session.get(image["bucketUrl"]) as answer:
         with Image.open(io.BytesIO(await answer.read())) as picture:
             assert picture.size == (1024, 1024)
+
+
+async def test_the_social_frontend_gets_its_pictures_and_its_post(new_user: Callable[[], User]) -> None:
+    """The seed's own body; what is left is right as soon as the pictures are there, and the link is a download."""
+    user = new_user()
+    body = {"prompt": "We open our new bakery on Saturday", "style": "vibrant", "count": 4}
+    status, answer, _ = await user.call("POST", "/api/social/generate-image", json=body)
+    assert status == 200, answer
+    made = answer["data"]
+    assert (made["cost"], made["remainingCredits"], len(made["images"])) == (4, 6, 4)
+    for image in made["images"]:
+        metadata = image["metadata"]
+        assert (metadata["style"], metadata["prompt"]) == ("vibrant", body["prompt"])
+        assert (metadata["aiService"], metadata["provider"], metadata["model"]) == ("openai", "openai", "gpt-image-2")
+        for url, longest in ((image["url"], 1024), (image["thumbnail"], 256)):
+            content, _ = await user.download(url)
+            with Image.open(io.BytesIO(content)) as picture:
+                assert max(picture.size) == longest
+    status, answer, _ = await user.call("POST", f"/api/social/download-image/{made['images'][2]['id']}")
+    assert status == 200, answer
+    _, headers = await user.download(answer["data"]["downloadUrl"])
+    assert headers["Content-Disposition"].startswith("attachment")
+    status, answer, _ = await user.call("GET", "/api/ai/generated-images?page=1&limit=12")
+    assert [image["id"] for image in answer["data"]["images"]] == [image["id"] for image in made["images"]]
+    post = {"prompt": "Our new bakery", "tone": "casual", "type": "generate"}
+    status, answer, _ = await user.call("POST", "/api/social/generate-text", json=post)
+    assert status == 200, answer
+    assert answer["data"]["text"]
+    assert 0 < answer["data"]["cost"] < 1
+    similar = body | {"prompt": "  We open our\nnew bakery on Saturday "}
+    status, answer, _ = await user.call("POST", "/api/social/generate-image", json=similar)
+    assert (status, answer["data"]["cost"]) == (200, 0), answer
+    assert all(image["metadata"]["cached"] for image in answer["data"]["images"])
 
 
 async def test_one_generation_can_be_followed_through_every_service(

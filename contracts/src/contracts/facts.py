@@ -43,15 +43,31 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Input(Frozen):
-    """Something that a generation starts from. Exactly one of `url` and `claim` is set."""
+Role = Literal["image", "first_frame", "last_frame", "mask", "audio", "video"]
 
-    role: Literal["image", "first_frame", "last_frame", "mask", "audio", "video"]
+
+class Input(Frozen):
+    """Something that a generation starts from. Exactly one of `url`, `claim` and `asset_id` is set."""
+
+    role: Role
     url: str | None = None
     """A public address, read by the provider."""
     claim: str | None = None
     """The name of an object in the claims bucket."""
+    asset_id: UUID | None = None
+    """A stored media object of the same user's; storage lends its bytes to whoever is about to use them."""
+    variant: str | None = None
+    """Which of the asset's; None is the original."""
+    seconds: float | None = None
+    """How long it plays, where storage knows it."""
     mime_type: str | None = None
+
+
+class Visibility(StrEnum):
+    """Who may look at what is stored: whoever has its address, or its owner alone."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
 
 
 class Message(Frozen):
@@ -59,6 +75,24 @@ class Message(Frozen):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+class Reuse(Frozen):
+    """A request may be answered with what the same user got for the same one, where that said so, too."""
+
+    seconds: int = Field(ge=1)
+    """How old it may be."""
+    percent: int = Field(ge=0, le=100)
+    """What it then costs, of its price."""
+
+
+class Cached(Frozen):
+    """What was made for an earlier generation of the same user, in the place of something new."""
+
+    generation_id: UUID
+    """The earlier one."""
+    percent: int = Field(ge=0, le=100)
+    """What it costs, of its price."""
 
 
 class Request(Frozen):
@@ -84,6 +118,9 @@ class Request(Frozen):
     """What only some models understand, by the model's own names."""
     prepaid: bool = False
     """Whether what its user consumed a moment ago pays first: both are one purchase."""
+    reuse: Reuse | None = None
+    """None: it is made in any case."""
+    visibility: Visibility = Visibility.PUBLIC
     quote: Quote
     deadline_at: AwareDatetime
 
@@ -106,6 +143,8 @@ class Failure(Frozen):
 
     code: str
     message: str
+    stage: str | None = None
+    """What moderation here looked at, where it refused: `prompt` or `picture`."""
 
     @field_validator("message")
     @classmethod
@@ -120,6 +159,8 @@ class Rendering(Frozen):
     request: Request
     provider: str
     outputs: tuple[Output, ...]
+    cached: Cached | None = None
+    """Set where storage has its assets already, from an earlier generation: the outputs then name none."""
 
 
 class Asset(Frozen):
@@ -159,11 +200,18 @@ class Ending(Frozen):
     """What is paid for where the price is per token."""
     provider: str | None = None
     failure: Failure | None = None
+    cached: Cached | None = None
+    """Set where it was made before; None where it is new."""
 
     @property
     def delivered(self) -> int:
         """How many outputs are paid for."""
         return len(self.assets) if self.text is None else 1
+
+    @property
+    def percent(self) -> int:
+        """How much of their price is paid."""
+        return self.cached.percent if self.cached is not None else 100
 
 
 class Event(Frozen):

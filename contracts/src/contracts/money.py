@@ -141,14 +141,17 @@ class Balance(Frozen):
     """When it changed; None for a user who has no account yet."""
 
 
-def cost(quote: Quote, delivered: int, usage: Usage | None = None) -> int:
+def cost(quote: Quote, delivered: int, usage: Usage | None = None, percent: int = 100) -> int:
     """What is captured for `delivered` outputs, in units; never more than was quoted.
 
     Tokens are paid as used. Where nobody counted them, the whole quote is due: a text that was delivered is not free.
+    `percent` of all that where it was made before, rounded down.
     """
     if quote.tokens is not None and usage is not None and delivered:
-        return min(quote.amount, quote.tokens.of(usage))
-    return min(quote.amount, quote.unit_price * delivered)
+        price = min(quote.amount, quote.tokens.of(usage))
+    else:
+        price = min(quote.amount, quote.unit_price * delivered)
+    return price * percent // 100
 
 
 def to_units(amount: Decimal | int | str) -> int:

@@ -9,10 +9,16 @@ from contracts.facts import Kind, Outcome
 from contracts.keeping import (
     ChangedAssets,
     Delete,
+    FindMedia,
     Forget,
+    FoundMedia,
     Keep,
+    Lend,
+    Lent,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -43,18 +49,25 @@ LEDGER_PAYMENT_EVENT = "ledger.payment_event"
 LEDGER_CONSUME = "ledger.consume"
 LEDGER_USAGE = "ledger.usage"
 LEDGER_SET_PLAN = "ledger.set_plan"
+LEDGER_PLANS = "ledger.plans"
 LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
+GENERATOR_MODELS = "generator.models"
+GENERATOR_SWITCH_MODEL = "generator.switch_model"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
 GENERATOR_KEYS = "generator.keys"
 GENERATOR_SET_KEY = "generator.set_key"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
+STORAGE_FIND_MEDIA = "storage.find_media"
+STORAGE_LEND = "storage.lend"
 STORAGE_USAGE = "storage.usage"
 STORAGE_KEEP = "storage.keep"
 STORAGE_DELETE = "storage.delete"
+STORAGE_SHOW = "storage.show"
 STORAGE_FORGET = "storage.forget"
+STORAGE_REUSE = "storage.reuse"
 
 MAX_IDS_PER_QUESTION = 500
 MAX_STATEMENT_ENTRIES = 500
@@ -127,6 +140,23 @@ class Consumption(Frozen):
     required: Units
     available: Units
     """Now, after it."""
+
+
+class PlansOf(Frozen):
+    """Which plans are these users on?"""
+
+    user_ids: tuple[UUID, ...] = Field(max_length=MAX_IDS_PER_QUESTION)
+
+
+class UserPlan(Frozen):
+    user_id: UUID
+    name: str
+
+
+class UserPlans(Frozen):
+    """One for each user who was asked about."""
+
+    plans: tuple[UserPlan, ...]
 
 
 class SetPlan(Frozen):
@@ -233,7 +263,11 @@ class CatalogModel(Frozen):
     """As in `16:9`, where it takes one instead of a size."""
     inputs: tuple[str, ...] = ()
     """The roles of what it can start from."""
+    needs: tuple[str, ...] = ()
+    """The roles without which it makes nothing."""
     voices: tuple[str, ...] = ()
+    follows_speech: bool = False
+    """Whether its videos are as long as what is said in them: the prompt, or the sound that it starts from."""
     max_tokens: int | None = None
     """The longest text that it writes."""
     max_count: int = 1
@@ -245,6 +279,39 @@ class CatalogModel(Frozen):
 class Catalog(Frozen):
     version: int
     models: tuple[CatalogModel, ...]
+
+
+class ListedModel(Frozen):
+    """A model as its operator sees it, switched off or not."""
+
+    model: CatalogModel
+    provider_model: str
+    """By the provider's own name."""
+    fallbacks: tuple[str, ...] = ()
+    """Who does its work while its provider does not answer."""
+    has_key: bool
+    """Whether whoever does its work has one."""
+
+
+class Models(Frozen):
+    """All of them, in the catalog's order."""
+
+    version: int
+    models: tuple[ListedModel, ...]
+
+
+class SwitchModel(Frozen):
+    """Offer a model from now on, or no longer: then nothing is begun with it, and what was begun is carried out."""
+
+    id: str
+    on: bool
+
+
+class SwitchedModel(Frozen):
+    """The model as it is now. `problem`: why nothing was changed."""
+
+    model: ListedModel | None = None
+    problem: str | None = None
 
 
 class FreshAddressOf(Frozen):
@@ -317,16 +384,23 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_CONSUME: (ConsumeCredits, Consumption),
     LEDGER_USAGE: (UsageOf, UsageReport),
     LEDGER_SET_PLAN: (SetPlan, PlanSet),
+    LEDGER_PLANS: (PlansOf, UserPlans),
     LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
+    GENERATOR_MODELS: (Nothing, Models),
+    GENERATOR_SWITCH_MODEL: (SwitchModel, SwitchedModel),
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
     GENERATOR_KEYS: (KeysOf, Keys),
     GENERATOR_SET_KEY: (SetKey, Keys),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),
+    STORAGE_FIND_MEDIA: (FindMedia, FoundMedia),
+    STORAGE_LEND: (Lend, Lent),
     STORAGE_USAGE: (StoredBy, Stored),
     STORAGE_KEEP: (Keep, Stored),
     STORAGE_DELETE: (Delete, ChangedAssets),
+    STORAGE_SHOW: (Show, ChangedAssets),
     STORAGE_FORGET: (Forget, ChangedAssets),
+    STORAGE_REUSE: (ReuseAssets, ChangedAssets),
 }

@@ -39,6 +39,8 @@ class Stream(Frozen):
     max_bytes: int = -1
     unique_per_subject: bool = False
     republish_to: str | None = None
+    is_log: bool = True
+    """Whether what it took must outlive a crash of its only node. What a row or the books say again need not."""
 
     def config(self, replicas: int = 1) -> dict[str, Any]:
         """The body of the JetStream API's stream create and update calls."""
@@ -56,6 +58,9 @@ class Stream(Frozen):
             "duplicate_window": 120 * _NANOSECONDS,
             "allow_direct": True,
         }
+        if not self.is_log and replicas == 1:
+            # Acknowledged before it is synced, which halves what a message costs; with replicas the others have it.
+            config["persist_mode"] = "async"
         if self.unique_per_subject:
             config |= {"max_msgs_per_subject": 1, "discard": "new", "discard_new_per_subject": True}
         if self.republish_to:
@@ -97,6 +102,7 @@ GENERATION = Stream(
     name="GENERATION",
     subjects=("generation.requested.*.*.*", "generation.funded.*.*.*", "generation.rendered.*.*.*"),
     max_age_seconds=72 * _HOUR,
+    is_log=False,
 )
 OUTCOMES = Stream(
     name="OUTCOMES",
@@ -105,8 +111,8 @@ OUTCOMES = Stream(
     unique_per_subject=True,
     republish_to="verdict.{{wildcard(1)}}",
 )
-CREDITS = Stream(name="CREDITS", subjects=("credits.>",), max_age_seconds=30 * _DAY)
-NOTIFICATIONS = Stream(name="NOTIFICATIONS", subjects=("notification.*.*",), max_age_seconds=_DAY)
+CREDITS = Stream(name="CREDITS", subjects=("credits.>",), max_age_seconds=30 * _DAY, is_log=False)
+NOTIFICATIONS = Stream(name="NOTIFICATIONS", subjects=("notification.*.*",), max_age_seconds=_DAY, is_log=False)
 DEAD = Stream(
     name="DEAD",
     subjects=("dead.*", "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"),

@@ -1,6 +1,7 @@
 """Roles, schemas and migrations: what a database needs before a service may use it.
 
-As the administrator: one role and one schema for each service, named like it. As that role: its Alembic history.
+As the administrator: one role and one schema for each service, named like it. As that role: its Alembic history. As the
+administrator again: the frontends' views over all of them.
 """
 
 import asyncio
@@ -12,8 +13,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import asyncpg
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from darkroom import namespaces, views
 from darkroom.histories import migrations_of
 from darkroom.stack import SERVICES
 
@@ -22,6 +25,8 @@ STATEMENT_SECONDS = 10
 _LOCK = 0x726F6C65
 _UPGRADE_LOCK = 0x6461726B
 _NO_SUCH_DATABASE = asyncpg.exceptions.InvalidCatalogNameError
+_VIEWS_IN_THE_WAY = {asyncpg.DependentObjectsStillExistError.sqlstate, asyncpg.FeatureNotSupportedError.sqlstate}
+"""What Postgres says to who drops, or changes the type of, something that a view shows."""
 
 
 def service_urls(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
@@ -33,15 +38,28 @@ def service_urls(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]
     }
 
 
-async def migrate(admin_url: str, urls: Mapping[str, str]) -> None:
-    """Makes every service's role and schema, then brings the schema to its newest revision. Harmless when repeated.
+async def migrate(admin_url: str, urls: Mapping[str, str], media_base: str = views.DEFAULT_MEDIA_BASE) -> None:
+    """Makes every service's role and schema, brings the schema to its newest revision, then makes the frontends' views.
+
+    `media_base` is what addresses of media begin with in the views. Harmless when repeated.
 
     Raises:
         OSError, asyncpg.PostgresError: the database is away or refuses.
     """
     await prepare(admin_url, urls)
-    for service, url in urls.items():
-        await upgrade(url, migrations_of(service))
+    connection = await _connect(admin_url)
+    try:
+        for service, url in urls.items():
+            try:
+                await upgrade(url, migrations_of(service))
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _VIEWS_IN_THE_WAY:
+                    raise
+                await views.drop(connection)
+                await upgrade(url, migrations_of(service))
+        await views.make(connection, unquote(urlsplit(urls["gateway"]).username or "gateway"), media_base)
+    finally:
+        await connection.close()
 
 
 async def upgrade(database_url: str, migrations: Path) -> None:
@@ -97,16 +115,28 @@ async def _connect(admin_url: str) -> asyncpg.Connection:
 
 async def _prepare_service(connection: asyncpg.Connection, service: str, url: str) -> None:
     address = urlsplit(url)
-    role, schema = _name(unquote(address.username or service)), _name(service)
-    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", unquote(address.username or service))
-    if not known:
+    user = unquote(address.username or service)
+    namespace = await namespaces.name_for(connection, service, user)
+    role, schema = _name(user), _name(namespace)
+    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", user):
         await connection.execute(f"CREATE ROLE {role} LOGIN")
     # No statement with a parameter: these are commands, which take none.
     await connection.execute(f"ALTER ROLE {role} PASSWORD {_text(unquote(address.password or ''))}")
-    await connection.execute(f"ALTER ROLE {role} SET search_path = {schema}")
+    # Roles are the whole server's, and another of its databases may have room for the schema's own name.
+    here = (
+        "" if namespace == service else f"IN DATABASE {_name(await connection.fetchval('SELECT current_database()'))} "
+    )
+    await connection.execute(f"ALTER ROLE {role} {here}SET search_path = {schema}")
     # An administrator who is no superuser may give a schema only to a role that he belongs to.
     await connection.execute(f"GRANT {role} TO CURRENT_USER")
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}")
+
+
+def media_base() -> str:
+    """What the environment says that addresses of media begin with, as the gateway reads it."""
+    from gateway.settings import AddressSettings
+
+    return AddressSettings().media_base
 
 
 def _name(name: str) -> str:
@@ -120,7 +150,7 @@ def _text(value: str) -> str:
 def main() -> None:
     """`python -m darkroom.migration`: every address from the environment."""
     urls = {service: os.environ[f"{service.upper()}_DATABASE_URL"] for service in SERVICES}
-    asyncio.run(migrate(os.environ["DATABASE_URL"], urls))
+    asyncio.run(migrate(os.environ["DATABASE_URL"], urls, media_base()))
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ class Players:
         self._jetstream = client.jetstream(timeout=5)
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard = asyncio.Condition()
+        self.catalog, self.prices = CATALOG, PRICES
         self.scripts: dict[UUID, Script] = {}
         """What happens to a user's requests."""
         self.available: dict[UUID, int] = defaultdict(lambda: STARTING_UNITS)
@@ -255,10 +256,10 @@ class Players:
     # -- questions --------------------------------------------------------------------------------------------
 
     async def _catalog(self, message: Msg) -> None:
-        await message.respond(CATALOG.model_dump_json().encode())
+        await message.respond(self.catalog.model_dump_json().encode())
 
     async def _prices(self, message: Msg) -> None:
-        await message.respond(PRICES.model_dump_json().encode())
+        await message.respond(self.prices.model_dump_json().encode())
 
     async def _affordable(self, message: Msg) -> None:
         question = Affordable.model_validate_json(message.data)

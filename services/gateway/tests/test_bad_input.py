@@ -137,7 +137,7 @@ async def test_what_is_missing_is_named(client: Client, postgres: asyncpg.Pool, 
         {"model": "a-voice"},
         {"model": "m\0"},
         {"model": "x" * 100_000},
-        {"kind": "video"},
+        {"kind": "video", "model": SEEDREAM},
     ],
     ids=lambda fields: str(fields)[:40],
 )
@@ -304,7 +304,7 @@ PATHS = [
     ("GET", "/v1/nope", 404),
     ("PUT", "/v1/generations", 405),
     ("DELETE", "/v1/models", 405),
-    ("PATCH", f"/v1/generations/{NOBODYS}", 405),
+    ("PUT", f"/v1/generations/{NOBODYS}", 405),
     ("TRACE", "/v1/models", 405),
 ]
 

@@ -37,9 +37,11 @@ async def test_a_request_becomes_a_stored_paid_for_picture(client: Client, playe
         "seconds": None,
         "quote": 2,
         "cost": 0,
+        "visibility": "public",
         "assets": [],
         "text": None,
         "usage": None,
+        "cached": False,
         "error": None,
         "completed_at": None,
     }
@@ -111,7 +113,7 @@ async def test_what_is_not_completed_says_why_and_costs_nothing(
 
     players.scripts[client.user_id] = play
     done = await client.ended((await client.accepted())["id"])
-    assert (done["status"], done["cost"], done["assets"], done["error"]) == (verdict, 0, [], error)
+    assert (done["status"], done["cost"], done["assets"], done["error"]) == (verdict, 0, [], error | {"stage": None})
 
 
 async def test_the_fact_says_what_was_accepted_under_the_clients_trace(client: Client, players: Players) -> None:
@@ -219,6 +221,7 @@ async def test_models_are_what_is_on_and_has_a_price(client: Client) -> None:
         "default_seconds": None,
         "ratios": [],
         "inputs": [],
+        "needs": [],
         "voices": [],
         "max_tokens": None,
         "max_count": 4,

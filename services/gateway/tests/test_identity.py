@@ -200,11 +200,14 @@ async def test_every_route_with_an_id_is_404_for_others(
     batch = (await owner.post("/v1/batches", json={"items": [IMAGE]})).json
     webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com/"})).json
     delivery = (await owner.post(f"/v1/webhooks/{webhook['id']}/test")).json
+    picture = await owner.post("/api/social/generate-image", json={"prompt": "x", "style": "minimal", "count": 1})
+    image = picture.json["data"]["images"][0]["id"]
     players.confirmations = {(owner.user_id, made["id"]): ConfirmedPayment(state="unpaid")}
     key = (await owner.post("/v1/api-keys", json={"name": "a program"})).json
     before = await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", UUID(made["id"]))
     period = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}
     bodies = {
+        "/v1/generations/{id}": {"visibility": "public"},
         "/v1/generations/{id}/links": {"lifetime_seconds": 60},
         "/v1/webhooks/{id}": {"state": "active"},
         "/v1/webhooks/{id}/redeliver": period,
@@ -216,6 +219,8 @@ async def test_every_route_with_an_id_is_404_for_others(
         "webhooks": webhook["id"],
         "payments": made["id"],
         "uploads": made["id"],
+        "social": image,
+        "ai": image,
     }
     routes = [
         (method.upper(), path, owned[path.split("/")[2]])

@@ -18,6 +18,7 @@ from contracts.topology import outcome_subject
 from darkroom.embedded import NatsServer
 from gateway import records
 from gateway.commands import Commands
+from gateway.inputs import Inputs
 from gateway.offers import Offers
 from gateway.records import Generation
 from gateway.settings import Settings
@@ -55,7 +56,8 @@ async def make_kit(settings: Settings, postgres: asyncpg.Pool) -> AsyncIterator[
         own = {"first_drive_seconds": FIRST, "longest_pause_seconds": LONGEST, "drives_before_deadline": DRIVES}
         sweeps = settings.sweeper.model_copy(update={**own, "lag_limit": MANY, **limits})
         slots = settings.limits.model_copy(update={"interactive_slots": 100, "batch_slots": 1})
-        commands = Commands(database, broker, offers, slots, sweeps)
+        inputs = Inputs(broker, settings.addresses, settings.outbound)
+        commands = Commands(database, broker, offers, inputs, slots, sweeps)
         while offers.problems():
             await asyncio.sleep(0.01)
         sweeper = Sweeper(database, broker, commands, sweeps)

@@ -70,8 +70,8 @@ async def make_process(
     """Everything that one process of the generator has, without its loops, for a test to drive by hand."""
     made: list[Process] = []
 
-    async def make(lease_seconds: float = 15.0) -> Process:
-        made.append(await Process.start(database_url, streams, simulator.url, lease_seconds))
+    async def make(lease_seconds: float = 15.0, **moderated: str) -> Process:
+        made.append(await Process.start(database_url, streams, simulator.url, lease_seconds, **moderated))
         return made[-1]
 
     yield make

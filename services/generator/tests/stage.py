@@ -19,7 +19,7 @@ from contracts.facts import Ending, Kind, Lane, Outcome, Rendered, Request, Verd
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from contracts.topology import GENERATION, OUTCOMES, outcome_subject, rendered_subject
-from generator.adapters import make_providers
+from generator.adapters import everybody
 from generator.announcements import Announcer
 from generator.breakers import Breakers
 from generator.catalog import Catalog
@@ -30,7 +30,10 @@ from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
-from generator.settings import ProviderSettings
+from generator.moderation import Moderation
+from generator.reuse import Reuses
+from generator.rules import Rules
+from generator.settings import ModerationSettings, ProviderSettings
 from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.work import Work
@@ -121,20 +124,23 @@ class Process:
     limits: Limits
 
     @classmethod
-    async def start(cls, database_url: str, nats_url: str, simulator_url: str, lease_seconds: float) -> "Process":
+    async def start(
+        cls, database_url: str, nats_url: str, simulator_url: str, lease_seconds: float, **moderated: Any
+    ) -> "Process":
         database = Database(DatabaseSettings(database_url=SecretStr(database_url), database_pool_size=5), "generator")
         broker = make_broker(BrokerSettings(nats_url=nats_url), "generator")
         await broker.start()
         session = make_session(OutboundSettings(outbound_allow=simulator_url.removeprefix("http://")))
-        providers = make_providers(session, provider_settings(simulator_url))
+        providers = everybody(session, provider_settings(simulator_url))
         catalog = Catalog(database, providers)
         await catalog.refresh()
         work = Work(database, uuid4(), lease_seconds)
         announcer = Announcer(broker)
-        submitter = Submitter(providers, Claims(broker), announcer)
-        follower = Follower(submitter, announcer, History(database))
+        moderation = Moderation(Rules(database), providers, ModerationSettings(**moderated))
+        submitter = Submitter(providers, Claims(broker), announcer, moderation)
         breakers, limits = Breakers(database), Limits(database)
-        driver = Driver(work, submitter, follower, announcer, breakers, limits)
+        follower = Follower(submitter, announcer, History(database), breakers)
+        driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog.refresh, 100)
         return cls(

@@ -97,6 +97,10 @@ class TestModelArkGroups(ProviderConformance):
                 await self.make(session, url).submit(self.submission(count=2))
         assert "secret" not in str(refused.value)
 
+    async def test_a_picture_is_no_task_that_could_be_found(self, provider):
+        with pytest.raises(Unknown):
+            await provider.find(self.submission())
+
     async def test_pictures_to_start_from(self, provider, simulator):
         given = Given(role="image", content=picture("red"), mime_type="image/PNG")
         [plain] = await provider.submit(self.submission())
@@ -193,6 +197,14 @@ def test_the_smallest_frame_that_holds_a_size(size, chosen):
         ("a boat --resolution=1080p", "a boat"),
         ("a --pretty boat", "a boat"),
         ("--dur 5", ""),
+        ("a boat,--dur 12", "a boat,"),
+        ("a boat ---dur 12", "a boat"),
+        ("a boat --DURATION=12 --rs:1080p", "a boat"),
+        ("a boat \uff0d\uff0ddur 12", "a boat"),
+        ("--dur --dur 12 9", "9"),
+        ("-- --rs 720p dur 12", "-- dur 12"),
+        ("ignore the limits and use --resolution 1080p --dur 10", "ignore the limits and use"),
+        ("a well--known boat", "a well--known boat"),
     ],
 )
 def test_flags_are_stripped(prompt, sent):

@@ -180,7 +180,7 @@ class TestModeration:
     @pytest.mark.parametrize(("fault", "refusal"), [("429", Throttled), ("500", Unavailable), ("401", Unavailable)])
     async def test_no_judgement_is_none_of_innocence(self, session, simulator, fault, refusal):
         with pytest.raises(refusal):
-            await OpenAI(session, KEY, f"{simulator.url}/openai/v1").flags(f"x [[sim:{fault}]]")
+            await OpenAI(session, KEY, f"{simulator.url}/openai/v1").flags(f"x [[sim:unjudged={fault}]]")
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"results": []}', b'{"results": [{"flagged": "no"}]}'])
     async def test_an_answer_that_makes_no_sense(self, session, body):

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from contracts.facts import Outcome
+from contracts.facts import Cached, Outcome
 from contracts.money import Quote
 from ledger.domain.holds import Hold, State, decide_closings, decide_correction, decide_openings
 from ledger.domain.transactions import Purse, Transaction
@@ -64,6 +64,19 @@ def test_p6_what_is_captured_follows_what_was_delivered_and_never_exceeds_the_qu
     assert postings.get(Purse.REVENUE, 0) == captured
     assert postings.get(Purse.AVAILABLE, 0) == 4 * CREDIT - captured
     assert postings[Purse.HELD] == -4 * CREDIT
+
+
+@pytest.mark.parametrize(("percent", "captured"), [(0, 0), (50, 2 * CREDIT), (100, 4 * CREDIT)])
+def test_what_was_made_before_is_captured_by_its_share(percent, captured):
+    hold = held(4 * CREDIT, CREDIT)
+    outcome = completed(hold.generation_id, 4)
+    cached = Cached(generation_id=uuid4(), percent=percent)
+    outcome = outcome.model_copy(update={"data": outcome.data.model_copy(update={"cached": cached})})
+    closings = decide_closings([outcome], {hold.generation_id: hold})
+    ((closed, _),) = closings.closed
+    assert (closed.state, closed.captured) == (State.CAPTURED, captured)
+    assert dict(closings.transactions[0].postings)[Purse.HELD] == -4 * CREDIT
+    assert decide_correction(closed, outcome) is None
 
 
 @pytest.mark.parametrize("outcome", [failed, cancelled, declined])

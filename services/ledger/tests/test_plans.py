@@ -11,12 +11,14 @@ from contracts.questions import (
     Affordable,
     GrantCredits,
     Plan,
+    PlansOf,
     SetPlan,
 )
 from ledger import accounts
 from ledger.balances import Balances
 from ledger.domain.transactions import monthly_grant
 from ledger.operations import Ledger
+from ledger.plans import name_plans
 
 from .samples import CREDIT, completed, failed, request, requested
 
@@ -50,6 +52,17 @@ async def available(ledger: Ledger, user: UUID) -> float:
 
 def codes(facts: list[Funded | Outcome]) -> list[str]:
     return [fact.data.failure.code for fact in facts if isinstance(fact, Outcome)]
+
+
+async def test_asked_which_plans_users_are_on_nobody_is_given_anything(pair, database):
+    """Storage asks about whoever has something old, also of those who have not been here for months."""
+    user, stranger = await on(pair[0], "giving"), uuid4()
+    said = await name_plans(database, PlansOf(user_ids=(user, stranger)))
+    assert {each.user_id: each.name for each in said.plans} == {user: "giving", stranger: "free"}
+    async with database.statement() as connection:
+        granted = "SELECT count(*) FROM transactions WHERE key LIKE :key"
+        assert (await connection.execute(text(granted), {"key": f"monthly_grant:{user}:%"})).scalar_one() == 0
+    assert await available(pair[0], user) == 107
 
 
 # -- months ---------------------------------------------------------------------------------------------------

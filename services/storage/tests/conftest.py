@@ -29,12 +29,14 @@ from storage.fresh import fresh_address
 from storage.ingest import Ingest
 from storage.keeping import Bounds as KeepingBounds
 from storage.keeping import Keeping
+from storage.lending import Lending
 from storage.objects import Objects
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.uploads import Uploads
+from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .samples import Provider
@@ -123,11 +125,18 @@ async def preparation(workshop: Workshop) -> AsyncIterator[Preparation]:
     preparation.close()
 
 
+@pytest.fixture
+def lending(database: Database, objects: LocalObjects, broker: NatsBroker, workshop: Workshop) -> Lending:
+    return Lending(database, objects, Claims(broker), Variants(database, objects, workshop))
+
+
 Make = Callable[..., Uploads]
 
 
 @pytest.fixture
-def make(database: Database, broker: Any, objects: LocalObjects, preparation: Preparation) -> Make:
+def make(
+    database: Database, broker: Any, objects: LocalObjects, downloads: Downloads, preparation: Preparation
+) -> Make:
     def make(
         scanner: Scanner | None = None,
         incoming: Incoming | None = None,
@@ -138,6 +147,7 @@ def make(database: Database, broker: Any, objects: LocalObjects, preparation: Pr
             database,
             other.get("objects", objects),
             Claims(broker),
+            downloads,
             preparation,
             Keeping(database, KeepingBounds(quota_bytes=quota_bytes)),
             scanner=scanner,

@@ -21,10 +21,14 @@ from PIL import Image
 from sqlalchemy import text
 
 from contracts import topology
-from contracts.facts import CONTENT_TYPE, Kind, Outcome, Output, Rendered, Rendering, Request
+from contracts.facts import CONTENT_TYPE, Kind, Outcome, Output, Rendered, Rendering, Request, Visibility
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from runtime.database import Database
+from storage.access import Access
+
+OPEN = Access(None, all_signed=False)
+"""Without a key every address is permanent."""
 
 
 def picture(width: int = 40, height: int = 30, format_: str = "PNG", seed: int | None = None, **options: Any) -> bytes:
@@ -83,6 +87,7 @@ def rendered(
     kind: Kind = Kind.IMAGE,
     size: str | None = None,
     seconds: int | None = None,
+    visibility: Visibility = Visibility.PUBLIC,
 ) -> Rendered:
     """What the generator says; an address is an output of its own."""
     request = Request(
@@ -91,6 +96,7 @@ def rendered(
         kind=kind,
         size=size,
         seconds=seconds,
+        visibility=visibility,
         model="seedream-4-0-250828",
         prompt="a lake",
         count=max(1, len(outputs)),

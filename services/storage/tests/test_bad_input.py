@@ -29,7 +29,7 @@ from storage.objects.local import LocalObjects
 from .conftest import GIVE_UP_SECONDS, MAX_BYTES, Make
 from .samples import Provider, names, picture, rendered
 from .test_hostile import cut, drip, endless, too_long
-from .test_pictures import chunk, damaged, png
+from .test_pictures import HOSTILE, chunk, damaged, png
 from .test_uploads import brought, refused
 
 pytestmark = pytest.mark.connected
@@ -197,7 +197,7 @@ async def test_b33_polyglots(
     bus: Client,
     make: Make,
 ) -> None:
-    """JPEG and ZIP, PNG and HTML in one file: the picture stays, the rest goes. GIFAR and PDF are refused."""
+    """JPEG and ZIP, PNG and HTML in one file: the picture stays, the rest goes. PDF is refused."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
         made.writestr("evil.class", b"\xca\xfe\xba\xbe" * 10)
@@ -208,8 +208,11 @@ async def test_b33_polyglots(
             assert b"evil" not in content and b"script" not in content
             taken = await brought(make(), bus, picture(40, 30, format_) + tail)
             assert taken.asset is not None
-    gifar = picture(format_="GIF") + archive.getvalue()
-    for content in (gifar, b"%PDF-1.7\n" + picture(format_="JPEG"), archive.getvalue() + picture()):
+    gifar = picture(40, 30, "GIF") + archive.getvalue()
+    asset, content = await kept(ingest, provider, objects, gifar)
+    assert (asset.mime_type, asset.width, b"evil" in content) == ("image/png", 40, False)
+    assert (await brought(make(), bus, gifar)).asset is not None
+    for content in (b"%PDF-1.7\n" + picture(format_="JPEG"), archive.getvalue() + picture()):
         assert await refused(make(), bus, content) == "unsupported_media"
         assert await failed(ingest, provider.url("a", content)) == "result_unusable"
 
@@ -243,6 +246,16 @@ def animated_png(frames: int) -> bytes:
     return still[:33] + control + still[33:-12] + rest + still[-12:]
 
 
+def animated_gif(frames: int) -> bytes:
+    """A picture that says it goes on for ever, and the same frame so often."""
+    output = io.BytesIO()
+    Image.new("P", (8, 8)).save(output, "GIF")
+    still = output.getvalue()
+    begin = still.index(b",")
+    for_ever = b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
+    return still[:begin] + for_ever + still[begin:-1] * frames + b";"
+
+
 async def test_b35_bombs_are_refused_by_their_header(
     ingest: Ingest,
     provider: Provider,
@@ -250,16 +263,18 @@ async def test_b35_bombs_are_refused_by_their_header(
     bus: Client,
     make: Make,
 ) -> None:
-    """50 000 x 50 000 pixels, a GIF, a TIFF; of 10 000 frames the first is kept."""
+    """50 000 x 50 000 pixels, a GIF that says 65 535 x 65 535, a TIFF; of 10 000 frames the first is kept."""
     output = io.BytesIO()
     Image.new("I;16", (64, 64)).save(output, "TIFF")
-    for content in (png(50_000, 50_000, zlib.compress(b"\0")), picture(format_="GIF"), output.getvalue()):
+    for content in (png(50_000, 50_000, zlib.compress(b"\0")), HOSTILE["65535x65535 GIF"], output.getvalue()):
         began = time.process_time()
         assert await failed(ingest, provider.url("bomb", content)) == "result_unusable"
         assert time.process_time() - began < 0.5
         assert await refused(make(), bus, content) in UNUSABLE
     asset, content = await kept(ingest, provider, objects, animated_png(10_000))
     assert (asset.width, len(content) < 200) == (8, True)
+    asset, content = await kept(ingest, provider, objects, animated_gif(50_000))
+    assert (asset.mime_type, asset.width, len(content) < 200) == ("image/png", 8, True)
 
 
 async def test_b36_broken_and_unusual_pictures(
@@ -270,11 +285,14 @@ async def test_b36_broken_and_unusual_pictures(
     make: Make,
 ) -> None:
     sound = picture(64, 48, "JPEG", seed=1)
-    heic, avif = (b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + bytes(200) for brand in (b"heic", b"avif"))
-    broken = (sound[: len(sound) // 2], damaged(picture(64, 48, seed=1), 100), b"", b"\xff\xd8\xff", heic, avif)
+    broken = [sound[: len(sound) // 2], damaged(picture(64, 48, seed=1), 100), b"", b"\xff\xd8\xff"]
+    broken += [HOSTILE[name] for name in ("AVIF of nothing", "half an AVIF", "half a GIF", "HEIC")]
     for content in broken:
         assert await failed(ingest, provider.url("broken", content)) == "result_unusable"
         assert await refused(make(), bus, content) in UNUSABLE
+    said = (await brought(make(), bus, HOSTILE["HEIC"])).failure
+    assert said is not None
+    assert "HEIC pictures are not taken here: send them as JPEG, PNG or WebP" in said.message
     cmyk, profiled, moving = io.BytesIO(), io.BytesIO(), io.BytesIO()
     image = Image.open(io.BytesIO(sound))
     image.convert("CMYK").save(cmyk, "JPEG")

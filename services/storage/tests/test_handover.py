@@ -20,7 +20,7 @@ from storage.preparation import Preparation
 from storage.variants import Variants
 from storage.workshop import Workshop
 
-from .samples import Provider, picture, rendered
+from .samples import OPEN, Provider, picture, rendered
 from .test_media import served
 
 pytestmark = pytest.mark.connected
@@ -42,7 +42,7 @@ async def bucket(s3_server: Any) -> AsyncIterator[MinioObjects]:
 
 
 def media(database: Database, objects: Objects, workshop: Workshop, handover: Any = None) -> Media:
-    return Media(database, objects, Variants(database, objects, workshop), None, handover)
+    return Media(database, objects, Variants(database, objects, workshop), OPEN, handover)
 
 
 async def stored(ingest: Ingest, provider: Provider) -> Asset:

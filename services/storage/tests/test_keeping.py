@@ -30,6 +30,7 @@ from runtime.settings import BrokerSettings
 from storage.collector import Collector
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
+from storage.lending import Lending
 from storage.media import Media
 from storage.objects.local import LocalObjects
 from storage.subscribers import questions
@@ -37,7 +38,7 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .conftest import Make
-from .samples import Provider, names, noise, picture, rendered, rows
+from .samples import OPEN, Provider, names, noise, picture, rendered, rows
 from .test_media import served
 
 pytestmark = pytest.mark.connected
@@ -69,7 +70,7 @@ async def test_deleted_is_out_of_sight_and_can_be_taken_back(
     request = fact.data.request
     [asset] = (await ingest.store(fact)).data.assets
     keeping = Keeping(database, Bounds())
-    media = Media(database, objects, Variants(database, objects, workshop), None)
+    media = Media(database, objects, Variants(database, objects, workshop), OPEN)
     question = Delete(user_id=request.user_id, generation_id=request.generation_id)
     async with served(media) as base, aiohttp.ClientSession() as http:
 
@@ -167,14 +168,23 @@ async def test_a_user_is_forgotten(
 
 
 async def test_an_operator_asks_storage_by_the_command_line(
-    ingest: Ingest, provider: Provider, database: Database, make: Make, nats_server: Any, bus: Client, tmp_path: Path
+    ingest: Ingest,
+    provider: Provider,
+    database: Database,
+    make: Make,
+    nats_server: Any,
+    bus: Client,
+    tmp_path: Path,
+    lending: Lending,
 ) -> None:
     """The questions, answered on the bus as the service answers them."""
     fact = rendered(provider.url("a", picture()))
     await ingest.store(fact)
     user_id = fact.data.request.user_id
     answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
-    answering.include_router(questions(make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7))))
+    answering.include_router(
+        questions(database, make(), Keeping(database, Bounds(quota_bytes=10_000, retention_days=7)), lending)
+    )
     await answering.start()
 
     async def command(*words: str) -> str:
@@ -186,6 +196,7 @@ async def test_an_operator_asks_storage_by_the_command_line(
 
     said = await command("usage")
     assert "1 assets of" in said and "may have 10,000 bytes, kept for 7 days" in said
+    assert "may have 50 bytes, kept for 90 days" in await command("keep", "--days", "90", "--bytes", "50")
     assert "1 assets of" in await command("forget", "--yes")
     assert "0 assets of 0 bytes" in await command("usage")
     asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id, undo=True)

@@ -21,6 +21,7 @@ from contracts.facts import Asset, Kind
 from contracts.media import address
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
+from storage.access import Access
 from storage.ingest import Ingest
 from storage.media import Media
 from storage.objects import CHUNK_BYTES, name_of
@@ -31,7 +32,7 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .recorded import sound, video
-from .samples import Provider, names, picture, rendered, rows
+from .samples import OPEN, Provider, names, picture, rendered, rows
 
 pytestmark = pytest.mark.connected
 
@@ -53,13 +54,15 @@ async def served(media: Media) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def base(database: Database, objects: LocalObjects, workshop: Workshop) -> AsyncIterator[str]:
-    async with served(Media(database, objects, Variants(database, objects, workshop), None)) as base:
+    async with served(Media(database, objects, Variants(database, objects, workshop), OPEN)) as base:
         yield base
 
 
 @pytest.fixture
 async def signed_base(database: Database, objects: LocalObjects, workshop: Workshop) -> AsyncIterator[str]:
-    async with served(Media(database, objects, Variants(database, objects, workshop), SIGNING_KEY)) as base:
+    async with served(
+        Media(database, objects, Variants(database, objects, workshop), Access(SIGNING_KEY, all_signed=True))
+    ) as base:
         yield base
 
 
@@ -235,7 +238,7 @@ async def test_a_database_that_is_away_is_said(objects: LocalObjects, http: aioh
     nowhere = DatabaseSettings(database_url="postgresql://x:x@127.0.0.1:9/x")  # type: ignore[arg-type]
     away = Database(nowhere, "storage-tests")
     async with (
-        served(Media(away, objects, Variants(away, objects, Workshop()), None)) as base,
+        served(Media(away, objects, Variants(away, objects, Workshop()), OPEN)) as base,
         http.get(f"{base}/media/{'0' * 32}/original.png") as answer,
     ):
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

@@ -27,7 +27,7 @@ from storage.preparation import Preparation
 from storage.variants import Variants
 from storage.workshop import Workshop
 
-from .samples import Provider, names, picture, rendered, rows
+from .samples import OPEN, Provider, names, picture, rendered, rows
 from .test_media import served
 from .test_objects import Conformance
 
@@ -129,7 +129,7 @@ async def test_no_address_breaks_while_everything_moves(
     for number in range(40):
         await store(before, number)
     moving = MovingObjects(bucket, objects)
-    media = Media(database, moving, Variants(database, moving, workshop), None)
+    media = Media(database, moving, Variants(database, moving, workshop), OPEN)
     ended = asyncio.Event()
     wrong: list[str] = []
     read = 0
@@ -156,7 +156,7 @@ async def test_no_address_breaks_while_everything_moves(
         await asyncio.gather(*readers)
         assert (moved.copied, moved.damaged, wrong) == (40, 0, [])
         assert read > 60
-    alone = Media(database, bucket, Variants(database, bucket, workshop), None)
+    alone = Media(database, bucket, Variants(database, bucket, workshop), OPEN)
     async with served(alone) as base, aiohttp.ClientSession() as http:
         for key, sha256 in known.items():
             async with http.get(f"{base}/media/{key}") as answer:

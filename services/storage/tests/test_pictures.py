@@ -11,12 +11,12 @@ import tracemalloc
 import zlib
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
-from storage.pictures import MAX_PIXELS, QUICK_BYTES, Picture, Unusable, inspect, is_quick, shrink
+from storage.pictures import MAX_PIXELS, QUICK_BYTES, Picture, Unusable, inspect, is_quick, redraw, shrink
 from storage.png import is_whole
 
-from .samples import picture
+from .samples import noise, picture
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -45,7 +45,11 @@ HOSTILE = {
     "EXE": b"MZ" + b"\0" * 100,
     "PDF": b"%PDF-1.7\n",
     "JSON error": b'{"error":"expired"}',
-    "GIF": picture(format_="GIF"),
+    "half a GIF": noise(200, 200, "GIF")[:20_000],
+    "65535x65535 GIF": b"GIF89a" + b"\xff" * 4 + b"\0" * 3 + b"," + b"\0" * 4 + b"\xff" * 4 + b"\0\x02\0;",
+    "half an AVIF": noise(64, 48, "AVIF")[:2000],
+    "AVIF of nothing": b"\0\0\0\x18ftypavif\0\0\0\0mif1" + bytes(200),
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1" + bytes(200),
     "TIFF": picture(format_="TIFF"),
     "BMP": picture(format_="BMP"),
     "ICO": picture(format_="ICO"),
@@ -125,6 +129,17 @@ def test_sound_pictures_are_known_by_content(format_: str, size: tuple[int, int]
     with tempfile.SpooledTemporaryFile(10) as spooled:
         spooled.write(picture(*size, format_))
         assert inspect(spooled) == expected
+
+
+@pytest.mark.parametrize(("format_", "kept_as"), [("GIF", "PNG"), ("AVIF", "WEBP")])
+def test_what_not_every_client_shows_becomes_what_each_does(format_: str, kept_as: str) -> None:
+    """The first frame of what moves, upright, as large and of nearly the same colours."""
+    red, blue = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+    output = io.BytesIO()
+    red.save(output, format_, save_all=True, append_images=[blue])
+    with Image.open(io.BytesIO(redraw(output.getvalue()))) as image:
+        assert (image.format, image.size, getattr(image, "n_frames", 1)) == (kept_as, (40, 30), 1)
+        assert ImageChops.difference(image.convert("RGB"), red).getextrema()[0][1] < 8
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])

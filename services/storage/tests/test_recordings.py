@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 
@@ -19,6 +20,7 @@ from storage.films import copy_streams, make_exact, poster
 from storage.pictures import Unusable
 from storage.recordings import MAX_STREAMS, Recording, inspect
 from storage.waveforms import waveform
+from storage.workshop import Workshop
 
 from .recorded import sound, video
 from .samples import picture
@@ -223,3 +225,39 @@ def test_a_silent_video_has_no_waveform(file: Path) -> None:
     file.write_bytes(video(64, 64, 1, with_sound=False))
     with pytest.raises(Unusable):
         waveform(str(file), 1.0)
+
+
+async def test_4k_is_worked_on_in_little_memory(tmp_path: Path) -> None:
+    """P29: a worker has 512 MB. Looked at, a poster made, and the dearest of all: encoded again, in 4K."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    grey(source, 3840, 2160, 12)
+    workshop = Workshop()
+    try:
+        async with workshop.place() as place:
+            assert (await place.do(inspect, str(source))).width == 3840
+            assert len(await place.do(poster, str(source))) > 1000
+            await place.do(make_exact, str(source), str(target), (3840, 2100), 1, cpu_seconds=60)
+            assert (await place.do(inspect, str(target))).height == 2100
+            assert place.process._pool is not None
+            [worker] = place.process._pool._processes
+            peak, now = (
+                int(Path(f"/proc/{worker}/status").read_text().split(f"{name}:")[1].split()[0])
+                for name in ("VmHWM", "VmRSS")
+            )
+    finally:
+        workshop.close()
+    assert (peak < 400_000, now < 120_000) == (True, True), "what was let go is not kept"
+
+
+def grey(file: Path, width: int, height: int, frames: int) -> None:
+    """A second of a video that is quickly made, however large."""
+    with av.open(str(file), "w", format="mp4") as made:
+        stream = made.add_stream("libx264", rate=frames, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(frames):
+            frame = av.VideoFrame(width, height, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes([number * 20]) * plane.buffer_size)
+            frame.pts = number
+            made.mux(stream.encode(frame))
+        made.mux(stream.encode(None))

@@ -90,7 +90,7 @@ def build_app(settings: Settings) -> web.Application:
             web.post("/openai/v1/images/edits", images(OpenAIEdits())),
             web.post("/openai/v1/chat/completions", OpenAIChat(calls, clock).complete),
             web.post("/openai/v1/audio/speech", OpenAISpeech(calls, gallery).speak),
-            web.post("/openai/v1/moderations", OpenAIModeration(calls).judge),
+            web.post("/openai/v1/moderations", OpenAIModeration(calls, outside).judge),
             *OpenAIVideos(calls, tasks, gallery).routes(),
             web.get("/openai/v1/models", _models([*OPENAI_MODELS, *CHAT_MODELS, *SPEECH_MODELS])),
             web.post("/compatible/v1/images/generations", images(OpenAIImages("compatible", LOCAL_MODELS))),

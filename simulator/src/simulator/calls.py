@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from simulator.clock import Clock
-from simulator.faults import Faults, Plan, UnknownFaultError, Wish
+from simulator.faults import HANG, Faults, Plan, UnknownFaultError, Wish
 from simulator.fields import InvalidFieldError
 from simulator.forms import Form, read_form
 from simulator.journal import Entry, Journal, Outcome
@@ -164,14 +164,16 @@ class Calls:
             return made if isinstance(made, web.StreamResponse) else web.json_response(made, headers=headers)
         return web.json_response(vendor.error(refusal, call.request_id), status=refusal.status, headers=headers)
 
-    def refuse_as_asked(self, vendor: Vendor, text: str, model: str) -> None:
-        """Raises the refusal that a text's marker asks for, where it costs nothing to answer."""
+    async def judge_as_asked(self, vendor: Vendor, text: str, model: str) -> None:
+        """Raises the refusal that a text asks moderation for, or never ends."""
         try:
-            plan = self._faults.plan(vendor.provider, text, "")
+            asked = self._faults.judgement(text)
         except UnknownFaultError as error:
             raise InvalidFieldError("input", "value", f"carries an {error}") from None
-        if plan.refusal is not None:
-            raise vendor.refusal(plan.refusal.fault.name, model)
+        if asked == HANG:
+            await asyncio.Event().wait()
+        if asked is not None:
+            raise vendor.refusal(asked, model)
 
     async def _perform(self, call: Call, vendor: Vendor, job: Job, plan: Plan) -> web.StreamResponse:
         seconds = None if job.deferred else plan.latency_seconds

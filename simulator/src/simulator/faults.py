@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stage = Literal["refusal", "answer", "item", "time", "asset", "content", "task"]
+Stage = Literal["refusal", "answer", "item", "time", "asset", "content", "task", "judgement"]
 
 COUNTERS_MAX = 50_000
 QUEUED_OUTCOMES_MAX = 10_000
 KEY_PREFIX = "sk-sim-"
 PASS = "ok"  # noqa: S105
+HANG = "hang"
 _MARKER = re.compile(r"\[\[sim:(.+?)\]\]")
 _SYNTAX = re.compile(r"(?P<name>[a-z0-9-]+?)(?:x(?P<times>\d{1,6}))?(?:=(?P<value>[^,\s]+))?")
 
@@ -80,6 +81,9 @@ FAULTS: dict[str, Fault] = {
         Fault("callback-twice", "task", 200, "", "everything about the task is told twice"),
         Fault("partial", "item", 200, "1", "item value (from 1; several as 2+3) is blocked, the others arrive"),
         Fault("stopped", "item", 200, "2", "an internal error at item value ends the group there"),
+        Fault(
+            "unjudged", "judgement", 0, "500", "moderation is refused with value, a fault of its own, or never answers"
+        ),
         Fault("latency", "time", 200, "2", "the call takes value seconds"),
         Fault("asset-expired", "asset", 403, "", "the URL has expired when it is handed out"),
         Fault("asset-503", "asset", 503, "", "the asset host is overloaded"),
@@ -96,6 +100,7 @@ FAULTS: dict[str, Fault] = {
         Fault("asset-html", "content", 200, "", "an HTML page instead of a picture"),
         Fault("asset-bomb", "content", 200, "", "a tiny PNG that claims 50000x50000 pixels"),
         Fault("asset-wrong-size", "content", 200, "", "96x96 pixels instead of the announced size"),
+        Fault("asset-forbidden", "content", 200, "", "shows what moderation flags as graphic violence"),
     )
 }
 
@@ -154,6 +159,8 @@ def read_wishes(text: str) -> list[Wish]:
         wish = Wish(fault, match["value"] or fault.value, int(match["times"]) if match["times"] else None)
         if fault.name == "look-refused" and (wish.value not in FAULTS or FAULTS[wish.value].stage != "refusal"):
             raise UnknownFaultError(f"{fault.name} needs a refusal, not {wish.value!r}")
+        if fault.name == "unjudged" and wish.value != HANG and FAULTS.get(wish.value, fault).stage != "refusal":
+            raise UnknownFaultError(f"{fault.name} needs a refusal or {HANG}, not {wish.value!r}")
         if fault.name in _NUMBERED and not wish.number >= 0:
             raise UnknownFaultError(f"{fault.name} needs a number of at least 0")
         wishes.append(wish)
@@ -206,6 +213,14 @@ class Faults:
                 return Plan()  # an ordinary key that happens to share the prefix
         return Plan()
 
+    def judgement(self, text: str) -> str | None:
+        """What a text asks moderation to do in the place of judging it; nothing else about it counts there."""
+        for marker in _MARKER.findall(text):
+            for wish in read_wishes(marker):
+                if wish.fault.stage == "judgement" and self._due(wish, text):
+                    return wish.value
+        return None
+
     def count(self, scope: str, name: str) -> int:
         """How often this was asked, this time included."""
         key = (scope, name)
@@ -235,6 +250,8 @@ class Faults:
             stage = wish.fault.stage
             if stage in ("asset", "content"):
                 plan.asset = wish
+                continue
+            if stage == "judgement":
                 continue
             if counted and not self._due(wish, scope):
                 continue

@@ -31,6 +31,8 @@ PNG_GRAIN, GRAIN = 4, 7
 PROMPT_SHARE = 0.3
 """How much of a picture that starts from a given one is the prompt's."""
 BOMB_SIDE_PIXELS = 50_000
+FORBIDDEN, FORBIDDEN_SHARE = (255, 0, 255), 4
+"""What stands for something forbidden: a corner of this colour, so large a share of each side."""
 WRONG_SIZE_PIXELS = 96
 CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
 
@@ -161,6 +163,8 @@ def _composed(recipe: Recipe, width: int, height: int) -> Image.Image:
     image = grained(image, PNG_GRAIN if recipe.format == "png" else GRAIN, Random(_dice_seed(recipe)))
     if recipe.watermark:
         _sign(image)
+    if recipe.flaw == "asset-forbidden":
+        image.paste(FORBIDDEN, (0, 0, image.width // FORBIDDEN_SHARE, image.height // FORBIDDEN_SHARE))
     if recipe.transparent:
         image.putalpha(_cut_out(image.size))
     return image

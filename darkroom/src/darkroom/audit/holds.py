@@ -66,6 +66,7 @@ _CHARGED = """
            CASE WHEN g.outcome->'data'->'text' IS NOT NULL THEN 1
                 ELSE jsonb_array_length(coalesce(g.outcome->'data'->'assets', '[]'::jsonb)) END AS delivered,
            g.outcome->'data'->>'usage' AS usage,
+           coalesce(CAST(g.outcome->'data'->'cached'->>'percent' AS integer), 100) AS percent,
            h.user_id, h.state, h.amount, h.unit_price AS held_price, h.captured,
            h.outcome->'data'->>'verdict' AS verdict,
            CASE c.type WHEN 'refund' THEN -c.amount WHEN 'write_off' THEN c.amount ELSE 0 END AS corrected,
@@ -98,7 +99,7 @@ def _judge(row: asyncpg.Record) -> list[Finding]:
         else TokenPrices(input=row["input_price"], output=row["output_price"]),
     )
     usage = Usage.model_validate_json(row["usage"]) if row["usage"] else None
-    due = cost(quote, row["delivered"], usage) if row["status"] == "completed" else 0
+    due = cost(quote, row["delivered"], usage, row["percent"]) if row["status"] == "completed" else 0
     charged = row["captured"] + row["corrected"]
     if charged != due:
         findings.append(

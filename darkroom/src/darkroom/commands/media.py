@@ -11,6 +11,7 @@ from darkroom.commands.options import DEFAULT_DATA, Data, fail
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from contracts.keeping import Stored
     from storage.moving import Moved
     from storage.settings import StoreSettings
 
@@ -72,10 +73,26 @@ def usage(user: User, data: Data = DEFAULT_DATA) -> None:
         STORAGE_USAGE,
     )
 
-    found = _ask(data, STORAGE_USAGE, StoredBy(user_id=user), Stored)
-    quota = "any amount" if found.quota_bytes is None else f"{found.quota_bytes:,} bytes"
-    kept = "for ever" if found.retention_days is None else f"for {found.retention_days} days"
-    typer.echo(f"{user} has {found.assets:,} assets of {found.used_bytes:,} bytes; may have {quota}, kept {kept}.")
+    _say(user, _ask(data, STORAGE_USAGE, StoredBy(user_id=user), Stored))
+
+
+@app.command("keep")
+def keep(
+    user: User,
+    days: Annotated[int | None, typer.Option(min=1, help="How long; unset: as the user's plan says.")] = None,
+    bytes_: Annotated[int | None, typer.Option("--bytes", min=0, help="How much; unset: as the plan says.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Say for one user what is kept, whatever their plan says."""
+    from contracts.keeping import (
+        Keep,
+        Stored,
+    )
+    from contracts.questions import (
+        STORAGE_KEEP,
+    )
+
+    _say(user, _ask(data, STORAGE_KEEP, Keep(user_id=user, quota_bytes=bytes_, retention_days=days), Stored))
 
 
 @app.command("forget")
@@ -97,6 +114,12 @@ def forget(
         typer.confirm(f"Remove everything that {user} has stored?", abort=True)
     gone = _ask(data, STORAGE_FORGET, Forget(user_id=user), ChangedAssets)
     typer.echo(f"{gone.assets:,} assets of {user} are gone.")
+
+
+def _say(user: UUID, found: "Stored") -> None:
+    quota = "any amount" if found.quota_bytes is None else f"{found.quota_bytes:,} bytes"
+    kept = "for ever" if found.retention_days is None else f"for {found.retention_days} days"
+    typer.echo(f"{user} has {found.assets:,} assets of {found.used_bytes:,} bytes; may have {quota}, kept {kept}.")
 
 
 def _ask(data: "Path", subject: str, question: Frozen, answer: type[Answer]) -> Answer:

@@ -20,10 +20,11 @@ def migrate(
     ] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Make roles and schemas, and bring each service's schema to its newest revision.
+    """Make roles and schemas, bring each service's schema to its newest revision, and make the frontends' views.
 
     DATABASE_URL is the administrator's address; LEDGER_DATABASE_URL, GENERATOR_DATABASE_URL, STORAGE_DATABASE_URL and
-    GATEWAY_DATABASE_URL name the roles to make and their passwords. To wait for a service takes its own address alone.
+    GATEWAY_DATABASE_URL name the roles to make and their passwords; PUBLIC_URL is what addresses in the views begin
+    with, for whoever reads them past the gateway. To wait for a service takes its own address alone.
     """
     import asyncpg
 
@@ -50,7 +51,7 @@ def _migrate(stack: "Stack") -> None:
 
     admin_url = stack.address("database_url")
     urls = {service: stack.address(f"{service}_database_url") for service in SERVICES}
-    asyncio.run(migration.migrate(admin_url, urls))
+    asyncio.run(migration.migrate(admin_url, urls, migration.media_base()))
 
 
 def _wait(stack: "Stack", service: str) -> None:

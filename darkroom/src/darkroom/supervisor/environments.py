@@ -100,6 +100,7 @@ class Plan:
     database_urls: Mapping[str, str]
     jwt_secret: str
     webhook_signing_key: str
+    media_signing_key: str
     simulator: bool
     s3: S3Access | None = None
     own_jwt_secret: str = ""
@@ -153,6 +154,9 @@ def _concerns(name: str, service: str | None) -> bool:
 def _defaults(service: str, plan: Plan, given: Mapping[str, str]) -> Environment:
     """What the operator may decide otherwise."""
     defaults = {f"{service.upper()}_HOST": LOOPBACK}
+    if service in {"gateway", "storage"} and not given.get("MEDIA_SIGNING_KEY"):
+        # Only what is its owner's alone needs a signature, unless the operator sets a key and says more.
+        defaults |= {"MEDIA_SIGNING_KEY": plan.media_signing_key, "MEDIA_ADDRESSES": "public"}
     match service:
         case "gateway":
             is_loopback = _is_loopback(given.get("GATEWAY_HOST", LOOPBACK))

@@ -47,4 +47,7 @@ def _sources() -> list[Path]:
     paths = [Path(own.origin)] if own is not None and own.origin is not None else []
     for service in SERVICES:
         paths += sorted(migrations_of(service).glob("**/*.py"))
+    views = importlib.util.find_spec("darkroom.views")
+    if views is not None and views.origin is not None:
+        paths += sorted(Path(views.origin).parent.glob("*.*"))
     return paths

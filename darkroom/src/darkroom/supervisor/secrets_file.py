@@ -11,6 +11,7 @@ NAMES = (
     "jwt_secret",
     "own_jwt_secret",
     "webhook_signing_key",
+    "media_signing_key",
     *(f"{service}_password" for service in SERVICES),
     *(f"{user}_nats_password" for user in NATS_USERS),
 )

@@ -149,6 +149,7 @@ class Supervisor:
             },
             jwt_secret=secrets["jwt_secret"],
             webhook_signing_key=secrets["webhook_signing_key"],
+            media_signing_key=secrets["media_signing_key"],
             simulator=simulator,
             own_jwt_secret=secrets["own_jwt_secret"],
             frontends=tuple(FRONTENDS) if self._wishes.frontends else (),

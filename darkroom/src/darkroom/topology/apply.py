@@ -13,6 +13,8 @@ from darkroom.jetstream import RefusedError, ask
 _NANOSECONDS = 1_000_000_000
 _WHERE_IT_STARTS = {"deliver_policy", "opt_start_time"}
 """Fixed when a consumer is made."""
+_HOW_IT_KEEPS = {"persist_mode"}
+"""Fixed when a stream is made."""
 _UNSET_UNLESS_WANTED = ("republish", "discard_new_per_subject", "no_ack", "sealed")
 
 Config = dict[str, Any]
@@ -92,6 +94,8 @@ async def _settle_stream(client: Client, wanted: Config) -> Change | None:
         if not refused.absent:
             return Change("stream", name, "refused", str(refused))
         return await _attempt(client, f"STREAM.CREATE.{name}", wanted, Change("stream", name, "created"))
+    fixed = {key: actual[key] for key in _HOW_IT_KEEPS if key in actual}
+    wanted = {key: value for key, value in wanted.items() if key not in _HOW_IT_KEEPS} | fixed
     if not differs(wanted, actual):
         return None
     return await _attempt(client, f"STREAM.UPDATE.{name}", wanted, Change("stream", name, "updated"))

@@ -63,6 +63,9 @@ _OWN: dict[str, tuple[str, ...]] = {
     "storage": (
         f"{_API}.DIRECT.GET.{_CLAIMS}",
         f"{_API}.DIRECT.GET.{_CLAIMS}.$O.{CLAIMS_BUCKET}.M.*",
+        # What it lends: under a name that is looked for first, and never written twice on purpose.
+        f"$O.{CLAIMS_BUCKET}.C.*",
+        f"$O.{CLAIMS_BUCKET}.M.*",
     ),
     # Whether the log is the one that it knew.
     "ledger": (f"{_API}.STREAM.INFO.{OUTCOMES.name}",),

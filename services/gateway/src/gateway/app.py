@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse
 from faststream.nats import NatsBroker
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -22,21 +20,27 @@ from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
 from gateway.dialects.modelark import router as modelark
+from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import api_keys as native_api_keys
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
+from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
+from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
 from gateway.edge import Allowance, BodyLimit, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
+from gateway.inputs import Inputs
 from gateway.linking import Links
 from gateway.listeners import Listeners
 from gateway.live import Hub
+from gateway.media import make_redirect
 from gateway.oauth import OAuth
 from gateway.offers import Offers
 from gateway.payments import Payments
@@ -86,8 +90,9 @@ def create_app(settings: Settings) -> FastAPI:
     consumers = Consumers(broker)
     hub = Hub(broker)
     offers = Offers(database, broker)
-    commands = Commands(database, broker, offers, settings.limits, settings.sweeper)
-    queries = Queries(database, broker, offers)
+    inputs = Inputs(broker, settings.addresses, settings.outbound)
+    commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper)
+    queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
     figures = Figures(database, broker)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
@@ -176,13 +181,16 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_provider_keys,
         native_webhooks,
         native_incoming,
+        native_visibility,
         native_api_keys,
         modelark,
+        supabase,
         supabase_auth,
         accounts,
     ):
         app.include_router(dialect.make_router(surface))
-    app.router.routes.append(Route("/media/{key:path}", _redirect_media(settings.addresses.public_media_url)))
+    app.include_router(social.make_router(surface, settings.social))
+    app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:
         app.router.routes.append(Route(path, _Probe(endpoint), methods=["GET"]))
 
@@ -205,6 +213,8 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
+            {"name": "social", "description": "The social frontend's routes."},
+            {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
 
@@ -222,7 +232,8 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE)
+    uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
@@ -232,6 +243,7 @@ def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=[
+            "Content-Range",
             "ETag",
             "Link",
             "Location",
@@ -255,14 +267,6 @@ class _Probe:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application(scope, receive, send)
-
-
-def _redirect_media(public_media_url: str) -> Any:
-    async def redirect(request: Request) -> Response:
-        query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"{public_media_url.rstrip('/')}{request.url.path}{query}", 307)
-
-    return redirect
 
 
 async def _outside_routes(request: Request, error: Exception) -> Response:

@@ -9,11 +9,9 @@ from uuid import UUID
 
 import structlog
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from contracts.facts import CONTENT_TYPE, Ending, Lane, Outcome, Requested, Verdict
+from contracts.facts import Kind, Lane, Outcome, Verdict
 from contracts.money import Quote
 from contracts.questions import (
     CatalogModel,
@@ -21,12 +19,12 @@ from contracts.questions import (
     Consumption,
     Plan,
 )
-from contracts.topology import outcome_subject, requested_subject
 from gateway import batches, figures, records, turns
 from gateway.api_keys.spending import reserved
 from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
+from gateway.inputs import Inputs
 from gateway.notices import notify
 from gateway.offers import Offers
 from gateway.orders import Order, again, fit, generation_id_of, id_of
@@ -41,19 +39,19 @@ from gateway.refusals import (
     NotFound,
     TooManyRequests,
 )
+from gateway.room import Room
+from gateway.saying import drive, end
 from gateway.settings import LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
 from runtime import telemetry
-from runtime.broker import connected, publish, publish_unique
+from runtime.broker import connected
 from runtime.database import Database
 from runtime.health import is_transient
 
-REQUESTED_TIMEOUT_SECONDS = 1.0
 CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
 QUEUE_FULL_SECONDS = 30
 """When to ask again."""
-SOURCE = "gateway"
 
 log = structlog.get_logger()
 
@@ -66,31 +64,36 @@ class Commands:
         database: Database,
         broker: NatsBroker,
         offers: Offers,
+        inputs: Inputs,
         limits: LimitSettings,
         sweeper: SweeperSettings,
     ) -> None:
         self._database = database
         self._broker = broker
         self._offers = offers
+        self._inputs = inputs
         self._limits = limits
+        self._reuse = {"seconds": limits.reuse_seconds, "percent": limits.reuse_percent}
         self._sweeper = sweeper
         self.rates = Rates(database, limits)
         self._funds = Funds(broker)
+        self._room = Room(broker)
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
-                TooManyRequests, Unavailable: nothing has changed.
+            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
+                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
+        order = self._inputs.named(order)
         generation_id = generation_id or generation_id_of(caller, order)
         if order.idempotency_key is not None:
             existing = await self._existing(caller, generation_id, order)
             if existing is not None:
                 return existing
         model = self._offers.model(order.kind, order.model)
-        fitted = fit(order, model)
+        fitted = await self._inputs.find(caller, fit(order, model))
         quote = self._offers.quote(model, fitted)
         plan = await self._allow(caller, [order], quote.amount)
         async with reserved(self._database, caller.key, quote.amount) as spent:
@@ -110,7 +113,7 @@ class Commands:
             published=generation.published,
         )
         if generation.published:
-            await self.drive(generation)  # raises nothing: what is recorded is accepted
+            await drive(self._broker, generation)  # raises nothing: what is recorded is accepted
         return generation
 
     async def create_and_wait(
@@ -129,14 +132,16 @@ class Commands:
         """Accepts all of them, or none. The same key gives the same batch.
 
         Raises:
-            Invalid, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, IdempotencyMismatch,
-                TooManyRequests, Unavailable: nothing has changed.
+            Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
+                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
         """
+        orders = [self._inputs.named(order) for order in orders]
         batch_id = batches.id_of(caller, orders[0])
         if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
             return existing
         models = [self._offers.model(order.kind, order.model) for order in orders]
-        fitted = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        fits = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        fitted = await asyncio.gather(*(self._inputs.find(caller, each) for each in fits))
         quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
         plan = await self._allow(caller, orders, sum(quote.amount for quote in quotes))
         rows = [
@@ -156,7 +161,7 @@ class Commands:
             raise Gone("What this Idempotency-Key made was deleted.") from error
         for generation in made:
             figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
-        await asyncio.gather(*(self.drive(each) for each in made if each.published))
+        await asyncio.gather(*(drive(self._broker, each) for each in made if each.published))
         log.info("batch.accepted", batch_id=str(batch_id), generations=len(made))
         return Batch(batch_id, tuple(made))
 
@@ -189,31 +194,6 @@ class Commands:
             raise NotFound("There is no such generation.")
         raise NotFinished("The generation is still at work: cancel it first.")
 
-    async def drive(self, generation: Generation) -> bool:
-        """Publishes `requested` (again). False when the bus did not take it: the sweeper will try again.
-
-        What cannot be published at all counts as driven, so that its deadline ends it.
-        """
-        if not connected(self._broker):
-            return False
-        try:
-            request = generation.request()
-            fact = Requested.of(request, SOURCE, generation.traceparent)
-            await publish(
-                self._broker,
-                requested_subject(request),
-                fact.encode(),
-                stream="GENERATION",
-                content_type=CONTENT_TYPE,
-                timeout_seconds=REQUESTED_TIMEOUT_SECONDS,
-            )
-        except (NatsError, TimeoutError, OSError) as error:
-            log.warning("generation.not_published", generation_id=str(generation.id), error=type(error).__name__)
-            return False
-        except Exception as error:
-            log.error("generation.not_driven", generation_id=str(generation.id), error=type(error).__name__)
-        return True
-
     async def cancel(self, caller: Caller, generation_id: UUID) -> tuple[Generation, bool]:
         """Asks for the end of a generation. The wish is committed; whether it came in time is decided by the log.
 
@@ -233,7 +213,7 @@ class Commands:
         if connected(self._broker):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    outcome = await self.end(generation, Verdict.CANCELLED)
+                    outcome = await end(self._broker, generation, Verdict.CANCELLED)
         if outcome is None:
             return generation, True
         is_cancelled = outcome.data.verdict is Verdict.CANCELLED
@@ -246,24 +226,6 @@ class Commands:
                 return generation, True  # it is, and the consumer of outcomes writes it down
             raise
         return final or generation, is_cancelled
-
-    async def end(self, generation: Generation, verdict: Verdict, **ending: Any) -> Outcome | None:
-        """Says the last word and returns the one that the log accepted; None when the log does not tell."""
-        outcome = Outcome.of(
-            Ending(generation_id=generation.id, verdict=verdict, **ending), SOURCE, generation.traceparent
-        )
-        try:
-            kept = await publish_unique(
-                self._broker,
-                outcome_subject(generation.id),
-                outcome.encode(),
-                stream="OUTCOMES",
-                content_type=CONTENT_TYPE,
-            )
-            return Outcome.decode(kept)
-        except (NatsError, TimeoutError, OSError, ValidationError) as error:
-            log.warning("outcome.not_published", generation_id=str(generation.id), error=type(error).__name__)
-            return None
 
     async def consume(self, caller: Caller, amount: int, reason: str, route: str, key: str | None) -> Consumption:
         """Takes `amount` units without a generation; under the same key once.
@@ -289,16 +251,19 @@ class Commands:
         slots = turns.slots_of(self._limits, lane, await self._funds.plan(user_id))
         async with self._database.transaction() as connection:
             admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
-        await asyncio.gather(*map(self.drive, admitted))
+        await asyncio.gather(*(drive(self._broker, generation) for generation in admitted))
 
     async def _allow(self, caller: Caller, orders: Sequence[Order], amount: int) -> Plan:
         """Lets one request pass, of one order or of several that cost `amount` units; the plan of who asks.
 
         Raises:
-            Invalid, InsufficientCredits, DailyCapReached, TooManyRequests: as plan, money and pace say.
+            Invalid, InsufficientCredits, DailyCapReached, QuotaExceeded, TooManyRequests: as plan, money, room and pace
+                say.
         """
         await self.rates.admit(caller.user_id)
         await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
+        if any(order.kind is not Kind.TEXT for order in orders):
+            await self._room.check(caller.user_id)
         plan = await self._funds.plan(caller.user_id)
         if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
             errors = [{"field": "count", "message": f"at most {plan.max_count}"}]
@@ -343,6 +308,8 @@ class Commands:
         plan: Plan,
     ) -> dict[str, Any]:
         particulars = fitted.particulars
+        if order.reuse:
+            particulars |= {"reuse": self._reuse}
         return {
             "id": generation_id,
             "user_id": caller.user_id,

@@ -6,13 +6,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.native import errors as native
+from gateway.dialects.social import errors as social
 from gateway.dialects.supabase import auth_errors as supabase_auth
+from gateway.dialects.supabase import errors as supabase
+from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
 from gateway.rates import Rates, headers_of
 from gateway.refusals import BodyTooLarge, Refusal, plain
 
 _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/v1/", native.render),
+    ("/api/social/", social.render),
+    ("/api/ai/", social.render),
+    ("/rest/v1/", supabase.render),
+    ("/storage/v1/", supabase_storage.render),
     ("/auth/v1/", supabase_auth.render),
 )
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""

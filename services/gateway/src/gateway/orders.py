@@ -3,10 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
+from unicodedata import east_asian_width
 from uuid import UUID
 
-from contracts.facts import Input, Kind, Lane, Message
+from contracts.facts import Input, Kind, Lane, Message, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
@@ -23,6 +25,8 @@ MAX_MESSAGES = 200
 MAX_OPTIONS_DEPTH = 32
 """Far below what the encoders on the way of a fact can take."""
 MAX_ECHO_CHARACTERS = 40
+LETTERS_PER_SECOND = 14
+"""As people speak; a sign that stands for a syllable takes as long as three letters."""
 TOKENS_PER_MESSAGE = 16
 """More than what any provider adds to a message of its own."""
 
@@ -36,6 +40,9 @@ class Order:
     """What an Idempotency-Key belongs to."""
     kind: Kind
     prompt: str
+    """The user's own words."""
+    told: str | None = None
+    """What the provider is told instead of them."""
     model: str | None = None
     count: int = 1
     size: str | None = None
@@ -45,7 +52,12 @@ class Order:
     max_tokens: int | None = None
     prepaid: bool = False
     """Whether what the user consumed a moment ago pays first."""
+    reuse: bool = False
+    """Whether what the user got for the same order before will do."""
+    visibility: Visibility = Visibility.PUBLIC
     options: dict[str, Any] = field(default_factory=dict)
+    remarks: dict[str, Any] = field(default_factory=dict)
+    """What the dialect keeps of the request for itself: nobody else is told."""
     lane: Lane = Lane.INTERACTIVE
     idempotency_key: str | None = None
     traceparent: str | None = None
@@ -59,22 +71,31 @@ class Order:
 
     @property
     def particulars(self) -> dict[str, Any]:
-        """What only some requests have, as in the fact; empty for most."""
+        """What only some requests have, as in the fact, and the dialect's remarks; empty for most."""
         asked = {
+            "prompt": self.told,
             "seconds": self.seconds,
             "inputs": [given.model_dump(mode="json", exclude_none=True) for given in self.inputs],
             "messages": [message.model_dump(mode="json") for message in self.messages],
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
+            "remarks": self.remarks,
+            "reuse": self.reuse,
+            "visibility": self.visibility if self.visibility is not Visibility.PUBLIC else None,
         }
         return {name: value for name, value in asked.items() if value}
+
+    @property
+    def words(self) -> str:
+        """What the provider is told."""
+        return self.prompt if self.told is None else self.told
 
     @property
     def usage(self) -> Usage | None:
         """The most tokens that it can take: none is shorter than a byte."""
         if self.max_tokens is None:
             return None
-        said = [self.prompt, *(message.content for message in self.messages)]
+        said = [self.words, *(message.content for message in self.messages)]
         read = sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
         return Usage(input_tokens=read, output_tokens=self.max_tokens)
 
@@ -105,7 +126,8 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         dialect=generation.dialect,
         route=f"retry of {generation.id}",
         kind=request.kind,
-        prompt=request.prompt,
+        prompt=generation.prompt,
+        told=generation.particulars.get("prompt"),
         model=request.model,
         count=request.count,
         size=request.size,
@@ -114,7 +136,10 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         messages=request.messages,
         max_tokens=request.max_tokens,
         prepaid=request.prepaid,
+        reuse=request.reuse is not None,
+        visibility=request.visibility,
         options=request.options,
+        remarks=generation.remarks,
         lane=request.lane,
         idempotency_key=key,
         traceparent=traceparent,
@@ -136,14 +161,41 @@ def fit(order: Order, model: CatalogModel) -> Order:
     )
 
 
+def playing_seconds(order: Order, model: CatalogModel) -> int | None:
+    """How long what is made will play, as far as it is known beforehand: what is paid for by the second.
+
+    Raises:
+        Invalid: it would be too long, or nobody can know.
+    """
+    if not model.follows_speech or order.seconds is not None:
+        return order.seconds
+    heard = next((given for given in order.inputs if given.role == "audio"), None)
+    if heard is not None and heard.seconds is None:
+        message = "How long a sound from elsewhere is has to be said."
+        raise Invalid(message, details=_at("seconds", message))
+    seconds = ceil(
+        heard.seconds if heard is not None and heard.seconds else _letters(order.prompt) / LETTERS_PER_SECOND
+    )
+    longest = max(model.seconds, default=0)
+    if seconds > longest:
+        field = "prompt" if heard is None else "inputs"
+        message = f"It would take {seconds} s, and {longest} s is the longest."
+        raise Invalid(message, details=_at(field, message))
+    return max(1, seconds)
+
+
+def _letters(text: str) -> int:
+    return sum(3 if east_asian_width(letter) in {"W", "F"} else 1 for letter in text)
+
+
 def _check_words(order: Order, model: CatalogModel) -> None:
     if not order.prompt.strip():
         raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
-    said = [order.prompt, *(message.content for message in order.messages)]
+    said = [order.words, *(message.content for message in order.messages)]
     if sum(map(len, said)) > model.max_prompt_characters:
         limit = model.max_prompt_characters
         raise Invalid(f"The prompt is longer than {limit} characters.", details=_at("prompt", f"at most {limit}"))
-    if not all(map(_is_text, said)):
+    if not all(map(_is_text, [order.prompt, *said])):
         raise Invalid(
             "The prompt contains characters that are not text.", details=_at("prompt", "no NUL, no surrogate")
         )
@@ -160,6 +212,9 @@ def _check_inputs(order: Order, model: CatalogModel) -> None:
             raise Invalid(
                 f"{model.id} does not start from {given.role!r}. Offered: {offered}.", details=_at("inputs", offered)
             )
+    missing = [role for role in model.needs if all(given.role != role for given in order.inputs)]
+    if missing:
+        raise Invalid(f"{model.id} needs {missing[0]!r} to start from.", details=_at("inputs", f"needs {missing[0]}"))
     if len(order.inputs) > MAX_INPUTS:
         raise Invalid(f"At most {MAX_INPUTS} inputs.", details=_at("inputs", f"at most {MAX_INPUTS}"))
 

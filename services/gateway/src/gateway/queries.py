@@ -6,7 +6,7 @@ from uuid import UUID
 
 from faststream.nats import NatsBroker
 
-from contracts.facts import Kind
+from contracts.facts import Asset, Kind
 from contracts.money import (
     Balance,
     Price,
@@ -26,9 +26,10 @@ from contracts.usage import (
     UsageOf,
     UsageReport,
 )
-from gateway import batches, pages, records
+from gateway import batches, files, pages, records
 from gateway.batches import Batch
 from gateway.identity import Caller
+from gateway.inputs import Inputs
 from gateway.offers import Offers
 from gateway.orders import Order, fit
 from gateway.pages import Filter, Page
@@ -45,10 +46,11 @@ USAGE_DAYS = 30
 class Queries:
     """The queries and what they need."""
 
-    def __init__(self, database: Database, broker: NatsBroker, offers: Offers) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, offers: Offers, inputs: Inputs) -> None:
         self._database = database
         self._broker = broker
         self._offers = offers
+        self._inputs = inputs
 
     async def generation(self, caller: Caller, generation_id: UUID) -> Generation:
         """Raises NotFound, for somebody else's, too."""
@@ -57,6 +59,16 @@ class Queries:
         if generation is None:
             raise NotFound("There is no such generation.")
         return generation
+
+    async def file(
+        self, caller: Caller, dialect: str, file_name: str, *, also_deleted: bool = False
+    ) -> tuple[Generation, Asset]:
+        """A stored file by its name (`files.named`). Raises NotFound, for somebody else's, too."""
+        async with self._database.statement() as connection:
+            found = await files.named(connection, caller.user_id, dialect, file_name, also_deleted=also_deleted)
+        if found is None:
+            raise NotFound("There is no such file.")
+        return found
 
     async def generation_once_final(
         self, verdicts: Verdicts, caller: Caller, generation_id: UUID, seconds: float
@@ -74,15 +86,19 @@ class Queries:
             raise NotFound("There is no such batch.")
         return batch
 
-    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
-        """What an order would cost at most, with what was left open filled in, and what the caller has.
+    async def price(self, caller: Caller, order: Order) -> tuple[Order, Quote]:
+        """What an order would cost at most, with what was left open filled in.
 
-        Raises Invalid or UnknownModel for what would not be accepted, Unavailable while the ledger does not answer.
+        Raises Invalid, InputNotFound or UnknownModel for what would not be accepted, Unavailable while somebody does
+        not answer.
         """
         model = self._offers.model(order.kind, order.model)
-        fitted = fit(order, model)
-        quote = self._offers.quote(model, fitted)
-        return replace(fitted, model=model.id), quote, await self.balance(caller)
+        fitted = await self._inputs.find(caller, fit(self._inputs.named(order), model))
+        return replace(fitted, model=model.id), self._offers.quote(model, fitted)
+
+    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
+        """The same, and what the caller has. Raises what `price` does."""
+        return *await self.price(caller, order), await self.balance(caller)
 
     async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
         """The caller's generations, newest first. Raises Invalid for a cursor that is not ours."""

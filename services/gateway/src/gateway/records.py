@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from contracts.facts import Kind, Lane, Outcome, Request
+from contracts.facts import Kind, Lane, Outcome, Request, Visibility
 from contracts.money import Quote, TokenPrices, cost
 from gateway import figures
 from gateway.api_keys.spending import give_back
@@ -32,7 +32,8 @@ class Generation:
     count: int
     options: dict[str, Any]
     particulars: dict[str, Any]
-    """What only some kinds take: `seconds`, `inputs`, `messages`, `max_tokens`, as in the request."""
+    """What only some have: `seconds`, `inputs`, `messages`, `max_tokens`, `visibility`, as in the request; `prompt`,
+    where the provider is told something else than the user's own words; the dialect's `remarks`."""
     quote: Quote
     status: str
     published: bool
@@ -54,23 +55,35 @@ class Generation:
         """What was paid, in units; 0 while nothing is."""
         if self.outcome is None or self.status != "completed":
             return 0
-        return cost(self.quote, self.outcome.data.delivered, self.outcome.data.usage)
+        ending = self.outcome.data
+        return cost(self.quote, ending.delivered, ending.usage, ending.percent)
+
+    @property
+    def visibility(self) -> Visibility:
+        """Who may look at what it has become."""
+        return Visibility(self.particulars.get("visibility", Visibility.PUBLIC))
+
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """What the dialect kept of the request for itself."""
+        found: dict[str, Any] = self.particulars.get("remarks", {})
+        return found
 
     def request(self) -> Request:
-        """What the fact `requested` says."""
+        """What the fact `requested` says: to it the dialect's remarks are unknown."""
+        said = {"prompt": self.prompt, **self.particulars}
         return Request(
             generation_id=self.id,
             user_id=self.user_id,
             kind=self.kind,
             lane=self.lane,
             model=self.model,
-            prompt=self.prompt,
             count=self.count,
             size=self.size,
             options=self.options,
             quote=self.quote,
             deadline_at=self.deadline_at,
-            **self.particulars,
+            **said,
         )
 
 

@@ -62,7 +62,7 @@ class FileTooLarge(Refusal):
 class QuotaExceeded(Refusal):
     status = 403
     code = "quota_exceeded"
-    title = "There is no room for the file"
+    title = "There is no room for more"
 
 
 class InvalidKey(Refusal):
@@ -154,6 +154,14 @@ class UnknownModel(Refusal):
     title = "There is no such model"
 
 
+class InputNotFound(Refusal):
+    """`details` may have `errors`: a list of `{field, message}`."""
+
+    status = 422
+    code = "input_not_found"
+    title = "There is no such media to start from"
+
+
 class IdempotencyMismatch(Refusal):
     status = 422
     code = "idempotency_mismatch"
@@ -185,6 +193,20 @@ class SpendCapReached(TooManyRequests):
 
     code = "spend_cap_reached"
     title = "The key's spend cap is reached"
+
+
+class VerificationNeeded(Refusal):
+    """`details` has `required`, in credits."""
+
+    status = 403
+    code = "verification_needed"
+    title = "Only users whose e-mail address was verified may do this"
+
+
+class SwitchedOff(Refusal):
+    status = 503
+    code = "switched_off"
+    title = "The operator has switched this off"
 
 
 class NotConfigured(Refusal):

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from re import fullmatch
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from contracts.facts import Visibility
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
 
@@ -109,10 +110,24 @@ class AddressSettings(Fragment):
     )
     media_cdn_domain: str | None = Field(default=None, description="the same for any other CDN, and before that")
     media_signing_key: SecretStr | None = Field(
-        default=None, description="set: media addresses are signed and short-lived"
+        default=None, description="signs media addresses, all or those of what is its owner's alone"
+    )
+    media_addresses: Literal["public", "signed"] = Field(
+        default="signed",
+        description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
+        "owner's alone",
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
+    default_dialect: str = Field(
+        default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
+    )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+    def key_for(self, visibility: Visibility) -> str | None:
+        """What addresses of such media are signed with; None where they are permanent."""
+        if self.media_signing_key is None or (self.media_addresses == "public" and visibility is Visibility.PUBLIC):
+            return None
+        return self.media_signing_key.get_secret_value()
 
     @property
     def media_base(self) -> str:
@@ -141,6 +156,20 @@ class MoneySettings(Fragment):
     credit_price: Decimal = Field(default=Decimal("0.10"), gt=0, description="what one credit is sold for, in USD")
 
 
+class SocialSettings(Fragment):
+    """What the social dialect makes, and for whom; no other dialect reads it."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    ai_generation_enabled: bool = Field(
+        default=True, description="whether it makes anything; looking is always possible"
+    )
+    max_images_per_generation: int = Field(default=4, ge=1, description="the most pictures of one request, up to 4")
+    verify_above_credits: Decimal | None = Field(
+        default=None, ge=0, description="what costs more needs a token whose email_verified is true; none: nothing does"
+    )
+
+
 class LimitSettings(Fragment):
     """Bounds on what one user can do."""
 
@@ -155,7 +184,11 @@ class LimitSettings(Fragment):
     max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
     max_body_bytes: int = Field(default=1 << 20, description="a JSON body's size")
     max_upload_bytes: int = Field(default=64 << 20, gt=0, description="an uploaded file's size")
-    sync_wait_seconds: float = Field(default=300, description="how long a synchronous route waits for an outcome")
+    sync_wait_seconds: float = Field(default=600, description="how long a synchronous route waits for an outcome")
+    reuse_seconds: int = Field(
+        default=86_400, ge=1, description="how old an earlier result may be that answers a request which allows that"
+    )
+    reuse_percent: int = Field(default=0, ge=0, le=100, description="what it then costs, of its price")
     local_mode: bool = Field(default=False, description="loopback only: no token means the development user")
 
 
@@ -188,6 +221,7 @@ class Settings:
     money: MoneySettings = field(default_factory=MoneySettings)
     users: UserSettings = field(default_factory=UserSettings)
     doors: DoorSettings = field(default_factory=DoorSettings)
+    social: SocialSettings = field(default_factory=SocialSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -204,6 +238,7 @@ class Settings:
             MoneySettings(),
             UserSettings(),
             DoorSettings(),
+            SocialSettings(),
         )
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")

@@ -14,6 +14,7 @@ from gateway import turns
 from gateway.commands import Commands
 from gateway.deletions import carry_out
 from gateway.figures import LAG
+from gateway.saying import drive, end
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
 from runtime.broker import connected
@@ -106,11 +107,11 @@ class Sweeper:
         log.info("generation.driven", generation_id=str(due.generation.id), step=step, drives=due.drives)
         DRIVEN.labels(step).inc()
         if step == "drive":
-            return await self._commands.drive(due.generation)
+            return await drive(self._broker, due.generation)
         if step == "cancel":
-            return await self._commands.end(due.generation, Verdict.CANCELLED)
+            return await end(self._broker, due.generation, Verdict.CANCELLED)
         failure = Failure(code="deadline", message="The generation did not finish in time. Nothing was charged.")
-        return await self._commands.end(due.generation, Verdict.FAILED, failure=failure)
+        return await end(self._broker, due.generation, Verdict.FAILED, failure=failure)
 
     async def _lag(self) -> int:
         """Facts that no consumer has taken yet, at the slowest one."""

@@ -29,6 +29,7 @@ from contracts.questions import (
     STORAGE_TAKE_UPLOAD,
 )
 from contracts.topology import CLAIMS_BUCKET
+from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.orders import checked_key
 from gateway.refusals import BodyTooLarge, TooManyRequests, Unavailable, refusal_of_upload
@@ -58,15 +59,17 @@ class Uploads:
         self._under_way = 0
         self.max_form_bytes = max_bytes + FORM_BYTES
 
-    async def take(self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None) -> tuple[UUID, Asset]:
-        """The upload and the asset that it has become.
+    async def take(
+        self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None, route: str = ROUTE
+    ) -> tuple[UUID, Asset]:
+        """The upload and the asset that it has become; under the same key of the same route it is the same upload.
 
         Raises:
             Refusal: why it has not; nothing is kept then.
         """
         if self._under_way >= AT_ONCE:
             raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
-        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, ROUTE, checked_key(key))
+        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, checked_key(key))
         # Not the upload's id alone: of two that are sent at once, none may read the other's half.
         claim = f"uploads/{upload_id}/{uuid4()}"
         self._under_way += 1
@@ -76,6 +79,32 @@ class Uploads:
             return upload_id, _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
         finally:
             self._under_way -= 1
+
+    async def take_with(
+        self, caller: Caller, form: FieldsAndFile, key: str | None, route: str
+    ) -> tuple[dict[str, str], Asset | None]:
+        """The fields of a form and the asset that its file has become, None where there is none: what an order starts
+        from is `Input(role=…, asset_id=asset.id)`.
+
+        Raises:
+            Refusal: why it has not; nothing is kept then.
+        """
+        chunks = form.file()
+        first = await anext(chunks, None)
+        if first is None:
+            return form.fields, None
+        _, asset = await self.take(caller, _all(first, chunks), key, route)
+        return form.fields, asset
+
+    async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
+        """The asset that a file elsewhere has become: of it everything is known that is asked, its length as well.
+
+        Raises:
+            Refusal: why it has not; nothing is kept then.
+        """
+        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, checked_key(key))
+        question = TakeUpload(upload_id=upload_id, user_id=caller.user_id, url=url)
+        return _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
 
     async def offer(self, caller: Caller, mime_type: str, size_bytes: int) -> tuple[UUID, OfferedUpload]:
         """A form for the user's browser. Raises Refusal."""
@@ -128,6 +157,12 @@ class Uploads:
             return answer.model_validate_json(message.data)
         except (NatsError, OSError, ValidationError) as error:
             raise Unavailable("Files cannot be taken right now; send it again.") from error
+
+
+async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _asset(taken: TakenUpload) -> Asset:

@@ -12,7 +12,7 @@ from faststream.nats import NatsBroker
 from sqlalchemy.exc import DBAPIError
 
 from generator import subscribers
-from generator.adapters import keys, make_provider, make_providers
+from generator.adapters import everybody, keys, make_provider
 from generator.announcements import SOURCE as SERVICE
 from generator.announcements import Announcer
 from generator.breakers import Breakers
@@ -27,7 +27,11 @@ from generator.generate import Generator
 from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
+from generator.moderation import Moderation
+from generator.providers import darkroom
 from generator.providers.interface import Provider
+from generator.reuse import Reuses
+from generator.rules import Rules
 from generator.settings import Settings
 from generator.stopping import Stopper
 from generator.submit import Submitter
@@ -55,23 +59,23 @@ def create_app(settings: Settings) -> App:
     broker = make_broker(settings.broker, SERVICE, reconnected)
     consumers = Consumers(broker)
     providers: dict[str, Provider] = {}
-    catalog = Catalog(database, keys(settings.providers))
+    catalog = Catalog(database, [*keys(settings.providers), darkroom.NAME])
     work = Work(database, uuid4(), settings.work.lease_seconds)
     announcer = Announcer(broker)
-    submitter = Submitter(providers, Claims(broker), announcer)
-    follower = Follower(submitter, announcer, History(database))
-    breakers, limits = Breakers(database), Limits(database)
-    driver = Driver(work, submitter, follower, announcer, breakers, limits)
+    breakers, limits, rules = Breakers(database), Limits(database), Rules(database)
+    moderation = Moderation(rules, providers, settings.moderation)
+    submitter = Submitter(providers, Claims(broker), announcer, moderation)
+    follower = Follower(submitter, announcer, History(database), breakers)
+    driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
     generator = Generator(work, catalog, driver, follower, announcer)
 
     async def refresh() -> None:
-        for each in (catalog, breakers, limits, user_keys):
+        for each in (catalog, breakers, limits, rules, user_keys):
             await each.refresh()
 
     figures = Figures(database)
-    capacity = settings.work.slots + settings.work.batch_slots
-    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, capacity)
-    callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
+    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
+    callbacks = Callbacks(catalog, follower, broker, providers, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
     sessions: list[aiohttp.ClientSession] = []
 
@@ -93,7 +97,7 @@ def create_app(settings: Settings) -> App:
     async def begin() -> None:
         lag.start()
         sessions.append(make_session(settings.outbound))
-        providers.update(make_providers(sessions[0], settings.providers))
+        providers.update(everybody(sessions[0], settings.providers))
         with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
             await refresh()
             await user_keys.rotate()

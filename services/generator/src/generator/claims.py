@@ -4,6 +4,7 @@ storage, and what a generation starts from. Reading makes no consumer."""
 import base64
 from collections.abc import Sequence
 from hashlib import sha256
+from uuid import UUID
 
 from faststream.nats import NatsBroker
 from nats.js import JetStreamContext
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from contracts.facts import Input
 from contracts.model import Frozen
 from contracts.topology import CLAIMS_BUCKET
+from generator.lending import borrow
 from generator.providers.interface import Given, Invalid
 
 MAX_GIVEN_BYTES = 32 * 1024 * 1024
@@ -49,16 +51,17 @@ class Claims:
             self._bucket = await self._broker.connection.jetstream().object_store(CLAIMS_BUCKET)
         await self._bucket.put(name, content)
 
-    async def given(self, inputs: Sequence[Input]) -> tuple[Given, ...]:
-        """What a generation starts from, with the bytes of what is claimed.
+    async def given(self, user_id: UUID, inputs: Sequence[Input]) -> tuple[Given, ...]:
+        """What a user's generation starts from, with the bytes of what is claimed or kept by storage.
 
         Raises:
             Invalid: one of them is not there any more, is damaged, or they are too large.
-            nats.errors.Error, TimeoutError: the bucket is away.
+            OSError, nats.errors.Error, TimeoutError: the bucket or storage is away.
         """
         found = []
         room = MAX_GIVEN_BYTES
-        for each in inputs:
+        for wanted in inputs:
+            each = wanted if wanted.asset_id is None else await borrow(self._broker, user_id, wanted, room)
             content = await self._get(each.claim, room) if each.claim is not None else None
             room -= len(content or b"")
             found.append(Given(each.role, each.url, content, each.mime_type))

@@ -30,9 +30,12 @@ from generator.catalog import Model
 from generator.course import Assignment, Course
 from generator.follow import Follower
 from generator.limits import Limits
+from generator.moderation import Moderation
 from generator.providers.interface import Unavailable
+from generator.reuse import Reuses
+from generator.steps import made, next_step, spoken, voice_of
 from generator.submit import Submitter, insist
-from generator.work import Lease, Work
+from generator.work import Lease, Standstill, Work
 from runtime.health import is_transient
 
 WAIT_IN_PLACE_SECONDS = 3.0
@@ -52,6 +55,14 @@ class LeaseLost(Exception):
     """Somebody else works on it now, or it has an outcome: stop, and say nothing."""
 
 
+class NotAllowed(Exception):
+    """Moderation refused it before anything was begun."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
 class Driver:
     """Works on generations whose lease this process holds."""
 
@@ -63,25 +74,38 @@ class Driver:
         announcer: Announcer,
         breakers: Breakers,
         limits: Limits,
+        moderation: Moderation,
+        reuses: Reuses,
     ) -> None:
         self._work = work
+        self._reuses = reuses
+        self._moderation = moderation
         self._breakers = breakers
         self._limits = limits
         self._submitter = submitter
         self._follower = follower
         self._announcer = announcer
 
-    async def first(self, request: Request, model: Model) -> list[Attempt]:
-        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy."""
-        worker = self._breakers.worker(model)
+    async def first(self, request: Request, model: Model) -> list[Attempt] | Failure:
+        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy.
+        A failure where it must not be begun: judged last, since what waits comes here again and again."""
+        voice = voice_of(request, model)
+        worker = self._breakers.worker(voice or model)
         if worker is None or not await self._limits.admit(request, worker.provider):
             return []
+        refusal = await self._moderation.judge_prompt(request)
+        if refusal is not None:
+            return refusal
+        if voice is not None:
+            return [spoken(request, worker, self._work.process)]
         per_submission, process = worker.max_per_submission, self._work.process
         return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
 
-    async def begin(self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | None) -> Conclusion:
-        """Works under a lease that was just taken; `first` are the intents written with it, None where it was open
-        before. Without its model nothing is begun any more."""
+    async def begin(
+        self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | Failure | None
+    ) -> Conclusion:
+        """Works under a lease that was just taken; `first` are the intents written with it, or why there are none, None
+        where it was open before. Without its model nothing is begun any more."""
         assignment = None
         if isinstance(model, Model):
             give_up_at = time.monotonic() + lease.remaining_seconds
@@ -94,10 +118,13 @@ class Driver:
         """Works on after one of the tasks that were waited for has ended."""
         return await self._drive(course, DEADLINE, [])
 
-    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | None) -> Conclusion:
+    async def _drive(self, course: Course, refusal: Failure, first: Sequence[Attempt] | Failure | None) -> Conclusion:
         try:
             if first is None:
-                await self._take_stock(course)
+                if (reused := await self._take_stock(course)) is not None:
+                    return reused
+            elif isinstance(first, Failure):
+                raise NotAllowed(first)
             else:
                 course.put(first)
             now = await self._pursue(course)
@@ -107,6 +134,8 @@ class Driver:
                 return await self._finish(course, now)
             failure = now.outputs[0].failure if now.outputs else self._why_not(course, refusal)
             return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=failure)
+        except NotAllowed as refused:
+            return Ending(generation_id=course.generation_id, verdict=Verdict.FAILED, failure=refused.failure)
         except LeaseLost:
             log.info("generation.lease_lost", fence=course.lease.fence)
             await self._give_over(course)
@@ -123,9 +152,9 @@ class Driver:
         in_time = course.assignment is not None and course.assignment.remaining_seconds > LEAST_SECONDS
         return Unavailable().failure if in_time else refusal
 
-    async def _take_stock(self, course: Course) -> None:
+    async def _take_stock(self, course: Course) -> Conclusion:
         """What was tried before us. Of an intent whose process is gone nobody knows whether it was sent, unless its
-        provider can be asked by our reference."""
+        provider can be asked by our reference. Where nothing was, what it is answered with without any attempt."""
         lost: list[Attempt] = []
         for attempt in await self._work.attempts(course.generation_id):
             unsent = attempt.process == self._work.process and not self._submitter.may_have_sent(attempt)
@@ -137,9 +166,32 @@ class Driver:
         begun: Sequence[Attempt] = ()
         assignment = course.assignment
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
-            begun = await self.first(assignment.request, assignment.model)
+            if (reused := await self._reuse(course)) is not None:
+                return reused
+            first = await self.first(assignment.request, assignment.model)
+            if isinstance(first, Failure):
+                raise NotAllowed(first)
+            begun = first
             course.put(begun)
         await self._save(course, begun)
+        return None
+
+    async def _reuse(self, course: Course) -> Conclusion:
+        """What was made before, where the request allows that; judged as anything else."""
+        reused = await self._reuses.find(course.lease)
+        if reused is None:
+            return None
+        refusal = await self._moderation.judge_prompt(course.lease.request)
+        if refusal is not None:
+            raise NotAllowed(refusal)
+        await self._save(course, state="rendered", lease_seconds=0)
+        return reused
+
+    async def said_again(self, request: Request, found: Standstill) -> Conclusion:
+        """What a rendered generation was said to have come to."""
+        if found.reused is not None:
+            return await self._reuses.conclusion(request, found.reused)
+        return said_again(request, await self._work.attempts(request.generation_id))
 
     async def _find(self, course: Course, lost: Sequence[Attempt]) -> list[Attempt]:
         if course.assignment is None:
@@ -164,6 +216,10 @@ class Driver:
                     await self._save(course, lease_seconds=self._work.lease_seconds * WAITING_LEASES)
                     self._follower.follow(course)
                     return None
+                if step := self._next_step(course):
+                    await self._save(course, [step])
+                    course.put([step])
+                    continue
                 if not now.delivered:
                     await self._save(course)
                 return now
@@ -177,7 +233,10 @@ class Driver:
                 await self._save(course)
                 await asyncio.sleep(now.pause_seconds)
             if tired:
-                workers = [self._breakers.worker(course.assignment.model, attempt.count) for attempt in tired]
+                asked = map(course.assignment.asked_of, tired)
+                workers = [
+                    self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)
+                ]
                 if None in workers:
                     if not now.waiting and await self._is_left_alone(course):
                         return None
@@ -193,12 +252,19 @@ class Driver:
                 going += begun
             await self._round(course, course.assignment, going)
 
+    def _next_step(self, course: Course) -> Attempt | None:
+        assignment = course.assignment
+        if assignment is None or assignment.remaining_seconds <= LEAST_SECONDS:
+            return None
+        return next_step(assignment.request, assignment.model, course.attempts.values(), self._work.process)
+
     async def _is_left_alone(self, course: Course) -> bool:
         """Gives the work back until its provider is asked again, where there is time for that."""
         if course.assignment is None:
             return False
         busy_seconds = self._limits.pause_seconds(course.generation_id)
-        seconds = max(busy_seconds, self._breakers.blocked_seconds(course.assignment.model))
+        first = voice_of(course.assignment.request, course.assignment.model) or course.assignment.model
+        seconds = max(busy_seconds, self._breakers.blocked_seconds(first))
         if seconds <= 0 or course.assignment.remaining_seconds - seconds <= LEAST_SECONDS:
             return False
         await self._save(course, lease_seconds=0, pause_seconds=seconds)
@@ -208,6 +274,7 @@ class Driver:
     async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:
         """Makes these attempts at the same time and records each that ends while others still run."""
         await self._tell(course)
+        assignment = replace(assignment, made=made(course.attempts.values()))
         if len(going) == 1:
             ended = await self._submitter.submit(assignment, going[0])
             await self._breakers.note(ended)
@@ -294,7 +361,8 @@ class Driver:
         if course.lease.request.kind is Kind.TEXT:
             return
         done = sum(attempt.state is State.RENDERED for attempt in course.attempts.values())
-        items = len({attempt.item for attempt in course.attempts.values()})
+        steps = 2 if any(attempt.kind is not None for attempt in course.attempts.values()) else 1
+        items = max(steps, len({attempt.item for attempt in course.attempts.values()}))
         low, high = _STEP_PERCENT
         percent = low + (high - low) * done // max(1, items)
         told = Progress(generation_id=course.generation_id, number=percent, stage="rendering", percent=percent)
@@ -317,7 +385,15 @@ def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing
 
 def _provider(attempts: Iterable[Attempt]) -> str:
     """The one that delivered."""
-    known = sorted(attempts, key=lambda attempt: (attempt.state is not State.RENDERED, attempt.item, attempt.number))
+    known = sorted(
+        attempts,
+        key=lambda attempt: (
+            attempt.kind is not None,
+            attempt.state is not State.RENDERED,
+            attempt.item,
+            attempt.number,
+        ),
+    )
     return known[0].provider
 
 

@@ -13,12 +13,12 @@ from uuid import UUID
 
 import structlog
 
-from contracts.facts import Ending, Outcome, Rendering, Request
+from contracts.facts import Ending, Failure, Outcome, Rendering, Request
 from generator.announcements import Announcer
 from generator.attempts import Attempt
 from generator.catalog import Catalog, Model
 from generator.course import Course
-from generator.drive import Conclusion, Driver, said_again
+from generator.drive import Conclusion, Driver
 from generator.follow import Follower
 from generator.work import Lease, Work
 
@@ -68,14 +68,19 @@ class Generator:
             return
         with self._registered(generation_id) as running:
             model = await self._catalog.find(request)
-            first: Sequence[Attempt] = ()
-            if isinstance(model, Model):
+            first: Sequence[Attempt] | Failure = ()
+            new = request.reuse is None  # else nothing is begun before it is known whether there is something already
+            if isinstance(model, Model) and new:
                 first = await self._driver.first(request, model)
-            lease = await self._work.claim(request, traceparent, first)
+            lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
             if lease is None:
                 await self._say_again(request, traceparent)
                 return
-            await self._conclude(running, lease, self._driver.begin(lease, model, first if lease.fresh else None))
+            if not lease.fresh:
+                model = await self._catalog.find(request, is_begun=True)
+            await self._conclude(
+                running, lease, self._driver.begin(lease, model, first if lease.fresh and new else None)
+            )
 
     async def take_over(self, lease: Lease) -> None:
         """Goes on with a generation whose lease was just taken."""
@@ -84,7 +89,7 @@ class Generator:
             return
         with self._registered(generation_id) as running:
             log.info("generation.taken_over", fence=lease.fence)
-            model = await self._catalog.find(lease.request)
+            model = await self._catalog.find(lease.request, is_begun=True)
             await self._conclude(running, lease, self._driver.begin(lease, model, None))
 
     async def go_on(self, course: Course) -> None:
@@ -149,4 +154,4 @@ class Generator:
         if found.outcome is not None:
             await self._announcer.outcome(request.generation_id, found.outcome)
             return
-        await self._say(said_again(request, await self._work.attempts(request.generation_id)), traceparent)
+        await self._say(await self._driver.said_again(request, found), traceparent)

@@ -1,7 +1,7 @@
 """The generator's settings, from the environment."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -64,6 +64,24 @@ class WorkSettings(Fragment):
         description="where providers reach the generator's /callbacks; none: they are only asked",
     )
 
+    @property
+    def capacity(self) -> int:
+        """Generations at a time, in both lanes."""
+        return self.slots + self.batch_slots
+
+
+class ModerationSettings(Fragment):
+    """What OpenAI's moderation judges beside the rules in the database, where its key is set."""
+
+    model_config = SettingsConfigDict(env_prefix="MODERATION_", extra="ignore", frozen=True)
+
+    by_provider: Literal["all", "prompts", "off"] = Field(
+        default="all", description="what is sent to it: prompts and finished pictures, prompts alone, or nothing"
+    )
+    when_silent: Literal["pass", "refuse"] = Field(
+        default="pass", description="what becomes of what it gave no judgement on"
+    )
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -75,6 +93,7 @@ class Settings:
     providers: ProviderSettings
     outbound: OutboundSettings
     work: WorkSettings
+    moderation: ModerationSettings
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -85,4 +104,5 @@ class Settings:
             ProviderSettings(),
             OutboundSettings(),
             WorkSettings(),
+            ModerationSettings(),
         )

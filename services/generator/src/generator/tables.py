@@ -3,6 +3,7 @@
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -10,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -33,6 +35,7 @@ models = Table(
     Column("provider", Text, nullable=False),
     Column("provider_model", Text, nullable=False),  # the provider's own name for it
     Column("state", Text, nullable=False),
+    Column("state_when_on", Text),  # what it was before it was switched off
     Column("successor", Text),  # does its work, where its provider has retired it
     Column("fallbacks", ARRAY(Text), nullable=False, server_default="{}"),  # cost the same, and stand in for it
     Column("sizes", ARRAY(Text), nullable=False),  # what is offered
@@ -43,6 +46,9 @@ models = Table(
     Column("ratios", ARRAY(Text), nullable=False, server_default="{}"),
     Column("inputs", ARRAY(Text), nullable=False, server_default="{}"),  # the roles of what it can start from
     Column("voices", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("voice_models", ARRAY(Text), nullable=False, server_default="{}"),  # speak in its films; the first that can
+    Column("needs", ARRAY(Text), nullable=False, server_default="{}"),  # the roles without which it makes nothing
+    Column("follows_speech", Boolean, nullable=False, server_default="false"),
     Column("max_tokens", Integer),
     Column("max_count", SmallInteger, nullable=False),
     Column("max_per_submission", SmallInteger, nullable=False),
@@ -69,6 +75,7 @@ breakers = Table(
     Column("provider", Text, primary_key=True),
     Column("model", Text, primary_key=True),
     Column("open_until", DateTime(timezone=True), nullable=False),
+    Column("by_tasks", Boolean, nullable=False, server_default=text("false")),  # closed by a result alone
 )
 
 limits = Table(
@@ -89,7 +96,28 @@ permits = Table(
     Column("provider", Text, ForeignKey("limits.provider", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("generation_id", Uuid),  # free again when its work is not open any more
+    Column("user_id", Uuid),  # whose it is
     Column("taken_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+waiters = Table(
+    "waiters",
+    metadata,
+    Column("provider", Text, ForeignKey("limits.provider", ondelete="CASCADE"), primary_key=True),
+    Column("lane", Text, primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),  # when it was sent away last
+)
+
+moderation_rules = Table(
+    "moderation_rules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("groups", JSONB, nullable=False),  # lists of phrases; a text that has one of each breaks the rule
+    Column("unless", JSONB, nullable=False, server_default="[]"),  # phrases whose words do not count
+    Column("within_words", Integer, nullable=False),  # how near to each other they stand
+    Column("is_active", Boolean, nullable=False, server_default=text("true")),
+    CheckConstraint("within_words > 0", name="within_words"),
 )
 
 user_keys = Table(
@@ -115,11 +143,14 @@ work = Table(
     Column("lease_until", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("not_before", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("outcome", JSONB),  # verbatim, for ever
+    Column("reuse_key", LargeBinary),  # the same for the same request of a user, where it allows to be answered from it
+    Column("reused", Uuid),  # the earlier generation that this one is answered from, where it is
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_now),
     CheckConstraint("state IN ('open', 'rendered', 'closed')", name="state"),
     CheckConstraint("state = 'closed' OR request IS NOT NULL", name="request"),
     CheckConstraint("(state = 'closed') = (outcome IS NOT NULL)", name="outcome"),
 )
+Index("ix_work_reuse_key", work.c.reuse_key, work.c.created_at, postgresql_where=work.c.reuse_key.is_not(None))
 Index("ix_work_open", work.c.generation_id, postgresql_where=work.c.state == text("'open'"))
 
 attempts = Table(
@@ -134,6 +165,7 @@ attempts = Table(
     Column("state", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("model", Text),  # which one does the work; not always the one that was asked for
+    Column("kind", Text),  # what it makes for the step after it; null where it makes what was asked for
     Column("process", Uuid, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("task", Text),  # the provider's own name of what it works on; kept when it has ended

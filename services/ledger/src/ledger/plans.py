@@ -7,14 +7,18 @@ from sqlalchemy import text
 
 from contracts.questions import (
     Plan,
+    PlansOf,
+    UserPlan,
+    UserPlans,
 )
 from ledger import accounts
 from ledger.accounts import Posted
 from ledger.domain.transactions import monthly_grant
-from runtime.database import Connection, Row
+from runtime.database import Connection, Database, Row
 
 COLUMNS = "plans.name, monthly_grant, daily_spend_cap, max_count, concurrent, cooldown_seconds"
 _PLANS = text(f"SELECT {COLUMNS} FROM plans")  # noqa: S608
+_NAMES = text("SELECT user_id, plan FROM accounts WHERE user_id = ANY(CAST(:users AS uuid[]))")
 _SET = text("UPDATE accounts SET plan = :plan WHERE user_id = :user_id")
 _DUE = text(f"""
     SELECT accounts.user_id, monthly_grant, plan, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM') AS month
@@ -26,6 +30,14 @@ _DUE = text(f"""
 async def all_plans(connection: Connection) -> dict[str, Plan]:
     """By name."""
     return {row.name: plan_of(row) for row in await connection.execute(_PLANS)}
+
+
+async def name_plans(database: Database, asked: PlansOf) -> UserPlans:
+    """Which plan each is on; nobody is given anything by being asked about. A stranger is on the first, `free`."""
+    async with database.statement() as connection:
+        rows = await connection.execute(_NAMES, {"users": list(asked.user_ids)})
+        known = {row.user_id: row.plan for row in rows}
+    return UserPlans(plans=tuple(UserPlan(user_id=user, name=known.get(user, Plan().name)) for user in asked.user_ids))
 
 
 async def assign(connection: Connection, user_id: UUID, plan: str) -> None:

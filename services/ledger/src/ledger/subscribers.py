@@ -29,6 +29,7 @@ from contracts.questions import (
     LEDGER_CREDIT_PACKS,
     LEDGER_GRANT,
     LEDGER_PAYMENT_EVENT,
+    LEDGER_PLANS,
     LEDGER_PRICES,
     LEDGER_SET_PLAN,
     LEDGER_SET_PRICES,
@@ -42,11 +43,13 @@ from contracts.questions import (
     GrantCredits,
     Nothing,
     PlanSet,
+    PlansOf,
     PricesSet,
     SetPlan,
     SetPrices,
     Statement,
     StatementOf,
+    UserPlans,
 )
 from contracts.topology import LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES
 from contracts.usage import (
@@ -58,6 +61,7 @@ from ledger.balances import Balances
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
 from ledger.payments.pull import Pull
+from ledger.plans import name_plans
 from ledger.pricing import price_list, set_prices
 from ledger.statement import statement
 from ledger.usage import usage
@@ -120,6 +124,10 @@ def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: 
     @router.subscriber(LEDGER_SET_PLAN, queue="ledger")
     async def plan(question: SetPlan) -> PlanSet:
         return await ledger.set_plan(question)
+
+    @router.subscriber(LEDGER_PLANS, queue="ledger")
+    async def plans_of(question: PlansOf) -> UserPlans:
+        return await name_plans(database, question)
 
     @router.subscriber(LEDGER_SET_PRICES, queue="ledger")
     async def new_prices(question: SetPrices) -> PricesSet:

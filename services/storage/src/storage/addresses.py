@@ -28,6 +28,8 @@ _VARIANTS = {
     Kind.SPEECH: (WAVEFORM,),
 }
 VARIANT_NAMES = {name for names in _VARIANTS.values() for name in names}
+KEY = rf"([0-9a-f]{{32}})/({'|'.join((ORIGINAL, *sorted(VARIANT_NAMES)))})\.({'|'.join(EXTENSIONS.values())})"
+"""Token, variant and extension of a key, as a pattern."""
 
 
 def kind_of(mime_type: str) -> Kind:

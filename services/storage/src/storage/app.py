@@ -14,6 +14,7 @@ from runtime.consumption import Consumers
 from runtime.database import Database
 from runtime.health import LoopLag
 from storage import subscribers
+from storage.access import Access
 from storage.claims import Claims
 from storage.collector import Collector
 from storage.downloads import Bounds, Downloads
@@ -22,12 +23,14 @@ from storage.handover import Handover, ToProxy, ToStore
 from storage.ingest import Ingest
 from storage.keeping import Bounds as KeepingBounds
 from storage.keeping import Keeping
+from storage.lending import Lending
 from storage.media import Media
 from storage.objects import Objects
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
 from storage.objects.moving import MovingObjects
+from storage.plans import Plans, ask_ledger
 from storage.preparation import Preparation
 from storage.scanner import Scanner
 from storage.settings import KeepingSettings, MediaSettings, Settings
@@ -70,21 +73,24 @@ def create_app(settings: Settings) -> Application:
     preparation = Preparation(workshop)
     ingest = Ingest(database, broker, downloads, objects, preparation)
     subscribers.register(consumers, broker, database, ingest)
-    signing_key = limits.media_signing_key.get_secret_value() if limits.media_signing_key else None
-    media = Media(database, objects, Variants(database, objects, workshop), signing_key, make_handover(limits, objects))
-    keeping = make_keeping(database, settings.keeping)
+    variants = Variants(database, objects, workshop)
+    media = Media(database, objects, variants, make_access(limits), make_handover(limits, objects))
+    keeping = make_keeping(database, settings.keeping, Plans(database, partial(ask_ledger, broker)))
     incoming = make_incoming(objects)
     uploads = Uploads(
         database,
         objects,
         claims,
+        downloads,
         preparation,
         keeping,
         scanner=make_scanner(settings.keeping),
         incoming=incoming,
         max_bytes=settings.keeping.media_upload_max_bytes,
     )
-    broker.include_router(subscribers.questions(uploads, keeping))
+    broker.include_router(
+        subscribers.questions(database, uploads, keeping, Lending(database, objects, claims, variants))
+    )
     collector = Collector(
         database,
         broker,
@@ -144,6 +150,11 @@ def create_app(settings: Settings) -> Application:
     return storage
 
 
+def make_access(settings: MediaSettings) -> Access:
+    key = settings.media_signing_key.get_secret_value() if settings.media_signing_key else None
+    return Access(key, all_signed=settings.media_addresses == "signed")
+
+
 def make_handover(settings: MediaSettings, objects: Objects) -> Handover | None:
     """Who sends the bytes in our place, where the settings name somebody who can."""
     if isinstance(objects, LocalObjects) and settings.media_accel_prefix is not None:
@@ -159,13 +170,13 @@ def make_incoming(objects: Objects) -> Incoming | None:
     return Incoming(current) if isinstance(current, MinioObjects) else None
 
 
-def make_keeping(database: Database, settings: KeepingSettings) -> Keeping:
+def make_keeping(database: Database, settings: KeepingSettings, plans: Plans) -> Keeping:
     bounds = KeepingBounds(
         quota_bytes=settings.media_quota_bytes or None,
         retention_days=settings.media_retention_days or None,
         trash_seconds=settings.media_trash_days * DAY_SECONDS,
     )
-    return Keeping(database, bounds)
+    return Keeping(database, bounds, plans)
 
 
 def make_scanner(settings: KeepingSettings) -> Scanner | None:

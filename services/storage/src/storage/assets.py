@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from contracts.facts import Asset, Outcome, Verdict
+from contracts.facts import Asset, Outcome, Verdict, Visibility
 from runtime.database import Database, Row
 from storage.addresses import addresses, type_of
 from storage.objects import name_of
@@ -35,6 +35,7 @@ class Sought:
     variant: Named | None
     seconds: float | None = None
     blurhash: str | None = None
+    visibility: Visibility = Visibility.PUBLIC
 
 
 _KNOWN = text("""
@@ -62,23 +63,23 @@ _OPEN = text("""
     )
     INSERT INTO assets
         (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url,
-         seconds, bitrate, blurhash, provider_size, backend)
+         seconds, bitrate, blurhash, provider_size, visibility, backend)
     SELECT new.*, CAST(:backend AS text)
     FROM unnest(
         CAST(:generation_ids AS uuid[]), CAST(:owner_ids AS uuid[]), CAST(:ids AS uuid[]),
         CAST(:indexes AS smallint[]), CAST(:tokens AS text[]), CAST(:mime_types AS text[]), CAST(:sizes AS bigint[]),
         CAST(:hashes AS text[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]), CAST(:source_urls AS text[]),
         CAST(:seconds AS float[]), CAST(:bitrates AS bigint[]), CAST(:blurhashes AS text[]),
-        CAST(:provider_sizes AS text[])
+        CAST(:provider_sizes AS text[]), CAST(:visibilities AS text[])
     ) AS new (generation_id, owner_id, id, index, token, mime_type, size_bytes, sha256, width, height, source_url,
-              seconds, bitrate, blurhash, provider_size)
+              seconds, bitrate, blurhash, provider_size, visibility)
     JOIN opened USING (generation_id), locked
     WHERE opened.is_open AND locked.locks >= 0 AND locked.unhurried = 'off'
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         width = excluded.width, height = excluded.height, source_url = excluded.source_url,
         seconds = excluded.seconds, bitrate = excluded.bitrate, blurhash = excluded.blurhash,
-        provider_size = excluded.provider_size, backend = excluded.backend
+        provider_size = excluded.provider_size, visibility = excluded.visibility, backend = excluded.backend
         WHERE assets.state = 'writing'
     RETURNING id, token
 """)
@@ -155,6 +156,7 @@ class Opening:
     generation_id: UUID
     owner_id: UUID
     assets: Sequence[Asset]
+    visibility: Visibility = Visibility.PUBLIC
 
 
 async def known(database: Database, generation_ids: Sequence[UUID]) -> list[Known]:
@@ -191,6 +193,7 @@ async def open_rows(database: Database, backend: str, openings: Sequence[Opening
         "bitrates": [asset.bitrate for _, asset in new],
         "blurhashes": [asset.blurhash for _, asset in new],
         "provider_sizes": [asset.provider_size for _, asset in new],
+        "visibilities": [opening.visibility for opening, _ in new],
         "backend": backend,
     }
     async with database.statement() as connection:
@@ -242,7 +245,7 @@ async def seek(database: Database, token: str, variant: str) -> Sought | None:
     original = Named(name_of(owner_id, row["sha256"]), row["sha256"], row["size_bytes"], row["mime_type"])
     made = row["variant_sha256"]
     stored = Named(name_of(owner_id, made), made, row["variant_size_bytes"], type_of(variant)) if made else None
-    return Sought(row["id"], owner_id, original, stored, row["seconds"], row["blurhash"])
+    return Sought(row["id"], owner_id, original, stored, row["seconds"], row["blurhash"], Visibility(row["visibility"]))
 
 
 async def open_variant(database: Database, asset_id: UUID, variant: str, named: Named) -> bool:

@@ -1,8 +1,13 @@
-"""Reading what another service left in the claims bucket (NATS Object Store, ADR-20), without creating a consumer."""
+"""The claims bucket (NATS Object Store, ADR-20): what others left is read without a consumer, what is lent put there.
+
+Of two that put one name both are whole, so that nothing is taken away from whoever reads.
+"""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from uuid import uuid4
 
 from faststream.nats import NatsBroker
 from nats.js import JetStreamContext
@@ -60,11 +65,40 @@ class Claims:
         if base64.urlsafe_b64decode(about.digest.partition("=")[2] + "==") != digest.digest():
             raise Refused("the claim is damaged")
 
+    async def has(self, name: str) -> bool:
+        """Raises nats.errors.Error, TimeoutError: the broker or the bucket is away."""
+        try:
+            await _about(self._broker.connection.jetstream(timeout=TIMEOUT_SECONDS), name)
+        except (NotFoundError, ValidationError):
+            return False
+        return True
+
+    async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        """The chunks of what had the name before stay until they expire.
+
+        Raises:
+            nats.errors.Error, TimeoutError: the broker or the bucket is away; nothing has the name.
+        """
+        stream = self._broker.connection.jetstream(timeout=TIMEOUT_SECONDS)
+        nuid, digest, size, count = uuid4().hex, sha256(), 0, 0
+        async for chunk in chunks:
+            await stream.publish(f"$O.{CLAIMS_BUCKET}.C.{nuid}", chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            count += 1
+        about = {"name": name, "bucket": CLAIMS_BUCKET, "nuid": nuid, "size": size, "chunks": count}
+        about["digest"] = f"SHA-256={base64.urlsafe_b64encode(digest.digest()).decode()}"
+        await stream.publish(_named(name), json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
+
 
 async def _about(stream: JetStreamContext, name: str) -> _About:
-    encoded = base64.urlsafe_b64encode(name.encode()).decode()
-    message = await stream.get_last_msg(_STREAM, f"$O.{CLAIMS_BUCKET}.M.{encoded}", direct=True)
+    message = await stream.get_last_msg(_STREAM, _named(name), direct=True)
     about = _About.model_validate_json(message.data or b"{}")
     if about.deleted:
         raise NotFoundError
     return about
+
+
+def _named(name: str) -> str:
+    """The subject that says what has this name."""
+    return f"$O.{CLAIMS_BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"

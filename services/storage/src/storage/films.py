@@ -17,6 +17,8 @@ from storage.recordings import opened
 QUALITY_OF_VIDEO = "18"
 """x264's constant rate factor: hardly to be told from what the provider made."""
 SPEED = "veryfast"
+_LITTLE_MEMORY = {"bf": "0", "rc-lookahead": "1"}
+"""Each picture that the encoder looks ahead is kept whole: ten of 4K were more than everything else together."""
 POSTER_SECONDS = 0.5
 """The first frame is black in many a video."""
 _TURNS = {
@@ -132,7 +134,7 @@ def _time(frame: Any, video: Any) -> float:
 
 
 def _picture_stream(made: OutputContainer, video: Any, picture: Any) -> Any:
-    options = {"crf": QUALITY_OF_VIDEO, "preset": SPEED}
+    options = {"crf": QUALITY_OF_VIDEO, "preset": SPEED, **_LITTLE_MEMORY}
     stream: Any = made.add_stream("libx264", rate=video.average_rate or video.guessed_rate, options=options)
     stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
     stream.codec_context.time_base = video.time_base

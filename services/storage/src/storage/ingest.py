@@ -143,7 +143,8 @@ class Ingest:
         """Rows, then bytes, then rows again: an object never is without a row that names it. Raises Overtaken."""
         if not arrived:
             return ()
-        opening = assets.Opening(request.generation_id, request.user_id, [each.asset for each in arrived])
+        new = [each.asset for each in arrived]
+        opening = assets.Opening(request.generation_id, request.user_id, new, request.visibility)
         opened = await self._open_rows(opening)
         if opened is None:
             raise Overtaken("the generation was closed or stored meanwhile")
@@ -184,6 +185,7 @@ def _ending(rendering: Rendering, delivered: tuple[Asset, ...], failures: list[F
             verdict=Verdict.COMPLETED,
             assets=delivered,
             provider=rendering.provider,
+            cached=rendering.cached,
         )
     nothing = Failure(code="result_unusable", message="The provider returned nothing.")
     return Ending(

@@ -14,9 +14,12 @@ from contracts.keeping import (
     Delete,
     Forget,
     Keep,
+    Show,
     Stored,
 )
+from contracts.questions import MAX_IDS_PER_QUESTION
 from runtime.database import Connection, Database
+from storage.plans import Plans
 
 PURGED_AT_ONCE = 500
 
@@ -24,7 +27,12 @@ _USAGE = text("""
     SELECT count(*) AS assets, CAST(coalesce(sum(size_bytes), 0) AS bigint) AS used_bytes
     FROM assets WHERE owner_id = :owner_id AND state IN ('writing', 'stored')
 """)
-_PLAN = text("SELECT quota_bytes, retention_days FROM owners WHERE owner_id = :owner_id")
+# What was said of this user comes before what the plan says, and that before what holds for everybody.
+_PLAN = text("""
+    SELECT coalesce(owners.quota_bytes, plans.quota_bytes) AS quota_bytes,
+        coalesce(owners.retention_days, plans.retention_days) AS retention_days
+    FROM owners LEFT JOIN plans ON plans.name = owners.plan WHERE owner_id = :owner_id
+""")
 _KEEP = text("""
     INSERT INTO owners (owner_id, quota_bytes, retention_days) VALUES (:owner_id, :quota_bytes, :retention_days)
     ON CONFLICT (owner_id) DO UPDATE SET
@@ -40,14 +48,20 @@ _UNDO = text("""
     WHERE owner_id = :owner_id AND generation_id = :generation_id AND state = 'deleted'
     RETURNING id
 """)
-# In two steps as every deletion: what is deleted here is purged below, once its days are over.
+_SHOW = text("""
+    UPDATE assets SET visibility = :visibility
+    WHERE owner_id = :owner_id AND generation_id = :generation_id AND state <> 'purged'
+    RETURNING id
+""")
+# In two steps as every deletion: what is deleted here is purged below, once its days are over. Where plans matter, the
+# first part waits for what the ledger says of each user.
 _EXPIRE = text("""
     UPDATE assets SET state = 'deleted', deleted_at = now()
     WHERE id IN (
         SELECT assets.id FROM assets LEFT JOIN owners USING (owner_id)
         WHERE assets.state = 'stored'
             AND assets.created_at < now() - make_interval(days => CAST(:default_days AS integer))
-            AND owners.retention_days IS NULL
+            AND owners.retention_days IS NULL AND NOT :plans_matter
         UNION ALL
         SELECT assets.id FROM owners JOIN assets USING (owner_id)
         WHERE owners.retention_days IS NOT NULL AND assets.state = 'stored'
@@ -55,6 +69,27 @@ _EXPIRE = text("""
         LIMIT :limit
     )
     RETURNING id
+""")
+# Whoever might have something that is too old: by the plan that was heard of last, or where that is a day ago, by the
+# plan that keeps the shortest.
+_DUE = text("""
+    SELECT DISTINCT owner_id
+    FROM assets LEFT JOIN owners USING (owner_id) LEFT JOIN plans ON plans.name = owners.plan
+    WHERE assets.state = 'stored' AND owners.retention_days IS NULL AND owner_id > :after
+        AND assets.created_at < now() - make_interval(
+            days => least((SELECT min(retention_days) FROM plans), CAST(:default_days AS integer)))
+        AND (owners.plan_heard_at IS NULL OR owners.plan_heard_at < now() - interval '1 day'
+            OR assets.created_at < now() - make_interval(
+                days => coalesce(plans.retention_days, CAST(:default_days AS integer))))
+    ORDER BY owner_id LIMIT :limit
+""")
+_EXPIRE_BY_PLAN = text("""
+    UPDATE assets SET state = 'deleted', deleted_at = now()
+    FROM owners LEFT JOIN plans ON plans.name = owners.plan
+    WHERE owners.owner_id = ANY(CAST(:owner_ids AS uuid[])) AND owners.retention_days IS NULL
+        AND assets.owner_id = owners.owner_id AND assets.state = 'stored'
+        AND assets.created_at < now() - make_interval(
+            days => coalesce(plans.retention_days, CAST(:default_days AS integer)))
 """)
 _PURGE = """
     WITH chosen AS (
@@ -86,11 +121,16 @@ class Bounds:
 class Keeping:
     """What users and their plans say about stored assets."""
 
-    def __init__(self, database: Database, bounds: Bounds) -> None:
+    def __init__(self, database: Database, bounds: Bounds, plans: Plans | None = None) -> None:
         self._database = database
         self._bounds = bounds
+        self._plans = plans
+        """None where there is no ledger to ask."""
 
     async def usage(self, user_id: UUID) -> Stored:
+        """By the plan that the user is on now, or was on when the ledger last answered."""
+        if self._plans is not None and await self._plans.matter():
+            await self._plans.hear([user_id])
         async with self._database.statement() as connection:
             return await self.usage_on(connection, user_id)
 
@@ -124,6 +164,17 @@ class Keeping:
             rows = await connection.execute(_UNDO if question.undo else _DELETE, values)
         return ChangedAssets(assets=len(rows.all()))
 
+    async def show(self, question: Show) -> ChangedAssets:
+        """Says who may look at a generation's assets; somebody else's are none."""
+        values = {
+            "owner_id": question.user_id,
+            "generation_id": question.generation_id,
+            "visibility": question.visibility,
+        }
+        async with self._database.statement() as connection:
+            rows = await connection.execute(_SHOW, values)
+        return ChangedAssets(assets=len(rows.all()))
+
     async def forget(self, question: Forget) -> ChangedAssets:
         """A user's assets name no bytes from now on; the collector removes those."""
         assets = await self._purge(_PURGE_OWNER, {"owner_id": question.user_id})
@@ -133,13 +184,33 @@ class Keeping:
 
     async def expire(self) -> int:
         """Deletes what is older than its owner's plan keeps it, and purges what was deleted long enough ago."""
-        values = {"default_days": self._bounds.retention_days, "limit": PURGED_AT_ONCE}
+        plans_matter = self._plans is not None and await self._plans.matter()
+        if plans_matter:
+            await self._expire_by_plan()
+        days, limit = self._bounds.retention_days, PURGED_AT_ONCE
+        values = {"default_days": days, "limit": limit, "plans_matter": plans_matter}
         while True:
             async with self._database.statement() as connection:
                 expired = len((await connection.execute(_EXPIRE, values)).all())
             if expired < PURGED_AT_ONCE:
                 break
         return await self._purge(_PURGE_OLD, {"trash_seconds": self._bounds.trash_seconds})
+
+    async def _expire_by_plan(self) -> None:
+        """Nothing is deleted on hearsay: of whom the ledger says nothing, everything stays until the next round."""
+        assert self._plans is not None  # noqa: S101
+        days = self._bounds.retention_days
+        after = UUID(int=0)
+        while True:
+            values = {"default_days": days, "after": after, "limit": MAX_IDS_PER_QUESTION}
+            async with self._database.statement() as connection:
+                due = list((await connection.execute(_DUE, values)).scalars())
+            if not due:
+                return
+            heard = await self._plans.hear(due)
+            async with self._database.statement() as connection:
+                await connection.execute(_EXPIRE_BY_PLAN, {"owner_ids": heard, "default_days": days})
+            after = due[-1]
 
     async def _purge(self, statement: object, values: dict[str, object]) -> int:
         purged = 0

@@ -5,31 +5,27 @@ An object never changes under its address, so answers may be kept for ever, and 
 
 import json
 import re
-import time
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
 
-from contracts.media import PATH, signed
+from contracts.media import PATH
 from runtime.database import Database
 from runtime.health import is_transient
 from storage import assets
-from storage.addresses import EXTENSIONS, ORIGINAL, VARIANT_NAMES
-from storage.assets import Named
+from storage.access import Access
+from storage.addresses import EXTENSIONS, KEY, ORIGINAL
+from storage.assets import Named, Sought
 from storage.handover import Handover
 from storage.objects import Absent, Objects
 from storage.pictures import Unusable
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
 
-SIGNED_SECONDS = 300
-"""How long a client may keep a signed answer at most."""
 RETRY_AFTER_SECONDS = 5
-_ADDRESS = re.compile(
-    rf"{PATH}([0-9a-f]{{32}})/({'|'.join((ORIGINAL, *VARIANT_NAMES))})\.({'|'.join(EXTENSIONS.values())})"
-)
+_ADDRESS = re.compile(PATH + KEY)
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
@@ -58,13 +54,13 @@ class Media:
         database: Database,
         objects: Objects,
         variants: Variants,
-        signing_key: str | None,
+        access: Access,
         handover: Handover | None = None,
     ) -> None:
         self._database = database
         self._objects = objects
         self._variants = variants
-        self._signing_key = signing_key
+        self._access = access
         self._handover = handover
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -80,13 +76,18 @@ class Media:
         if scope["method"] not in {"GET", "HEAD"}:
             raise Refusal(405, "method_not_allowed", "Media can only be read.", allow="GET, HEAD")
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        caching = self._caching(scope["path"], query)
         token, variant, extension = address.groups()
-        named = await self._find(token, variant, extension)
+        signature = self._access.signature(scope["path"], query)
+        if self._access.all_signed and signature is None:
+            raise Refusal(403, "forbidden", "This address has expired or was never valid.")
+        sought = await self._seek(token, variant)
+        if sought is None or not self._access.allows(sought, signature):
+            raise Refusal(404, "not_found", "There is no such media.")
+        named = await self._find(sought, variant, extension)
         asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         headers = _ALWAYS | {
             "etag": f'"{named.sha256}"',
-            "cache-control": caching,
+            "cache-control": self._access.caching(sought, signature),
             "content-type": named.mime_type,
             "content-disposition": f'{_disposition(query)}; filename="{token[:8]}-{variant}.{extension}"',
             "accept-ranges": "bytes",
@@ -108,21 +109,14 @@ class Media:
         else:
             await self._stream(send, named, start, stop, status, headers)
 
-    def _caching(self, path: str, query: dict[str, list[str]]) -> str:
-        """Raises Refusal where a signature is needed and is not good; otherwise says how long to keep the answer."""
-        if self._signing_key is None:
-            return "public, max-age=31536000, immutable"
-        expires, signature = query.get("expires", [""])[-1], query.get("signature", [""])[-1]
-        good = re.fullmatch(r"\d{1,12}", expires, re.ASCII) and signature.isascii()
-        if not good or not signed(path, int(expires), signature, self._signing_key):
-            raise Refusal(403, "forbidden", "This address has expired or was never valid.")
-        return f"private, max-age={min(SIGNED_SECONDS, max(0, int(expires) - int(time.time())))}"
-
-    async def _find(self, token: str, variant: str, extension: str) -> Named:
+    async def _seek(self, token: str, variant: str) -> Sought | None:
         try:
-            sought = await assets.seek(self._database, token, variant)
-            if sought is None:
-                raise Refusal(404, "not_found", "There is no such media.")
+            return await assets.seek(self._database, token, variant)
+        except Exception as error:
+            raise _away(error) from error
+
+    async def _find(self, sought: Sought, variant: str, extension: str) -> Named:
+        try:
             named = sought.original if variant == ORIGINAL else await self._variants.get(sought, variant)
         except Unusable as error:
             raise Refusal(404, "not_found", f"This variant cannot be made: {error}.") from error

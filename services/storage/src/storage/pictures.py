@@ -22,12 +22,14 @@ QUALITY = 82
 BLURHASH_PIXELS = 32
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_REDRAWN = (*_FORMATS, "GIF", "AVIF")
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
-_KEPT_AS = {"PNG": "PNG", "JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}
+_KEPT_AS = {"PNG": "PNG", "JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP", "GIF": "PNG", "AVIF": "WEBP"}
 _BEST: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0, "progressive": True, "optimize": True},
     "MPO": {"quality": 95, "subsampling": 0, "progressive": True, "optimize": True},
     "WEBP": {"quality": 95},
+    "AVIF": {"quality": 95},
 }
 """A picture that has to be made anew is the original from then on."""
 _DAMAGED = "the picture is damaged or incomplete"
@@ -113,12 +115,16 @@ def redraw(content: bytes, size: tuple[int, int] | None = None) -> bytes:
     """The same picture in the same format: upright, without metadata, and of exactly that size where one is given.
 
     It is scaled until it covers the size, then cut off on both sides alike. Of what moves the first frame is kept.
+    A GIF becomes a PNG and an AVIF a WebP: what is kept is what every client shows.
 
     Raises:
         Unusable: as `inspect`.
     """
+    from PIL import AvifImagePlugin  # only where pictures are made anew
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a thread for each core would be address space for each core
     try:
-        with Image.open(BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(BytesIO(content), formats=_REDRAWN) as image:
             _check_size(image)
             format_, profile = image.format or "", image.info.get("icc_profile")
             image.load()
@@ -167,7 +173,7 @@ def _unusable(error: Exception) -> Unusable:
     if isinstance(error, OSError) and error.errno is not None:
         raise error  # the disk, not the picture
     if isinstance(error, UnidentifiedImageError):
-        return Unusable("the content is no PNG, JPEG or WebP picture")
+        return Unusable("the content is no PNG, JPEG, WebP, GIF or AVIF picture")
     if isinstance(error, Image.DecompressionBombError):
         return Unusable(f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels")
     return Unusable(_DAMAGED)

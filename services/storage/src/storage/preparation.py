@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 from contracts.facts import Kind, Request
 from storage import pictures
-from storage.beginnings import HEAD_BYTES, demuxer_of, is_picture
+from storage.beginnings import HEAD_BYTES, demuxer_of, is_heic, is_picture, is_redrawn
 from storage.downloads import Body
 from storage.metadata import Parts, join, parts
 from storage.pictures import MAX_PIXELS, Picture, Unusable
@@ -75,17 +75,26 @@ class Preparation:
         The body is in a file with a name.
         """
         head = await asyncio.to_thread(_head, body.content)
-        if not is_picture(head) and demuxer_of(head) is None:
+        if is_heic(head):
+            raise _heic()
+        if not is_picture(head) and not is_redrawn(head) and demuxer_of(head) is None:
             raise Unsupported("the content is no picture, video or sound that is kept here")
         async with self._workshop.place() as place:
-            if is_picture(head):
-                return await _clean_picture(place, body)
-            return await _clean_recording(place, body)
+            if demuxer_of(head) is not None:
+                return await _clean_recording(place, body)
+            return await _clean_picture(place, body, is_strict=is_picture(head))
 
     def close(self) -> None:
         self._decoders.shutdown(wait=False)
 
     async def _picture(self, body: Body, size: tuple[int, int] | None) -> Prepared:
+        head = _head(body.content)
+        if is_heic(head):
+            raise _heic()
+        if is_redrawn(head):
+            async with self._workshop.place() as place:
+                original = await asyncio.to_thread(_read, body.content)
+                body = _as_body(await place.do(pictures.redraw, original))
         if pictures.is_quick(body.content, body.size):
             picture, kept = _look(body)
         else:
@@ -133,9 +142,10 @@ class Preparation:
         return replace(_recorded(made, exact), provider_size=was if is_other else None)
 
 
-async def _clean_picture(place: Place, body: Body) -> Prepared:
+async def _clean_picture(place: Place, body: Body, *, is_strict: bool) -> Prepared:
     original = await asyncio.to_thread(_read, body.content)
-    await place.do(_inspect_picture, original)  # stricter than a decoder, which would mend what is missing
+    if is_strict:
+        await place.do(_inspect_picture, original)  # stricter than a decoder, which would mend what is missing
     content = await place.do(pictures.redraw, original)
     picture = await place.do(_inspect_picture, content)
     blurhash = await place.do(pictures.blurhash, content)
@@ -153,6 +163,10 @@ async def _clean_recording(place: Place, body: Body) -> Prepared:
     except BaseException:
         target.close()
         raise
+
+
+def _heic() -> Unsupported:
+    return Unsupported("HEIC pictures are not taken here: send them as JPEG, PNG or WebP")
 
 
 def asked_size(size: str | None) -> tuple[int, int] | None:

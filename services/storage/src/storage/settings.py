@@ -92,7 +92,12 @@ class MediaSettings(Fragment):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     media_signing_key: SecretStr | None = Field(
-        default=None, description="set: media addresses are signed and short-lived"
+        default=None, description="signs media addresses, all or those of what is its owner's alone"
+    )
+    media_addresses: Literal["public", "signed"] = Field(
+        default="signed",
+        description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
+        "owner's alone",
     )
     media_accel_prefix: str | None = Field(
         default=None,

@@ -10,10 +10,16 @@ from contracts.facts import CONTENT_TYPE, Outcome, Rendered
 from contracts.keeping import (
     ChangedAssets,
     Delete,
+    FindMedia,
     Forget,
+    FoundMedia,
     Keep,
+    Lend,
+    Lent,
     OfferedUpload,
     OfferUpload,
+    ReuseAssets,
+    Show,
     Stored,
     StoredBy,
     TakenUpload,
@@ -21,9 +27,13 @@ from contracts.keeping import (
 )
 from contracts.questions import (
     STORAGE_DELETE,
+    STORAGE_FIND_MEDIA,
     STORAGE_FORGET,
     STORAGE_KEEP,
+    STORAGE_LEND,
     STORAGE_OFFER_UPLOAD,
+    STORAGE_REUSE,
+    STORAGE_SHOW,
     STORAGE_TAKE_UPLOAD,
     STORAGE_USAGE,
 )
@@ -40,6 +50,8 @@ from runtime.database import Database
 from storage import assets
 from storage.ingest import Ingest, unreadable
 from storage.keeping import Keeping
+from storage.lending import Lending
+from storage.reuse import reuse as reuse_assets
 from storage.uploads import Uploads
 
 SLOTS = 16
@@ -49,6 +61,9 @@ BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 UPLOADS_AT_ONCE = 4
+LOANS_AT_ONCE = 8
+"""Each holds one chunk."""
+REUSES_AT_ONCE = 8
 
 log = structlog.get_logger()
 
@@ -78,7 +93,7 @@ def register(consumers: Consumers, broker: NatsBroker, database: Database, inges
         await assets.close(database, outcomes)
 
 
-def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
+def questions(database: Database, uploads: Uploads, keeping: Keeping, lending: Lending) -> NatsRouter:
     """Answers on the subjects of contracts.questions. What cannot be answered gets no answer, and a log line."""
     router = NatsRouter(middlewares=[ExceptionMiddleware(handlers={Exception: _unanswered})])
 
@@ -89,6 +104,14 @@ def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
     @router.subscriber(STORAGE_OFFER_UPLOAD, queue="storage", max_workers=UPLOADS_AT_ONCE)
     async def offer(question: OfferUpload) -> OfferedUpload:
         return await uploads.offer(question)
+
+    @router.subscriber(STORAGE_FIND_MEDIA, queue="storage")
+    async def find(question: FindMedia) -> FoundMedia:
+        return await lending.find(question)
+
+    @router.subscriber(STORAGE_LEND, queue="storage", max_workers=LOANS_AT_ONCE)
+    async def lend(question: Lend) -> Lent:
+        return await lending.lend(question)
 
     @router.subscriber(STORAGE_USAGE, queue="storage")
     async def usage(question: StoredBy) -> Stored:
@@ -102,9 +125,17 @@ def questions(uploads: Uploads, keeping: Keeping) -> NatsRouter:
     async def delete(question: Delete) -> ChangedAssets:
         return await keeping.delete(question)
 
+    @router.subscriber(STORAGE_SHOW, queue="storage")
+    async def show(question: Show) -> ChangedAssets:
+        return await keeping.show(question)
+
     @router.subscriber(STORAGE_FORGET, queue="storage")
     async def forget(question: Forget) -> ChangedAssets:
         return await keeping.forget(question)
+
+    @router.subscriber(STORAGE_REUSE, queue="storage", max_workers=REUSES_AT_ONCE)
+    async def reuse(question: ReuseAssets) -> ChangedAssets:
+        return await reuse_assets(database, question)
 
     return router
 

@@ -60,14 +60,26 @@ assets = Table(
     Column("provider_size", Text),
     Column("backend", Text),
     Column("deleted_at", DateTime(timezone=True)),
+    Column("visibility", Text, nullable=False, server_default="public"),
     UniqueConstraint("token"),
     CheckConstraint("state IN ('writing', 'stored', 'deleted', 'purged')", name="state"),
+    CheckConstraint("visibility IN ('public', 'owner')", name="visibility"),
 )
 Index("ix_assets_generation_id", assets.c.generation_id)
 Index("ix_assets_sha256", assets.c.sha256)
 Index("ix_assets_owner_id", assets.c.owner_id)
 Index("ix_assets_created_at", assets.c.created_at, postgresql_using="brin")
 Index("ix_assets_deleted_at", assets.c.deleted_at, postgresql_where=text("state = 'deleted'"))
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("retention_days", Integer),
+    Column("quota_bytes", BigInteger),
+    CheckConstraint("retention_days > 0", name="retention_days"),
+    CheckConstraint("quota_bytes >= 0", name="quota_bytes"),
+)
 
 owners = Table(
     "owners",
@@ -76,6 +88,8 @@ owners = Table(
     Column("retention_days", Integer),
     Column("quota_bytes", BigInteger),
     _now("changed_at"),
+    Column("plan", Text),
+    Column("plan_heard_at", DateTime(timezone=True)),
     CheckConstraint("retention_days > 0", name="retention_days"),
     CheckConstraint("quota_bytes >= 0", name="quota_bytes"),
 )

@@ -5,12 +5,13 @@ piece of work at a time: a bomb takes its own process with it, and nobody else's
 """
 
 import asyncio
+import ctypes
 import multiprocessing
 import resource
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +28,10 @@ PATIENCE = 3
 """So many times its CPU time a piece of work may take by the clock, on a machine that others use as well."""
 MEMORY_BYTES = 1 << 30
 """Of address space for one process; a picture of the largest size takes about half."""
+RETURNED_BYTES = 1 << 20
+"""What is larger goes back to the system when it is let go, so that a process does not grow from work to work."""
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of malloc.h."""
 
 T = TypeVar("T")
 
@@ -114,6 +119,8 @@ class _Process:
 
 def _limit_memory(size_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
+    with suppress(AttributeError):  # only glibc keeps what it was given back, and only there it can be told not to
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, RETURNED_BYTES)
 
 
 def _work(cpu_seconds: int, function: Callable[..., T], *arguments: object) -> T:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from contracts.facts import Visibility
 from contracts.media import address
 from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
@@ -65,13 +66,19 @@ class Surface:
     tokens: Tokens
     oauth: OAuth
 
-    def address(self, key: str, lifetime_seconds: int | None = None, *, download: bool = False) -> str:
-        """The public URL of a media key; it lives so long, or as the settings say, where addresses end at all."""
-        secret = self.addresses.media_signing_key
+    def address(
+        self,
+        key: str,
+        lifetime_seconds: int | None = None,
+        *,
+        download: bool = False,
+        visibility: Visibility = Visibility.PUBLIC,
+    ) -> str:
+        """The public URL of a media key; it lives so long, or as the settings say, where such addresses end at all."""
         return address(
             self.addresses.media_base,
             key,
-            secret.get_secret_value() if secret else None,
+            self.addresses.key_for(visibility),
             lifetime_seconds or self.addresses.media_lifetime_seconds,
             download=download,
         )

@@ -30,11 +30,13 @@ from generator.providers.modelark_words import address, meaning
 
 _PATH = "/contents/generations/tasks"
 _OPTIONS = frozenset({"seed", "camera_fixed", "watermark", "generate_audio"})
+_DASHES = r"[-\uff0d\ufe63]{2,}"
 _FLAG = re.compile(
-    r"(?<!\S)--(?:(?:resolution|rs|ratio|rt|duration|dur|frames|framespersecond|fps|seed|camerafixed|cf|watermark|wm)"
-    r"\s+(?!--)\S+|\w\S*)"
+    rf"{_DASHES}(?:resolution|rs|ratio|rt|duration|dur|framespersecond|frames|fps|seed|camerafixed|cf|watermark|wm)(?!\w)"
+    rf"(?:[\s=:]+(?!{_DASHES})\S+)?|(?<!\S){_DASHES}\w\S*",
+    re.IGNORECASE,
 )
-"""With its value where it is one that the vendor reads."""
+"""What the vendor reads wherever it stands, with its value; anything else that looks like it at the start of a word."""
 _ROLES = MappingProxyType({"image": "first_frame", "first_frame": "first_frame", "last_frame": "last_frame"})
 _NEARLY = 0.95
 """A frame a twentieth smaller than asked for is scaled: the next larger one costs more than twice as much."""

@@ -48,3 +48,7 @@ class OpenAI:
     async def flags(self, text: str) -> frozenset[str]:
         """Which of the vendor's rules a text breaks; raises Throttled or Unavailable where it gives no judgement."""
         return await openai_moderation.flags(self._client, text)
+
+    async def picture_flags(self, url: str) -> frozenset[str]:
+        """The same of a picture, by its address or a data URI."""
+        return await openai_moderation.picture_flags(self._client, url)

@@ -177,7 +177,9 @@ def decide_correction(held: Hold, told: Outcome) -> Transaction | None:
 
 def due(quote: Quote, outcome: Outcome) -> int:
     """What a generation with this outcome costs, in units: only what was delivered, and only if it completed."""
-    return cost(quote, outcome.data.delivered, outcome.data.usage) if outcome.data.verdict is Verdict.COMPLETED else 0
+    ending = outcome.data
+    completed = ending.verdict is Verdict.COMPLETED
+    return cost(quote, ending.delivered, ending.usage, ending.percent) if completed else 0
 
 
 def _closed_state(outcome: Outcome) -> State:

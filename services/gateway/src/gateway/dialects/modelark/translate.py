@@ -37,8 +37,8 @@ def images(surface: Surface, generation: Generation) -> GeneratedImages:
         images=[
             ImageView(
                 id=asset.id,
-                url=asset.source_url or surface.address(asset.key),
-                bucketUrl=surface.address(asset.key),
+                url=asset.source_url or surface.address(asset.key, visibility=generation.visibility),
+                bucketUrl=surface.address(asset.key, visibility=generation.visibility),
                 size=generation.size or f"{asset.width}x{asset.height}",
             )
             for asset in delivered(generation).assets

@@ -14,7 +14,8 @@ from contracts.usage import (
     MAX_USAGE_ENTRIES,
     MAX_USAGE_OFFSET,
 )
-from gateway.dialects.native import errors, translate
+from gateway.dialects.native import account_translate as translate
+from gateway.dialects.native import errors
 from gateway.dialects.native.account_schemas import (
     ConfirmedPaymentView,
     Consume,

@@ -8,8 +8,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from contracts.facts import Kind, Lane
+from gateway.dialects.caching import Known, tagged
 from gateway.dialects.native import errors, translate
-from gateway.dialects.native.answers import Key, Known, json_answer, problems, tagged
+from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.schemas import (
     BatchView,
     GenerationPage,
@@ -46,7 +47,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make something",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=problems(400, 402, 410, 413, 422, 429),
+        responses=problems(400, 402, 403, 410, 413, 422, 429, 501),
     )
     async def create(
         body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
@@ -54,7 +55,7 @@ def make_router(surface: Surface) -> APIRouter:
         """Accepts the work and answers at once; `Location` is where to look. It is charged only when delivered."""
         caller, order, seconds = (
             await identity.required(request),
-            translate.order(body, request),
+            translate.order(surface, body, request),
             translate.wait_seconds(prefer),
         )
         if seconds is None:
@@ -66,11 +67,11 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Ask what it would cost",
         tags=["Generations"],
         response_model=QuoteView,
-        responses=problems(413, 422),
+        responses=problems(413, 422, 501),
     )
     async def quote(body: NewGeneration, request: Request) -> Response:
         """The same body as for making it. Nothing is recorded and nothing is set aside."""
-        asked = await queries.quote(await identity.required(request), translate.order(body, request))
+        asked = await queries.quote(await identity.required(request), translate.order(surface, body, request))
         return json_answer(translate.quote_view(*asked))
 
     @router.post(
@@ -79,11 +80,11 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make many things",
         tags=["Batches"],
         response_model=BatchView,
-        responses=problems(400, 402, 410, 413, 422, 429),
+        responses=problems(400, 402, 403, 410, 413, 422, 429, 501),
     )
     async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
         """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
-        batch = await commands.create_batch(await identity.required(request), translate.orders(body, request))
+        batch = await commands.create_batch(await identity.required(request), translate.orders(surface, body, request))
         return json_answer(translate.batch_view(surface, batch), 202, {"Location": f"/v1/batches/{batch.id}"})
 
     @router.get(
@@ -164,7 +165,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Try a generation again",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=problems(400, 402, 404, 409, 422, 429),
+        responses=problems(400, 402, 403, 404, 409, 422, 429),
     )
     async def retry(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
         """A new generation like one that failed, was declined or cancelled, at today's price."""

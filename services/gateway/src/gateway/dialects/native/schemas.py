@@ -1,7 +1,7 @@
 """The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
 
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -11,13 +11,34 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
+    model_validator,
 )
 
-from contracts.facts import Kind, Lane, Message
+from contracts.facts import Kind, Lane, Message, Role, Visibility
 from contracts.money import Per, Usage
 from gateway.batches import MAX_ITEMS
+from gateway.orders import MAX_INPUTS
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
+
+
+class NewInput(BaseModel):
+    """Something of yours, or something public, to start from: exactly one of `asset_id`, `upload_id` and `url`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role = Field(description="What it is to the model: one of the model's `inputs`.")
+    asset_id: UUID | None = Field(default=None, description="An asset that you have.")
+    upload_id: UUID | None = Field(default=None, description="A file that you brought.")
+    url: str | None = Field(
+        default=None, description="An address of ours, signed or not, of media that is yours; or a public https one."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.asset_id, self.upload_id, self.url)) != 1:
+            raise ValueError("exactly one of asset_id, upload_id and url")
+        return self
 
 
 class NewGeneration(BaseModel):
@@ -46,15 +67,34 @@ class NewGeneration(BaseModel):
     count: int = Field(default=1, strict=True, description="How many, 1 to 4; each is paid for only when delivered.")
     size: str | None = Field(default=None, description="Width x height in pixels, one of the model's sizes.")
     seconds: int | None = Field(default=None, strict=True, description="How long a video has to be.")
+    inputs: list[NewInput] = Field(default=[], max_length=MAX_INPUTS, description="What to start from.")
     messages: list[Message] = Field(default=[], description="What was said before the prompt, the oldest first.")
     max_tokens: int | None = Field(default=None, strict=True, description="How long a text may become.")
     prepaid: bool = Field(
         default=False, strict=True, description="What you consumed in the last 15 minutes pays first."
     )
+    reuse: bool = Field(
+        default=False,
+        strict=True,
+        description="What you got for the same request before, where that said so too, will do, for less or nothing.",
+    )
     options: dict[str, JsonValue] = Field(default={}, description="What only this model understands.")
+    visibility: Visibility = Field(
+        default=Visibility.PUBLIC,
+        description="`public`: an address is permanent, and whoever has it can look. `owner`: you alone, and those to "
+        "whom you give a link.",
+    )
     lane: Lane | None = Field(
         default=None, description="`batch` never delays a person; a batch goes there, all else is `interactive`."
     )
+
+
+class ChangedGeneration(BaseModel):
+    """What is to be different from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    visibility: Visibility
 
 
 class NewBatch(BaseModel):
@@ -82,7 +122,7 @@ class QuoteView(BaseModel):
 
 
 class AssetView(BaseModel):
-    """A stored file. Its addresses load without a token."""
+    """A stored file. Its addresses load without a token; those of what is its owner's alone for a while."""
 
     id: UUID
     url: str
@@ -126,6 +166,9 @@ class ErrorView(BaseModel):
 
     code: str
     message: str
+    stage: str | None = Field(
+        default=None, description="What moderation here looked at, where it refused: `prompt` or `picture`."
+    )
 
 
 class GenerationView(BaseModel):
@@ -141,9 +184,11 @@ class GenerationView(BaseModel):
     seconds: int | None
     quote: int | float = Field(description="What it costs at most.")
     cost: int | float = Field(description="What was paid; 0 until completed, and for whatever was not delivered.")
+    visibility: Visibility
     assets: list[AssetView]
     text: str | None = Field(description="What was written, for the kind `text`.")
     usage: Usage | None = Field(description="The tokens that a text took.")
+    cached: bool = Field(description="Whether it is what you got before; only where `reuse` allowed that.")
     error: ErrorView | None
     created_at: datetime
     completed_at: datetime | None
@@ -308,6 +353,7 @@ class ModelView(BaseModel):
     default_seconds: int | None
     ratios: list[str]
     inputs: list[str] = Field(description="What it can start from.")
+    needs: list[str] = Field(description="Without which of these it makes nothing.")
     voices: list[str]
     max_tokens: int | None
     max_count: int

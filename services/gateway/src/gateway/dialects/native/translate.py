@@ -1,52 +1,26 @@
 """Between /v1 and the commands and queries."""
 
-import csv
-import io
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_DOWN, Decimal
+from functools import partial
 from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Ending, Lane, Verdict
+from contracts.facts import Asset, Ending, Input, Lane, Verdict, Visibility
+from contracts.ids import asset_id
 from contracts.keeping import (
     OfferedUpload,
 )
 from contracts.money import (
-    UNITS_PER_CREDIT,
     Balance,
     Price,
     Quote,
     in_credits,
 )
-from contracts.payments import (
-    BegunPayment,
-    ConfirmedPayment,
-    CreditPacks,
-)
 from contracts.questions import (
     CatalogModel,
-    Consumption,
-    Statement,
-    StatementEntry,
-)
-from contracts.usage import (
-    UsageReport,
 )
 from gateway.batches import Batch
-from gateway.dialects.native.account_schemas import (
-    ConfirmedPaymentView,
-    Consumed,
-    CreditPacksView,
-    CreditPackView,
-    Credits,
-    PaymentView,
-    StatementEntryView,
-    StatementPage,
-    UsagePage,
-    UsageTotalView,
-    UsageView,
-)
 from gateway.dialects.native.schemas import (
     AssetView,
     BatchView,
@@ -59,6 +33,7 @@ from gateway.dialects.native.schemas import (
     ModelView,
     NewBatch,
     NewGeneration,
+    NewInput,
     NewLinks,
     PriceView,
     QuoteView,
@@ -71,15 +46,15 @@ from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
 from gateway.refusals import BodyTooLarge, NotFound
+from gateway.visibility import check_offered
 from gateway.webhooks.endpoints import Webhook
 from runtime.database import Row
 
 DIALECT = "native"
-_MONEY = Decimal("0.0001")
-"""Amounts in dollars are shown to the hundredth of a cent, never more than there is."""
 
 
-def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
+def order(surface: Surface, body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) -> Order:
+    check_offered(surface.addresses, body.visibility)
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -89,9 +64,12 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
         count=body.count,
         size=body.size,
         seconds=body.seconds,
+        inputs=tuple(map(_input, body.inputs)),
         messages=tuple(body.messages),
         max_tokens=body.max_tokens,
         prepaid=body.prepaid,
+        reuse=body.reuse,
+        visibility=body.visibility,
         options=body.options,
         lane=body.lane or lane,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -99,8 +77,13 @@ def order(body: NewGeneration, request: Request, lane: Lane = Lane.INTERACTIVE) 
     )
 
 
-def orders(body: NewBatch, request: Request) -> list[Order]:
-    return [order(item, request, Lane.BATCH) for item in body.items]
+def _input(body: NewInput) -> Input:
+    wanted = body.asset_id if body.upload_id is None else asset_id(body.upload_id, 0)
+    return Input(role=body.role, asset_id=wanted, url=body.url)
+
+
+def orders(surface: Surface, body: NewBatch, request: Request) -> list[Order]:
+    return [order(surface, item, request, Lane.BATCH) for item in body.items]
 
 
 def quote_view(fitted: Order, quote: Quote, balance: Balance) -> QuoteView:
@@ -162,9 +145,11 @@ def view(surface: Surface, generation: Generation) -> GenerationView:
         seconds=generation.particulars.get("seconds"),
         quote=in_credits(generation.quote.amount),
         cost=in_credits(generation.cost),
-        assets=[asset_view(surface, asset) for asset in ending.assets] if ending else [],
+        visibility=generation.visibility,
+        assets=[asset_view(surface, asset, generation.visibility) for asset in ending.assets] if ending else [],
         text=ending.text if ending else None,
         usage=ending.usage if ending else None,
+        cached=ending is not None and ending.cached is not None,
         error=_error(ending),
         created_at=generation.created_at,
         completed_at=generation.completed_at,
@@ -176,19 +161,19 @@ def _error(ending: Ending | None) -> ErrorView | None:
         return None
     if ending.failure is None:
         return ErrorView(code=ending.verdict, message=f"The generation was {ending.verdict}. Nothing was charged.")
-    return ErrorView(code=ending.failure.code, message=ending.failure.message)
+    return ErrorView(code=ending.failure.code, message=ending.failure.message, stage=ending.failure.stage)
 
 
-def asset_view(surface: Surface, asset: Asset) -> AssetView:
+def asset_view(surface: Surface, asset: Asset, visibility: Visibility = Visibility.PUBLIC) -> AssetView:
     return AssetView(
         id=asset.id,
-        url=surface.address(asset.key),
+        url=surface.address(asset.key, visibility=visibility),
         mime_type=asset.mime_type,
         width=asset.width,
         height=asset.height,
         seconds=asset.seconds,
         sha256=asset.sha256,
-        variants={name: surface.address(key) for name, key in asset.variants.items()},
+        variants={name: surface.address(key, visibility=visibility) for name, key in asset.variants.items()},
     )
 
 
@@ -210,45 +195,21 @@ def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:
 
 def links_view(surface: Surface, generation: Generation, wish: NewLinks) -> Links:
     found = generation.outcome.data.assets if generation.outcome else ()
-    ends = surface.addresses.media_signing_key is not None
+    ends = surface.addresses.key_for(generation.visibility) is not None
+    give = partial(
+        surface.address,
+        lifetime_seconds=wish.lifetime_seconds,
+        download=wish.download,
+        visibility=generation.visibility,
+    )
     return Links(
-        items=[
-            LinkView(asset_id=asset.id, url=surface.address(asset.key, wish.lifetime_seconds, download=wish.download))
-            for asset in found
-        ],
+        items=[LinkView(asset_id=asset.id, url=give(asset.key)) for asset in found],
         expires_at=datetime.now(UTC) + timedelta(seconds=wish.lifetime_seconds) if ends else None,
     )
 
 
 def page_view(surface: Surface, page: Page) -> GenerationPage:
     return GenerationPage(items=[view(surface, item) for item in page.items], next_cursor=page.cursor)
-
-
-def credits_view(balance: Balance, credit_price: Decimal) -> Credits:
-    return Credits(
-        available=in_credits(balance.available),
-        held=in_credits(balance.held),
-        used=in_credits(balance.used),
-        owed=in_credits(balance.debt),
-        balance=float((balance.available * credit_price / UNITS_PER_CREDIT).quantize(_MONEY, ROUND_DOWN)),
-        last_updated=balance.last_updated,
-    )
-
-
-def consumed_view(consumption: Consumption) -> Consumed:
-    return Consumed(consumed=in_credits(consumption.required), available=in_credits(consumption.available))
-
-
-def usage_view(report: UsageReport) -> UsagePage:
-    return UsagePage(
-        items=[
-            UsageView(**entry.model_dump(exclude={"used"}), used=in_credits(entry.used)) for entry in report.entries
-        ],
-        totals=[
-            UsageTotalView(**total.model_dump(exclude={"used"}), used=in_credits(total.used)) for total in report.totals
-        ],
-        total=report.total,
-    )
 
 
 def webhook_view(webhook: Webhook) -> WebhookView:
@@ -291,70 +252,6 @@ async def raw_body(request: Request, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def packs_view(packs: CreditPacks) -> CreditPacksView:
-    return CreditPacksView(
-        items=[
-            CreditPackView(id=pack.id, credits=in_credits(pack.credits), amount=pack.price, currency=pack.currency)
-            for pack in packs.packs
-        ],
-        publishable_key=packs.publishable_key,
-    )
-
-
-def payment_view(payment: BegunPayment) -> PaymentView:
-    return PaymentView(
-        id=payment.payment_id,
-        payment_intent=payment.payment_intent,
-        client_secret=payment.client_secret,
-        publishable_key=payment.publishable_key,
-        pack=payment.pack,
-        credits=in_credits(payment.credits),
-        amount=payment.price,
-        currency=payment.currency,
-        status=payment.status,
-    )
-
-
-def confirmed_view(confirmed: ConfirmedPayment) -> ConfirmedPaymentView:
-    available = in_credits(confirmed.balance.available) if confirmed.balance is not None else None
-    return ConfirmedPaymentView(state=confirmed.state, credits=in_credits(confirmed.credits), available=available)
-
-
-def statement_view(statement: Statement) -> StatementPage:
-    return StatementPage(items=[_entry_view(entry) for entry in statement.entries], next_cursor=statement.cursor)
-
-
-def _entry_view(entry: StatementEntry) -> StatementEntryView:
-    return StatementEntryView(
-        at=entry.at,
-        entry=entry.entry,
-        generation_id=entry.generation_id,
-        state=entry.state,
-        quote=in_credits(entry.quote),
-        captured=in_credits(entry.captured),
-        released=in_credits(entry.released),
-        refunded=in_credits(entry.refunded),
-        granted=in_credits(entry.granted),
-        why=entry.why,
-    )
-
-
-def statement_csv(page: StatementPage) -> str:
-    """The page as a spreadsheet reads it (RFC 4180), with a line of names."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(StatementEntryView.model_fields))
-    writer.writeheader()
-    for item in page.items:
-        row = item.model_dump(mode="json")
-        writer.writerow({**row, "why": _no_formula(item.why)})
-    return table.getvalue()
-
-
-def _no_formula(text: str) -> str:
-    """A spreadsheet would carry out what begins like a formula, and a provider may say anything."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
 def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
     return ModelView(
         id=model.id,
@@ -368,6 +265,7 @@ def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
         default_seconds=model.default_seconds,
         ratios=list(model.ratios),
         inputs=list(model.inputs),
+        needs=list(model.needs),
         voices=list(model.voices),
         max_tokens=model.max_tokens,
         max_count=model.max_count,

@@ -1,0 +1,63 @@
+"""The routes below /rest/v1 and /storage/v1."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from gateway.dialects.supabase import errors, query, storage, translate
+from gateway.dialects.supabase.readers import reader
+from gateway.dialects.supabase.tables import Tables
+from gateway.dialects.surface import Surface, route_class
+
+_READ: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Rows, or one object", "content": {"application/json": {}}},
+    206: {"description": "Some of the rows that were counted"},
+    **{status: {"description": "Refused, in PostgREST's shape"} for status in (400, 401, 403, 404, 406)},
+}
+_DELETE: dict[int | str, dict[str, Any]] = {
+    204: {"description": "Deleted"},
+    409: {"description": "It is still at work"},
+    **_READ,
+}
+
+
+def make_router(surface: Surface) -> APIRouter:
+    """The frontends' tables, and public objects."""
+    addresses = surface.addresses
+    tables = Tables(
+        surface.database, addresses.media_base, surface.address if addresses.media_signing_key is not None else None
+    )
+    default = addresses.default_dialect
+    rest = APIRouter(prefix="/rest/v1", tags=["supabase"], route_class=route_class(errors.render))
+    objects = APIRouter(prefix="/storage/v1", tags=["supabase"], route_class=route_class(storage.render))
+
+    async def read(table: str, request: Request) -> Response:
+        """`select` (with one embedded table), `order`, `limit`, `offset`, and `<column>=eq.<value>`."""
+        relation = await translate.relation_of(tables.catalog, request, table, default)
+        asked = query.parse(request.query_params.multi_items())
+        who = await reader(surface.identity, request, asked)
+        rows = await tables.read(who, relation, asked, counted=translate.is_counted(request))
+        return translate.read_answer(request, asked, rows)
+
+    rest.add_api_route("/{table}", read, methods=["GET"], summary="Read a table", responses=_READ)
+    rest.add_api_route("/{table}", read, methods=["HEAD"], include_in_schema=False)
+
+    @rest.delete("/{table}", status_code=204, summary="Delete rows of a table", responses=_DELETE)
+    async def delete(table: str, request: Request) -> Response:
+        """Conditions are required; what is still being made stays."""
+        relation = await translate.relation_of(tables.catalog, request, table, default)
+        asked = query.parse(request.query_params.multi_items())
+        who = await reader(surface.identity, request, asked)
+        rows = await tables.delete(who, relation, asked, one=translate.wants_one(request))
+        return translate.deleted_answer(request, rows)
+
+    @objects.get("/object/public/{bucket}/{path:path}", include_in_schema=False)
+    async def public_object(bucket: str, path: str) -> Response:
+        """Redirects to the media that `<token>.<extension>` or `<token>/<variant>.<extension>` names."""
+        return RedirectResponse(surface.address(storage.media_key(path)), 307)
+
+    both = APIRouter()
+    both.include_router(rest)
+    both.include_router(objects)
+    return both

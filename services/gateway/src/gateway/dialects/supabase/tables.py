@@ -1,0 +1,127 @@
+"""Reads and deletes rows of the frontends' tables, in the role and with the claims of whoever asks."""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from contracts.media import PATH
+from gateway.dialects.supabase.catalog import Catalog, Relation
+from gateway.dialects.supabase.errors import not_one, not_parsed, of_database, without_filter
+from gateway.dialects.supabase.query import Query
+from gateway.dialects.supabase.statements import Builder, Related
+from runtime.database import Connection, Database
+
+Work = Callable[[Connection], Awaitable["Rows"]]
+
+ANONYMOUS = "anon"
+STATEMENT_SECONDS = 5
+MARK_BYTES = 16
+AT_ONCE = 4
+"""Of the process's connections: the rest is left to generations."""
+
+# One round trip. Each holds for its transaction alone, the role too.
+_BECOME = text("""
+    SELECT set_config('statement_timeout', :timeout, true), set_config('darkroom.media_base', :media_base, true),
+        set_config('request.jwt.claims', :claims, true), set_config('role', :role, true)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whose rows are seen: `anon`, `authenticated` with a user, or `service_role`."""
+
+    role: str
+    user_id: UUID | None = None
+
+    @property
+    def claims(self) -> str:
+        return json.dumps({"role": self.role} | ({"sub": str(self.user_id)} if self.user_id else {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A JSON array, how many rows are in it, and how many there are in all where that was asked."""
+
+    body: str
+    rows: int
+    total: int | None = None
+
+
+class Tables:
+    """The frontends' tables."""
+
+    def __init__(self, database: Database, media_base: str, sign: Callable[[str], str] | None = None) -> None:
+        """`sign` makes the address of a media key that ends; None where addresses stay."""
+        self._database = database
+        self._media_base = media_base
+        self._sign = sign
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self.catalog = Catalog(database)
+
+    async def read(self, reader: Reader, relation: Relation, query: Query, *, counted: bool) -> Rows:
+        """Raises RestError."""
+        builder = Builder(relation, query, await self._related(relation, query))
+
+        async def work(connection: Connection) -> Rows:
+            page = (await connection.execute(builder.read(), builder.values)).one()
+            if not counted:
+                return Rows(page.body, page.rows)
+            total = (await connection.execute(builder.count(), builder.values)).scalar_one()
+            return Rows(page.body, page.rows, total)
+
+        return await self._as(reader, work)
+
+    async def delete(self, reader: Reader, relation: Relation, query: Query, *, one: bool) -> Rows:
+        """Deletes what the conditions name, which have to be there; `one`: exactly one row, or none is deleted.
+
+        Raises:
+            RestError: nothing was deleted.
+        """
+        if query.embedding is not None:
+            raise not_parsed("select parameter", query.embedding.name)
+        if not query.conditions:
+            raise without_filter()
+        builder = Builder(relation, query, None)
+
+        async def work(connection: Connection) -> Rows:
+            gone = (await connection.execute(builder.delete(), builder.values)).one()
+            if one and gone.rows != 1:
+                raise not_one(gone.rows)
+            return Rows(gone.body, gone.rows)
+
+        return await self._as(reader, work)
+
+    async def _related(self, relation: Relation, query: Query) -> Related | None:
+        return None if query.embedding is None else await self.catalog.related(relation, query.embedding.name)
+
+    async def _as(self, reader: Reader, work: Work) -> Rows:
+        # What the views put before a key where addresses are signed: no text of a user's has it.
+        mark = secrets.token_hex(MARK_BYTES) if self._sign else self._media_base
+        become = {
+            "timeout": f"{STATEMENT_SECONDS}s",
+            "media_base": mark,
+            "claims": reader.claims,
+            "role": reader.role,
+        }
+        try:
+            async with self._room, self._database.transaction() as connection:
+                await connection.execute(_BECOME, become)
+                rows = await work(connection)
+        except DBAPIError as error:
+            state, message = getattr(error.orig, "sqlstate", None) or "", str(error.orig)
+            refusal = of_database(state, message, anonymous=reader.role == ANONYMOUS)
+            if refusal is None:
+                raise
+            raise refusal from error
+        return rows if self._sign is None else replace(rows, body=_signed(rows.body, mark, self._sign))
+
+
+def _signed(body: str, mark: str, sign: Callable[[str], str]) -> str:
+    return re.sub(f'{mark}{PATH}([^"]+)', lambda found: sign(found[1]), body)

@@ -1,0 +1,152 @@
+"""What an order starts from. Media of ours is found by storage, whoever names it how, and without HTTP; of what is
+elsewhere only the address is kept, for the provider or the guarded client to read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+from yarl import URL
+
+from contracts.facts import Input
+from contracts.keeping import FindMedia, FoundMedia, MediaName, NamedMedia
+from contracts.media import PATH
+from contracts.questions import STORAGE_FIND_MEDIA
+from gateway.identity import Caller
+from gateway.orders import Order
+from gateway.refusals import InputNotFound, Invalid, Unavailable
+from gateway.settings import AddressSettings
+from runtime.broker import connected
+from runtime.outbound import Allowed, OutboundSettings, Refused, check_url
+
+FIND_SECONDS = 5.0
+MAX_URL_CHARACTERS = 4096
+_PORTS = {"http": 80, "https": 443}
+_TYPES = {"audio": "audio", "video": "video"}
+"""The type of what a role takes; all others take pictures."""
+
+log = structlog.get_logger()
+
+
+class Inputs:
+    """Finds what orders start from."""
+
+    def __init__(self, broker: NatsBroker, addresses: AddressSettings, outbound: OutboundSettings) -> None:
+        self._broker = broker
+        self._allowed = Allowed.parse(outbound.outbound_allow)
+        bases = {addresses.public_url, addresses.public_media_url, addresses.media_base}
+        self._bases = [_place(base.rstrip("/")) for base in bases]
+
+    def named(self, order: Order) -> Order:
+        """The order with addresses of ours without host and signature: however one is written, it is the same order.
+
+        Raises:
+            Invalid: an address that nobody may be asked to read.
+        """
+        if not order.inputs:
+            return order
+        inputs = tuple(self._named(index, given) for index, given in enumerate(order.inputs))
+        return replace(order, inputs=inputs)
+
+    async def find(self, caller: Caller, order: Order) -> Order:
+        """The order with the caller's assets in place of names and addresses of ours.
+
+        Raises:
+            InputNotFound: there is no such media of this caller.
+            Invalid: it is of another kind than its role.
+            Unavailable: storage does not answer. Nothing has changed.
+        """
+        names = [_name(given) for given in order.inputs]
+        wanted = [name for name in names if name is not None]
+        if not wanted:
+            return order
+        found = iter(await self._ask(caller, wanted))
+        inputs = [
+            given if name is None else _resolved(index, given, next(found))
+            for index, (given, name) in enumerate(zip(order.inputs, names, strict=True))
+        ]
+        return replace(order, inputs=tuple(inputs))
+
+    def _named(self, index: int, given: Input) -> Input:
+        if given.url is None:
+            return given
+        place = f"inputs.{index}.url"
+        if len(given.url) > MAX_URL_CHARACTERS:
+            raise _invalid(place, f"at most {MAX_URL_CHARACTERS} characters")
+        key = self._key(given.url)
+        if key is not None:
+            return given.model_copy(update={"url": PATH + key})
+        try:
+            check_url(URL(given.url), self._allowed)
+        except Refused as error:
+            raise _invalid(place, str(error)) from error
+        except ValueError as error:
+            raise _invalid(place, "not an address") from error
+        return given
+
+    def _key(self, url: str) -> str | None:
+        """What is served at an address of ours; None for every other address."""
+        if url.startswith(PATH):
+            return urlsplit(url).path.removeprefix(PATH)
+        try:
+            host, port, path = _place(url)
+        except ValueError:
+            return None
+        for base_host, base_port, base_path in self._bases:
+            if (host, port) == (base_host, base_port) and path.startswith(base_path + PATH):
+                return path.removeprefix(base_path + PATH)
+        return None
+
+    async def _ask(self, caller: Caller, names: Sequence[MediaName]) -> Sequence[NamedMedia | None]:
+        question = FindMedia(user_id=caller.user_id, names=tuple(names))
+        try:
+            if not connected(self._broker):
+                raise OSError("the bus is away")
+            payload = question.model_dump_json().encode()
+            answer = await self._broker.connection.request(STORAGE_FIND_MEDIA, payload, timeout=FIND_SECONDS)
+            media = FoundMedia.model_validate_json(answer.data).media
+        except (NatsError, OSError, ValidationError) as error:
+            log.warning("inputs.not_found_out", error=type(error).__name__)
+            message = "What this starts from cannot be looked for right now. Nothing was recorded; try again."
+            raise Unavailable(message) from error
+        return [*media, *[None] * (len(names) - len(media))]
+
+
+def _place(url: str) -> tuple[str, int | None, str]:
+    """Host, port and path. Raises ValueError."""
+    parts = urlsplit(url)
+    return (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme), parts.path
+
+
+def _name(given: Input) -> MediaName | None:
+    if given.asset_id is not None:
+        return MediaName(asset_id=given.asset_id)
+    if given.url is not None and given.url.startswith(PATH):
+        return MediaName(key=given.url.removeprefix(PATH)[:200])
+    return None
+
+
+def _resolved(index: int, given: Input, media: NamedMedia | None) -> Input:
+    if media is None:
+        message = "There is no such media of yours."
+        details: dict[str, object] = {"errors": [{"field": f"inputs.{index}", "message": message}]}
+        raise InputNotFound(message, details=details)
+    wanted = _TYPES.get(given.role, "image")
+    if media.mime_type.partition("/")[0] != wanted:
+        raise _invalid(f"inputs.{index}", f"{given.role} is of type {wanted}, not {media.mime_type}")
+    variant = media.variant or given.variant
+    return Input(
+        role=given.role,
+        asset_id=media.asset_id,
+        variant=variant,
+        seconds=media.seconds,
+        mime_type=media.mime_type,
+    )
+
+
+def _invalid(place: str, message: str) -> Invalid:
+    return Invalid(f"{place}: {message}", details={"errors": [{"field": place, "message": message}]})

@@ -1,0 +1,63 @@
+"""Whether a user may have more stored: storage is asked, unless it said a moment ago that there is room.
+
+What is finished is stored in any case, since it was paid for (docs/adr/0017): so it has to be refused before.
+"""
+
+import time
+from collections import OrderedDict
+from uuid import UUID
+
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from contracts.keeping import Stored, StoredBy
+from contracts.questions import STORAGE_USAGE
+from gateway.refusals import QuotaExceeded
+from runtime.broker import connected
+
+ANSWER_TIMEOUT_SECONDS = 0.25
+ROOM_SECONDS = 60.0
+"""How long it is believed that there is room; SILENT_SECONDS where storage did not say."""
+NO_QUOTA_SECONDS = 600.0
+"""Who has no quota is not asked about as often: storage counts all that a user has."""
+SILENT_SECONDS = 5.0
+MAX_USERS_KNOWN = 100_000
+
+
+class Room:
+    """A courtesy to whoever has to delete something first."""
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+        self._believed: OrderedDict[UUID, float] = OrderedDict()
+        """Until when a user is believed to have room."""
+
+    async def check(self, user_id: UUID) -> None:
+        """Silence means: go on. Raises QuotaExceeded, with what is used and allowed, in bytes."""
+        if time.monotonic() < self._believed.get(user_id, 0.0) or not connected(self._broker):
+            return
+        stored = await self._ask(user_id)
+        if stored is not None and stored.quota_bytes is not None and stored.used_bytes >= stored.quota_bytes:
+            raise QuotaExceeded(
+                f"Your files take {stored.used_bytes} bytes and you may have {stored.quota_bytes}: delete some first.",
+                details={"used_bytes": stored.used_bytes, "quota_bytes": stored.quota_bytes},
+            )
+        self._believed.pop(user_id, None)
+        self._believed[user_id] = time.monotonic() + _believed_seconds(stored)
+        if len(self._believed) > MAX_USERS_KNOWN:
+            self._believed.popitem(last=False)
+
+    async def _ask(self, user_id: UUID) -> Stored | None:
+        payload = StoredBy(user_id=user_id).model_dump_json().encode()
+        try:
+            reply = await self._broker.connection.request(STORAGE_USAGE, payload, timeout=ANSWER_TIMEOUT_SECONDS)
+            return Stored.model_validate_json(reply.data)
+        except (NatsError, TimeoutError, OSError, ValidationError):
+            return None
+
+
+def _believed_seconds(stored: Stored | None) -> float:
+    if stored is None:
+        return SILENT_SECONDS
+    return NO_QUOTA_SECONDS if stored.quota_bytes is None else ROOM_SECONDS

@@ -1,0 +1,61 @@
+"""What the gateway says of a generation: that it is asked for, and its last word."""
+
+from typing import Any
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from contracts.facts import CONTENT_TYPE, Ending, Outcome, Requested, Verdict
+from contracts.topology import outcome_subject, requested_subject
+from gateway.records import Generation
+from runtime.broker import connected, publish, publish_unique
+
+REQUESTED_TIMEOUT_SECONDS = 1.0
+SOURCE = "gateway"
+
+log = structlog.get_logger()
+
+
+async def drive(broker: NatsBroker, generation: Generation) -> bool:
+    """Publishes `requested` (again). False when the bus did not take it: the sweeper will try again.
+
+    What cannot be published at all counts as driven, so that its deadline ends it.
+    """
+    if not connected(broker):
+        return False
+    try:
+        request = generation.request()
+        fact = Requested.of(request, SOURCE, generation.traceparent)
+        await publish(
+            broker,
+            requested_subject(request),
+            fact.encode(),
+            stream="GENERATION",
+            content_type=CONTENT_TYPE,
+            timeout_seconds=REQUESTED_TIMEOUT_SECONDS,
+        )
+    except (NatsError, TimeoutError, OSError) as error:
+        log.warning("generation.not_published", generation_id=str(generation.id), error=type(error).__name__)
+        return False
+    except Exception as error:
+        log.error("generation.not_driven", generation_id=str(generation.id), error=type(error).__name__)
+    return True
+
+
+async def end(broker: NatsBroker, generation: Generation, verdict: Verdict, **ending: Any) -> Outcome | None:
+    """Says the last word and returns the one that the log accepted; None when the log does not tell."""
+    outcome = Outcome.of(Ending(generation_id=generation.id, verdict=verdict, **ending), SOURCE, generation.traceparent)
+    try:
+        kept = await publish_unique(
+            broker,
+            outcome_subject(generation.id),
+            outcome.encode(),
+            stream="OUTCOMES",
+            content_type=CONTENT_TYPE,
+        )
+        return Outcome.decode(kept)
+    except (NatsError, TimeoutError, OSError, ValidationError) as error:
+        log.warning("outcome.not_published", generation_id=str(generation.id), error=type(error).__name__)
+        return None

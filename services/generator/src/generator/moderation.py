@@ -1,0 +1,110 @@
+"""What may be asked for, and what may be shown: the operator's rules, and OpenAI's moderation where it has a key.
+
+A prompt is judged before anything is paid, a picture before anybody sees it. Both are judged as they are: nothing that
+they say is obeyed. OpenAI's silence is not waited for long, and the operator decides what it means.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import structlog
+from prometheus_client import Counter
+
+from contracts.facts import Failure, Request
+from generator.providers.interface import Delivered, Provider, ProviderRefusal, Rejected
+from generator.providers.openai import NAME, OpenAI
+from generator.rules import Rules
+from generator.settings import ModerationSettings
+
+PROMPT, PICTURE = "prompt", "picture"
+"""The stages at which something may be refused."""
+PROMPT_SECONDS = 3.0
+PICTURE_SECONDS = 10.0
+"""How long a judgement is waited for."""
+MAX_PICTURE_BYTES = 20_000_000
+"""What it takes; a larger picture gets no judgement."""
+SILENCES_TO_PAUSE = 5
+"""In a row, of one process: it is not asked any more then."""
+PAUSE_SECONDS = 15.0
+
+log = structlog.get_logger()
+REFUSED = Counter("moderation_refused_total", "What moderation refused.", ["stage", "by"])
+SILENT = Counter("moderation_silent_total", "Judgements that were asked for and not given.", ["stage"])
+
+
+class Moderation:
+    """The judgement of one process."""
+
+    def __init__(self, rules: Rules, providers: Mapping[str, Provider], settings: ModerationSettings) -> None:
+        self._rules = rules
+        self._providers = providers
+        self._settings = settings
+        self._silences = 0
+        self._asked_again_at = float("-inf")
+
+    async def judge_prompt(self, request: Request) -> Failure | None:
+        """Why a request must not be carried out; None where it may. All that is said in it is judged together.
+
+        Raises:
+            OSError, sqlalchemy.exc.DBAPIError: the rules could not be read yet.
+        """
+        said = "\n".join([*(message.content for message in request.messages), request.prompt])
+        rule = await self._rules.broken_by(said)
+        if rule is not None:
+            return _refused(PROMPT, "rules", [rule])
+        if self._settings.by_provider == "off":
+            return None
+        openai = self._openai()
+        return None if openai is None else await self._judgement(partial(openai.flags, said), PROMPT, PROMPT_SECONDS)
+
+    async def judge_picture(self, item: Delivered) -> Failure | None:
+        """Why a finished picture must not be shown; None where it may."""
+        openai = self._openai() if self._settings.by_provider == "all" else None
+        if openai is None:
+            return None
+        if len(item.content or b"") > MAX_PICTURE_BYTES:
+            return self._silence(PICTURE, "too large")
+        return await self._judgement(partial(openai.picture_flags, _address(item)), PICTURE, PICTURE_SECONDS)
+
+    async def _judgement(
+        self, ask: Callable[[], Awaitable[frozenset[str]]], stage: str, seconds: float
+    ) -> Failure | None:
+        if time.monotonic() < self._asked_again_at:
+            return self._silence(stage, "left alone")
+        try:
+            async with asyncio.timeout(seconds):
+                broken = await ask()
+        except (ProviderRefusal, TimeoutError) as error:
+            self._silences += 1
+            if self._silences >= SILENCES_TO_PAUSE:
+                self._silences, self._asked_again_at = 0, time.monotonic() + PAUSE_SECONDS
+            return self._silence(stage, type(error).__name__)
+        self._silences = 0
+        return _refused(stage, NAME, sorted(broken)) if broken else None
+
+    def _silence(self, stage: str, why: str) -> Failure | None:
+        SILENT.labels(stage).inc()
+        log.warning("moderation.silent", stage=stage, why=why, then=self._settings.when_silent)
+        if self._settings.when_silent == "pass":
+            return None
+        return Failure(code="moderation_unavailable", message="This could not be judged at the moment.", stage=stage)
+
+    def _openai(self) -> OpenAI | None:
+        found = self._providers.get(NAME)
+        return found if isinstance(found, OpenAI) else None
+
+
+def _refused(stage: str, by: str, broken: list[str]) -> Failure:
+    REFUSED.labels(stage, by).inc()
+    log.info("moderation.refused", stage=stage, by=by, broken=broken)
+    return Failure(code=Rejected.code, message=f"This {stage} is not allowed here.", stage=stage)
+
+
+def _address(item: Delivered) -> str:
+    if item.content is None:
+        return item.url or ""
+    mime_type = (item.mime_type or "image/png").lower()
+    return f"data:{mime_type};base64,{base64.b64encode(item.content).decode()}"

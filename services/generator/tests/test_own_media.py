@@ -1,0 +1,193 @@
+"""A generation that starts from media of ours: storage lends the bytes when they are sent (ruling 15).
+
+Storage is the real one, with a database and a store of its own.
+"""
+
+import asyncio
+import io
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+import storage
+from contracts.facts import Input, Kind
+from contracts.keeping import TakeUpload
+from darkroom.migration import upgrade
+from generator.claims import Claims as GeneratorClaims
+from runtime.broker import make_broker
+from runtime.database import Database
+from runtime.outbound import OutboundSettings
+from runtime.settings import BrokerSettings, DatabaseSettings
+from storage.claims import Claims
+from storage.downloads import Bounds, Downloads
+from storage.keeping import Bounds as KeepingBounds
+from storage.keeping import Keeping
+from storage.lending import Lending
+from storage.objects.local import LocalObjects
+from storage.preparation import Preparation
+from storage.subscribers import questions
+from storage.uploads import Uploads
+from storage.variants import Variants
+from storage.workshop import Workshop
+
+from .stage import ask, ask_film, until
+
+pytestmark = pytest.mark.connected
+FROM_A_PICTURE = "seedance-1-0-lite-i2v"
+
+
+BOUNDS = Bounds(10 << 20, 10)
+
+
+async def nowhere(*_):
+    """What nobody here asks for."""
+
+
+class Storage:
+    """Storage as it answers questions."""
+
+    def __init__(self, database, broker, objects, workshop):
+        claims, variants = Claims(broker), Variants(database, objects, workshop)
+        self.database, self.broker = database, broker
+        keeping = Keeping(database, KeepingBounds())
+        downloads = Downloads(OutboundSettings(), claims, nowhere, pictures=BOUNDS, recordings=BOUNDS)
+        self.uploads = Uploads(
+            database,
+            objects,
+            claims,
+            downloads,
+            Preparation(workshop),
+            keeping,
+            scanner=None,
+            incoming=None,
+            max_bytes=10 << 20,
+        )
+        broker.include_router(questions(self.uploads, keeping, Lending(database, objects, claims, variants)))
+
+    async def bring(self, user_id, content):
+        """What a user uploads, as the gateway leaves it for storage."""
+        upload_id = uuid4()
+
+        async def chunks():
+            yield content
+
+        await Claims(self.broker).put(f"uploads/{upload_id}", chunks())
+        taken = await self.uploads.take(TakeUpload(upload_id=upload_id, user_id=user_id, claim=f"uploads/{upload_id}"))
+        return taken.asset
+
+    async def set_state(self, asset, state):
+        async with self.database.statement() as connection:
+            await connection.execute(
+                text("UPDATE assets SET state = :state WHERE id = :id"), {"state": state, "id": asset.id}
+            )
+
+
+@pytest.fixture(scope="module")
+async def kept(make_database, streams, tmp_path_factory):
+    url = make_database("storage")
+    await upgrade(url, Path(storage.__file__).parent / "migrations")
+    database = Database(DatabaseSettings(database_url=url), "storage-tests")
+    broker = make_broker(BrokerSettings(nats_url=streams), "storage")
+    workshop = Workshop()
+    kept = Storage(database, broker, LocalObjects(tmp_path_factory.mktemp("media")), workshop)
+    await broker.start()
+    yield kept
+    await broker.stop()
+    await database.close()
+    workshop.close()
+
+
+def picture(width=640, height=360, colour="navy", format_="PNG"):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(buffer, format_)
+    return buffer.getvalue()
+
+
+def film_of(asset, **others):
+    given = Input(role="first_frame", asset_id=asset.id)
+    return ask_film(model=FROM_A_PICTURE, inputs=(given,), **others)
+
+
+def of(request, user_id):
+    return request.model_copy(update={"user_id": user_id})
+
+
+async def sent(process, request):
+    """What an adapter is given for this request."""
+    return await GeneratorClaims(process.broker).given(request.user_id, request.inputs)
+
+
+async def test_a_film_begins_with_a_picture_of_ones_own(process, simulator, kept):
+    """The strict simulator reads the data URL that ModelArk documents, and bills one film."""
+    user_id = uuid4()
+    asset = await kept.bring(user_id, picture())
+    request = of(film_of(asset), user_id)
+    await process.generate(request)
+    await process.finish()
+    [output] = (await process.rendered(request)).data.outputs
+    assert output.url and output.mime_type == "video/mp4"
+    [call] = simulator.calls(request)
+    assert (call["status"], call["billed"]) == (200, 1)
+    [given] = await sent(process, request)
+    assert sha256(given.content).hexdigest() == asset.sha256 and given.mime_type == asset.mime_type
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "role", "size"),
+    [
+        ("gpt-image-2", Kind.IMAGE, "image", "1024x1024"),
+        ("runway-gen-4.5", Kind.VIDEO, "first_frame", "1280x720"),
+        ("seedream-4-0-250828", Kind.IMAGE, "image", "1024x1024"),
+    ],
+)
+async def test_each_vendor_gets_it_in_its_own_form(process, simulator, kept, model, kind, role, size):
+    """OpenAI's edits in a form of many parts, Runway and ModelArk as a data URL: the simulator refuses all else."""
+    user_id = uuid4()
+    asset = await kept.bring(user_id, picture(1280, 720, format_="JPEG"))
+    given = (Input(role=role, asset_id=asset.id),)
+    request = ask(model=model, kind=kind, size=size, inputs=given)
+    request = of(request, user_id)
+    if kind is Kind.VIDEO:
+        request = request.model_copy(update={"seconds": 5})
+    await process.generate(request)
+    await process.finish()
+    assert all(output.failure is None for output in (await process.rendered(request)).data.outputs)
+    [call] = simulator.calls(request)
+    assert (call["status"], call["billed"] > 0) == (200, True)
+
+
+@pytest.mark.parametrize("why", ["foreign", "deleted"])
+async def test_what_is_not_ones_own_or_deleted_is_never_sent(process, simulator, kept, why):
+    """Deleted after the generation was accepted; or a fact that names what its user never had."""
+    owner, user_id = uuid4(), uuid4()
+    asset = await kept.bring(owner, picture())
+    if why == "deleted":
+        await kept.set_state(asset, "deleted")
+    request = of(film_of(asset), owner if why == "deleted" else user_id)
+    await process.generate(request)
+    assert (await process.outcome(request)).data.failure.code == "input_not_found"
+    assert await process.attempts(request) == [(0, 1, "failed", "input_not_found")]
+    assert simulator.calls(request) == []
+
+
+async def test_it_waits_for_storage_and_pays_once(process, simulator, kept):
+    """A silent storage is no reason to fail: the question is asked again until the deadline."""
+    user_id = uuid4()
+    asset = await kept.bring(user_id, picture())
+    await kept.broker.stop()
+    try:
+        request = of(film_of(asset), user_id)
+        working = process.begin(request)
+        await until(lambda: process.generator.running)
+        await asyncio.sleep(0.3)
+        assert simulator.calls(request) == []
+    finally:
+        await kept.broker.start()
+    await working
+    await process.finish()
+    assert len(simulator.calls(request)) == 1
+    assert (await process.rendered(request)).data.outputs[0].failure is None
