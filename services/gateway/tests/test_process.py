@@ -19,6 +19,7 @@ from .players import Players
 
 pytestmark = pytest.mark.connected
 
+OWN_SECRET = "what our own tokens are signed with"
 PROMPT = "a canary that nobody must find in a log"
 
 
@@ -27,13 +28,15 @@ async def test_it_starts_says_no_secret_and_leaves_in_order(
 ) -> None:
     """P22, P27: prompts, tokens, keys and passwords stay out of the log, also where a request is refused."""
     database_url = settings.database.database_url.get_secret_value()
-    port = free_port()
+    port, frontend_port = free_port(), free_port()
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ} | {
         "NATS_URL": settings.broker.nats_url,
         "GATEWAY_DATABASE_URL": database_url,
         "GATEWAY_PORT": str(port),
         "GATEWAY_LOG_LEVEL": "DEBUG",
         "SUPABASE_JWT_SECRET": SECRET,
+        "JWT_SECRET": OWN_SECRET,
+        "GATEWAY_FRONTENDS": f"modelark={frontend_port}",
     }
     log = tmp_path / "log"
     with log.open("wb") as output:
@@ -55,6 +58,8 @@ async def test_it_starts_says_no_secret_and_leaves_in_order(
     made = await client.accepted(prompt=PROMPT, options={"secret": PROMPT})
     done = await client.ended(made["id"], 15)
     assert done["status"] == "completed"
+    frontend = Client(http, f"http://127.0.0.1:{frontend_port}", client.user_id, bearer)
+    assert (await frontend.show(made["id"]))["status"] == "completed"
     assert (await client.create(prompt=PROMPT + "\0")).status == 422
     assert (await client.create(prompt=PROMPT, model="nope")).status == 422
     forged = Client(http, client.url, None, bearer[:-4] + "AAAA")
@@ -68,5 +73,5 @@ async def test_it_starts_says_no_secret_and_leaves_in_order(
     assert made["id"] in written
     assert "Traceback" not in written
     password = database_url.split(":")[2].split("@")[0]
-    for secret in (PROMPT, bearer, bearer[-20:], SECRET, password):
+    for secret in (PROMPT, bearer, bearer[-20:], SECRET, OWN_SECRET, password):
         assert secret not in written
