@@ -90,6 +90,8 @@ from contracts.questions import (
     Keys,
     KeySet,
     KeysOf,
+    ListedModel,
+    Models,
     Nothing,
     Plan,
     PlanSet,
@@ -103,6 +105,8 @@ from contracts.questions import (
     Statement,
     StatementEntry,
     StatementOf,
+    SwitchedModel,
+    SwitchModel,
 )
 from contracts.topology import (
     CHANNELS,
@@ -202,6 +206,9 @@ SAMPLES: tuple[Event, ...] = (
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
 )
+LISTED = ListedModel(
+    model=CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"), provider_model="theirs", has_key=True
+)
 ANSWERS: dict[type[Frozen], Frozen] = {
     type(sample): sample
     for sample in (
@@ -252,6 +259,9 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         SetKey(user_id=USER, provider="openai", key="sk-secret-1234"),
         Keys(keys=(KeySet(provider="openai", last4="1234", set_at=datetime(2026, 11, 21, tzinfo=UTC)),)),
         Catalog(version=1, models=(CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"),)),
+        Models(version=1, models=(LISTED,)),
+        SwitchModel(id="a-model", on=False),
+        SwitchedModel(model=LISTED),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),

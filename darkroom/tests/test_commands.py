@@ -63,6 +63,8 @@ def test_the_command_prints_the_token_alone() -> None:
         (["grant", "--user", str(USER), "--credits", "0.00001"], "not an amount of credits"),
         (["grant", "--user", str(USER), "--credits", "many"], "not an amount of credits"),
         (["plan", "--user", str(USER), "--plan", "basic"], "NATS_URL is not set"),
+        (["models"], "NATS_URL is not set"),
+        (["models", "off", "dall-e-3"], "NATS_URL is not set"),
         (["prices"], "NATS_URL is not set"),
         (["prices", "set", "dall-e-2", "--credits", "1"], "NATS_URL is not set"),
         (["prices", "set"], "Say which price to set"),

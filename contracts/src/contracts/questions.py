@@ -50,6 +50,8 @@ LEDGER_USAGE = "ledger.usage"
 LEDGER_SET_PLAN = "ledger.set_plan"
 LEDGER_SET_PRICES = "ledger.set_prices"
 GENERATOR_CATALOG = "generator.catalog"
+GENERATOR_MODELS = "generator.models"
+GENERATOR_SWITCH_MODEL = "generator.switch_model"
 GENERATOR_FRESH_ADDRESS = "generator.fresh_address"
 GENERATOR_KEYS = "generator.keys"
 GENERATOR_SET_KEY = "generator.set_key"
@@ -255,6 +257,39 @@ class Catalog(Frozen):
     models: tuple[CatalogModel, ...]
 
 
+class ListedModel(Frozen):
+    """A model as its operator sees it, switched off or not."""
+
+    model: CatalogModel
+    provider_model: str
+    """By the provider's own name."""
+    fallbacks: tuple[str, ...] = ()
+    """Who does its work while its provider does not answer."""
+    has_key: bool
+    """Whether whoever does its work has one."""
+
+
+class Models(Frozen):
+    """All of them, in the catalog's order."""
+
+    version: int
+    models: tuple[ListedModel, ...]
+
+
+class SwitchModel(Frozen):
+    """Offer a model from now on, or no longer: then nothing is begun with it, and what was begun is carried out."""
+
+    id: str
+    on: bool
+
+
+class SwitchedModel(Frozen):
+    """The model as it is now. `problem`: why nothing was changed."""
+
+    model: ListedModel | None = None
+    problem: str | None = None
+
+
 class FreshAddressOf(Frozen):
     """Output `index` of a generation cannot be fetched any more: where is it now?"""
 
@@ -327,6 +362,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_SET_PLAN: (SetPlan, PlanSet),
     LEDGER_SET_PRICES: (SetPrices, PricesSet),
     GENERATOR_CATALOG: (Nothing, Catalog),
+    GENERATOR_MODELS: (Nothing, Models),
+    GENERATOR_SWITCH_MODEL: (SwitchModel, SwitchedModel),
     GENERATOR_FRESH_ADDRESS: (FreshAddressOf, FreshAddress),
     GENERATOR_KEYS: (KeysOf, Keys),
     GENERATOR_SET_KEY: (SetKey, Keys),

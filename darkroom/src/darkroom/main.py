@@ -10,6 +10,7 @@ from darkroom.commands import (
     grant,
     media,
     migrate,
+    models,
     plan,
     prices,
     schemas,
@@ -37,5 +38,6 @@ app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.command("schemas")(schemas.schemas)
 app.add_typer(prices.app, name="prices")
+app.add_typer(models.app, name="models")
 app.add_typer(dead.app, name="dead")
 app.add_typer(media.app, name="media")

@@ -40,6 +40,7 @@ async def test_a_request_becomes_a_stored_paid_for_picture(client: Client, playe
         "assets": [],
         "text": None,
         "usage": None,
+        "cached": False,
         "error": None,
         "completed_at": None,
     }
@@ -87,23 +88,23 @@ async def test_three_pictures_of_four_cost_three(client: Client, players: Player
     [
         (
             Verdict.FAILED,
-            Failure(code="content_policy", message="The provider refused the prompt."),
-            {"code": "content_policy", "message": "The provider refused the prompt."},
+            Failure(code="content_policy", message="The provider refused the prompt.", stage="prompt"),
+            {"code": "content_policy", "message": "The provider refused the prompt.", "stage": "prompt"},
         ),
         (
             Verdict.DECLINED,
             Failure(code="insufficient_credits", message="This costs 1 credit."),
-            {"code": "insufficient_credits", "message": "This costs 1 credit."},
+            {"code": "insufficient_credits", "message": "This costs 1 credit.", "stage": None},
         ),
         (
             Verdict.CANCELLED,
             None,
-            {"code": "cancelled", "message": "The generation was cancelled. Nothing was charged."},
+            {"code": "cancelled", "message": "The generation was cancelled. Nothing was charged.", "stage": None},
         ),
     ],
 )
 async def test_what_is_not_completed_says_why_and_costs_nothing(
-    client: Client, players: Players, verdict: Verdict, failure: Failure | None, error: dict[str, str]
+    client: Client, players: Players, verdict: Verdict, failure: Failure | None, error: dict[str, str | None]
 ) -> None:
     async def play(request: Request) -> None:
         await players.fund(request)

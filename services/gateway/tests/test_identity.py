@@ -21,8 +21,14 @@ from .conftest import MakeClient, Service
 from .players import Players
 
 pytestmark = pytest.mark.connected
-OWNED_ELSEWHERE = {"/v1/uploads/{id}/finalize", "/v1/provider-keys/{provider}"}
-"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider names no user."""
+OWNED_ELSEWHERE = {
+    "/v1/uploads/{id}/finalize",
+    "/v1/provider-keys/{provider}",
+    "/api/images/storage/{fileName}",
+    "/rest/v1/{table}",
+}
+"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider and a table name no user; files
+have their own tests (test_modelark_videos.py)."""
 
 USER = uuid4()
 NOBODYS = UUID("3f0d7c9e-5a41-4c7b-8a52-6d1e0b9f4c33")

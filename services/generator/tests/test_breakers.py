@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from generator.attempts import State, first_attempts
 from generator.breakers import FAILURES_TO_OPEN
+from generator.providers.interface import Task, Unavailable
 
-from .stage import CHEAP, ask
+from .stage import CHEAP, FILM, ask, ask_film
 
 pytestmark = pytest.mark.connected
 
@@ -66,6 +68,41 @@ async def test_without_time_to_wait_it_fails_uncalled(process, simulator):
     await process.generate(request)
     assert (await process.outcome(request)).data.failure.code == "provider_unavailable"
     assert simulator.calls(request) == []
+
+
+async def test_a_provider_that_takes_everything_and_makes_nothing_is_left_alone(process, make_process):
+    """Only a result closes it, in another process neither."""
+    other = await make_process()
+    [attempt] = first_attempts(ask().generation_id, 1, 1, "modelark", process.work.process, FILM)
+    taken = attempt.submitted(Task("cgt-1"))
+    for _ in range(FAILURES_TO_OPEN):
+        await process.breakers.note(taken)
+        assert await opened(process) == []
+        await process.breakers.note(taken.ended(State.FAILED, Unavailable().failure))
+    assert await opened(process) == [("modelark", FILM)]
+    await other.breakers.refresh()
+    for each in (process, other):
+        await each.breakers.note(taken)
+        assert await opened(process) == [("modelark", FILM)]
+    await other.breakers.note(taken.ended(State.RENDERED))
+    assert await opened(process) == []
+
+
+async def test_calls_that_fail_now_and_then_among_tasks_that_are_taken_open_nothing(process):
+    [attempt] = first_attempts(ask().generation_id, 1, 1, "modelark", process.work.process, FILM)
+    for _ in range(FAILURES_TO_OPEN + 1):
+        await process.breakers.note(attempt.ended(State.FAILED, Unavailable().failure))
+        await process.breakers.note(attempt.submitted(Task("cgt-1")))
+    assert await opened(process) == []
+
+
+async def test_how_a_task_ends_is_counted(process, simulator):
+    await process.rows("UPDATE models SET p99_seconds = 10 WHERE id = :id RETURNING 1", id=FILM)
+    await process.catalog.refresh()
+    request = ask_film("[[sim:task-failed,latency=0.1]]", seconds=5)
+    await process.generate(request)
+    await process.finish()
+    assert process.breakers._known["modelark", FILM].lost >= 1
 
 
 async def test_what_is_refused_for_good_opens_nothing(process):

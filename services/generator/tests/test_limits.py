@@ -1,6 +1,7 @@
 """What all processes together may use of a provider: as many at a time, as many a minute."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -62,6 +63,40 @@ async def test_bulk_leaves_a_person_half_of_the_places(limit):
     await asyncio.gather(*map(first.generate, people))
     assert (len(await begun(first, bulk)), len(await begun(first, people))) == (2, 2)
     await first.generator.close([ended(request) for request in bulk + people])
+
+
+async def test_many_of_one_user_do_not_keep_another_waiting(limit):
+    """Who has fewer places goes first, in whichever process; who waits no more keeps nobody back."""
+    first, other = await limit(max_running=3)
+    one = uuid4()
+    many = [ask_film("[[sim:latency=60]]").model_copy(update={"user_id": one}) for _ in range(6)]
+    for each in many:
+        await first.generate(each)
+    running = await begun(first, many)
+    assert len(running) == 3, "alone, one user may have all"
+    single = ask_film("[[sim:latency=60]]")
+    await other.generate(single)
+    await first.generator.close([ended(running[0])])
+    waiting = [each for each in many if each not in running]
+
+    async def due(process):
+        await first.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+        await process.take_due()
+
+    for each in waiting:
+        assert not await first.limits.admit(each, "modelark"), "two places, and somebody with none waits"
+    await due(other)
+    assert await begun(first, [single]) == [single] and await begun(first, waiting) == []
+    await first.generator.close([ended(single), ended(running[1])])
+    gone = ask_film("[[sim:latency=60]]")
+    assert await other.limits.admit(gone, "modelark")
+    assert await first.limits.admit(waiting[0], "modelark")
+    await first.rows(
+        "INSERT INTO waiters (provider, lane, user_id) VALUES ('modelark', 'batch', :id) RETURNING 1", id=uuid4()
+    )
+    await first.generator.close([ended(running[2])])
+    assert await first.limits.admit(waiting[1], "modelark"), "bulk keeps no person waiting"
+    await first.generator.close([ended(each) for each in (*many, single, gone)])
 
 
 async def test_no_more_begin_in_a_minute_than_the_limit_says(limit, simulator):

@@ -97,6 +97,10 @@ class TestModelArkGroups(ProviderConformance):
                 await self.make(session, url).submit(self.submission(count=2))
         assert "secret" not in str(refused.value)
 
+    async def test_a_picture_is_no_task_that_could_be_found(self, provider):
+        with pytest.raises(Unknown):
+            await provider.find(self.submission())
+
     async def test_pictures_to_start_from(self, provider, simulator):
         given = Given(role="image", content=picture("red"), mime_type="image/PNG")
         [plain] = await provider.submit(self.submission())

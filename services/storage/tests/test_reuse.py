@@ -133,6 +133,7 @@ async def test_all_of_it_or_none(database: Database, owned: Request) -> None:
     for different in ({"user_id": uuid4()}, {"earlier_id": new_generation_id()}, {"count": 1}, {"count": 3}):
         question = again(owned, 2).model_copy(update=different)
         assert await reuse(database, question) == ChangedAssets(assets=0)
+        assert await states(database, question.generation_id) == []
     await rows(
         database,
         "UPDATE assets SET state = 'deleted', deleted_at = now() WHERE generation_id = :id AND index = 1",

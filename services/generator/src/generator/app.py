@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> App:
     breakers, limits, rules = Breakers(database), Limits(database), Rules(database)
     moderation = Moderation(rules, providers, settings.moderation)
     submitter = Submitter(providers, Claims(broker), announcer, moderation)
-    follower = Follower(submitter, announcer, History(database))
+    follower = Follower(submitter, announcer, History(database), breakers)
     driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
     generator = Generator(work, catalog, driver, follower, announcer)
 
@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> App:
 
     figures = Figures(database)
     leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
-    callbacks = Callbacks(catalog, follower, broker, settings.work.public_callback_url)
+    callbacks = Callbacks(catalog, follower, broker, providers, settings.work.public_callback_url)
     submitter.callback_url = callbacks.url
     sessions: list[aiohttp.ClientSession] = []
 

@@ -1,7 +1,9 @@
 """Who is not asked for a while: a provider's model that failed again and again, known to every process.
 
 Each process counts for itself; what it opens stands in a row, which the others read with the catalog. After its time
-one call tries again, and how that ends decides. What a provider refuses for good opens nothing.
+one call tries again, and how that ends decides. What a provider refuses for good opens nothing. Tasks that were taken
+and made nothing are counted beside calls that failed: a provider that takes everything and makes nothing is left alone
+too, and for that nothing but a result is a cure.
 """
 
 import time
@@ -24,12 +26,13 @@ TRIAL_SECONDS = 10.0
 """How long the others wait for the one that tries again."""
 
 _READ = text("""
-    SELECT provider, model, EXTRACT(EPOCH FROM open_until - now())::float8 AS seconds FROM breakers
+    SELECT provider, model, by_tasks, EXTRACT(EPOCH FROM open_until - now())::float8 AS seconds FROM breakers
 """)
 _OPEN = text("""
-    INSERT INTO breakers (provider, model, open_until)
-    VALUES (:provider, :model, now() + make_interval(secs => :seconds))
-    ON CONFLICT (provider, model) DO UPDATE SET open_until = GREATEST(breakers.open_until, excluded.open_until)
+    INSERT INTO breakers (provider, model, by_tasks, open_until)
+    VALUES (:provider, :model, :by_tasks, now() + make_interval(secs => :seconds))
+    ON CONFLICT (provider, model) DO UPDATE SET
+        by_tasks = excluded.by_tasks, open_until = GREATEST(breakers.open_until, excluded.open_until)
 """)
 _CLOSE = text("DELETE FROM breakers WHERE provider = :provider AND model = :model")
 
@@ -42,6 +45,10 @@ class _Breaker:
     """One model of one provider, as this process sees it; times on the monotonic clock."""
 
     failures: int = 0
+    lost: int = 0
+    """Tasks that made nothing, since the last that did."""
+    by_tasks: bool = False
+    """Whether they opened it."""
     open_seconds: float = 0.0
     """How long it was open last; 0 where it is closed."""
     open_until: float = 0.0
@@ -73,34 +80,39 @@ class Breakers:
         breaker = self._known.get(key)
         failed = attempt.failure is not None and attempt.failure.code in {Unavailable.code, Unknown.code}
         if not failed:
-            if breaker is not None and attempt.state in {State.RENDERED, State.SUBMITTED}:
+            if breaker is not None and attempt.state is State.SUBMITTED and (breaker.lost or breaker.by_tasks):
+                breaker.failures = 0
+            elif breaker is not None and attempt.state in {State.RENDERED, State.SUBMITTED}:
                 del self._known[key]
                 if breaker.open_seconds:
                     await self._write(_CLOSE, key)
                     log.info("breaker.closed", provider=key[0], model=key[1])
             return
         breaker = self._known.setdefault(key, _Breaker())
-        breaker.failures += 1
-        if breaker.failures < FAILURES_TO_OPEN and not breaker.open_seconds:
+        is_task = attempt.task is not None
+        breaker.failures, breaker.lost = breaker.failures + (not is_task), breaker.lost + is_task
+        if max(breaker.failures, breaker.lost) < FAILURES_TO_OPEN and not breaker.open_seconds:
             return
+        breaker.by_tasks = is_task
         first, most = OPEN_SECONDS
         breaker.open_seconds = min(most, max(first, 2 * breaker.open_seconds))
         breaker.open_until = time.monotonic() + breaker.open_seconds
-        breaker.failures = 0
+        breaker.failures = breaker.lost = 0
         OPENED.labels(*key).inc()
         log.warning("breaker.opened", provider=key[0], model=key[1], seconds=breaker.open_seconds)
-        await self._write(_OPEN, key, seconds=breaker.open_seconds)
+        await self._write(_OPEN, key, seconds=breaker.open_seconds, by_tasks=is_task)
 
     async def refresh(self) -> None:
         """Reads what others have opened and closed."""
         async with self._database.statement() as connection:
             rows = (await connection.execute(_READ)).all()
         now = time.monotonic()
-        opened = {(row.provider, row.model): row.seconds for row in rows}
-        for key, seconds in opened.items():
+        opened = {(row.provider, row.model): row for row in rows}
+        for key, row in opened.items():
             breaker = self._known.setdefault(key, _Breaker())
             if not breaker.open_seconds:
-                breaker.open_seconds, breaker.open_until = OPEN_SECONDS[0], now + seconds
+                breaker.open_seconds, breaker.open_until = OPEN_SECONDS[0], now + row.seconds
+                breaker.by_tasks = row.by_tasks
         for key in [key for key, breaker in self._known.items() if breaker.open_seconds and key not in opened]:
             del self._known[key]
 

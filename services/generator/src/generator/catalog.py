@@ -17,6 +17,10 @@ from contracts.questions import (
 )
 from contracts.questions import (
     CatalogModel,
+    ListedModel,
+    Models,
+    SwitchedModel,
+    SwitchModel,
 )
 from generator.attempts import UnknownPolicy
 from generator.providers.interface import Invalid, Unauthorized
@@ -26,6 +30,14 @@ from runtime.database import Database, Row
 _MODELS = select(models).order_by(models.c.position)
 _VERSION = text("SELECT version, callback_key FROM catalog")
 _OFFER = text("UPDATE catalog SET version = version + 1, offered = :offered WHERE offered <> :offered")
+_OFF = text("""
+    UPDATE models SET state = 'off', state_when_on = state WHERE id = :id AND state <> 'off' RETURNING id
+""")
+_ON = text("""
+    UPDATE models SET state_when_on = NULL, state =
+        COALESCE(state_when_on, CASE WHEN successor IS NULL THEN 'active' ELSE 'legacy' END)
+    WHERE id = :id AND state = 'off' RETURNING id
+""")
 LOOK_AGAIN_SECONDS = 5.0
 """How soon a model that was not there is looked for again."""
 
@@ -71,6 +83,8 @@ class Catalog:
         self._database = database
         self._providers = frozenset(providers)
         self._models: dict[str, Model] = {}
+        self._known: dict[str, Model] = {}
+        """As they stand in their rows, before anybody does another's work."""
         self._version = 0
         self._read_at = float("-inf")
         self.callback_key = b""
@@ -88,7 +102,7 @@ class Catalog:
             # The version first: should the models change in between, the next reading says so.
             version, key = (await connection.execute(_VERSION)).one()
             rows = (await connection.execute(_MODELS)).all()
-        known = {row["id"]: _model(row) for row in rows}
+        known = self._known = {row["id"]: _model(row) for row in rows}
         self._models = {name: _resolved(model, known, self._providers) for name, model in known.items()}
         self._version = version
         self.callback_key = key.encode()
@@ -101,13 +115,38 @@ class Catalog:
         offered = (model.offer for model in self._models.values() if model.provider in self._providers)
         return Answer(version=self._version, models=tuple(offer for offer in offered if offer.state != "off"))
 
-    async def find(self, request: Request) -> Model | Failure:
-        """The model that does the work of the one that was asked for, or why it cannot be had."""
+    async def listed(self) -> Models:
+        """All models, as they are now."""
+        await self.refresh()
+        return Models(version=self._version, models=tuple(self._listed(model) for model in self._known.values()))
+
+    async def switch(self, asked: SwitchModel) -> SwitchedModel:
+        """Offers a model, or no longer; the other processes learn it when they read the catalog again."""
+        async with self._database.statement() as connection:
+            changed = (await connection.execute(_ON if asked.on else _OFF, {"id": asked.id})).first() is not None
+        await self.refresh()
+        model = self._known.get(asked.id)
+        if model is None:
+            return SwitchedModel(problem=f"There is no model {asked.id!r}.")
+        if changed:
+            log.info("model.switched", model=asked.id, state=model.offer.state)
+        return SwitchedModel(model=self._listed(model))
+
+    def _listed(self, model: Model) -> ListedModel:
+        has_key = self._models[model.id].provider in self._providers
+        return ListedModel(
+            model=model.offer, provider_model=model.provider_model, fallbacks=model.fallback_ids, has_key=has_key
+        )
+
+    async def find(self, request: Request, *, is_begun: bool = False) -> Model | Failure:
+        """The model that does the work of the one that was asked for, or why it cannot be had. One that was switched
+        off begins nothing, and what it has begun is still followed."""
         model = self._models.get(request.model)
         if model is None and time.monotonic() - self._read_at > LOOK_AGAIN_SECONDS:
             await self.refresh()
             model = self._models.get(request.model)
-        if model is None or model.offer.state == "off" or model.offer.kind is not request.kind:
+        is_off = model is not None and model.offer.state == "off" and not is_begun
+        if model is None or is_off or model.offer.kind is not request.kind:
             return Failure(code=Invalid.code, message="This model is not offered.")
         if request.count > model.offer.max_count:
             return Failure(code=Invalid.code, message=f"This model makes at most {model.offer.max_count} at a time.")

@@ -17,6 +17,7 @@ import structlog
 from contracts.facts import Progress
 from generator.announcements import Announcer
 from generator.attempts import DEADLINE, Attempt, State
+from generator.breakers import Breakers
 from generator.course import Course
 from generator.history import History
 from generator.providers.interface import Running
@@ -57,8 +58,9 @@ class Watched:
 class Follower:
     """The tasks that this process follows."""
 
-    def __init__(self, submitter: Submitter, announcer: Announcer, history: History) -> None:
+    def __init__(self, submitter: Submitter, announcer: Announcer, history: History, breakers: Breakers) -> None:
         self._submitter = submitter
+        self._breakers = breakers
         self._announcer = announcer
         self._history = history
         self._courses: dict[UUID, Course] = {}
@@ -193,6 +195,7 @@ class Follower:
             return  # dropped meanwhile, or another task of this generation has ended first
         if isinstance(found, Attempt):
             self._end(course, found)
+            await self._breakers.note(found)
             return
         grown = watched.pause_seconds * GROWTH
         watched.pause_seconds = min(grown, _bounded(course, 20, LATEST_LOOK_SECONDS))

@@ -18,7 +18,7 @@ async def fresh_address(work: Work, catalog: Catalog, submitter: Submitter, ques
     if found is None:
         return FreshAddress()
     request, attempt = found
-    model = await catalog.find(request)
+    model = await catalog.find(request, is_begun=True)
     if not isinstance(model, Model):
         return FreshAddress()
     assignment = Assignment(request, None, model, time.monotonic() + LOOK_TIMEOUT_SECONDS)

@@ -76,6 +76,8 @@ class Generator:
             if lease is None:
                 await self._say_again(request, traceparent)
                 return
+            if not lease.fresh:
+                model = await self._catalog.find(request, is_begun=True)
             await self._conclude(
                 running, lease, self._driver.begin(lease, model, first if lease.fresh and new else None)
             )
@@ -87,7 +89,7 @@ class Generator:
             return
         with self._registered(generation_id) as running:
             log.info("generation.taken_over", fence=lease.fence)
-            model = await self._catalog.find(lease.request)
+            model = await self._catalog.find(lease.request, is_begun=True)
             await self._conclude(running, lease, self._driver.begin(lease, model, None))
 
     async def go_on(self, course: Course) -> None:

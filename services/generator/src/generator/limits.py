@@ -2,7 +2,8 @@
 
 A permit is a row that names a generation; it is free again as soon as that generation's work is not open any more, so
 nobody has to give one back, and one whose process died is free when its work ends. The batch lane takes only those of
-the upper half. What is not admitted waits in its row, the longest waiting first.
+the upper half. What is not admitted waits in its row, the longest waiting first, and its user goes before whoever has
+more places already: nobody's many keep another's one waiting.
 """
 
 import random
@@ -16,21 +17,40 @@ from runtime.database import Database
 
 PAUSE_SECONDS = (1.0, 3.0)
 """Until it is tried again to be admitted, at random in between."""
+WAITING_SECONDS = 10.0
+"""Who was not sent away for so long does not wait any more."""
 
 _READ = text("SELECT provider FROM limits")
+# Whoever waits in the batch lane stands behind nobody but those of it, since they could not use the other places.
 _PERMIT = text("""
-    WITH free AS (
+    WITH taken AS (
+        SELECT permits.user_id, count(*) AS places FROM permits LEFT JOIN work USING (generation_id)
+        WHERE provider = :provider AND permits.generation_id <> :generation_id AND (
+            work.state = 'open' OR (work.generation_id IS NULL AND taken_at > now() - interval '30 s'))
+        GROUP BY permits.user_id
+    ), before AS (
+        SELECT 1 FROM waiters LEFT JOIN taken USING (user_id)
+        WHERE provider = :provider AND user_id <> :user_id AND (lane = 'interactive' OR lane = :lane)
+            AND seen_at > now() - make_interval(secs => :waiting_seconds)
+            AND COALESCE(taken.places, 0) < (SELECT COALESCE(max(places), 0) FROM taken WHERE user_id = :user_id)
+    ), free AS (
         SELECT number FROM permits LEFT JOIN work USING (generation_id)
         WHERE provider = :provider AND (number > :reserved OR generation_id = :generation_id) AND (
+            generation_id = :generation_id OR NOT EXISTS (SELECT FROM before)) AND (
             generation_id IS NULL OR generation_id = :generation_id OR work.state <> 'open'
             OR (work.generation_id IS NULL AND taken_at < now() - interval '30 s'))
         ORDER BY generation_id = :generation_id DESC NULLS LAST, number DESC
         LIMIT 1 FOR UPDATE OF permits SKIP LOCKED
     )
-    UPDATE permits SET generation_id = :generation_id, taken_at = now()
+    UPDATE permits SET generation_id = :generation_id, user_id = :user_id, taken_at = now()
     FROM free WHERE permits.provider = :provider AND permits.number = free.number
     RETURNING permits.number
 """)
+_WAIT = text("""
+    INSERT INTO waiters (provider, lane, user_id) VALUES (:provider, :lane, :user_id)
+    ON CONFLICT (provider, lane, user_id) DO UPDATE SET seen_at = now()
+""")
+_GO = text("DELETE FROM waiters WHERE provider = :provider AND lane = :lane AND user_id = :user_id")
 _TOKEN = text("""
     UPDATE limits SET filled_at = now(), tokens =
         LEAST(per_minute, tokens + per_minute * EXTRACT(EPOCH FROM now() - filled_at)::float8 / 60) - 1
@@ -66,8 +86,14 @@ class Limits:
             admitted = True
             if limit is not None and limit.max_running is not None:
                 reserved = limit.max_running // 2 if request.lane is Lane.BATCH else 0
-                values = {"provider": provider, "generation_id": request.generation_id, "reserved": reserved}
-                admitted = (await connection.execute(_PERMIT, values)).first() is not None
+                waiter = {"provider": provider, "lane": request.lane.value, "user_id": request.user_id}
+                asked = {
+                    "generation_id": request.generation_id,
+                    "reserved": reserved,
+                    "waiting_seconds": WAITING_SECONDS,
+                }
+                admitted = (await connection.execute(_PERMIT, waiter | asked)).first() is not None
+                await connection.execute(_GO if admitted else _WAIT, waiter)
             if admitted and limit is not None and limit.per_minute is not None:
                 admitted = (await connection.execute(_TOKEN, {"provider": provider})).first() is not None
         if not admitted:

@@ -47,7 +47,7 @@ class Stopper:
         await self._submitter.drain()
 
     async def _stop(self, request: Request, attempt: Attempt) -> None:
-        model = await self._catalog.find(request)
+        model = await self._catalog.find(request, is_begun=True)
         ended: Attempt | None = attempt.ended(State.UNKNOWN, CANCELLED)
         if isinstance(model, Model):
             assignment = Assignment(request, None, model, time.monotonic() + LOOK_TIMEOUT_SECONDS)

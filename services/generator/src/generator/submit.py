@@ -24,6 +24,7 @@ from generator.providers.interface import (
     Provider,
     ProviderRefusal,
     Running,
+    SigningProvider,
     Submission,
     Task,
     TaskProvider,
@@ -74,8 +75,8 @@ class Submitter:
         self._late: set[asyncio.Task[None]] = set()
         self.own: Callable[[UUID, str], Provider | None] = lambda *_: None
         """A provider asked with the key of the user who wants it, where they have set one."""
-        self.callback_url: Callable[[UUID], str | None] = lambda _: None
-        """Where a provider may say that the task of an attempt has moved."""
+        self.callback_url: Callable[[UUID, str | None], str | None] = lambda *_: None
+        """Where a provider may say that the task of an attempt has moved, and which one signs what it says there."""
         self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
         """Takes the task of a call that was answered after its generation was stopped."""
 
@@ -244,7 +245,7 @@ class Submitter:
             about,
             timeout_seconds=seconds,
             given=given,
-            callback_url=self.callback_url(attempt.id),
+            callback_url=self.callback_url(attempt.id, self._signer(assignment, attempt)),
             say=speech.say if speech else None,
         )
 
@@ -278,6 +279,12 @@ class Submitter:
     def _provider(self, assignment: Assignment, attempt: Attempt) -> Provider:
         own = self.own(assignment.request.user_id, attempt.provider)
         return own or self._providers[attempt.provider]
+
+    def _signer(self, assignment: Assignment, attempt: Attempt) -> str | None:
+        """The provider, where it signs; with a user's own key it may sign by a secret of theirs."""
+        provider = self._provider(assignment, attempt)
+        ours = provider is self._providers.get(attempt.provider)
+        return attempt.provider if ours and isinstance(provider, SigningProvider) else None
 
     def _of_tasks(self, assignment: Assignment, attempt: Attempt) -> TaskProvider | None:
         provider = self._provider(assignment, attempt) if attempt.provider in self._providers else None

@@ -9,13 +9,18 @@ from contracts.questions import (
     GENERATOR_CATALOG,
     GENERATOR_FRESH_ADDRESS,
     GENERATOR_KEYS,
+    GENERATOR_MODELS,
     GENERATOR_SET_KEY,
+    GENERATOR_SWITCH_MODEL,
     FreshAddress,
     FreshAddressOf,
     Keys,
     KeysOf,
+    Models,
     Nothing,
     SetKey,
+    SwitchedModel,
+    SwitchModel,
 )
 from contracts.questions import (
     Catalog as Answer,
@@ -59,6 +64,14 @@ def register(
     @broker.subscriber(GENERATOR_CATALOG, queue="generator")
     async def answer(question: Nothing) -> Answer:
         return await catalog.answer()
+
+    @broker.subscriber(GENERATOR_MODELS, queue="generator")
+    async def models(question: Nothing) -> Models:
+        return await catalog.listed()
+
+    @broker.subscriber(GENERATOR_SWITCH_MODEL, queue="generator")
+    async def switch(question: SwitchModel) -> SwitchedModel:
+        return await catalog.switch(question)
 
     @broker.subscriber(GENERATOR_FRESH_ADDRESS, queue="generator", max_workers=ANSWERS_AT_ONCE)
     async def fresh(question: FreshAddressOf) -> FreshAddress:

@@ -35,6 +35,7 @@ models = Table(
     Column("provider", Text, nullable=False),
     Column("provider_model", Text, nullable=False),  # the provider's own name for it
     Column("state", Text, nullable=False),
+    Column("state_when_on", Text),  # what it was before it was switched off
     Column("successor", Text),  # does its work, where its provider has retired it
     Column("fallbacks", ARRAY(Text), nullable=False, server_default="{}"),  # cost the same, and stand in for it
     Column("sizes", ARRAY(Text), nullable=False),  # what is offered
@@ -71,6 +72,7 @@ breakers = Table(
     Column("provider", Text, primary_key=True),
     Column("model", Text, primary_key=True),
     Column("open_until", DateTime(timezone=True), nullable=False),
+    Column("by_tasks", Boolean, nullable=False, server_default=text("false")),  # closed by a result alone
 )
 
 limits = Table(
@@ -91,7 +93,17 @@ permits = Table(
     Column("provider", Text, ForeignKey("limits.provider", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("generation_id", Uuid),  # free again when its work is not open any more
+    Column("user_id", Uuid),  # whose it is
     Column("taken_at", DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+waiters = Table(
+    "waiters",
+    metadata,
+    Column("provider", Text, ForeignKey("limits.provider", ondelete="CASCADE"), primary_key=True),
+    Column("lane", Text, primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),  # when it was sent away last
 )
 
 moderation_rules = Table(

@@ -6,6 +6,7 @@ their address.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from generator.providers import http, sdk
 from generator.providers.interface import (
     Delivered,
     Item,
+    ProviderRefusal,
     QuotaExhausted,
     Rejected,
     Running,
@@ -25,9 +27,12 @@ from generator.providers.interface import (
     Unavailable,
     Unknown,
 )
+from generator.providers.signatures import Keys, is_of_fal, key_of
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 NAME = "fal"
+_KEY_HOSTS = MappingProxyType({"https://queue.fal.run": "https://rest.fal.ai"})
+"""Where its keys are, which is not where its queue is."""
 _NAMESPACES = frozenset({"workflows", "comfy"})
 _OPTIONS = frozenset(
     {
@@ -52,6 +57,15 @@ class _File(sdk.Answer):
     content_type: str | None = None
 
 
+class _Key(sdk.Answer):
+    crv: str = ""
+    x: str = ""
+
+
+class _KeySet(sdk.Answer):
+    keys: list[_Key] = Field(max_length=100)
+
+
 class _Result(sdk.Answer):
     images: list[_File] | None = None
     image: _File | None = None
@@ -69,6 +83,9 @@ class Fal:
         self, session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
     ) -> None:
         self._caller = http.Caller(session, base_url, {"Authorization": f"Key {key}"}, _reading, max_answer_bytes)
+        base = base_url.rstrip("/")
+        self._public = http.Caller(session, _KEY_HOSTS.get(base, base), {}, _reading, max_answer_bytes)
+        self._keys = Keys(self._read_keys, is_of_fal)
 
     async def submit(self, submission: Submission) -> Task:
         path = "/" + http.in_path(submission.model)
@@ -113,6 +130,16 @@ class Fal:
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown
+
+    async def is_signed(self, headers: Mapping[str, str], body: bytes) -> bool:
+        return await self._keys.made(headers, body)
+
+    async def _read_keys(self) -> Sequence[bytes]:
+        try:
+            listed = sdk.read_look(_KeySet, await self._public.look("/.well-known/jwks.json")).keys
+            return [key_of(key.x) for key in listed if key.crv == "Ed25519"]
+        except (ValueError, ProviderRefusal) as error:
+            raise Unavailable from error
 
     async def _result(self, submission: Submission, requests: str) -> Sequence[Item]:
         reply = await self._caller.question("GET", requests)

@@ -128,6 +128,19 @@ class TaskProvider(Provider, Protocol):
         ...
 
 
+@runtime_checkable
+class SigningProvider(Provider, Protocol):
+    """A provider that signs what it posts to callback addresses."""
+
+    async def is_signed(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether it posted this, just now; the headers' names are in lower case.
+
+        Raises:
+            Unavailable: this cannot be told at the moment.
+        """
+        ...
+
+
 class ProviderRefusal(Exception):
     """Nothing was delivered. `code` and the message may be shown to people: neither holds a secret or an id."""
 

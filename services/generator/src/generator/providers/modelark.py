@@ -6,7 +6,7 @@ import aiohttp
 
 from contracts.facts import Kind
 from generator.providers import modelark_images, modelark_videos, sdk
-from generator.providers.interface import Invalid, Item, Running, Submission, Task
+from generator.providers.interface import Invalid, Item, Running, Submission, Task, Unknown
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 NAME = "modelark"
@@ -38,4 +38,7 @@ class ModelArk:
         return await modelark_videos.cancel(self._client, task)
 
     async def find(self, submission: Submission) -> Task | None:
+        """Only videos are tasks, and only these are listed."""
+        if submission.kind is not Kind.VIDEO:
+            raise Unknown
         return await modelark_videos.find(self._client, submission)

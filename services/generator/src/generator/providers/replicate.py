@@ -15,6 +15,7 @@ from generator.providers import http, sdk
 from generator.providers.interface import (
     Delivered,
     Item,
+    ProviderRefusal,
     QuotaExhausted,
     Rejected,
     Running,
@@ -23,6 +24,7 @@ from generator.providers.interface import (
     Unavailable,
     Unknown,
 )
+from generator.providers.signatures import Keys, is_of_standard_webhooks, secret_of
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 NAME = "replicate"
@@ -59,6 +61,7 @@ class Replicate:
         self, session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
     ) -> None:
         self._caller = http.Caller(session, base_url, {"Authorization": f"Bearer {key}"}, _reading, max_answer_bytes)
+        self._keys = Keys(self._read_secret, is_of_standard_webhooks)
 
     async def submit(self, submission: Submission) -> Task:
         model, _, version = submission.model.partition(":")
@@ -103,6 +106,16 @@ class Replicate:
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown
+
+    async def is_signed(self, headers: Mapping[str, str], body: bytes) -> bool:
+        return await self._keys.made(headers, body)
+
+    async def _read_secret(self) -> Sequence[bytes]:
+        """Of our account."""
+        try:
+            return [secret_of(str((await self._caller.look("/v1/webhooks/default/secret")).get("key") or ""))]
+        except (ValueError, ProviderRefusal) as error:
+            raise Unavailable from error
 
 
 def _prediction(task: Task) -> str:
