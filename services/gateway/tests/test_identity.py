@@ -26,9 +26,11 @@ OWNED_ELSEWHERE = {
     "/v1/provider-keys/{provider}",
     "/auth/oauth/{provider}",
     "/auth/v1/admin/users/{id}",
+    "/api/images/storage/{fileName}",
+    "/rest/v1/{table}",
 }
-"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider names no user; only a service
-says something of users."""
+"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider and a table name no user; only a
+service says something of users; files have their own tests (test_modelark_videos.py)."""
 
 USER = uuid4()
 NOBODYS = UUID("3f0d7c9e-5a41-4c7b-8a52-6d1e0b9f4c33")
