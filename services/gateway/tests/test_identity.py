@@ -29,8 +29,8 @@ OWNED_ELSEWHERE = {
     "/api/images/storage/{fileName}",
     "/rest/v1/{table}",
 }
-"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider and a table name no user; only a
-service says something of users; files have their own tests (test_modelark_videos.py)."""
+"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider and a table name no user; only
+a service says something of users; files have their own tests (test_modelark_videos.py)."""
 
 USER = uuid4()
 NOBODYS = UUID("3f0d7c9e-5a41-4c7b-8a52-6d1e0b9f4c33")
