@@ -24,6 +24,8 @@ class Tables:
     admin_url: str
     admin: asyncpg.Connection
     """The administrator's, for rows that only services write."""
+    storage: str = "storage"
+    """The schema of the service of that name."""
 
     @asynccontextmanager
     async def reading(self, user_id: UUID | None, role: str = "authenticated") -> AsyncIterator[asyncpg.Connection]:
@@ -111,11 +113,12 @@ class Tables:
         )
         if generation_id is not None:
             await self.admin.execute(
-                "INSERT INTO storage.generations (generation_id) VALUES ($1) ON CONFLICT DO NOTHING", generation_id
+                f"INSERT INTO {self.storage}.generations (generation_id) VALUES ($1) ON CONFLICT DO NOTHING",
+                generation_id,
             )
         await self.admin.execute(
-            """INSERT INTO storage.assets (id, generation_id, index, owner_id, token, state, mime_type, size_bytes,
-                sha256, width, height, seconds, source_url)
+            f"""INSERT INTO {self.storage}.assets (id, generation_id, index, owner_id, token, state, mime_type,
+                size_bytes, sha256, width, height, seconds, source_url)
             VALUES ($1, $2, $3, $4, $5, 'stored', $6, $7, $8, $9, $10, $11, $12)""",
             asset.id,
             generation_id,

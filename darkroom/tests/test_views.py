@@ -1,7 +1,7 @@
 """The frontends' tables: who sees which rows of them, and that making them again harms nobody (docs/adr/0024)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +10,9 @@ import pytest
 
 import darkroom.views
 from darkroom import views
+from darkroom.audit import examine
+from darkroom.doctor.database import look
+from darkroom.doctor.findings import Deployment
 from darkroom.embedded.postgres import execute
 from darkroom.migration import migrate, service_urls
 from darkroom.schemas.documents import repository
@@ -178,19 +181,61 @@ def test_the_exported_sql_is_that_of_the_code(path: str) -> None:
     assert (repository() / path).read_text() == views.documents()[path], "run `make schemas`"
 
 
-async def test_the_exported_sql_makes_the_tables_by_hand(make_database: Callable[[str], str]) -> None:
-    """As an administrator of a hosted Supabase would run it, once and again."""
-    url = make_database("by_hand")
+@pytest.fixture(scope="module")
+async def hosted(make_database: Callable[[str], str]) -> AsyncIterator[str]:
+    """A database as Supabase hosts it, as far as it matters here: a schema of files that is not ours."""
+    url = make_database("hosted")
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        """DO $$ BEGIN CREATE ROLE supabase_storage_admin; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        CREATE SCHEMA storage AUTHORIZATION supabase_storage_admin;
+        CREATE TABLE storage.objects (id uuid); ALTER TABLE storage.objects OWNER TO supabase_storage_admin;
+        ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON storage.objects USING (true)"""
+    )
     await migrate(url, service_urls(url, PASSWORDS))
+    yield url
+    await connection.close()
+
+
+async def test_where_storage_is_supabases_ours_is_beside_it(hosted: str) -> None:
+    await migrate(hosted, service_urls(hosted, PASSWORDS))
+    connection = await asyncpg.connect(hosted)
+    own = await asyncpg.connect(service_urls(hosted, PASSWORDS)["storage"])
+    assert await own.fetchval("SELECT current_schema()") == "darkroom_storage"
+    assert await own.fetchval("SELECT count(*) FROM assets") == 0
+    await own.close()
+    theirs = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'storage'::regnamespace")
+    assert [row["relname"] for row in theirs] == ["objects"]
+    assert (
+        await connection.fetchval("SELECT polname FROM pg_policy WHERE polrelid = 'storage.objects'::regclass") == "own"
+    )
+    await connection.close()
+
+
+async def test_the_exported_sql_makes_the_tables_by_hand(hosted: str) -> None:
+    """As an administrator of a hosted Supabase would run it, once and again."""
     for _ in range(2):
         for path in (f"{views.DOCUMENTS}/core.sql", *(f"{views.DOCUMENTS}/{name}.sql" for name in views.dialects())):
-            execute(url, (repository() / path).read_text())
-    connection = await asyncpg.connect(url)
-    user, by_hand = uuid4(), Tables(url, connection)
+            execute(hosted, (repository() / path).read_text())
+    connection = await asyncpg.connect(hosted)
+    user, by_hand = uuid4(), Tables(hosted, connection, "darkroom_storage")
     await by_hand.generation(user, "modelark")
     assert len(await by_hand.rows(user, "SELECT * FROM modelark.images")) == 1
     assert await by_hand.rows(uuid4(), "SELECT * FROM modelark.images") == []
     await connection.close()
+
+
+async def test_the_auditor_and_the_doctor_find_it_there(hosted: str) -> None:
+    connection = await asyncpg.connect(hosted)
+    await Tables(hosted, connection, "darkroom_storage").generation(uuid4(), "modelark")
+    rows = await connection.fetchval("SELECT count(*) FROM darkroom_storage.assets")
+    await connection.close()
+    results = {result.check: result for result in (await examine(hosted)).results}
+    assert results["left behind"].looked_at == rows > 0
+    assert results["left behind"].findings == []
+    part = await look(Deployment(database_url=hosted))
+    assert [finding for finding in part.findings if "storage" in finding.about] == []
 
 
 def test_a_start_notices_that_a_view_has_changed() -> None:

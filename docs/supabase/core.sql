@@ -142,7 +142,7 @@ REVOKE EXECUTE ON FUNCTION views.open, views.open_view, views.delete_generation 
 
 SELECT views.open('gateway.generations', 'user_id', 'id', 'user_id', 'dialect', 'kind', 'lane', 'model', 'prompt', 'size',
     'count', 'options', 'particulars', 'quote_amount', 'status', 'created_at', 'completed_at', 'deleted_at', 'outcome');
-SELECT views.open('storage.assets', 'owner_id');
+SELECT views.open('darkroom_storage.assets', 'owner_id');
 SELECT views.open('ledger.accounts', 'user_id');
 SELECT views.open('ledger.payments', 'user_id');
 SELECT views.open('ledger.holds', 'user_id');

@@ -37,7 +37,7 @@ RETURNS TABLE (prompt text, status text, ended_at timestamptz, asset jsonb, back
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog ROWS 1 AS $$
     SELECT g.prompt, g.status, g.completed_at,
         CASE g.status WHEN 'completed' THEN g.outcome -> 'data' -> 'assets' -> 0 END,
-        coalesce((SELECT a.backend FROM storage.assets a WHERE a.generation_id = g.id AND a.index = 0), 'local'),
+        coalesce((SELECT a.backend FROM darkroom_storage.assets a WHERE a.generation_id = g.id AND a.index = 0), 'local'),
         g.outcome -> 'data' -> 'failure' ->> 'message'
     FROM gateway.generations g JOIN gateway.instaveo_videos v ON v.id = g.id
     WHERE g.id = video_id AND g.deleted_at IS NULL

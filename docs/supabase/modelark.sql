@@ -37,7 +37,7 @@ SELECT
     a.size_bytes AS file_size,
     a.mime_type::varchar AS mime_type,
     a.created_at AT TIME ZONE 'UTC' AS created_at
-FROM storage.assets a JOIN gateway.generations g ON g.id = a.generation_id
+FROM darkroom_storage.assets a JOIN gateway.generations g ON g.id = a.generation_id
 WHERE g.dialect = 'modelark' AND g.kind = 'image' AND g.status = 'completed' AND g.deleted_at IS NULL
     AND a.state = 'stored';
 
@@ -52,7 +52,7 @@ SELECT
     a.size_bytes AS file_size,
     a.mime_type::varchar AS mime_type,
     a.created_at AT TIME ZONE 'UTC' AS created_at
-FROM storage.assets a JOIN gateway.generations g ON g.id = a.generation_id
+FROM darkroom_storage.assets a JOIN gateway.generations g ON g.id = a.generation_id
 CROSS JOIN LATERAL (SELECT
     coalesce(split_part(g.size, 'x', 1)::integer, nullif(a.width, 0)) AS width,
     coalesce(split_part(g.size, 'x', 2)::integer, nullif(a.height, 0)) AS height

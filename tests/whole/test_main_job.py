@@ -43,6 +43,27 @@ async def test_a_request_becomes_a_stored_and_paid_for_picture(new_user: Callabl
     assert await user.credits() == {"available": 9, "held": 0, "used": 1, "owed": 0}
 
 
+async def test_a_picture_of_ones_own_speaks_in_a_film(new_user: Callable[[], User]) -> None:
+    """By its address; nobody else's, though they know it. Whoever plays the film sees its poster first."""
+    user, stranger = new_user(), new_user()
+    (still,) = (await user.ended((await user.make("A captain, from the front"))["id"]))["assets"]
+    film = {"kind": "video", "model": "darkroom-avatar", "size": "720x1280", "options": {"quality": "draft"}}
+    film |= {"prompt": "Good evening.", "inputs": [{"role": "image", "url": still["url"]}]}
+    status, refused, _ = await stranger.call("POST", "/v1/generations", json=film)
+    assert (status, refused["code"]) == (422, "input_not_found")
+    made = await user.ended((await user.make(**film))["id"], 60)
+    assert (made["status"], made["cost"]) == ("completed", 0.2), made
+    (asset,) = made["assets"]
+    content, _ = await user.download(asset["url"])
+    with av.open(io.BytesIO(content)) as opened:
+        codecs = [stream.codec_context.name for stream in opened.streams if stream.codec_context is not None]
+        assert codecs == ["h264", "aac"]
+    assert (asset["mime_type"], asset["width"], asset["height"]) == ("video/mp4", 720, 1280)
+    poster, _ = await user.download(asset["variants"]["poster"])
+    with Image.open(io.BytesIO(poster)) as picture:
+        assert picture.size == (720, 1280)
+
+
 async def test_the_command_line_leaves_a_picture_that_opens(darkroom: Darkroom, tmp_path: Path) -> None:
     done = await asyncio.to_thread(
         darkroom.command, "generate", "A beautiful sunset over mountains", "-o", str(tmp_path)

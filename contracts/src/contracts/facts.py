@@ -58,6 +58,8 @@ class Input(Frozen):
     """A stored media object of the same user's; storage lends its bytes to whoever is about to use them."""
     variant: str | None = None
     """Which of the asset's; None is the original."""
+    seconds: float | None = None
+    """How long it plays, where storage knows it."""
     mime_type: str | None = None
 
 

@@ -241,7 +241,11 @@ class CatalogModel(Frozen):
     """As in `16:9`, where it takes one instead of a size."""
     inputs: tuple[str, ...] = ()
     """The roles of what it can start from."""
+    needs: tuple[str, ...] = ()
+    """The roles without which it makes nothing."""
     voices: tuple[str, ...] = ()
+    follows_speech: bool = False
+    """Whether its videos are as long as what is said in them: the prompt, or the sound that it starts from."""
     max_tokens: int | None = None
     """The longest text that it writes."""
     max_count: int = 1

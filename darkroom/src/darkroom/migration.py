@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from darkroom import views
+from darkroom import namespaces, views
 from darkroom.histories import migrations_of
 from darkroom.stack import SERVICES
 
@@ -115,13 +115,18 @@ async def _connect(admin_url: str) -> asyncpg.Connection:
 
 async def _prepare_service(connection: asyncpg.Connection, service: str, url: str) -> None:
     address = urlsplit(url)
-    role, schema = _name(unquote(address.username or service)), _name(service)
-    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", unquote(address.username or service))
-    if not known:
+    user = unquote(address.username or service)
+    namespace = await namespaces.name_for(connection, service, user)
+    role, schema = _name(user), _name(namespace)
+    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", user):
         await connection.execute(f"CREATE ROLE {role} LOGIN")
     # No statement with a parameter: these are commands, which take none.
     await connection.execute(f"ALTER ROLE {role} PASSWORD {_text(unquote(address.password or ''))}")
-    await connection.execute(f"ALTER ROLE {role} SET search_path = {schema}")
+    # Roles are the whole server's, and another of its databases may have room for the schema's own name.
+    here = (
+        "" if namespace == service else f"IN DATABASE {_name(await connection.fetchval('SELECT current_database()'))} "
+    )
+    await connection.execute(f"ALTER ROLE {role} {here}SET search_path = {schema}")
     # An administrator who is no superuser may give a schema only to a role that he belongs to.
     await connection.execute(f"GRANT {role} TO CURRENT_USER")
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}")

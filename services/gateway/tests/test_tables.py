@@ -10,6 +10,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from pydantic import SecretStr
+from starlette.requests import Request
 
 from contracts.ids import user_of
 from contracts.keeping import ChangedAssets, Delete
@@ -18,14 +19,16 @@ from contracts.questions import STORAGE_DELETE
 from darkroom.migration import service_urls
 from darkroom.stack import SERVICES
 from gateway.dialects.supabase.query import parse
+from gateway.dialects.supabase.readers import reader
 from gateway.dialects.supabase.tables import Reader
 from gateway.dialects.supabase.tables import Tables as Rest
-from gateway.settings import AddressSettings, Settings
+from gateway.identity import DEVELOPMENT_USER, Identity, Keys
+from gateway.settings import AddressSettings, Settings, TokenSettings
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
 from tests.tables import Tables
 
-from .client import Client, token, until
+from .client import SECRET, Client, token, until
 from .conftest import PUBLIC_URL, MakeClient, migrated, settings_of
 
 pytestmark = pytest.mark.connected
@@ -294,9 +297,8 @@ async def test_where_addresses_end_those_of_the_tables_do_too(tables: Tables) ->
 
     rest = Rest(database, signing.media_base, sign)
     try:
-        reader = Reader("authenticated", user)
         images = await rest.read(
-            reader,
+            Reader("authenticated", user),
             await rest.catalog.relation("modelark", "images"),
             parse([("select", "url,prompts(prompt)")]),
             counted=False,
@@ -309,3 +311,24 @@ async def test_where_addresses_end_those_of_the_tables_do_too(tables: Tables) ->
     assert found._replace(path="", query="").geturl() == PUBLIC_URL
     assert signed(found.path, int(asked["expires"][0]), asked["signature"][0], "a key of media")
     assert row["prompts"]["prompt"] == f"{PUBLIC_URL}/media/{key}"
+
+
+async def test_on_ones_own_machine_nobody_reads_as_whom_the_query_names() -> None:
+    """As the routes there take a body's word; a token is believed before it."""
+    user = uuid4()
+    identity = Identity(TokenSettings(supabase_jwt_secret=SecretStr(SECRET)), Keys(None), local_mode=True)
+
+    async def read_as(query: str, **headers: str) -> Reader:
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        request = Request({"type": "http", "headers": raw, "query_string": query.encode(), "state": {}})
+        return await reader(identity, request, parse(request.query_params.multi_items()))
+
+    embedded = f"select=*,prompts!inner(user_id)&prompts.user_id=eq.{user}"
+    assert await read_as(embedded) == Reader("authenticated", user)
+    assert await read_as(f"user_id=eq.{user}", apikey=token(None, role="anon", aud=None)) == Reader(
+        "authenticated", user
+    )
+    assert await read_as("select=*") == Reader("authenticated", DEVELOPMENT_USER)
+    assert await read_as("user_id=eq.nonsense") == Reader("authenticated", DEVELOPMENT_USER)
+    other = uuid4()
+    assert await read_as(embedded, authorization=f"Bearer {token(other)}") == Reader("authenticated", other)

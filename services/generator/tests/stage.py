@@ -19,7 +19,7 @@ from contracts.facts import Ending, Kind, Lane, Outcome, Rendered, Request, Verd
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from contracts.topology import GENERATION, OUTCOMES, outcome_subject, rendered_subject
-from generator.adapters import make_providers
+from generator.adapters import everybody
 from generator.announcements import Announcer
 from generator.breakers import Breakers
 from generator.catalog import Catalog
@@ -126,7 +126,7 @@ class Process:
         broker = make_broker(BrokerSettings(nats_url=nats_url), "generator")
         await broker.start()
         session = make_session(OutboundSettings(outbound_allow=simulator_url.removeprefix("http://")))
-        providers = make_providers(session, provider_settings(simulator_url))
+        providers = everybody(session, provider_settings(simulator_url))
         catalog = Catalog(database, providers)
         await catalog.refresh()
         work = Work(database, uuid4(), lease_seconds)

@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from contracts.facts import Input, Kind
+from generator.providers.darkroom import NAME
 
 from .stage import ask
 
 pytestmark = pytest.mark.connected
 
-STARTS = {"seedance-1-0-lite-i2v": "first_frame", "runway-gen-4-turbo": "first_frame"}
+STARTS = {"seedance-1-0-lite-i2v": "first_frame", "runway-gen-4-turbo": "first_frame", "darkroom-avatar": "image"}
 """Those that make nothing of words alone."""
 
 
@@ -27,6 +28,8 @@ async def test_every_model_that_is_offered_delivers(process, simulator):
         changes = {"seconds": model.default_seconds, "max_tokens": model.max_tokens and 50, "size": model.default_size}
         if model.id in STARTS:
             changes["inputs"] = (Input(role=STARTS[model.id], url=address, mime_type="image/jpeg"),)
+        if model.provider == NAME:
+            changes |= {"size": "96x128", "options": {"quality": "draft"}}  # all others are drawn by somebody else
         requests.append(request.model_copy(update=changes))
     assert len(requests) > 30 and {request.kind for request in requests} == set(Kind)
     await asyncio.gather(*map(process.generate, requests))

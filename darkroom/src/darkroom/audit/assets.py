@@ -78,9 +78,9 @@ async def objects(evidence: Evidence) -> Result:
         result.skipped = "no object store was named"
         return result
     if evidence.bounds.deep:
-        chosen = await evidence.database.fetch(_ALL)
+        chosen = await evidence.fetch(_ALL)
     else:
-        chosen = await evidence.database.fetch(_SAMPLED, SAMPLE)
+        chosen = await evidence.fetch(_SAMPLED, SAMPLE)
     result.looked_at = len(chosen)
     for row in chosen:
         words = await _examine(evidence.objects, row)

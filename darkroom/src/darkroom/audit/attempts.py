@@ -110,7 +110,8 @@ async def journal(evidence: Evidence) -> Result:
 
 
 async def _uncalled(evidence: Evidence, read: Journal, calls: set[str]) -> list[asyncpg.Record]:
-    """Attempts that delivered though the journal, where it reaches back to them, knows nothing of them."""
+    """Attempts that delivered though the journal, where it reaches back to them, knows nothing of them. What Darkroom
+    makes itself is no call."""
     if not read.entries:
         return []
     complete = read.entries[0]["sequence"] == 1
@@ -118,8 +119,8 @@ async def _uncalled(evidence: Evidence, read: Journal, calls: set[str]) -> list[
     # What ended after the journal was read and before the snapshot of the database is in one of them only.
     rows = await evidence.database.fetch(
         """SELECT id, generation_id FROM generator.attempts
-           WHERE state = 'rendered' AND created_at > $1 AND ended_at < now() - make_interval(secs => $2)
-             AND provider <> $3""",
+           WHERE state = 'rendered' AND provider NOT IN ('darkroom', $3) AND created_at > $1
+             AND ended_at < now() - make_interval(secs => $2)""",
         since,
         read.age_seconds(),
         _OUTSIDE,

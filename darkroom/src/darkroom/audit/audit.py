@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from darkroom import namespaces
 from darkroom.audit import assets, attempts, generations, holds, money
 from darkroom.audit.evidence import STATEMENT_SECONDS, Bounds, Evidence, Journal, read_log
 from darkroom.audit.findings import Finding, Report, Result
@@ -74,7 +75,8 @@ async def examine(
     async with AsyncExitStack() as stack:
         # An attempt is written before its call: a journal that is read before the snapshot knows no younger one.
         journal = None if simulator_url is None else await _journal(simulator_url)
-        evidence = Evidence(await _snapshot(database_url, stack), bounds, journal=journal)
+        snapshot = await _snapshot(database_url, stack)
+        evidence = Evidence(snapshot, bounds, journal=journal, schemas=await namespaces.found(snapshot))
         if nats_url is not None:
             client = await connect(nats_url, "audit")
             stack.push_async_callback(client.close)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 
 from contracts.topology import OUTCOMES
 from darkroom.jetstream import RefusedError, ask
+from darkroom.namespaces import placed
 
 MAX_FINDINGS = 100
 """Of one check; where there are more, the first ones tell the story."""
@@ -66,13 +67,18 @@ class Evidence:
     log: Log | None = None
     journal: Journal | None = None
     objects: Any = None
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    """Service → schema, where these are not the same."""
+
+    async def fetch(self, statement: str, *parameters: object) -> Sequence[asyncpg.Record]:
+        return await self.database.fetch(placed(statement, self.schemas), *parameters)
 
     async def rows(self, statement: str, *parameters: object) -> Sequence[asyncpg.Record]:
         """Rows of a question, at most MAX_FINDINGS + 1."""
-        return await self.database.fetch(f"{statement} LIMIT {MAX_FINDINGS + 1}", *parameters)
+        return await self.fetch(f"{statement} LIMIT {MAX_FINDINGS + 1}", *parameters)
 
     async def count(self, statement: str, *parameters: object) -> int:
-        return int(await self.database.fetchval(statement, *parameters))
+        return int((await self.fetch(statement, *parameters))[0][0])
 
 
 async def read_log(client: Client, messages: int) -> Log | None:

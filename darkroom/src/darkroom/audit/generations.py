@@ -94,7 +94,7 @@ async def outcomes(evidence: Evidence) -> Result:
     result.looked_at = len(log.outcomes)
     for ids in _batches(list(log.outcomes)):
         for service, question in _APPLIED.items():
-            rows = await evidence.database.fetch(question, ids)
+            rows = await evidence.fetch(question, ids)
             result.findings += [finding for row in rows if (finding := _compare(service, row, log)) is not None]
     return result
 

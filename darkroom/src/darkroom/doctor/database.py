@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
+from darkroom import namespaces
 from darkroom.doctor.findings import Deployment, Part
 from darkroom.histories import migrations_of
 from darkroom.migration import CONNECT_SECONDS
@@ -37,8 +38,9 @@ async def look(deployment: Deployment) -> Part:
     try:
         await _durability(part, connection)
         await _clock(part, connection)
+        schemas = await namespaces.found(connection)
         for service in SERVICES:
-            await _service(part, connection, service)
+            await _service(part, connection, service, schemas[service])
     finally:
         await connection.close()
     return part
@@ -74,7 +76,7 @@ async def _clock(part: Part, connection: asyncpg.Connection) -> None:
     part.check(away <= CLOCK_SECONDS, "clock of Postgres", f"is {away:.1f} s off ours", "Let NTP set both clocks.")
 
 
-async def _service(part: Part, connection: asyncpg.Connection, service: str) -> None:
+async def _service(part: Part, connection: asyncpg.Connection, service: str, schema: str) -> None:
     role = await connection.fetchrow(_ROLE, service)
     part.check(role is not None, f"role {service}", "does not exist", "Run `darkroom migrate`.")
     if role is None:
@@ -86,8 +88,8 @@ async def _service(part: Part, connection: asyncpg.Connection, service: str) -> 
         f"has rights that it does not need: {', '.join(rights)}",
         f"ALTER ROLE {service} NOSUPERUSER NOCREATEROLE NOCREATEDB NOBYPASSRLS NOREPLICATION;",
     )
-    owner = await connection.fetchval(_OWNER, service)
-    part.check(owner == service, f"schema {service}", f"belongs to {owner or 'nobody'}", "Run `darkroom migrate`.")
+    owner = await connection.fetchval(_OWNER, schema)
+    part.check(owner == service, f"schema {schema}", f"belongs to {owner or 'nobody'}", "Run `darkroom migrate`.")
     if owner is None:
         return
     for other in SERVICES:
@@ -96,23 +98,23 @@ async def _service(part: Part, connection: asyncpg.Connection, service: str) -> 
             or await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", other) == 0
         ):
             continue
-        may = await connection.fetchval("SELECT has_schema_privilege($1, $2, 'USAGE')", other, service)
+        may = await connection.fetchval("SELECT has_schema_privilege($1, $2, 'USAGE')", other, schema)
         part.check(
             not may,
-            f"schema {service}",
+            f"schema {schema}",
             f"can be read by {other}",
-            f"REVOKE ALL ON SCHEMA {service} FROM {other}, PUBLIC;",
+            f"REVOKE ALL ON SCHEMA {schema} FROM {other}, PUBLIC;",
         )
-    await _revision(part, connection, service)
+    await _revision(part, connection, service, schema)
 
 
-async def _revision(part: Part, connection: asyncpg.Connection, service: str) -> None:
+async def _revision(part: Part, connection: asyncpg.Connection, service: str, schema: str) -> None:
     try:
-        revision = await connection.fetchval(f'SELECT version_num FROM "{service}".alembic_version')  # noqa: S608
+        revision = await connection.fetchval(f'SELECT version_num FROM "{schema}".alembic_version')  # noqa: S608
     except asyncpg.UndefinedTableError:
         revision = None
     found = f"has revision {revision or 'none'}, which is older than this version"
-    part.check(is_expected(revision, migrations_of(service)), f"schema {service}", found, "Run `darkroom migrate`.")
+    part.check(is_expected(revision, migrations_of(service)), f"schema {schema}", found, "Run `darkroom migrate`.")
 
 
 def clock_difference(before: datetime, theirs: datetime, after: datetime) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
+from darkroom import namespaces
 from storage.addresses import EXTENSIONS
 
 LOCK_SECONDS = 5
@@ -37,7 +38,10 @@ async def make(connection: asyncpg.Connection, gateway_role: str, media_base: st
     Raises:
         asyncpg.PostgresError: the database refuses, or a table was busy for long.
     """
-    statements = [core(gateway_role, media_base), *map(dialect, dialects())]
+    schemas = await namespaces.found(connection)
+    statements = [
+        namespaces.placed(sql, schemas) for sql in (core(gateway_role, media_base), *map(dialect, dialects()))
+    ]
     for attempt in range(ATTEMPTS):
         try:
             async with connection.transaction():
@@ -101,7 +105,12 @@ def documents() -> dict[str, str]:
     """Path in the repository → what an administrator may run by hand on a hosted Supabase: `core` first."""
     about = "-- Exported by `darkroom schemas` from darkroom/views; `darkroom migrate` runs the same by itself.\n"
     texts = {_CORE: core("gateway", DEFAULT_MEDIA_BASE)} | {name: dialect(name) for name in dialects()}
-    return {f"{DOCUMENTS}/{name}.sql": f"{about}\nBEGIN;\n\n{text}\nCOMMIT;\n" for name, text in texts.items()}
+    # There `storage` is Supabase's own.
+    schemas = {"storage": namespaces.other_name("storage")}
+    return {
+        f"{DOCUMENTS}/{name}.sql": f"{about}\nBEGIN;\n\n{namespaces.placed(text, schemas)}\nCOMMIT;\n"
+        for name, text in texts.items()
+    }
 
 
 def _dropping(name: str) -> str:

@@ -21,6 +21,7 @@ from gateway.description import describe
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.modelark import router as modelark
+from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
@@ -202,7 +203,8 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, pace: Pace) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    uploads = {UPLOADS_ROUTE: settings.limits.max_upload_bytes + FORM_BYTES}
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE)
+    uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     app.add_middleware(Allowance, pace=pace)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(

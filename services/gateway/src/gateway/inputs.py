@@ -139,7 +139,13 @@ def _resolved(index: int, given: Input, media: NamedMedia | None) -> Input:
     if media.mime_type.partition("/")[0] != wanted:
         raise _invalid(f"inputs.{index}", f"{given.role} is of type {wanted}, not {media.mime_type}")
     variant = media.variant or given.variant
-    return Input(role=given.role, asset_id=media.asset_id, variant=variant, mime_type=media.mime_type)
+    return Input(
+        role=given.role,
+        asset_id=media.asset_id,
+        variant=variant,
+        seconds=media.seconds,
+        mime_type=media.mime_type,
+    )
 
 
 def _invalid(place: str, message: str) -> Invalid:

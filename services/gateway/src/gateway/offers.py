@@ -21,7 +21,7 @@ from contracts.questions import (
     CatalogModel,
     Nothing,
 )
-from gateway.orders import Order
+from gateway.orders import Order, playing_seconds
 from gateway.refusals import Invalid, Unavailable, UnknownModel
 from runtime.broker import connected
 from runtime.database import Database
@@ -97,14 +97,15 @@ class Offers:
         )
 
     def quote(self, model: CatalogModel, order: Order) -> Quote:
-        """What it costs at most. Raises Invalid for what has no price: it is refused, and never free."""
+        """What it costs at most. Raises Invalid for what has no price: it is refused, and never free; and as
+        `playing_seconds` does."""
         quality = order.options.get("quality")
         quote = self.prices.quote(
             model.id,
             order.count,
             size=order.size,
             quality=quality if isinstance(quality, str) else None,
-            seconds=order.seconds,
+            seconds=playing_seconds(order, model),
             characters=len(order.prompt),
             usage=order.usage,
         )

@@ -4,7 +4,9 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
+from unicodedata import east_asian_width
 from uuid import UUID
 
 from contracts.facts import Input, Kind, Lane, Message
@@ -25,6 +27,8 @@ MAX_MESSAGES = 200
 MAX_OPTIONS_DEPTH = 32
 """Far below what the encoders on the way of a fact can take."""
 MAX_ECHO_CHARACTERS = 40
+LETTERS_PER_SECOND = 14
+"""As people speak; a sign that stands for a syllable takes as long as three letters."""
 TOKENS_PER_MESSAGE = 16
 """More than what any provider adds to a message of its own."""
 Beside = Callable[[Connection, UUID], Awaitable[None]]
@@ -143,6 +147,33 @@ def fit(order: Order, model: CatalogModel) -> Order:
     )
 
 
+def playing_seconds(order: Order, model: CatalogModel) -> int | None:
+    """How long what is made will play, as far as it is known beforehand: what is paid for by the second.
+
+    Raises:
+        Invalid: it would be too long, or nobody can know.
+    """
+    if not model.follows_speech or order.seconds is not None:
+        return order.seconds
+    heard = next((given for given in order.inputs if given.role == "audio"), None)
+    if heard is not None and heard.seconds is None:
+        message = "How long a sound from elsewhere is has to be said."
+        raise Invalid(message, details=_at("seconds", message))
+    seconds = ceil(
+        heard.seconds if heard is not None and heard.seconds else _letters(order.prompt) / LETTERS_PER_SECOND
+    )
+    longest = max(model.seconds, default=0)
+    if seconds > longest:
+        field = "prompt" if heard is None else "inputs"
+        message = f"It would take {seconds} s, and {longest} s is the longest."
+        raise Invalid(message, details=_at(field, message))
+    return max(1, seconds)
+
+
+def _letters(text: str) -> int:
+    return sum(3 if east_asian_width(letter) in {"W", "F"} else 1 for letter in text)
+
+
 def _check_words(order: Order, model: CatalogModel) -> None:
     if not order.prompt.strip():
         raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
@@ -167,6 +198,9 @@ def _check_inputs(order: Order, model: CatalogModel) -> None:
             raise Invalid(
                 f"{model.id} does not start from {given.role!r}. Offered: {offered}.", details=_at("inputs", offered)
             )
+    missing = [role for role in model.needs if all(given.role != role for given in order.inputs)]
+    if missing:
+        raise Invalid(f"{model.id} needs {missing[0]!r} to start from.", details=_at("inputs", f"needs {missing[0]}"))
     if len(order.inputs) > MAX_INPUTS:
         raise Invalid(f"At most {MAX_INPUTS} inputs.", details=_at("inputs", f"at most {MAX_INPUTS}"))
 

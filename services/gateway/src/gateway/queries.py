@@ -6,7 +6,7 @@ from uuid import UUID
 
 from faststream.nats import NatsBroker
 
-from contracts.facts import Kind
+from contracts.facts import Asset, Kind
 from contracts.money import (
     Balance,
     Price,
@@ -26,7 +26,7 @@ from contracts.usage import (
     UsageOf,
     UsageReport,
 )
-from gateway import batches, pages, records
+from gateway import batches, files, pages, records
 from gateway.batches import Batch
 from gateway.identity import Caller
 from gateway.inputs import Inputs
@@ -59,6 +59,16 @@ class Queries:
         if generation is None:
             raise NotFound("There is no such generation.")
         return generation
+
+    async def file(
+        self, caller: Caller, dialect: str, file_name: str, *, also_deleted: bool = False
+    ) -> tuple[Generation, Asset]:
+        """A stored file by its name (`files.named`). Raises NotFound, for somebody else's, too."""
+        async with self._database.statement() as connection:
+            found = await files.named(connection, caller.user_id, dialect, file_name, also_deleted=also_deleted)
+        if found is None:
+            raise NotFound("There is no such file.")
+        return found
 
     async def generation_once_final(
         self, verdicts: Verdicts, caller: Caller, generation_id: UUID, seconds: float

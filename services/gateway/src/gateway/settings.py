@@ -37,8 +37,8 @@ class AddressSettings(Fragment):
         default=None, description="set: media addresses are signed and short-lived"
     )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
-    default_dialect: str | None = Field(
-        default=None, description="whose tables /rest/v1 shows; unset: by the port that a frontend has built in"
+    default_dialect: str = Field(
+        default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
     )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
 
@@ -80,7 +80,7 @@ class LimitSettings(Fragment):
     max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
     max_body_bytes: int = Field(default=1 << 20, description="a JSON body's size")
     max_upload_bytes: int = Field(default=64 << 20, gt=0, description="an uploaded file's size")
-    sync_wait_seconds: float = Field(default=300, description="how long a synchronous route waits for an outcome")
+    sync_wait_seconds: float = Field(default=600, description="how long a synchronous route waits for an outcome")
     local_mode: bool = Field(default=False, description="loopback only: no token means the development user")
 
 

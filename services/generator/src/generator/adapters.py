@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from generator.providers import (
     anthropic,
     compatible,
+    darkroom,
     elevenlabs,
     fal,
     flow,
@@ -72,6 +73,11 @@ def servers(settings: ProviderSettings) -> Mapping[str, str]:
 def make_providers(session: aiohttp.ClientSession, settings: ProviderSettings) -> dict[str, Provider]:
     """An adapter for each provider that has a key, and for each server."""
     return {name: make_provider(session, settings, name, key) for name, key in keys(settings).items()}
+
+
+def everybody(session: aiohttp.ClientSession, settings: ProviderSettings) -> dict[str, Provider]:
+    """The providers that have a key, and ourselves."""
+    return {**make_providers(session, settings), darkroom.NAME: darkroom.Darkroom(session)}
 
 
 def make_provider(session: aiohttp.ClientSession, settings: ProviderSettings, name: str, key: str) -> Provider:

@@ -12,7 +12,7 @@ from faststream.nats import NatsBroker
 from sqlalchemy.exc import DBAPIError
 
 from generator import subscribers
-from generator.adapters import keys, make_provider, make_providers
+from generator.adapters import everybody, keys, make_provider
 from generator.announcements import SOURCE as SERVICE
 from generator.announcements import Announcer
 from generator.breakers import Breakers
@@ -28,6 +28,7 @@ from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
 from generator.outside import Outside
+from generator.providers import darkroom
 from generator.providers.interface import Provider
 from generator.settings import Settings
 from generator.stopping import Stopper
@@ -56,7 +57,7 @@ def create_app(settings: Settings) -> App:
     broker = make_broker(settings.broker, SERVICE, reconnected)
     consumers = Consumers(broker)
     providers: dict[str, Provider] = {}
-    catalog = Catalog(database, keys(settings.providers))
+    catalog = Catalog(database, [*keys(settings.providers), darkroom.NAME])
     work = Work(database, uuid4(), settings.work.lease_seconds)
     announcer = Announcer(broker)
     submitter = Submitter(providers, Claims(broker), announcer)
@@ -95,7 +96,7 @@ def create_app(settings: Settings) -> App:
     async def begin() -> None:
         lag.start()
         sessions.append(make_session(settings.outbound))
-        providers.update(make_providers(sessions[0], settings.providers))
+        providers.update(everybody(sessions[0], settings.providers))
         with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
             await refresh()
             await user_keys.rotate()

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID, uuid5
 
-from contracts.facts import Failure, Output
+from contracts.facts import Failure, Kind, Output
 from contracts.money import Usage
 from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown
 
@@ -59,6 +59,8 @@ class Attempt:
     """Which process wrote the intent."""
     model: str | None = None
     """Which model of the catalog does the work, not always the one that was asked for."""
+    kind: Kind | None = None
+    """What it makes for the step after it; None where it makes what was asked for."""
     state: State = State.INTENT
     task: Task | None = None
     outputs: tuple[Output, ...] = ()
@@ -170,7 +172,7 @@ def standing(attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: b
     for history in by_item.values():
         last = history[-1]
         if last.state is State.RENDERED:
-            outputs += last.outputs
+            outputs += last.outputs if last.kind is None else ()
             written = last if last.text is not None else written
         elif last.state is State.SUBMITTED:
             waiting.append(last)

@@ -48,6 +48,9 @@ class Model:
     provider_seconds: tuple[int, ...]
     successor: str | None
     fallback_ids: tuple[str, ...]
+    voice_ids: tuple[str, ...]
+    voices: tuple["Model", ...] = field(default=())
+    """Who may speak what is said in its films; none for any other model."""
     fallbacks: tuple["Model", ...] = field(default=())
     """Who else may do the work, in this order."""
 
@@ -132,19 +135,22 @@ def _model(row: Row) -> Model:
         provider_seconds=offer.seconds,
         successor=offer.successor,
         fallback_ids=tuple(values["fallbacks"]),
+        voice_ids=tuple(values["voice_models"]),
     )
 
 
-_LISTS = ("sizes", "seconds", "ratios", "inputs", "voices")
+_LISTS = ("sizes", "seconds", "ratios", "inputs", "needs", "voices")
 
 
 def _resolved(model: Model, known: Mapping[str, Model], providers: Collection[str]) -> Model:
     """The model with its successor's abilities where it has one, and with who may stand in for it."""
     worker = known.get(model.successor or model.id, model)
     fallbacks = (known[name] for name in worker.fallback_ids if name in known)
+    voices = (known[name] for name in worker.voice_ids if name in known)
     return replace(
         worker,
         offer=model.offer,
+        voices=tuple(each for each in voices if each.provider in providers and each.offer.state == "active"),
         fallbacks=tuple(
             replace(each, offer=model.offer)
             for each in fallbacks

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from contracts.facts import Request
+from contracts.facts import Input, Request
 from generator.attempts import LEAST_SECONDS, Attempt, Standing, State, provider_seconds, standing
 from generator.catalog import Model
 from generator.work import Lease
@@ -20,6 +20,8 @@ class Assignment:
     model: Model
     give_up_at: float
     """The generation's deadline on this process's monotonic clock."""
+    made: tuple[Input, ...] = ()
+    """What earlier steps made."""
 
     @property
     def remaining_seconds(self) -> float:
@@ -27,12 +29,17 @@ class Assignment:
 
     def model_of(self, attempt: Attempt) -> Model:
         """The one that does the work of an attempt."""
-        return next((model for model in self.model.fallbacks if model.id == attempt.model), self.model)
+        others = (*self.model.fallbacks, *self.model.voices)
+        return next((model for model in others if model.id == attempt.model), self.model)
+
+    def asked_of(self, attempt: Attempt) -> Model:
+        """The one whose work an attempt does, perhaps in its place."""
+        return self.model if attempt.kind is None else self.model_of(attempt)
 
     def provider_deadline(self, attempt: Attempt) -> float:
         """When an attempt is given up, on the monotonic clock."""
         remaining_seconds = self.give_up_at - attempt.begun_at
-        return attempt.begun_at + provider_seconds(self.model.offer.deadline_seconds, remaining_seconds)
+        return attempt.begun_at + provider_seconds(self.asked_of(attempt).offer.deadline_seconds, remaining_seconds)
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ from generator.course import Assignment, Course
 from generator.follow import Follower
 from generator.limits import Limits
 from generator.providers.interface import Unavailable
+from generator.steps import made, next_step, spoken, voice_of
 from generator.submit import Submitter, insist
 from generator.work import Lease, Work
 from runtime.health import is_transient
@@ -73,9 +74,12 @@ class Driver:
 
     async def first(self, request: Request, model: Model) -> list[Attempt]:
         """The attempts that a generation begins with; none while everybody who could do it is left alone or busy."""
-        worker = self._breakers.worker(model)
+        voice = voice_of(request, model)
+        worker = self._breakers.worker(voice or model)
         if worker is None or not await self._limits.admit(request, worker.provider):
             return []
+        if voice is not None:
+            return [spoken(request, worker, self._work.process)]
         per_submission, process = worker.max_per_submission, self._work.process
         return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
 
@@ -164,6 +168,10 @@ class Driver:
                     await self._save(course, lease_seconds=self._work.lease_seconds * WAITING_LEASES)
                     self._follower.follow(course)
                     return None
+                if step := self._next_step(course):
+                    await self._save(course, [step])
+                    course.put([step])
+                    continue
                 if not now.delivered:
                     await self._save(course)
                 return now
@@ -177,7 +185,10 @@ class Driver:
                 await self._save(course)
                 await asyncio.sleep(now.pause_seconds)
             if tired:
-                workers = [self._breakers.worker(course.assignment.model, attempt.count) for attempt in tired]
+                asked = map(course.assignment.asked_of, tired)
+                workers = [
+                    self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)
+                ]
                 if None in workers:
                     if not now.waiting and await self._is_left_alone(course):
                         return None
@@ -193,12 +204,19 @@ class Driver:
                 going += begun
             await self._round(course, course.assignment, going)
 
+    def _next_step(self, course: Course) -> Attempt | None:
+        assignment = course.assignment
+        if assignment is None or assignment.remaining_seconds <= LEAST_SECONDS:
+            return None
+        return next_step(assignment.request, assignment.model, course.attempts.values(), self._work.process)
+
     async def _is_left_alone(self, course: Course) -> bool:
         """Gives the work back until its provider is asked again, where there is time for that."""
         if course.assignment is None:
             return False
         busy_seconds = self._limits.pause_seconds(course.generation_id)
-        seconds = max(busy_seconds, self._breakers.blocked_seconds(course.assignment.model))
+        first = voice_of(course.assignment.request, course.assignment.model) or course.assignment.model
+        seconds = max(busy_seconds, self._breakers.blocked_seconds(first))
         if seconds <= 0 or course.assignment.remaining_seconds - seconds <= LEAST_SECONDS:
             return False
         await self._save(course, lease_seconds=0, pause_seconds=seconds)
@@ -208,6 +226,7 @@ class Driver:
     async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:
         """Makes these attempts at the same time and records each that ends while others still run."""
         await self._tell(course)
+        assignment = replace(assignment, made=made(course.attempts.values()))
         if len(going) == 1:
             ended = await self._submitter.submit(assignment, going[0])
             await self._breakers.note(ended)
@@ -294,7 +313,8 @@ class Driver:
         if course.lease.request.kind is Kind.TEXT:
             return
         done = sum(attempt.state is State.RENDERED for attempt in course.attempts.values())
-        items = len({attempt.item for attempt in course.attempts.values()})
+        steps = 2 if any(attempt.kind is not None for attempt in course.attempts.values()) else 1
+        items = max(steps, len({attempt.item for attempt in course.attempts.values()}))
         low, high = _STEP_PERCENT
         percent = low + (high - low) * done // max(1, items)
         told = Progress(generation_id=course.generation_id, number=percent, stage="rendering", percent=percent)
@@ -317,7 +337,15 @@ def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing
 
 def _provider(attempts: Iterable[Attempt]) -> str:
     """The one that delivered."""
-    known = sorted(attempts, key=lambda attempt: (attempt.state is not State.RENDERED, attempt.item, attempt.number))
+    known = sorted(
+        attempts,
+        key=lambda attempt: (
+            attempt.kind is not None,
+            attempt.state is not State.RENDERED,
+            attempt.item,
+            attempt.number,
+        ),
+    )
     return known[0].provider
 
 

@@ -19,12 +19,13 @@ CLAIM = text("""
         RETURNING generation_id, fence, EXTRACT(EPOCH FROM deadline_at - now())::float8 AS remaining_seconds
     ), begun AS (
         INSERT INTO attempts
-            (id, generation_id, item, number, first_index, count, state, provider, model, process, fence)
+            (id, generation_id, item, number, first_index, count, state, provider, model, kind, process, fence)
         SELECT attempt.id, attempt.generation_id, attempt.item, 1, attempt.first_index, attempt.count, 'intent',
-            attempt.provider, attempt.model, :process, 1
+            attempt.provider, attempt.model, attempt.kind, :process, 1
         FROM claimed JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
-            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]), CAST(:models AS text[]))
-            AS attempt (id, generation_id, item, first_index, count, provider, model) USING (generation_id)
+            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]), CAST(:models AS text[]),
+            CAST(:kinds AS text[]))
+            AS attempt (id, generation_id, item, first_index, count, provider, model, kind) USING (generation_id)
         WHERE claimed.fence = 1 AND claimed.remaining_seconds > :least_seconds
     )
     SELECT generation_id, fence, remaining_seconds FROM claimed
@@ -33,7 +34,7 @@ LOOK = text("""
     SELECT state, fence, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
 """)
 ATTEMPTS = text("""
-    SELECT id, item, number, first_index, count AS outputs_count, state, provider, model, process, task,
+    SELECT id, item, number, first_index, count AS outputs_count, state, provider, model, kind, process, task,
         provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
     FROM attempts WHERE generation_id = :generation_id ORDER BY item, number
@@ -67,13 +68,14 @@ SAVE = text("""
             AND attempts.state IN ('intent', 'submitted')
     ), begun AS (
         INSERT INTO attempts
-            (id, generation_id, item, number, first_index, count, state, provider, model, process, fence)
+            (id, generation_id, item, number, first_index, count, state, provider, model, kind, process, fence)
         SELECT attempt.id, mine.generation_id, attempt.item, attempt.number, attempt.first_index, attempt.count,
-            'intent', attempt.provider, attempt.model, :process, mine.fence
+            'intent', attempt.provider, attempt.model, attempt.kind, :process, mine.fence
         FROM mine JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
             CAST(:numbers AS int[]), CAST(:first_indexes AS int[]), CAST(:counts AS int[]),
-            CAST(:providers AS text[]), CAST(:models AS text[]))
-            AS attempt (id, generation_id, item, number, first_index, count, provider, model) USING (generation_id)
+            CAST(:providers AS text[]), CAST(:models AS text[]), CAST(:kinds AS text[]))
+            AS attempt (id, generation_id, item, number, first_index, count, provider, model, kind)
+            USING (generation_id)
         ON CONFLICT (id) DO NOTHING
     )
     SELECT generation_id FROM mine
@@ -116,8 +118,10 @@ CLOSE = text("""
         state = 'closed', outcome = COALESCE(existing.outcome, excluded.outcome)
     RETURNING generation_id, lease_process IS NOT NULL AS interrupted
 """)
+# What we make ourselves was not paid for, so nothing about it is unknown.
 GIVE_UP = text("""
-    UPDATE attempts SET state = 'unknown', error = CAST(:error AS jsonb), ended_at = now()
+    UPDATE attempts SET state = CASE provider WHEN 'darkroom' THEN 'failed' ELSE 'unknown' END,
+        error = CAST(:error AS jsonb), ended_at = now()
     WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) AND state = 'intent'
 """)
 RELEASE = text("""
@@ -126,18 +130,18 @@ RELEASE = text("""
 """)
 # Tasks of generations that have an outcome: nobody waits for them, and they are to be stopped where they run.
 ABANDONED = text("""
-    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, process,
-        task, provider_cost_micros, result::text AS result, error::text AS error,
+    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, kind,
+        process, task, provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
     FROM attempts JOIN work USING (generation_id)
     WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY attempts.generation_id LIMIT :rows
 """)
 RENDERED_TASK = text("""
-    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, process,
-        task, provider_cost_micros, result::text AS result, error::text AS error,
+    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, kind,
+        process, task, provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
     FROM attempts JOIN work USING (generation_id)
-    WHERE attempts.generation_id = :generation_id AND attempts.state = 'rendered' AND task IS NOT NULL
+    WHERE attempts.generation_id = :generation_id AND attempts.state = 'rendered' AND task IS NOT NULL AND kind IS NULL
         AND :index >= first_index AND :index < first_index + count
 """)
 STOPPED = text("""

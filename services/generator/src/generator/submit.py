@@ -11,12 +11,22 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Histogram
+from pydantic import JsonValue
 
 from contracts.facts import Failure, Kind, Output, Progress
 from generator.announcements import NUMBERS_PER_ATTEMPT, Announcer, Speech
-from generator.attempts import DEADLINE, LEAST_SECONDS, RETRY_AFTER_LIMIT_SECONDS, Attempt, State, pause_after
+from generator.attempts import (
+    DEADLINE,
+    LEAST_SECONDS,
+    NOT_SENT,
+    RETRY_AFTER_LIMIT_SECONDS,
+    Attempt,
+    State,
+    pause_after,
+)
 from generator.claims import Claims
 from generator.course import Assignment
+from generator.providers.darkroom import NAME as OUR_OWN
 from generator.providers.interface import (
     Delivered,
     Item,
@@ -40,6 +50,8 @@ LOOK_TIMEOUT_SECONDS = 10.0
 FIND_PAUSES_SECONDS = (0.0, 2.0, 5.0, 15.0)
 """Before each question after a call whose answer was lost. That there is no task is believed the second time: the
 provider may not have written it down yet."""
+
+_FORMS = ("response_format", "output_format", "quality")
 
 T = TypeVar("T")
 
@@ -81,7 +93,7 @@ class Submitter:
 
     def can_be_found(self, assignment: Assignment | None, attempt: Attempt) -> bool:
         """Whether its provider can tell others what became of a call that this process began."""
-        if assignment is None or assignment.request.kind is not Kind.VIDEO:
+        if assignment is None or _kind(assignment, attempt) is not Kind.VIDEO:
             return False
         return self.may_have_sent(attempt) and self._of_tasks(assignment, attempt) is not None
 
@@ -93,7 +105,8 @@ class Submitter:
         async with self._connections:
             if assignment.remaining_seconds <= LEAST_SECONDS:
                 return attempt.ended(State.FAILED, DEADLINE)
-            self._sent.add(attempt.id)
+            if attempt.provider != OUR_OWN:  # what we make ourselves was not paid for, whatever becomes of it
+                self._sent.add(attempt.id)
             began_at = time.monotonic()
             with telemetry.span("submit", assignment.traceparent, provider=attempt.provider):
                 ended = await self._call(assignment, attempt)
@@ -141,8 +154,10 @@ class Submitter:
 
     async def find(self, assignment: Assignment, attempt: Attempt) -> Attempt:
         """What became of a call whose answer was lost: its task, surely nothing, or nobody knows."""
+        if attempt.provider == OUR_OWN:
+            return attempt.ended(State.FAILED, NOT_SENT)
         # A call for anything but a film is answered with its result as a rule, so its task cannot be looked for.
-        provider = self._of_tasks(assignment, attempt) if assignment.request.kind is Kind.VIDEO else None
+        provider = self._of_tasks(assignment, attempt) if _kind(assignment, attempt) is Kind.VIDEO else None
         missed = 0
         for pause_seconds in FIND_PAUSES_SECONDS if provider is not None else ():
             if assignment.remaining_seconds - pause_seconds <= LEAST_SECONDS:
@@ -190,7 +205,7 @@ class Submitter:
         speech = self._speech(assignment, attempt)
         try:
             submission = await self._submission(assignment, attempt, speech)
-            if assignment.request.kind is Kind.VIDEO:
+            if _kind(assignment, attempt) is Kind.VIDEO and attempt.provider != OUR_OWN:
                 found = await self._to_its_end(provider, attempt, submission)
             else:
                 found = await provider.submit(submission)
@@ -234,8 +249,9 @@ class Submitter:
     async def _submission(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission:
         about = self._about(assignment, attempt)
         seconds = assignment.provider_deadline(attempt) - time.monotonic()
-        read = partial(self._claims.given, assignment.request.user_id, assignment.request.inputs)
-        given = await insist(read, assignment.give_up_at) if assignment.request.inputs else ()
+        inputs = (*assignment.request.inputs, *assignment.made) if attempt.kind is None else ()
+        read = partial(self._claims.given, assignment.request.user_id, inputs)
+        given = await insist(read, assignment.give_up_at) if inputs else ()
         return replace(
             about,
             timeout_seconds=seconds,
@@ -249,13 +265,13 @@ class Submitter:
         request, model = assignment.request, assignment.model_of(attempt)
         return Submission(
             reference=attempt.id,
-            kind=request.kind,
+            kind=_kind(assignment, attempt),
             model=model.provider_model,
             prompt=request.prompt,
             count=attempt.count,
             first_index=attempt.first_index,
             size=model.provider_size(request.size or model.offer.default_size),
-            options=request.options,
+            options=_options(assignment, attempt),
             timeout_seconds=LOOK_TIMEOUT_SECONDS,
             seconds=model.provider_length(request.seconds or model.offer.default_seconds),
             messages=request.messages,
@@ -263,7 +279,7 @@ class Submitter:
         )
 
     def _speech(self, assignment: Assignment, attempt: Attempt) -> Speech | None:
-        if assignment.request.kind is not Kind.TEXT:
+        if _kind(assignment, attempt) is not Kind.TEXT:
             return None
         number = (attempt.number - 1) * NUMBERS_PER_ATTEMPT
         generation_id = assignment.request.generation_id
@@ -306,6 +322,22 @@ class Submitter:
                 await insist(partial(self._claims.put, name, item.content), assignment.give_up_at)
                 outputs.append(Output(index=index, claim=name, mime_type=item.mime_type))
         return tuple(outputs)
+
+
+def _kind(assignment: Assignment, attempt: Attempt) -> Kind:
+    """What an attempt makes."""
+    return attempt.kind or assignment.request.kind
+
+
+def _options(assignment: Assignment, attempt: Attempt) -> Mapping[str, JsonValue]:
+    """What is wished of a step: in which form something is handed on to the next is not for users to say. What was
+    spoken for a film is written into it unless nobody wants that; of a sound that was given nobody knows the words."""
+    options = assignment.request.options
+    if attempt.provider == OUR_OWN:
+        return {"captions": bool(assignment.made), **options}
+    if attempt.kind is None:
+        return options
+    return {name: value for name, value in options.items() if name not in _FORMS}
 
 
 async def insist(action: Callable[[], Awaitable[T]], give_up_at: float) -> T:

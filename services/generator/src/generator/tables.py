@@ -3,6 +3,7 @@
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -43,6 +44,9 @@ models = Table(
     Column("ratios", ARRAY(Text), nullable=False, server_default="{}"),
     Column("inputs", ARRAY(Text), nullable=False, server_default="{}"),  # the roles of what it can start from
     Column("voices", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("voice_models", ARRAY(Text), nullable=False, server_default="{}"),  # speak in its films; the first that can
+    Column("needs", ARRAY(Text), nullable=False, server_default="{}"),  # the roles without which it makes nothing
+    Column("follows_speech", Boolean, nullable=False, server_default="false"),
     Column("max_tokens", Integer),
     Column("max_count", SmallInteger, nullable=False),
     Column("max_per_submission", SmallInteger, nullable=False),
@@ -134,6 +138,7 @@ attempts = Table(
     Column("state", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("model", Text),  # which one does the work; not always the one that was asked for
+    Column("kind", Text),  # what it makes for the step after it; null where it makes what was asked for
     Column("process", Uuid, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("task", Text),  # the provider's own name of what it works on; kept when it has ended

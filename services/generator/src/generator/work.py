@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import TextClause
 
-from contracts.facts import Failure, Outcome, Output, Request
+from contracts.facts import Failure, Kind, Outcome, Output, Request
 from contracts.money import Usage
 from generator import statements
 from generator.attempts import CANCELLED, LEAST_SECONDS, Attempt, State
@@ -284,6 +284,7 @@ def _intents(begun: Sequence[tuple[UUID, Attempt]]) -> dict[str, Any]:
         "counts": [attempt.count for _, attempt in begun],
         "providers": [attempt.provider for _, attempt in begun],
         "models": [attempt.model for _, attempt in begun],
+        "kinds": [attempt.kind and attempt.kind.value for _, attempt in begun],
     }
 
 
@@ -299,6 +300,7 @@ def _attempt(row: Row) -> Attempt:
         provider=row.provider,
         process=row.process,
         model=row.model,
+        kind=Kind(row.kind) if row.kind else None,
         state=State(row.state),
         task=Task(row.task, row.provider_cost_micros) if row.task else None,
         outputs=() if written else tuple(map(Output.model_validate, result)),

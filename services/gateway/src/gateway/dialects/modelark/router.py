@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from contracts.facts import Kind
+from gateway.dialects.caching import Known, tagged
 from gateway.dialects.callers import caller
-from gateway.dialects.modelark import errors, translate
+from gateway.dialects.modelark import errors, files, translate, videos
 from gateway.dialects.modelark.schemas import (
     ErrorBody,
     GeneratedImages,
@@ -20,6 +21,8 @@ from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.records import Generation
 
+MODELS_SECONDS = 60
+"""How long a browser need not ask again."""
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 402, 404, 413, 422, 429, 502, 503, 504)
 }
@@ -47,14 +50,15 @@ def make_router(surface: Surface) -> APIRouter:
         order = translate.order(GenerateImage(prompt=body.prompt), request)
         return TestResult(success=True, data=translate.provider_answer(surface, await _made(surface, who, order)))
 
-    @router.get("/models", summary="The image models", responses=_ERRORS)
-    async def models(request: Request) -> ModelNames:
+    @router.get("/models", summary="The image models", response_model=ModelNames, responses=_ERRORS)
+    async def models(request: Request, if_none_match: Known = None) -> Response:
         await caller(surface.identity, request)
-        return ModelNames(models=[model.id for model, _ in surface.queries.models(Kind.IMAGE)])
+        names = ModelNames(models=[model.id for model, _ in surface.queries.models(Kind.IMAGE)])
+        return tagged(names, if_none_match, max_age_seconds=MODELS_SECONDS)
 
     both = APIRouter()
-    both.include_router(router)
-    both.include_router(testing)
+    for part in (router, testing, files.make_router(surface), videos.make_router(surface)):
+        both.include_router(part)
     return both
 
 

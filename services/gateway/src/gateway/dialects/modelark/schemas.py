@@ -28,8 +28,23 @@ class GenerateImage(BaseModel):
     watermark: bool = False
 
 
+class VideoFields(BaseModel):
+    """The fields of the form, all of them text as forms have it."""
+
+    prompt: str
+    model: str | None = None
+    duration: str = "5"
+    aspectRatio: str = "16:9"  # noqa: N815
+    userId: str | None = None  # noqa: N815
+
+
 class TestImage(BaseModel):
     prompt: str = "A simple test image"
+    userId: str | None = Field(default=None)  # noqa: N815
+
+
+class TestVideo(BaseModel):
+    prompt: str = "A simple test video"
     userId: str | None = Field(default=None)  # noqa: N815
 
 
@@ -55,6 +70,19 @@ class TestResult(BaseModel):
     success: bool
     data: dict[str, object] | None = None
     error: str | None = None
+
+
+class GeneratedVideo(BaseModel):
+    """`video_url` is ours, which stays; `task_id` is the generation's id."""
+
+    video_url: str
+    duration: int
+    aspectRatio: str  # noqa: N815
+    task_id: UUID
+
+
+class StoredFile(BaseModel):
+    url: str
 
 
 class ErrorBody(BaseModel):

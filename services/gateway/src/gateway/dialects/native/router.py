@@ -8,8 +8,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from contracts.facts import Kind, Lane
+from gateway.dialects.caching import Known, tagged
 from gateway.dialects.native import errors, translate
-from gateway.dialects.native.answers import Key, Known, json_answer, problems, tagged
+from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.schemas import (
     BatchView,
     GenerationPage,

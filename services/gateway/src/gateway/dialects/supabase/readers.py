@@ -23,13 +23,7 @@ async def reader(identity: Identity, request: Request, query: Query) -> Reader:
     Raises:
         Unauthenticated: a token that is not to be believed.
     """
-    bearer = request.headers.get("authorization") or f"Bearer {request.headers.get('apikey', '')}"
-    token = bearer.partition(" ")[2].strip()
-    known = None
-    if token and not token.startswith(_PUBLISHABLE):
-        headers = [pair for pair in request.scope["headers"] if pair[0] != b"authorization"]
-        headers.append((b"authorization", bearer.encode("latin-1", "replace")))
-        known = await identity.caller(Request({**request.scope, "headers": headers}))
+    known = await identity.caller(_with_bearer(request))
     if known is None:
         if identity.local_mode:
             return Reader(AUTHENTICATED, _named(query) or DEVELOPMENT_USER)
@@ -37,6 +31,17 @@ async def reader(identity: Identity, request: Request, query: Query) -> Reader:
     if known.is_service:
         return Reader(SERVICE_ROLE, None if known.user_id == NOBODY else known.user_id)
     return Reader(AUTHENTICATED, known.user_id)
+
+
+def _with_bearer(request: Request) -> Request:
+    """The request with the one token that counts where tokens stand, or with none."""
+    bearer = request.headers.get("authorization")
+    if bearer is None and request.headers.get("apikey"):
+        bearer = f"Bearer {request.headers['apikey']}"
+    headers = [pair for pair in request.scope["headers"] if pair[0] != b"authorization"]
+    if bearer is not None and not bearer.partition(" ")[2].strip().startswith(_PUBLISHABLE):
+        headers.append((b"authorization", bearer.encode("latin-1", "replace")))
+    return Request({**request.scope, "headers": headers})
 
 
 def _named(query: Query) -> UUID | None:

@@ -12,23 +12,16 @@ from gateway.dialects.supabase.tables import Rows
 PUBLIC = "public"
 """What Supabase's client calls the schema of whoever named none."""
 OBJECT = "application/vnd.pgrst.object+json"
-DEFAULT_DIALECT = "modelark"
-_DIALECT_OF_PORT = {3001: "modelark", 5001: "reelmate", 8000: "instaveo", 57988: "jaaz"}
-"""The addresses that are built into the frontends."""
 
 
-async def relation_of(catalog: Catalog, request: Request, name: str, default: str | None) -> Relation:
-    """The table that a request means. Raises RestError."""
+async def relation_of(catalog: Catalog, request: Request, name: str, default: str) -> Relation:
+    """The table that a request means: of the schema that it names, else of the dialect whose port it came in by, else
+    of the default. Raises RestError."""
     header = "accept-profile" if request.method in {"GET", "HEAD"} else "content-profile"
     asked = request.headers.get(header, PUBLIC)
     if asked == PUBLIC:
-        asked = default or _of_listener(request)
+        asked = request.scope.get("state", {}).get("dialect", default)
     return await catalog.relation(asked, name)
-
-
-def _of_listener(request: Request) -> str:
-    _, port = request.scope.get("server") or (None, None)
-    return _DIALECT_OF_PORT.get(port or 0, DEFAULT_DIALECT)
 
 
 def wants_one(request: Request) -> bool:

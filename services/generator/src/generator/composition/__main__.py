@@ -1,0 +1,37 @@
+"""`python -m generator.composition <folder>`: the process that makes one film, and then ends.
+
+It ends with 0, with `UNUSABLE` and the reason on its standard output, or otherwise where it broke or took too much.
+"""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+from generator.composition.film import compose
+from generator.composition.plan import Unusable
+
+UNUSABLE = 3
+MEMORY_BYTES = 2 << 30
+"""Of addresses, not of what is used: FFmpeg and its threads reserve far more than they touch."""
+CPU_SECONDS = 1800
+FILM_BYTES = 512 << 20
+NICENESS = 10
+"""Whoever answers questions on the same processors comes first."""
+
+
+def main(folder: Path) -> int:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILM_BYTES, FILM_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    try:
+        compose(folder)
+    except Unusable as reason:
+        sys.stdout.write(str(reason))
+        return UNUSABLE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
