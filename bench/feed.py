@@ -8,6 +8,7 @@ be lost, and the leaderboard is read. The same objects answer as over HTTP; what
 import argparse
 import asyncio
 import json
+import os
 import platform
 import random
 import tempfile
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
+import psutil
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +40,8 @@ from runtime.database import Database
 from runtime.settings import DatabaseSettings
 
 PAGE = 20
+WARM = 50
+"""Of each kind, before the clock runs."""
 PROCESSES = 2
 """Replicas of the gateway, each with connections of its own."""
 AT_ONCE = 64
@@ -81,13 +85,20 @@ async def fill(connection: asyncpg.Connection, videos: int, makers: int) -> None
         await connection.execute(f"VACUUM ANALYZE {table}")
 
 
+def cpu_seconds(server: PostgresServer) -> float:
+    """What this process and the whole server have used so far."""
+    postgres = psutil.Process(server.process.pid)
+    used = [each.cpu_times() for each in (psutil.Process(), postgres, *postgres.children(recursive=True))]
+    return sum(each.user + each.system for each in used)
+
+
 async def timed(number: int, once: Callable[[], Awaitable[Any]]) -> list[float]:
     """Seconds of each, one after another; the first few fill caches."""
     found = []
-    for turn in range(number + 50):
+    for turn in range(number + WARM):
         began = time.perf_counter()
         await once()
-        if turn >= 50:
+        if turn >= WARM:
             found.append(time.perf_counter() - began)
     return found
 
@@ -142,7 +153,7 @@ async def react(connection: asyncpg.Connection, databases: list[Database], users
 
 async def plans(database: Database) -> dict[str, str]:
     """As the gateway's own connections plan them."""
-    values = {"epoch": 0, "score": float("inf"), "video_id": UUID(int=(1 << 128) - 1), "limit": PAGE + 1}
+    values = {"epoch": None, "score": float("inf"), "video_id": UUID(int=(1 << 128) - 1), "limit": PAGE + 1}
     found = {}
     for name, statement, given in [
         ("feed page of 20", feed.PAGE, values),
@@ -167,7 +178,9 @@ async def measure(videos: int, makers: int, pages: int, users: int) -> dict[str,
             await fill(connection, videos, makers)
             databases = [Database(DatabaseSettings(database_url=SecretStr(url)), "gateway") for _ in range(PROCESSES)]
             board = Creators(databases[0])
+            before = cpu_seconds(server)
             read = await read_feed(connection, databases[0], pages)
+            cpu = 1000 * (cpu_seconds(server) - before) / (pages + WARM)
             top = await timed(pages, lambda: board.top(10))
             explained = await plans(databases[0])
             rate, is_exact = await react(connection, databases, users)
@@ -179,6 +192,7 @@ async def measure(videos: int, makers: int, pages: int, users: int) -> dict[str,
     rows = {
         "feed page of 20, p50 ms": percentile(read, 0.5),
         "feed page of 20, p99 ms": percentile(read, 0.99),
+        "feed page of 20, CPU ms": cpu,
         "leaderboard of 10, p50 ms": percentile(top, 0.5),
         "leaderboard of 10, p99 ms": percentile(top, 0.99),
         "reactions/s on one video": rate,
@@ -199,6 +213,8 @@ def show(measured: dict[str, Any]) -> None:
     for row, value in measured["rows"].items():
         goal = f"≤ {GOALS[row]}" if row in GOALS else f"≥ {LEAST_REACTIONS}" if row.startswith("reactions") else ""
         table.add_row(row, f"{value:.2f}", goal)
+    load = os.getloadavg()[0]
+    table.caption = f"load of the machine: {load:.1f} on {os.cpu_count()} processors"
     for fact in ("no reaction lost", "feed is index-only"):
         table.add_row(fact, str(measured[fact]), "True")
     console = Console()

@@ -96,6 +96,33 @@ class Tables:
         await self.admin.execute(f"INSERT INTO gateway.generations ({names}) VALUES ({places})", *values.values())
         return generation_id
 
+    async def many(self, user_id: UUID, dialect: str, number: int) -> None:
+        """So many completed generations of one picture each, a second apart."""
+        await self.admin.execute(
+            """INSERT INTO gateway.generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options,
+                quote_amount, unit_price, price_version, status, published, body_hash, deadline_at, deadline_seconds,
+                p99_seconds, next_drive_at, completed_at, outcome, created_at)
+            SELECT gen_random_uuid(), $1, $2, 'image', 'interactive', 'a-model', 'a lighthouse', '640x480', 1, '{}',
+                10000, 10000, 1, 'completed', true, '', now(), 60, 10, now(), now(), '{}',
+                now() - n * interval '1 second'
+            FROM generate_series(1, $3::integer) AS n""",
+            user_id,
+            dialect,
+            number,
+        )
+        await self.admin.execute(
+            f"""WITH made AS (SELECT id, user_id, created_at FROM gateway.generations WHERE user_id = $1),
+                known AS (INSERT INTO {self.storage}.generations (generation_id) SELECT id FROM made
+                    ON CONFLICT DO NOTHING)
+            INSERT INTO {self.storage}.assets (id, generation_id, index, owner_id, token, state, mime_type, size_bytes,
+                sha256, width, height, created_at)
+            SELECT gen_random_uuid(), id, 0, user_id, md5(id::text), 'stored', 'image/png', 1234, md5(id::text),
+                640, 480, created_at FROM made""",
+            user_id,
+        )
+        # As Postgres does by itself a minute after so many rows.
+        await self.admin.execute(f"ANALYZE gateway.generations; ANALYZE {self.storage}.assets")
+
     async def asset(self, user_id: UUID, generation_id: UUID | None, kind: str = "image", index: int = 0) -> Asset:
         """An asset as storage records it; one of no generation is an upload."""
         mime_type, extension = _TYPES[kind]

@@ -28,37 +28,49 @@ SELECT
 FROM gateway.generations
 WHERE dialect = 'modelark' AND kind IN ('image', 'video') AND deleted_at IS NULL;
 
+-- Each asset finds its generation by its key: LIMIT keeps the two from being joined by what a user has of both, which is
+-- planned for few and would compare all with all where somebody has many.
 CREATE VIEW images WITH (security_invoker = true) AS
 SELECT
     a.id,
-    g.id AS prompt_id,
+    a.generation_id AS prompt_id,
     views.address(views.media_path(a.token, a.mime_type)) AS url,
     coalesce(g.size, a.width || 'x' || a.height)::varchar AS size,
     a.size_bytes AS file_size,
     a.mime_type::varchar AS mime_type,
     a.created_at AT TIME ZONE 'UTC' AS created_at
-FROM darkroom_storage.assets a JOIN gateway.generations g ON g.id = a.generation_id
-WHERE g.dialect = 'modelark' AND g.kind = 'image' AND g.status = 'completed' AND g.deleted_at IS NULL
-    AND a.state = 'stored';
+FROM darkroom_storage.assets a
+CROSS JOIN LATERAL (
+    SELECT size FROM gateway.generations
+    WHERE id = a.generation_id AND dialect = 'modelark' AND kind = 'image' AND status = 'completed'
+        AND deleted_at IS NULL
+    LIMIT 1
+) AS g
+WHERE a.state = 'stored';
 
 CREATE VIEW videos WITH (security_invoker = true) AS
 SELECT
     a.id,
-    g.id AS prompt_id,
+    a.generation_id AS prompt_id,
     views.address(views.media_path(a.token, a.mime_type)) AS url,
-    coalesce((g.particulars ->> 'seconds')::numeric, a.seconds::numeric)::integer AS duration,
+    coalesce(g.seconds, a.seconds::numeric)::integer AS duration,
     (asked.width / gcd(asked.width, asked.height) || ':' || asked.height / gcd(asked.width, asked.height))::varchar
         AS aspect_ratio,
     a.size_bytes AS file_size,
     a.mime_type::varchar AS mime_type,
     a.created_at AT TIME ZONE 'UTC' AS created_at
-FROM darkroom_storage.assets a JOIN gateway.generations g ON g.id = a.generation_id
+FROM darkroom_storage.assets a
+CROSS JOIN LATERAL (
+    SELECT size, (particulars ->> 'seconds')::numeric AS seconds FROM gateway.generations
+    WHERE id = a.generation_id AND dialect = 'modelark' AND kind = 'video' AND status = 'completed'
+        AND deleted_at IS NULL
+    LIMIT 1
+) AS g
 CROSS JOIN LATERAL (SELECT
     coalesce(split_part(g.size, 'x', 1)::integer, nullif(a.width, 0)) AS width,
     coalesce(split_part(g.size, 'x', 2)::integer, nullif(a.height, 0)) AS height
 ) AS asked
-WHERE g.dialect = 'modelark' AND g.kind = 'video' AND g.status = 'completed' AND g.deleted_at IS NULL
-    AND a.state = 'stored';
+WHERE a.state = 'stored';
 
 -- No foreign key leads from storage's tables to the gateway's, so the relationships are said: PostgREST's "computed
 -- relationships", one function for each way. Without a search path of their own, so that they are inlined.

@@ -200,10 +200,10 @@ async def test_many_reactions_of_many_processes_at_once_lose_none(
         "a" * 121,
         "MS4y",
         "Li4u",
-        Cursor(1, float("inf"), uuid4()).encode(),
-        Cursor(1, float("nan"), uuid4()).encode(),
-        Cursor(-1, 1.0, uuid4()).encode(),
-        Cursor(1, 1.0, uuid4()).encode() + "A",
+        Cursor(1, float("inf"), UUID(int=1)).encode(),
+        Cursor(1, float("nan"), UUID(int=1)).encode(),
+        Cursor(-1, 1.0, UUID(int=1)).encode(),
+        Cursor(1, 1.0, UUID(int=1)).encode() + "A",
     ],
 )
 def test_a_cursor_that_was_not_handed_out_is_refused(cursor: str) -> None:

@@ -76,7 +76,15 @@ async def test_what_a_user_says_of_themselves_verifies_nothing(client_of: MakeCl
 async def test_a_service_answers_for_its_users(client_of: MakeClient) -> None:
     user = client_of()
     service = client_of(user.user_id, token(None, role="service_role", aud=None))
-    assert (await service.post(GENERATE, json=IMAGE | {"userId": str(user.user_id)})).status == 200
+    made = await service.post(GENERATE, json=IMAGE | {"userId": str(user.user_id)})
+    assert made.status == 200
+    history = "/api/social/generated-images"
+    assert (await service.get(history)).status == 401
+    shown = (await service.get(f"{history}?userId={user.user_id}")).json["data"]["images"]
+    assert shown == made.json["data"]["images"]
+    link = f"/api/social/download-image/{shown[0]['id']}?userId="
+    assert (await service.post(f"{link}{user.user_id}")).status == 200
+    assert (await service.post(f"{link}{client_of().user_id}")).status == 404
 
 
 async def test_links_of_downloads_are_signed_and_end_soon(verified: Client) -> None:

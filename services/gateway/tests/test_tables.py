@@ -332,3 +332,13 @@ async def test_on_ones_own_machine_nobody_reads_as_whom_the_query_names() -> Non
     assert await read_as("user_id=eq.nonsense") == Reader("authenticated", DEVELOPMENT_USER)
     other = uuid4()
     assert await read_as(embedded, authorization=f"Bearer {token(other)}") == Reader("authenticated", other)
+
+
+async def test_who_has_made_ten_thousand_pictures_reads_the_newest_in_time(client: Client, tables: Tables) -> None:
+    """Each picture finds its prompt, and is not compared with all of them."""
+    await tables.many(client.user_id, "modelark", 10_000)
+    answer = await client.get(RECORDED.format(user=client.user_id))
+    assert answer.status == 200, answer.text
+    assert len(answer.json) == 1000, "as many as one answer has"
+    page = await client.get(RECORDED.format(user=client.user_id) + "&limit=20", {"Prefer": "count=exact"})
+    assert (page.status, page.headers["Content-Range"]) == (206, "0-19/10000")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
@@ -124,7 +124,7 @@ class Sockets:
         if (expires_at := _expiry_of(token)) is not None:
             left_seconds = max(0.0, expires_at - time.time())
             self._expiries[socket] = asyncio.get_running_loop().call_later(left_seconds, self._expire, socket)
-        self._begin(self._greet(socket, caller))
+        self.begin(self._greet(socket, caller))
 
     async def _disconnect(self, socket: str, *_: Any) -> None:
         self._sent.pop(socket, None)
@@ -140,7 +140,7 @@ class Sockets:
             )
             await self._server.disconnect(socket)
 
-        self._begin(end())
+        self.begin(end())
 
     async def _greet(self, socket: str, caller: Caller) -> None:
         # The library lets it in once this handler's caller goes on, and tells nobody.
@@ -162,7 +162,7 @@ class Sockets:
         """Every replica hears every notification: each tells its own sockets."""
         if self.rooms.count(notice.user_id) and len(self._tasks) < MAX_TOLD_WAITING:
             room = user_room(notice.user_id)
-            self._begin(self._here("generation_updated", _updated(sequence, notice), room))
+            self.begin(self._here("generation_updated", _updated(sequence, notice), room))
 
     async def _changed(self, user_id: UUID, fact: bytes) -> None:
         try:
@@ -186,10 +186,12 @@ class Sockets:
             raise TooManyRequests("Too many events.", math.ceil(60 / MAX_EVENTS_PER_MINUTE))
         self._sent[socket] = (left - 1, now)
 
-    def _begin(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Does something beside; it ends with the process."""
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _updated(sequence: str, notice: Notice) -> dict[str, Any]:

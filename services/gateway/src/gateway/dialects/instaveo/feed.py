@@ -18,15 +18,17 @@ MAX_PAGE = 50
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,120}")
 _HIGHEST = UUID(int=(1 << 128) - 1)
 
-_EPOCH = text("SELECT epoch FROM instaveo_ranking")
 PAGE = text(f"""
-    WITH page AS (
+    WITH as_of AS MATERIALIZED (
+        SELECT CASE WHEN CAST(:epoch AS bigint) > epoch - {KEPT_EPOCHS} AND CAST(:epoch AS bigint) <= epoch
+            THEN CAST(:epoch AS bigint) ELSE epoch END AS epoch FROM instaveo_ranking
+    ), page AS (
         SELECT video_id, score FROM instaveo_scores
         WHERE (score, video_id) < (CAST(:score AS float8), CAST(:video_id AS uuid))
-            AND from_epoch <= :epoch AND until_epoch > :epoch
+            AND from_epoch <= (SELECT epoch FROM as_of) AND until_epoch > (SELECT epoch FROM as_of)
         ORDER BY score DESC, video_id DESC LIMIT :limit
     )
-    SELECT page.score, page.video_id, {COLUMNS},
+    SELECT (SELECT epoch FROM as_of) AS epoch, page.score, page.video_id, {COLUMNS},
         g.deleted_at IS NULL AND v.is_published AND g.status = 'completed' AS is_public
     FROM page {FOUND}
     ORDER BY page.score DESC, page.video_id DESC
@@ -79,16 +81,14 @@ class Feed:
     async def page(self, limit: int, cursor: str | None) -> FeedPage:
         """The best first. A cursor that is too old goes on in the feed as it is now. Raises Invalid."""
         after = Cursor.decode(cursor) if cursor else None
+        values = {
+            "epoch": after.epoch if after else None,
+            "score": after.score if after else math.inf,
+            "video_id": after.video_id if after else _HIGHEST,
+            "limit": limit + 1,
+        }
         async with self._database.statement() as connection:
-            now = (await connection.execute(_EPOCH)).scalar_one()
-            epoch = after.epoch if after and now - KEPT_EPOCHS < after.epoch <= now else now
-            values = {
-                "epoch": epoch,
-                "score": after.score if after else math.inf,
-                "video_id": after.video_id if after else _HIGHEST,
-                "limit": limit + 1,
-            }
             rows = (await connection.execute(PAGE, values)).all()
         shown = rows[:limit]
-        last = Cursor(epoch, shown[-1].score, shown[-1].video_id).encode() if len(rows) > limit else None
+        last = Cursor(shown[-1].epoch, shown[-1].score, shown[-1].video_id).encode() if len(rows) > limit else None
         return FeedPage([video_of(row) for row in shown if row.is_public], last)

@@ -48,7 +48,7 @@ class Talks:
         self._surface = surface
         self._chats = chats
         self.words = Words(surface.hub, surface.broker, surface.database)
-        self._followed: dict[UUID, asyncio.Task[None]] = {}
+        self._followed: set[asyncio.Task[None]] = set()
 
     def id_of(self, caller: Caller, route: str, key: str | None) -> UUID:
         """What the message's answer will be called. Raises InvalidKey."""
@@ -73,6 +73,8 @@ class Talks:
         surface = self._surface
         if (problem := unfit([talk.said, talk.model, talk.canvas_id])) is not None:
             raise Invalid(f"The message cannot be kept: {problem}.")
+        if len(self._followed) >= MAX_FOLLOWED:
+            raise TooManyRequests("Too many chats are under way.", RETRY_SECONDS)
         is_new = await self._chats.begin_turn(
             caller, talk.session_id, generation_id, talk.said, talk.canvas_id, talk.model
         )
@@ -96,11 +98,9 @@ class Talks:
         )
         listens: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         accepted: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
-        if len(self._followed) >= MAX_FOLLOWED:
-            raise TooManyRequests("Too many chats are under way.", RETRY_SECONDS)
-        task = asyncio.create_task(self._follow(caller, talk, generation_id, listens, accepted), name="chat")
-        self._followed[generation_id] = task
-        task.add_done_callback(lambda _: self._followed.pop(generation_id, None))
+        task = surface.sockets.begin(self._follow(caller, talk, generation_id, listens, accepted))
+        self._followed.add(task)
+        task.add_done_callback(self._followed.discard)
         try:
             await asyncio.wait([listens, task], return_when=asyncio.FIRST_COMPLETED)
             generation = await surface.commands.create(caller, order, generation_id)
@@ -124,10 +124,6 @@ class Talks:
         for generation_id in running:
             await self._surface.commands.cancel(caller, generation_id)
         return len(running)
-
-    async def stop(self) -> None:
-        for task in list(self._followed.values()):
-            task.cancel()
 
     async def _follow(
         self,

@@ -31,6 +31,7 @@ from gateway.records import Generation
 from gateway.refusals import NotFound, Unavailable
 from gateway.settings import SocialSettings
 
+User = Annotated[str | None, Query(alias="userId", description="The token's user; a service has to name one.")]
 PREFIXES = ("/api/social", "/api/ai")
 """The frontend's, and the seed's own."""
 
@@ -72,9 +73,10 @@ def _images(surface: Surface, settings: SocialSettings, prefix: str) -> APIRoute
         request: Request,
         page: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE_LIMIT)] = DEFAULT_PAGE_LIMIT,
+        user_id: User = None,
     ) -> Response:
         """The newest first, a page at a time."""
-        found = await _page(surface, await caller(surface.identity, request), page, limit)
+        found = await _page(surface, await caller(surface.identity, request, user_id), page, limit)
         return _json(HistoryAnswer(data=translate.history(surface, found, page, limit)))
 
     @router.post(
@@ -83,9 +85,9 @@ def _images(surface: Surface, settings: SocialSettings, prefix: str) -> APIRoute
         response_model=DownloadAnswer,
         responses=_refused(404, 503),
     )
-    async def download_image(id: str, request: Request) -> Response:  # noqa: A002
+    async def download_image(id: str, request: Request, user_id: User = None) -> Response:  # noqa: A002
         """The download is logged; it costs nothing."""
-        picture = await _downloaded(surface, await caller(surface.identity, request), id)
+        picture = await _downloaded(surface, await caller(surface.identity, request, user_id), id)
         return _json(DownloadAnswer(data=translate.download(surface, picture)))
 
     return router

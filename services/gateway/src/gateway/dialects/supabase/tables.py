@@ -26,9 +26,12 @@ MARK_BYTES = 16
 AT_ONCE = 4
 """Of the process's connections: the rest is left to generations."""
 
-# One round trip. Each holds for its transaction alone, the role too.
+# One round trip. Each holds for its transaction alone, the role too. The service's own statements are planned for a few
+# rows by an index (runtime.database); these join all that a user has, whose number nobody knows.
 _BECOME = text("""
     SELECT set_config('statement_timeout', :timeout, true), set_config('darkroom.media_base', :media_base, true),
+        set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true),
+        set_config('enable_seqscan', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true),
         set_config('request.jwt.claims', :claims, true), set_config('role', :role, true)
 """)
 

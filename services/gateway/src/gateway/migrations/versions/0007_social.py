@@ -24,8 +24,7 @@ def upgrade() -> None:
         CREATE TABLE image_downloads (
             id uuid DEFAULT gen_random_uuid() CONSTRAINT pk_image_downloads PRIMARY KEY,
             user_id uuid NOT NULL,
-            generation_id uuid NOT NULL
-                CONSTRAINT fk_image_downloads_generation_id_generations REFERENCES generations,
+            generation_id uuid NOT NULL,
             asset_id uuid NOT NULL,
             downloaded_at timestamptz NOT NULL DEFAULT now()
         )
