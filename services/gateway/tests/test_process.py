@@ -54,9 +54,9 @@ async def test_it_starts_says_no_secret_and_leaves_in_order(
         except aiohttp.ClientError:
             return False
 
-    await until(ready, 20)
+    await until(ready, 60)
     made = await client.accepted(prompt=PROMPT, options={"secret": PROMPT})
-    done = await client.ended(made["id"], 15)
+    done = await client.ended(made["id"], 30)
     assert done["status"] == "completed"
     frontend = Client(http, f"http://127.0.0.1:{frontend_port}", client.user_id, bearer)
     assert (await frontend.show(made["id"]))["status"] == "completed"
