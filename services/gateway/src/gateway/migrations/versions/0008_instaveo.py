@@ -7,11 +7,11 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    # Counters are not indexed and pages have room, so that a hot video's row is changed in place.
+    # The id is a generation's, written in one transaction with it. Counters are not indexed and pages have room, so that
+    # a hot video's row is changed in place.
     op.execute("""
         CREATE TABLE instaveo_videos (
-            id uuid CONSTRAINT pk_instaveo_videos PRIMARY KEY
-                CONSTRAINT fk_instaveo_videos_id_generations REFERENCES generations (id),
+            id uuid CONSTRAINT pk_instaveo_videos PRIMARY KEY,
             user_id uuid NOT NULL,
             source_video_id uuid,
             is_published boolean NOT NULL,
