@@ -320,7 +320,7 @@ async def test_a_store_that_cannot_be_written_to_is_not_ready(
         process(database_url, nats_server.nats_url, tmp_path / "media") as (base, _),
         aiohttp.ClientSession() as http,
     ):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while time.monotonic() < deadline:
             try:
                 async with http.get(f"{base}/ready") as answer:
