@@ -51,7 +51,7 @@ async def test_it_starts_says_no_secret_and_leaves_in_order(
         except aiohttp.ClientError:
             return False
 
-    await until(ready, 20)
+    await until(ready, 60)
     made = await client.accepted(prompt=PROMPT, options={"secret": PROMPT})
     done = await client.ended(made["id"], 15)
     assert done["status"] == "completed"
