@@ -19,7 +19,9 @@ class TakeUpload(Frozen):
     upload_id: UUID
     user_id: UUID
     claim: str | None = None
-    """The name of an object in the claims bucket; None where it went into the bucket that was offered."""
+    """The name of an object in the claims bucket."""
+    url: str | None = None
+    """Where it is to be read from. Without either it went into the bucket that was offered."""
 
 
 class TakenUpload(Frozen):

@@ -219,6 +219,7 @@ async def test_models_are_what_is_on_and_has_a_price(client: Client) -> None:
         "default_seconds": None,
         "ratios": [],
         "inputs": [],
+        "needs": [],
         "voices": [],
         "max_tokens": None,
         "max_count": 4,

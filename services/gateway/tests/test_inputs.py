@@ -65,6 +65,7 @@ class Storage:
     def __init__(self, bus: NatsClient) -> None:
         self._bus = bus
         self.brought: list[bytes] = []
+        self.named: list[str] = []
         self.media: dict[UUID, dict[str, NamedMedia]] = {}
         self.asked: list[FindMedia] = []
 
@@ -83,8 +84,11 @@ class Storage:
 
     async def take(self, message: Any) -> None:
         question = TakeUpload.model_validate_json(message.data)
+        if question.url is not None:
+            self.named.append(question.url)
         bucket = await self._bus.jetstream().object_store("claims")
-        self.brought.append((await bucket.get(question.claim or "")).data or b"")
+        if question.claim is not None:
+            self.brought.append((await bucket.get(question.claim)).data or b"")
         asset = Asset(
             id=asset_id(question.upload_id, 0), index=0, key=KEY, mime_type="image/png", size_bytes=1, sha256="ab"
         )
@@ -299,3 +303,11 @@ async def test_a_form_that_is_none(uploads: Uploads, storage: Storage, parts: li
     form = FieldsAndFile(await form_of(*parts), uploads.max_form_bytes, ("image",))
     with pytest.raises(refusal):
         await uploads.take_with(Caller(uuid4()), form, None, "/api/videos/generate")
+
+
+async def test_a_sound_elsewhere_is_brought_for_a_dialect(uploads: Uploads, storage: Storage) -> None:
+    """So that its length, which is paid for, is known."""
+    caller, route = Caller(uuid4()), "/functions/v1/process-elevenlabs-video"
+    asset = await uploads.bring(caller, "https://sounds.example/a.mp3", "one", route)
+    assert asset.id == asset_id(keyed_generation_id(caller.user_id, route, "one"), 0)
+    assert storage.named == ["https://sounds.example/a.mp3"] and storage.brought == []

@@ -69,7 +69,7 @@ def submission(*given, size="180x320", prompt=SCRIPT, seconds=60.0, **options):
         count=1,
         first_index=0,
         size=size,
-        options=options,
+        options={"captions": True} | options,
         timeout_seconds=seconds,
         given=given,
     )

@@ -20,9 +20,12 @@ from darkroom.migration import upgrade
 from generator.claims import Claims as GeneratorClaims
 from runtime.broker import make_broker
 from runtime.database import Database
+from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings
 from storage.claims import Claims
-from storage.keeping import Bounds, Keeping
+from storage.downloads import Bounds, Downloads
+from storage.keeping import Bounds as KeepingBounds
+from storage.keeping import Keeping
 from storage.lending import Lending
 from storage.objects.local import LocalObjects
 from storage.preparation import Preparation
@@ -37,15 +40,31 @@ pytestmark = pytest.mark.connected
 FROM_A_PICTURE = "seedance-1-0-lite-i2v"
 
 
+BOUNDS = Bounds(10 << 20, 10)
+
+
+async def nowhere(*_):
+    """What nobody here asks for."""
+
+
 class Storage:
     """Storage as it answers questions."""
 
     def __init__(self, database, broker, objects, workshop):
         claims, variants = Claims(broker), Variants(database, objects, workshop)
         self.database, self.broker = database, broker
-        keeping = Keeping(database, Bounds())
+        keeping = Keeping(database, KeepingBounds())
+        downloads = Downloads(OutboundSettings(), claims, nowhere, pictures=BOUNDS, recordings=BOUNDS)
         self.uploads = Uploads(
-            database, objects, claims, Preparation(workshop), keeping, scanner=None, incoming=None, max_bytes=10 << 20
+            database,
+            objects,
+            claims,
+            downloads,
+            Preparation(workshop),
+            keeping,
+            scanner=None,
+            incoming=None,
+            max_bytes=10 << 20,
         )
         broker.include_router(questions(self.uploads, keeping, Lending(database, objects, claims, variants)))
 

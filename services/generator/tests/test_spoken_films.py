@@ -9,6 +9,8 @@ import pytest
 from contracts.facts import Input, Kind, Output, Verdict
 from generator.attempts import Attempt, State, standing
 from generator.claims import Claims
+from generator.composition.plan import Plan
+from generator.providers import darkroom
 from generator.providers.darkroom import NAME
 from generator.providers.interface import Unavailable
 from generator.steps import made, next_step, voice_of
@@ -114,6 +116,17 @@ async def test_a_sound_that_is_given_is_not_spoken_again(process, simulator, sti
     assert size == (128, 96) and seconds == pytest.approx(1.2, abs=0.3)
     assert simulator.calls(request) == []
     assert await steps(process, request) == [(0, 1, NAME, None, "rendered")]
+
+
+@pytest.mark.parametrize(("options", "written"), [({}, True), ({"captions": False}, False)])
+async def test_what_is_spoken_is_written_unless_nobody_wants_that(process, still, give, monkeypatch, options, written):
+    scripts = []
+    monkeypatch.setattr(darkroom, "Plan", lambda **plan: scripts.append(plan["script"]) or Plan(**plan))
+    spoken = ask_avatar(still, **options)
+    given = ask_avatar(still, await give("audio", sound(0.2)), **options)
+    await process.generate(spoken)
+    await process.generate(given)
+    assert scripts == [spoken.prompt if written else None, None]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,9 @@ Make = Callable[..., Uploads]
 
 
 @pytest.fixture
-def make(database: Database, broker: Any, objects: LocalObjects, preparation: Preparation) -> Make:
+def make(
+    database: Database, broker: Any, objects: LocalObjects, downloads: Downloads, preparation: Preparation
+) -> Make:
     def make(
         scanner: Scanner | None = None,
         incoming: Incoming | None = None,
@@ -138,6 +140,7 @@ def make(database: Database, broker: Any, objects: LocalObjects, preparation: Pr
             database,
             other.get("objects", objects),
             Claims(broker),
+            downloads,
             preparation,
             Keeping(database, KeepingBounds(quota_bytes=quota_bytes)),
             scanner=scanner,

@@ -96,6 +96,16 @@ class Uploads:
         _, asset = await self.take(caller, _all(first, chunks), key, route)
         return form.fields, asset
 
+    async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
+        """The asset that a file elsewhere has become: of it everything is known that is asked, its length as well.
+
+        Raises:
+            Refusal: why it has not; nothing is kept then.
+        """
+        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, checked_key(key))
+        question = TakeUpload(upload_id=upload_id, user_id=caller.user_id, url=url)
+        return _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
+
     async def offer(self, caller: Caller, mime_type: str, size_bytes: int) -> tuple[UUID, OfferedUpload]:
         """A form for the user's browser. Raises Refusal."""
         upload_id = new_generation_id()

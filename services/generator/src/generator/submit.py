@@ -330,8 +330,11 @@ def _kind(assignment: Assignment, attempt: Attempt) -> Kind:
 
 
 def _options(assignment: Assignment, attempt: Attempt) -> Mapping[str, JsonValue]:
-    """What is wished of a step: in which form something is handed on to the next is not for users to say."""
+    """What is wished of a step: in which form something is handed on to the next is not for users to say. What was
+    spoken for a film is written into it unless nobody wants that; of a sound that was given nobody knows the words."""
     options = assignment.request.options
+    if attempt.provider == OUR_OWN:
+        return {"captions": bool(assignment.made), **options}
     if attempt.kind is None:
         return options
     return {name: value for name, value in options.items() if name not in _FORMS}

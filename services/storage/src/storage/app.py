@@ -79,6 +79,7 @@ def create_app(settings: Settings) -> Application:
         database,
         objects,
         claims,
+        downloads,
         preparation,
         keeping,
         scanner=make_scanner(settings.keeping),

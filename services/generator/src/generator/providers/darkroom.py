@@ -63,7 +63,7 @@ class Darkroom:
             height=height,
             pictures=tuple(names),
             sound="sound",
-            script=submission.prompt if submission.options.get("captions") is not False else None,
+            script=submission.prompt if submission.options.get("captions") is True else None,
             quality=quality if quality in get_args(Quality) else "standard",
         )
 

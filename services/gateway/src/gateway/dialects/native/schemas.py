@@ -330,6 +330,7 @@ class ModelView(BaseModel):
     default_seconds: int | None
     ratios: list[str]
     inputs: list[str] = Field(description="What it can start from.")
+    needs: list[str] = Field(description="Without which of these it makes nothing.")
     voices: list[str]
     max_tokens: int | None
     max_count: int

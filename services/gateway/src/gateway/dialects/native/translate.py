@@ -376,6 +376,7 @@ def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
         default_seconds=model.default_seconds,
         ratios=list(model.ratios),
         inputs=list(model.inputs),
+        needs=list(model.needs),
         voices=list(model.voices),
         max_tokens=model.max_tokens,
         max_count=model.max_count,
