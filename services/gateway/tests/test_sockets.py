@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import aiohttp
 import pytest
 import socketio
 from nats.aio.client import Client as NatsClient
@@ -373,6 +374,31 @@ async def test_what_is_said_on_one_users_subject_reaches_no_other(open_socket: O
     await bus.publish(live_subject(one.user_id), repeated(user_room(one.user_id)))
     await one.hears("greeting")
     assert (len(one.heard["greeting"]), other.heard["greeting"]) == (1, [])
+
+
+async def test_who_does_not_read_is_closed_and_nobody_else(
+    open_socket: Open, service: Service, http: aiohttp.ClientSession, bus: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sockets.rooms.MAX_QUEUED_PACKETS", 20)
+    monkeypatch.setattr("gateway.sockets.server.MAX_SOCKETS_OF_USER", 2)
+    other = await open_socket()
+    async with http.ws_connect(f"{service.url}/socket.io/?EIO=4&transport=websocket", max_msg_size=0) as lazy:
+        await lazy.receive()
+        await lazy.send_str(f'40{{"token":"{token(other.user_id)}"}}')
+        while "connected" not in (await lazy.receive_str()):
+            pass
+        large = repeated(user_room(other.user_id)).replace(b'"x":1', b'"x":"' + b"y" * 300_000 + b'"')
+
+        async def is_closed() -> bool:
+            await bus.publish(live_subject(other.user_id), large)
+            await other.hears("greeting", len(other.heard["greeting"]) + 1)
+            with contextlib.suppress(Refused):
+                return bool(await open_socket(other.user_id))
+            return False
+
+        await until(is_closed, 60)
+    await other.client.emit("ping", {})
+    await other.hears("pong")
 
 
 def test_a_room_belongs_to_one_user() -> None:

@@ -24,6 +24,8 @@ from runtime.broker import connected
 
 MAX_REPEATED_BYTES = 7 << 20
 """Below what the bus carries in one message."""
+MAX_QUEUED_PACKETS = 1000
+"""For one socket."""
 _USER, _SESSION = "user", "session"
 _SEPARATOR = "\n"
 """Which neither a room nor JSON has in it."""
@@ -106,11 +108,20 @@ class Rooms(AsyncManager):  # type: ignore[misc]
                 await self._broker.connection.publish(live_subject(owner), said)
 
     async def _deliver(self, packet: str, namespace: str, room: Any, skipped: str | None) -> None:
-        """Puts it into the queue of every socket in the room: nobody is waited for."""
+        """Puts it into the queue of every socket in the room: nobody is waited for.
+
+        Who reads no faster than that is closed, comes back, and reads what it missed.
+        """
         told = Packet(MESSAGE, packet)
         for socket, connection in list(self.get_participants(namespace, room)):
-            if socket != skipped:
-                await self.server._send_eio_packet(connection, told)
+            known = self.server.eio.sockets.get(connection)
+            if socket == skipped or known is None:
+                continue
+            if known.queue.qsize() >= MAX_QUEUED_PACKETS:
+                log.warning("socket.too_slow", queued=known.queue.qsize())
+                await known.close(wait=False, abort=True)
+                continue
+            await self.server._send_eio_packet(connection, told)
 
     async def _listen(self, user_id: UUID) -> None:
         if user_id in self._heard or not connected(self._broker):
