@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from darkroom.main import app
+from darkroom.stack import Stack
 from darkroom.tokens import make_token
 
 USER = UUID("00000000-0000-4000-8000-00000000d0d0")
@@ -129,3 +130,21 @@ finally:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=30
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [
+        ({"DATABASE_URL": "postgresql://ours/d"}, "postgresql://ours/d"),
+        ({"DATABASE_URL": "postgresql://ours/d", "SUPABASE_DB_URL": "postgresql://theirs/d"}, "postgresql://theirs/d"),
+        ({"SUPABASE_DB_URL": "postgresql://theirs/d"}, "postgresql://theirs/d"),
+    ],
+)
+def test_supabases_name_of_the_database_comes_before_ours(
+    named: dict[str, str], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATABASE_URL", "SUPABASE_DB_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert Stack.find(tmp_path).address("database_url") == address

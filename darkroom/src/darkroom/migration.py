@@ -150,7 +150,8 @@ def _text(value: str) -> str:
 def main() -> None:
     """`python -m darkroom.migration`: every address from the environment."""
     urls = {service: os.environ[f"{service.upper()}_DATABASE_URL"] for service in SERVICES}
-    asyncio.run(migrate(os.environ["DATABASE_URL"], urls, media_base()))
+    admin_url = os.environ.get("SUPABASE_DB_URL") or os.environ["DATABASE_URL"]
+    asyncio.run(migrate(admin_url, urls, media_base()))
 
 
 if __name__ == "__main__":

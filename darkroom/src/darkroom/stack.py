@@ -110,4 +110,7 @@ def write_private(path: Path, document: dict[str, Any]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, variable in _VARIABLES.items() if (value := os.environ.get(variable))}
+    """Supabase's own name for the administrator's address comes before ours."""
+    named = {name: value for name, variable in _VARIABLES.items() if (value := os.environ.get(variable))}
+    supabase = os.environ.get("SUPABASE_DB_URL")
+    return {**named, "database_url": supabase} if supabase else named

@@ -75,7 +75,7 @@ _ONLY_FOR = {
     **{f"{service.upper()}_": {service} for service in SERVICES},
 }
 """The first prefix that fits decides; a variable that none fits reaches everybody."""
-_NOBODY = ("DATABASE_URL", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "PYTHONDONTWRITEBYTECODE")
+_NOBODY = ("DATABASE_URL", "SUPABASE_DB_URL", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "PYTHONDONTWRITEBYTECODE")
 
 Environment = dict[str, str]
 
