@@ -24,7 +24,8 @@ def migrate(
 
     SUPABASE_DB_URL, or else DATABASE_URL, is the administrator's address; LEDGER_DATABASE_URL,
     GENERATOR_DATABASE_URL, STORAGE_DATABASE_URL and GATEWAY_DATABASE_URL name the roles to make and their passwords;
-    PUBLIC_URL is what addresses in the views begin with, for whoever reads them past the gateway. To wait for a service takes its own address alone.
+    PUBLIC_URL is what addresses in the views begin with, for whoever reads them past the gateway. To wait
+    for a service takes its own address alone.
     """
     import asyncpg
 
