@@ -35,6 +35,8 @@ from contracts.payments import (
     PaymentEvent,
     PaymentEventVerdict,
 )
+from contracts.statement import Statement, StatementOf
+from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.usage import UsageOf, UsageReport
 
 LEDGER_AFFORDABLE = "ledger.affordable"
@@ -72,8 +74,6 @@ STORAGE_FORGET = "storage.forget"
 STORAGE_REUSE = "storage.reuse"
 
 MAX_IDS_PER_QUESTION = 500
-MAX_STATEMENT_ENTRIES = 500
-"""On one page."""
 MAX_PRICES_PER_QUESTION = 5000
 MAX_PRICE_UNITS = 10**12
 """A hundred million credits for one output."""
@@ -194,55 +194,6 @@ class PricesSet(Frozen):
     problem: str | None = None
 
 
-class StatementOf(Frozen):
-    """A page of a user's statement: at most `limit` entries that come after `cursor`."""
-
-    user_id: UUID
-    limit: int = Field(ge=1, le=MAX_STATEMENT_ENTRIES)
-    cursor: str | None = None
-    """As the page before gave it; None for the newest entries."""
-
-
-class StatementEntry(Frozen):
-    """What one generation, gift or payment did to a user's credits, in units.
-
-    What a user has, held included and less what is owed, is all that was granted, less what was captured, plus what
-    was refunded. What a payment brought, or took back, stands in `granted`.
-    """
-
-    at: AwareDatetime
-    """When it was held, given, paid or consumed."""
-    entry: Literal[
-        "generation",
-        "grant",
-        "starting_grant",
-        "monthly_grant",
-        "consumed",
-        "payment",
-        "payment_reversal",
-        "payment_restored",
-    ]
-    generation_id: UUID | None = None
-    state: Literal["open", "captured", "released", "declined", "expired"] | None = None
-    """Of the hold."""
-    quote: Units = 0
-    captured: Units = 0
-    released: Units = 0
-    refunded: Units = 0
-    granted: Units = 0
-    why: str = ""
-    """For people."""
-
-
-class Statement(Frozen):
-    """Newest first. `cursor` leads to the next page; None at the end."""
-
-    entries: tuple[StatementEntry, ...]
-    cursor: str | None
-    is_cursor_known: bool = True
-    """Whether the cursor that was asked with is one that was handed out; there are no entries otherwise."""
-
-
 class Nothing(Frozen):
     """A question that needs no words."""
 
@@ -316,19 +267,6 @@ class SwitchedModel(Frozen):
     problem: str | None = None
 
 
-class FreshAddressOf(Frozen):
-    """Output `index` of a generation cannot be fetched any more: where is it now?"""
-
-    generation_id: UUID
-    index: int = Field(ge=0)
-
-
-class FreshAddress(Frozen):
-    """Where the provider keeps it today; None where it keeps it no more, or gives no address twice."""
-
-    url: str | None = None
-
-
 class KeysOf(Frozen):
     user_id: UUID
 
@@ -371,33 +309,6 @@ class RecordedOutcome(Frozen):
 
 class Recorded(Frozen):
     outcomes: tuple[RecordedOutcome, ...]
-
-
-class TakeResult(Frozen):
-    """An outside renderer has made the one output of a generation; whoever asks has checked that it may say so."""
-
-    generation_id: UUID
-    url: str
-    """Where it is; storage fetches it as it fetches from providers."""
-
-
-class TakenResult(Frozen):
-    """`taken`, also when it was taken before; `finished` otherwise; `unknown` where nothing waits for a result yet."""
-
-    state: Literal["taken", "finished", "unknown"]
-
-
-class LookAtTask(Frozen):
-    """A client believes that a generation is made by a task with these names, and asks to have it looked at."""
-
-    generation_id: UUID
-    names: tuple[str, ...]
-
-
-class LookedAtTask(Frozen):
-    """Whether it is. If so, its provider is asked at once where it is followed."""
-
-    is_known: bool
 
 
 QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {

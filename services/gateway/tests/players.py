@@ -65,9 +65,8 @@ from contracts.questions import (
     ConsumeCredits,
     Consumption,
     Plan,
-    Statement,
-    StatementOf,
 )
+from contracts.statement import Statement, StatementOf
 from contracts.usage import (
     UsageEntry,
     UsageOf,

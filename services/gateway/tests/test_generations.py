@@ -113,7 +113,7 @@ async def test_what_is_not_completed_says_why_and_costs_nothing(
 
     players.scripts[client.user_id] = play
     done = await client.ended((await client.accepted())["id"])
-    assert (done["status"], done["cost"], done["assets"], done["error"]) == (verdict, 0, [], error | {"stage": None})
+    assert (done["status"], done["cost"], done["assets"], done["error"]) == (verdict, 0, [], error)
 
 
 async def test_the_fact_says_what_was_accepted_under_the_clients_trace(client: Client, players: Players) -> None:

@@ -15,14 +15,8 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from pydantic import SecretStr
 
-from contracts.questions import (
-    GENERATOR_LOOK_AT_TASK,
-    GENERATOR_TAKE_RESULT,
-    LookAtTask,
-    LookedAtTask,
-    TakenResult,
-    TakeResult,
-)
+from contracts.questions import GENERATOR_LOOK_AT_TASK, GENERATOR_TAKE_RESULT
+from contracts.tasks import LookAtTask, LookedAtTask, TakenResult, TakeResult
 from gateway.settings import Settings
 
 from .client import Answer, Client

@@ -7,10 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from contracts.questions import (
-    Statement,
-    StatementEntry,
-)
+from contracts.statement import Statement, StatementEntry
 
 from .client import Client
 from .players import Players

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.facts import Verdict
-from contracts.questions import LookAtTask, TakeResult
+from contracts.tasks import LookAtTask, TakeResult
 from generator.attempts import State, first_attempts
 from generator.callbacks import Callbacks
 from generator.outside import Outside

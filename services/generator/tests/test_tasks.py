@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.facts import Progress, Verdict
-from contracts.questions import FreshAddressOf
+from contracts.tasks import FreshAddressOf
 from contracts.topology import progress_subject
 from generator import submit
 from generator.fresh import fresh_address

@@ -12,9 +12,7 @@ from contracts.payments import (
     ConfirmPayment,
     CreatePayment,
 )
-from contracts.questions import (
-    StatementOf,
-)
+from contracts.statement import StatementOf
 from ledger.operations import Ledger
 from ledger.payments import operations as payment_operations
 from ledger.payments.operations import Payments

@@ -4,12 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.questions import (
-    LEDGER_STATEMENT,
-    GrantCredits,
-    Statement,
-    StatementOf,
-)
+from contracts.questions import LEDGER_STATEMENT, GrantCredits
+from contracts.statement import Statement, StatementOf
 from ledger.statement import statement
 
 from .samples import CREDIT, cancelled, completed, failed, request, requested

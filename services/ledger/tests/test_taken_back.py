@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from contracts.payments import CreditPack
-from contracts.questions import GrantCredits, SetPlan, StatementOf
+from contracts.questions import GrantCredits, SetPlan
+from contracts.statement import StatementOf
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
 from ledger.statement import statement

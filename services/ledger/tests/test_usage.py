@@ -8,11 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from contracts.facts import Changed
-from contracts.questions import (
-    LEDGER_USAGE,
-    ConsumeCredits,
-    StatementOf,
-)
+from contracts.questions import LEDGER_USAGE, ConsumeCredits
+from contracts.statement import StatementOf
 from contracts.topology import CREDITS, changed_subject
 from contracts.usage import (
     UsageOf,

@@ -15,11 +15,8 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from contracts.facts import Kind
-from contracts.questions import (
-    GENERATOR_FRESH_ADDRESS,
-    FreshAddress,
-    FreshAddressOf,
-)
+from contracts.questions import GENERATOR_FRESH_ADDRESS
+from contracts.tasks import FreshAddress, FreshAddressOf
 from storage.downloads import Downloads
 from storage.ingest import Ingest
 

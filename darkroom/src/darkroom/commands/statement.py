@@ -9,9 +9,7 @@ import typer
 from darkroom.commands.options import DEFAULT_DATA, Data, fail
 
 if TYPE_CHECKING:
-    from contracts.questions import (
-        StatementEntry,
-    )
+    from contracts.statement import StatementEntry
 
 ANSWER_SECONDS = 5.0
 
@@ -67,12 +65,8 @@ async def _show(nats_url: str, user: UUID, most: int) -> None:
 
 
 async def _entries(client: Any, user: UUID, most: int) -> "AsyncIterator[StatementEntry]":
-    from contracts.questions import (
-        LEDGER_STATEMENT,
-        MAX_STATEMENT_ENTRIES,
-        Statement,
-        StatementOf,
-    )
+    from contracts.questions import LEDGER_STATEMENT
+    from contracts.statement import MAX_STATEMENT_ENTRIES, Statement, StatementOf
 
     cursor = None
     while most > 0:

@@ -12,15 +12,8 @@ from contracts.money import (
     Price,
     Quote,
 )
-from contracts.questions import (
-    LEDGER_BALANCE,
-    LEDGER_STATEMENT,
-    LEDGER_USAGE,
-    BalanceOf,
-    CatalogModel,
-    Statement,
-    StatementOf,
-)
+from contracts.questions import LEDGER_BALANCE, LEDGER_STATEMENT, LEDGER_USAGE, BalanceOf, CatalogModel
+from contracts.statement import Statement, StatementOf
 from contracts.usage import (
     MAX_USAGE_DAYS,
     UsageOf,

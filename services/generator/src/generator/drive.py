@@ -6,13 +6,12 @@ another process. A task is recorded before anything else is done with it.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from uuid import UUID
 
 import structlog
 
-from contracts.facts import Ending, Failure, Kind, Output, Progress, Rendering, Request, Verdict
+from contracts.facts import Ending, Failure, Kind, Progress, Rendering, Request, Verdict
 from generator.announcements import Announcer
 from generator.attempts import (
     DEADLINE,
@@ -23,10 +22,10 @@ from generator.attempts import (
     Standing,
     State,
     first_attempts,
-    standing,
 )
 from generator.breakers import Breakers
 from generator.catalog import Model
+from generator.conclusions import conclusion, said_again
 from generator.course import Assignment, Course
 from generator.follow import Follower
 from generator.limits import Limits
@@ -367,37 +366,3 @@ class Driver:
         percent = low + (high - low) * done // max(1, items)
         told = Progress(generation_id=course.generation_id, number=percent, stage="rendering", percent=percent)
         await self._announcer.progress(told)
-
-
-def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing) -> Rendering | Ending:
-    """What a generation that delivered is said to have come to: a text ends here, anything else goes to storage."""
-    if now.written is not None:
-        return Ending(
-            generation_id=request.generation_id,
-            verdict=Verdict.COMPLETED,
-            text=now.written.text,
-            usage=now.written.usage,
-            provider=now.written.provider,
-        )
-    outputs: tuple[Output, ...] = tuple(sorted(now.outputs, key=lambda output: output.index))
-    return Rendering(request=request, provider=_provider(attempts.values()), outputs=outputs)
-
-
-def _provider(attempts: Iterable[Attempt]) -> str:
-    """The one that delivered."""
-    known = sorted(
-        attempts,
-        key=lambda attempt: (
-            attempt.kind is not None,
-            attempt.state is not State.RENDERED,
-            attempt.item,
-            attempt.number,
-        ),
-    )
-    return known[0].provider
-
-
-def said_again(request: Request, attempts: Iterable[Attempt]) -> Rendering | Ending:
-    """What a rendered generation was said to have come to, from its rows."""
-    known = {attempt.id: attempt for attempt in attempts}
-    return conclusion(request, known, standing(known.values(), "fail", time_left=False))

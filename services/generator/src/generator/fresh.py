@@ -2,7 +2,7 @@
 
 import time
 
-from contracts.questions import FreshAddress, FreshAddressOf
+from contracts.tasks import FreshAddress, FreshAddressOf
 from generator.catalog import Catalog, Model
 from generator.course import Assignment
 from generator.submit import LOOK_TIMEOUT_SECONDS, Submitter

@@ -9,10 +9,10 @@ from uuid import UUID, uuid5
 import structlog
 
 from contracts.facts import Output, Rendering
-from contracts.questions import LookAtTask, LookedAtTask, TakenResult, TakeResult
+from contracts.tasks import LookAtTask, LookedAtTask, TakenResult, TakeResult
 from generator.announcements import Announcer
 from generator.callbacks import Callbacks
-from generator.drive import said_again
+from generator.conclusions import said_again
 from generator.generate import Generator
 from generator.work import Work
 

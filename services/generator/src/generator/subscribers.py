@@ -14,23 +14,18 @@ from contracts.questions import (
     GENERATOR_SET_KEY,
     GENERATOR_SWITCH_MODEL,
     GENERATOR_TAKE_RESULT,
-    FreshAddress,
-    FreshAddressOf,
     Keys,
     KeysOf,
-    LookAtTask,
-    LookedAtTask,
     Models,
     Nothing,
     SetKey,
     SwitchedModel,
     SwitchModel,
-    TakenResult,
-    TakeResult,
 )
 from contracts.questions import (
     Catalog as Answer,
 )
+from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
 from generator.catalog import Catalog
 from generator.generate import Generator

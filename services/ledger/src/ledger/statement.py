@@ -6,11 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 
 from contracts.facts import Outcome, Verdict
-from contracts.questions import (
-    Statement,
-    StatementEntry,
-    StatementOf,
-)
+from contracts.statement import Statement, StatementEntry, StatementOf
 from ledger.domain.holds import DAILY_CAP, INSUFFICIENT_CREDITS, State
 from runtime.database import Database, Row
 

@@ -47,10 +47,9 @@ from contracts.questions import (
     PricesSet,
     SetPlan,
     SetPrices,
-    Statement,
-    StatementOf,
     UserPlans,
 )
+from contracts.statement import Statement, StatementOf
 from contracts.topology import LEDGER_HOLD_REQUESTED, LEDGER_SETTLE_OUTCOMES
 from contracts.usage import (
     UsageOf,

@@ -7,11 +7,8 @@ from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from contracts.questions import (
-    GENERATOR_FRESH_ADDRESS,
-    FreshAddress,
-    FreshAddressOf,
-)
+from contracts.questions import GENERATOR_FRESH_ADDRESS
+from contracts.tasks import FreshAddress, FreshAddressOf
 
 TIMEOUT_SECONDS = 15.0
 """The generator asks the provider in turn."""

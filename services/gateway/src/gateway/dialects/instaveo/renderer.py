@@ -21,14 +21,8 @@ from starlette.datastructures import Headers
 
 from contracts.facts import Failure, Verdict
 from contracts.model import Frozen
-from contracts.questions import (
-    GENERATOR_LOOK_AT_TASK,
-    GENERATOR_TAKE_RESULT,
-    LookAtTask,
-    LookedAtTask,
-    TakenResult,
-    TakeResult,
-)
+from contracts.questions import GENERATOR_LOOK_AT_TASK, GENERATOR_TAKE_RESULT
+from contracts.tasks import LookAtTask, LookedAtTask, TakenResult, TakeResult
 from gateway.records import COLUMNS, Generation, generation_of
 from gateway.refusals import MalformedBody, NotConfigured, NotFinished, NotFound, SignatureRefused, Unavailable
 from gateway.saying import end

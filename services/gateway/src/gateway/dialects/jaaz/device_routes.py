@@ -39,6 +39,10 @@ _BODY = {
 }
 
 
+_PUBLIC: dict[str, Any] = {"security": [{}, {"bearer": []}]}
+"""A device has no token yet."""
+
+
 class Decision(BaseModel):
     user_code: str = Field(min_length=1, max_length=MAX_CODE_CHARACTERS)
     allow: bool = True
@@ -56,7 +60,7 @@ def _seed(desk: Desk, devices: Devices) -> APIRouter:
     router = APIRouter(prefix="/api/v1/auth", tags=["jaaz"], route_class=route_class(errors.render), responses=ERRORS)
     surface = desk.surface
 
-    @router.post("/device/code", summary="Begin to sign in on a device")
+    @router.post("/device/code", summary="Begin to sign in on a device", openapi_extra=_PUBLIC)
     async def begin(request: Request) -> DeviceCode:
         begun = await devices.begin(surface.identity.proxies.address(request))
         page = surface.addresses.public_url.rstrip("/") + PAGE
@@ -69,7 +73,7 @@ def _seed(desk: Desk, devices: Devices) -> APIRouter:
             interval=5,
         )
 
-    @router.post("/device/token", summary="Ask whether the device is allowed", openapi_extra=_BODY)
+    @router.post("/device/token", summary="Ask whether the device is allowed", openapi_extra=_BODY | _PUBLIC)
     async def token(request: Request) -> DeviceToken:
         """As JSON, or as the form of RFC 8628; `error` is one of its words until there is a token."""
         allowed = await devices.take(await _device_code(request))
@@ -98,13 +102,13 @@ def _client(desk: Desk, devices: Devices) -> APIRouter:
     )
     surface = desk.surface
 
-    @router.post("/auth", summary="Begin to sign in on a device, with one code")
+    @router.post("/auth", summary="Begin to sign in on a device, with one code", openapi_extra=_PUBLIC)
     async def begin(request: Request) -> Document:
         address = surface.identity.proxies.address(request)
         begun = await devices.begin(address, one_code=True, interval_seconds=POLL_SECONDS)
         return {"status": "success", "code": begun.user_code, "expires_at": begun.expires_at, "message": ""}
 
-    @router.get("/poll", summary="Ask whether the device is allowed, with its one code")
+    @router.get("/poll", summary="Ask whether the device is allowed, with its one code", openapi_extra=_PUBLIC)
     async def poll(request: Request, code: str = "") -> Document:
         """Always 200: the client looks at `status` alone."""
         try:

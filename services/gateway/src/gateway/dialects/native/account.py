@@ -7,9 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request, Response
 
 from contracts.money import to_units
-from contracts.questions import (
-    MAX_STATEMENT_ENTRIES,
-)
+from contracts.statement import MAX_STATEMENT_ENTRIES
 from contracts.usage import (
     MAX_USAGE_ENTRIES,
     MAX_USAGE_OFFSET,

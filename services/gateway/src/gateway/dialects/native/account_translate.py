@@ -6,7 +6,8 @@ from decimal import ROUND_DOWN, Decimal
 
 from contracts.money import UNITS_PER_CREDIT, Balance, in_credits
 from contracts.payments import BegunPayment, ConfirmedPayment, CreditPacks
-from contracts.questions import Consumption, Statement, StatementEntry
+from contracts.questions import Consumption
+from contracts.statement import Statement, StatementEntry
 from contracts.usage import UsageReport
 from gateway.dialects.native.account_schemas import (
     ConfirmedPaymentView,

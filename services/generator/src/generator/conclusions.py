@@ -1,0 +1,41 @@
+"""What a generation has come to, from its rows alone."""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from contracts.facts import Ending, Output, Rendering, Request, Verdict
+from generator.attempts import Attempt, Standing, State, standing
+
+
+def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing) -> Rendering | Ending:
+    """What a generation that delivered is said to have come to: a text ends here, anything else goes to storage."""
+    if now.written is not None:
+        return Ending(
+            generation_id=request.generation_id,
+            verdict=Verdict.COMPLETED,
+            text=now.written.text,
+            usage=now.written.usage,
+            provider=now.written.provider,
+        )
+    outputs: tuple[Output, ...] = tuple(sorted(now.outputs, key=lambda output: output.index))
+    return Rendering(request=request, provider=_provider(attempts.values()), outputs=outputs)
+
+
+def _provider(attempts: Iterable[Attempt]) -> str:
+    """The one that delivered."""
+    known = sorted(
+        attempts,
+        key=lambda attempt: (
+            attempt.kind is not None,
+            attempt.state is not State.RENDERED,
+            attempt.item,
+            attempt.number,
+        ),
+    )
+    return known[0].provider
+
+
+def said_again(request: Request, attempts: Iterable[Attempt]) -> Rendering | Ending:
+    """What a rendered generation was said to have come to, from its rows."""
+    known = {attempt.id: attempt for attempt in attempts}
+    return conclusion(request, known, standing(known.values(), "fail", time_left=False))
