@@ -32,6 +32,7 @@ from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.reelmate import mounting as reelmate
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
@@ -200,6 +201,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
     app.include_router(social.make_router(surface, settings.social))
     app.include_router(instaveo.make_router(surface, settings.instaveo))
     app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
+    app.include_router(reelmate.make_router(surface))
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:
@@ -227,6 +229,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "social", "description": "The social frontend's routes."},
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
             {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
+            {"name": "reelmate", "description": "The reelmate frontend's routes."},
             {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
@@ -245,7 +248,7 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS)
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Allowance, rates=rates)

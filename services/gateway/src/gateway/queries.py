@@ -89,6 +89,10 @@ class Queries:
         fitted = await self._inputs.find(caller, fit(self._inputs.named(order), model))
         return replace(fitted, model=model.id), self._offers.quote(model, fitted)
 
+    def cost(self, order: Order) -> Quote:
+        """What an order costs at most, whatever it starts from. Raises UnknownModel, Invalid, Unavailable."""
+        return self._offers.quote(self._offers.model(order.kind, order.model), order)
+
     async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
         """The same, and what the caller has. Raises what `price` does."""
         return *await self.price(caller, order), await self.balance(caller)

@@ -1,0 +1,61 @@
+"""What the bodies of this dialect are made of: bounded, and such as Postgres can keep."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+
+from gateway.orders import unfit
+from gateway.refusals import NotFound
+
+MAX_JSON_CHARACTERS = 4000
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+"""Of a campaign's dates: every time zone's are times that Postgres knows."""
+
+
+def _kept(value: Any) -> Any:
+    problem = unfit(value)
+    if problem is not None:
+        raise ValueError(f"cannot be kept: {problem}")
+    if not isinstance(value, str) and len(json.dumps(value, allow_nan=False)) > MAX_JSON_CHARACTERS:
+        raise ValueError(f"at most {MAX_JSON_CHARACTERS} characters")
+    return value
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _nothing(value: Any) -> Any:
+    """A form's empty field says nothing."""
+    return None if value == "" else value
+
+
+def _in_utc(value: datetime) -> datetime:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"a year from {FIRST_YEAR} to {LAST_YEAR}")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_kept), AfterValidator(_said)]
+Words = Annotated[str, Field(max_length=4000), AfterValidator(_kept)]
+Script = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_kept), AfterValidator(_said)]
+Label = Annotated[str, Field(max_length=60), AfterValidator(_kept)]
+Labels = Annotated[list[Label], Field(max_length=20)]
+Whatever = Annotated[JsonValue, BeforeValidator(_nothing), AfterValidator(_kept)]
+"""A text, a list or an object, as the frontend's form has it."""
+Money = Annotated[Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=2)] | None, BeforeValidator(_nothing)]
+Moment = Annotated[Annotated[datetime, AfterValidator(_in_utc)] | None, BeforeValidator(_nothing)]
+
+
+def known(text: str, what: str) -> UUID:
+    """The id that a path or a body names. Raises NotFound for what is none: it names nothing."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound(f"There is no such {what}.") from error

@@ -1,0 +1,154 @@
+"""What the studio offers: templates, avatars, voices, and what a film would cost."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ValidationError
+
+from gateway.dialects.callers import caller
+from gateway.dialects.reelmate import errors, translate
+from gateway.dialects.reelmate.avatars import PREVIEWS, ROUTE, TYPES, Avatars
+from gateway.dialects.reelmate.fields import Label, Name, Words, known
+from gateway.dialects.reelmate.schemas import (
+    AvatarView,
+    CostView,
+    EstimateCost,
+    FromTemplate,
+    NewTemplate,
+    ScriptView,
+    TemplateView,
+    VoiceView,
+    Wrapped,
+)
+from gateway.dialects.reelmate.templates import Templates, filled
+from gateway.dialects.surface import Surface, route_class
+from gateway.forms import FieldsAndFile
+from gateway.identity import Caller
+from gateway.refusals import Invalid, NotFound, UnsupportedMedia
+
+PREFIX = "/api/ai-studio"
+FILES = ("file", "image", "avatar", "photo")
+PREVIEW_SECONDS = 86_400
+"""How long a browser need not ask again."""
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["name", "file"],
+                    "properties": {
+                        "name": {"type": "string", "maxLength": 200},
+                        "description": {"type": "string"},
+                        "gender": {"type": "string"},
+                        "style": {"type": "string"},
+                        "file": {"type": "string", "format": "binary", "description": "a picture of a face"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class AvatarFields(BaseModel):
+    name: Name
+    description: Words | None = None
+    gender: Label | None = None
+    style: Label | None = None
+
+
+def make_router(
+    surface: Surface, templates: Templates, avatars: Avatars, documented: dict[int | str, dict[str, Any]]
+) -> APIRouter:
+    """Templates, avatars and voices."""
+    router = APIRouter(prefix=PREFIX, tags=["reelmate"], route_class=route_class(errors.render), responses=documented)
+
+    @router.get("/prompt-templates", summary="Templates of scripts")
+    async def listing(
+        request: Request,
+        category: Annotated[Label | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
+    ) -> Wrapped[list[TemplateView]]:
+        """Public ones and your own, the newest first."""
+        found = await templates.seen_by(await caller(surface.identity, request), category or None, limit, offset)
+        return Wrapped(data=[*map(translate.template, found)], message=f"{len(found)} templates.")
+
+    @router.post("/prompt-templates", summary="Keep a template", status_code=201)
+    async def create(body: NewTemplate, request: Request) -> Wrapped[TemplateView]:
+        values = body.model_dump(exclude={"isPublic"}) | {"is_public": body.isPublic}
+        made = await templates.create(await caller(surface.identity, request), values)
+        return Wrapped(data=translate.template(made), message="The template was kept.")
+
+    @router.post("/script-from-template", summary="Write a script with a template")
+    async def script(body: FromTemplate, request: Request) -> Wrapped[ScriptView]:
+        """Each use is counted."""
+        used = await templates.use(await caller(surface.identity, request), body.templateId)
+        words, missing = filled(used.template, body.customText, body.variables)
+        view = ScriptView(script=words, templateId=used.id, missing=missing, usageCount=used.usage_count)
+        return Wrapped(data=view, message="The script was written.")
+
+    @router.post("/estimate-cost", summary="What a film would cost")
+    async def estimate_cost(body: EstimateCost, request: Request) -> Wrapped[CostView]:
+        """Nothing is set aside by asking."""
+        await caller(surface.identity, request)
+        quote = surface.queries.cost(translate.trial(body))
+        return Wrapped(data=translate.cost(surface, body, quote), message="This is what it costs at most.")
+
+    @router.get("/avatars", summary="Who is seen in the films")
+    async def faces(request: Request) -> Wrapped[list[AvatarView]]:
+        """Ours, then your own."""
+        found = await avatars.all(await caller(surface.identity, request))
+        return Wrapped(data=[translate.avatar(surface, row) for row in found], message=f"{len(found)} avatars.")
+
+    @router.post("/avatars", summary="Bring a face of your own", status_code=201, openapi_extra=_FORM)
+    async def bring(request: Request) -> Wrapped[AvatarView]:
+        """A picture is an upload of yours, looked at as any other."""
+        who = await caller(surface.identity, request)
+        return Wrapped(
+            data=translate.avatar(surface, await _brought(surface, avatars, who, request)),
+            message="The avatar was kept.",
+        )
+
+    @router.delete("/avatars/{avatar_id}", summary="Forget a face of your own")
+    async def forget(avatar_id: str, request: Request) -> Wrapped[None]:
+        """Films in which it was seen stay."""
+        await avatars.delete(await caller(surface.identity, request), known(avatar_id, "avatar"))
+        return Wrapped(data=None, message="The avatar was deleted.")
+
+    @router.get("/voices", summary="Who is heard in the films")
+    async def voices(request: Request) -> Wrapped[list[VoiceView]]:
+        await caller(surface.identity, request)
+        found = await avatars.voices()
+        return Wrapped(data=[translate.voice(surface, row) for row in found], message=f"{len(found)} voices.")
+
+    @router.get("/previews/{name}", summary="A preview of an avatar or of a voice", response_class=FileResponse)
+    async def preview(name: str) -> FileResponse:
+        """For `<img>` and `<audio>`, which send no token."""
+        path = PREVIEWS.get(name)
+        if path is None:
+            raise NotFound("There is no such preview.")
+        headers = {"Cache-Control": f"public, max-age={PREVIEW_SECONDS}"}
+        return FileResponse(path, media_type=TYPES[path.suffix], headers=headers)
+
+    return router
+
+
+async def _brought(surface: Surface, avatars: Avatars, who: Caller, request: Request) -> Any:
+    """Raises Refusal: nothing is kept then."""
+    await avatars.check_room(who)
+    form = FieldsAndFile(request, surface.uploads.max_form_bytes, FILES)
+    fields, asset = await surface.uploads.take_with(who, form, request.headers.get("idempotency-key"), ROUTE)
+    if asset is None:
+        raise Invalid(f"The form has to have one file, in a part of one of these names: {', '.join(FILES)}.")
+    if not asset.mime_type.startswith("image/"):
+        raise UnsupportedMedia(f"An avatar is a picture, not {asset.mime_type}.")
+    try:
+        about = AvatarFields.model_validate(fields)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+    return await avatars.keep(who, asset, about.model_dump())
