@@ -32,6 +32,9 @@ from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.openai import router as openai
+from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
+from gateway.dialects.openai.heading import Heading
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
@@ -192,6 +195,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_visibility,
         native_api_keys,
         modelark,
+        openai,
         supabase,
         supabase_auth,
         accounts,
@@ -223,6 +227,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "API keys", "description": "Keys of programs, bounded in what they may do and spend."},
             {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
+            {"name": "openai", "description": "What OpenAI's SDKs call: set their `base_url` to `/openai/v1`."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "social", "description": "The social frontend's routes."},
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
@@ -251,6 +256,7 @@ def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
+    app.add_middleware(Heading, rates=rates)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],
@@ -268,6 +274,7 @@ def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
             "X-RateLimit-Reset",
+            *OPENAI_HEADERS,
         ],
         max_age=600,
     )
