@@ -35,7 +35,8 @@ class Lender:
             return
         claim = f"lent/{question.asset_id}/{question.variant}"
         await (await self._bus.jetstream().object_store("claims")).put(claim, self.content(question))
-        await message.respond(Lent(claim=claim, mime_type="image/png").model_dump_json().encode())
+        mime_type = "image/webp" if question.variant else "video/mp4"
+        await message.respond(Lent(claim=claim, mime_type=mime_type).model_dump_json().encode())
 
 
 @contextlib.asynccontextmanager

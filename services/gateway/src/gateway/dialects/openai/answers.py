@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from gateway.dialects.openai.schemas import ErrorBody
+from gateway.lending import Borrowed
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody} for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 502, 503, 504)
@@ -40,3 +41,10 @@ async def streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
 
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(both(), media_type="text/event-stream", headers=headers)
+
+
+def bytes_answer(borrowed: Borrowed, mime_type: str) -> StreamingResponse:
+    """The bytes, a chunk at a time; where they end too early, so does the connection."""
+    return StreamingResponse(
+        borrowed.chunks, media_type=mime_type, headers={"Content-Length": str(borrowed.size_bytes)}
+    )

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.dialects.openai import chats, errors, translate
+from gateway.dialects.openai import chats, errors, speech, translate, videos
 from gateway.dialects.openai.answers import ERRORS, json_answer
 from gateway.dialects.openai.heading import PREFIX
 from gateway.dialects.openai.schemas import GenerateImages, Model, Models, Pictures
@@ -11,6 +11,8 @@ from gateway.lending import Lending
 from gateway.refusals import UnknownModel
 
 BASE = f"{PREFIX}v1"
+FORMS = (f"{BASE}{videos.PATH}",)
+"""Where files are sent."""
 
 
 def make_router(surface: Surface) -> APIRouter:
@@ -20,6 +22,8 @@ def make_router(surface: Surface) -> APIRouter:
     router.include_router(_models(surface))
     router.include_router(_images(surface, lending))
     router.include_router(chats.make_router(surface))
+    router.include_router(speech.make_router(surface, lending))
+    router.include_router(videos.make_router(surface, lending))
     return router
 
 
