@@ -28,6 +28,7 @@ from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 
 from .client import SECRET, Client, token, until
+from .lenders import Lender, lending
 from .players import CATALOG, PRICES, Players
 
 PUBLIC_URL = "https://darkroom.example"
@@ -171,6 +172,13 @@ async def postgres(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
     """The gateway's own database, for a look at the rows."""
     async with asyncpg.create_pool(settings.database.database_url.get_secret_value(), min_size=1, max_size=4) as pool:
         yield pool
+
+
+@pytest.fixture(scope="module")
+async def lender(bus: NatsClient) -> AsyncIterator[Lender]:
+    """Who lends what the players made."""
+    async with lending(bus) as lender:
+        yield lender
 
 
 @pytest.fixture(scope="session")

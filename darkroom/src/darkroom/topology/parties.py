@@ -74,7 +74,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     STORAGE_TAKE_UPLOAD: ("gateway",),
     STORAGE_OFFER_UPLOAD: ("gateway",),
     STORAGE_FIND_MEDIA: ("gateway",),
-    STORAGE_LEND: ("generator",),
+    STORAGE_LEND: ("generator", "gateway"),
     STORAGE_USAGE: ("gateway", "operator"),
     STORAGE_KEEP: ("operator",),
     STORAGE_DELETE: ("gateway",),

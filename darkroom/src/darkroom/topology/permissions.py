@@ -53,6 +53,9 @@ _OWN: dict[str, tuple[str, ...]] = {
         # What a user uploads, as it arrives: under a name that is new each time, so that nothing is looked for.
         f"$O.{CLAIMS_BUCKET}.C.*",
         f"$O.{CLAIMS_BUCKET}.M.*",
+        # What storage lends it, for the answers that hold the bytes themselves.
+        f"{_API}.DIRECT.GET.{_CLAIMS}",
+        f"{_API}.DIRECT.GET.{_CLAIMS}.$O.{CLAIMS_BUCKET}.M.*",
     ),
     "generator": (
         # Putting a claim: the bucket is looked for, the name as well, and a former claim of that name is removed.

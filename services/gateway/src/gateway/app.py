@@ -32,6 +32,9 @@ from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.openai import router as openai
+from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
+from gateway.dialects.openai.heading import Heading
 from gateway.dialects.reelmate import mounting as reelmate
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
@@ -193,6 +196,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_visibility,
         native_api_keys,
         modelark,
+        openai,
         supabase,
         supabase_auth,
         accounts,
@@ -225,6 +229,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "API keys", "description": "Keys of programs, bounded in what they may do and spend."},
             {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
+            {"name": "openai", "description": "What OpenAI's SDKs call: set their `base_url` to `/openai/v1`."},
             {"name": "modelark", "description": "The modelark frontend's routes."},
             {"name": "social", "description": "The social frontend's routes."},
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
@@ -248,12 +253,13 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS)
+    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
+    app.add_middleware(Heading, rates=rates)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],
@@ -271,6 +277,7 @@ def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
             "X-RateLimit-Reset",
+            *OPENAI_HEADERS,
         ],
         max_age=600,
     )

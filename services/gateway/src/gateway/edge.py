@@ -7,6 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
+from gateway.dialects.openai import errors as openai
+from gateway.dialects.openai.heading import PREFIX as OPENAI
 from gateway.dialects.social import errors as social
 from gateway.dialects.supabase import auth_errors as supabase_auth
 from gateway.dialects.supabase import errors as supabase
@@ -17,6 +19,7 @@ from gateway.refusals import BodyTooLarge, Refusal, plain
 
 _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/v1/", native.render),
+    (OPENAI, openai.render),
     ("/api/social/", social.render),
     ("/api/ai/", social.render),
     ("/api/v1/", jaaz.render),

@@ -81,7 +81,12 @@ async def page(
     if len(items) <= limit:
         return Page(items, None)
     last = items[limit - 1]
-    return Page(items[:limit], _encode_cursor(last.created_at, last.id))
+    return Page(items[:limit], cursor_after(last))
+
+
+def cursor_after(generation: Generation) -> str:
+    """What leads to those that are older."""
+    return _encode_cursor(generation.created_at, generation.id)
 
 
 def _literally(words: str) -> str:

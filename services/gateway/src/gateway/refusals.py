@@ -248,6 +248,14 @@ class Unavailable(Refusal):
         super().__init__(message, headers={"Retry-After": str(retry_after_seconds)})
 
 
+class NotRead(Refusal):
+    """What was made is stored; whoever asks for it again must not have it made again."""
+
+    status = 503
+    code = "not_read"
+    title = "What is stored cannot be read right now"
+
+
 class TimedOut(Refusal):
     """The generation goes on; the Location header says where to look."""
 

@@ -1,0 +1,60 @@
+"""The routes of /openai/v1: pictures and models; speech, chats, videos and moderations stand beside it."""
+
+from fastapi import APIRouter, Request, Response
+
+from gateway.dialects.openai import chats, errors, speech, translate, videos
+from gateway.dialects.openai.answers import ERRORS, json_answer
+from gateway.dialects.openai.heading import PREFIX
+from gateway.dialects.openai.schemas import GenerateImages, Model, Models, Pictures
+from gateway.dialects.surface import Surface, route_class
+from gateway.lending import Lending
+from gateway.refusals import UnknownModel
+
+BASE = f"{PREFIX}v1"
+FORMS = (f"{BASE}{videos.PATH}",)
+"""Where files are sent."""
+
+
+def make_router(surface: Surface) -> APIRouter:
+    """OpenAI's API over the given commands and queries."""
+    router = APIRouter(prefix=BASE)
+    lending = Lending(surface.broker)
+    router.include_router(_models(surface))
+    router.include_router(_images(surface, lending))
+    router.include_router(chats.make_router(surface))
+    router.include_router(speech.make_router(surface, lending))
+    router.include_router(videos.make_router(surface, lending))
+    return router
+
+
+def _models(surface: Surface) -> APIRouter:
+    router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
+
+    @router.get("/models", summary="What can be asked for", response_model=Models)
+    async def models(request: Request) -> Response:
+        await surface.identity.required(request)
+        return json_answer(Models(data=[translate.model_view(model) for model, _ in surface.queries.models()]))
+
+    @router.get("/models/{model:path}", summary="One model", response_model=Model)
+    async def model(model: str, request: Request) -> Response:
+        await surface.identity.required(request)
+        found = [each for each, _ in surface.queries.models() if each.id == model]
+        if not found:
+            raise UnknownModel(f"The model {model[:40]!r} does not exist.")
+        return json_answer(translate.model_view(found[0]))
+
+    return router
+
+
+def _images(surface: Surface, lending: Lending) -> APIRouter:
+    router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
+
+    @router.post("/images/generations", summary="Make images and wait for them", response_model=Pictures)
+    async def generate(body: GenerateImages, request: Request) -> Response:
+        """Held open until they are stored."""
+        who, order = await surface.identity.required(request), translate.images_order(body, request)
+        made = await surface.commands.create_and_wait(surface.verdicts, who, order)
+        inline = translate.is_inline(body, made)
+        return json_answer(await translate.pictures(surface, lending, made, inline=inline))
+
+    return router

@@ -1,0 +1,231 @@
+"""OpenAI's videos: asked for, looked at, listed, downloaded and deleted."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+
+from contracts.facts import Asset, Input, Kind
+from gateway.dialects.endings import delivered
+from gateway.dialects.openai import errors
+from gateway.dialects.openai.answers import ERRORS, bytes_answer, json_answer
+from gateway.dialects.openai.schemas import CreateVideo, DeletedVideo, Video, VideoError, Videos
+from gateway.dialects.openai.translate import DIALECT, address_of, id_in, remarks_of
+from gateway.dialects.surface import Surface, route_class, traceparent_of
+from gateway.forms import FieldsAndFile
+from gateway.identity import Caller
+from gateway.lending import Lending
+from gateway.orders import Order
+from gateway.pages import Filter, cursor_after
+from gateway.records import Generation
+from gateway.refusals import BodyTooLarge, MalformedBody, NotFinished, NotFound, Refusal
+
+PATH = "/videos"
+REFERENCE = "input_reference"
+MAX_BYTES = 64 << 20
+"""What passes through here; a larger one is read where it is served."""
+MAX_JSON_BYTES = 1 << 20
+MAX_PAGE = 100
+_PREFIX = "video_"
+_ROLES = ("first_frame", "image")
+"""What a picture to start from may be to a model."""
+_STATES: dict[str, Literal["queued", "in_progress", "completed"]] = {
+    "pending": "queued",
+    "processing": "in_progress",
+    "completed": "completed",
+}
+_FIELDS = CreateVideo.model_json_schema()["properties"]
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["prompt"],
+                    "properties": {**_FIELDS, REFERENCE: {"type": "string", "format": "binary"}},
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["prompt"],
+                    "properties": {
+                        **_FIELDS,
+                        REFERENCE: {"type": "object", "properties": {"image_url": {"type": "string"}}},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def make_router(surface: Surface, lending: Lending) -> APIRouter:
+    """Videos, whatever dialect they were asked for in."""
+    router = APIRouter(
+        prefix=PATH,
+        tags=["openai"],
+        route_class=route_class(errors.renderer({"inputs": REFERENCE})),
+        responses=ERRORS,
+    )
+
+    @router.post("", summary="Ask for a video", response_model=Video, openapi_extra=_BODY)
+    async def create(request: Request) -> Response:
+        """Answers at once; the video is `queued` then."""
+        who = await surface.identity.required(request)
+        return json_answer(_view(await surface.commands.create(who, await _order(surface, who, request))))
+
+    @router.get("", summary="Your videos", response_model=Videos)
+    async def listing(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+        after: str | None = None,
+        order: Literal["desc"] = "desc",
+    ) -> Response:
+        """The newest first, a page at a time; `after` is the last id of the page before."""
+        return json_answer(await _page(surface, await surface.identity.required(request), limit, after))
+
+    @router.get("/{video_id}", summary="Look at a video", response_model=Video)
+    async def show(video_id: str, request: Request) -> Response:
+        return json_answer(_view(await _video(surface, await surface.identity.required(request), video_id)))
+
+    @router.get(
+        "/{video_id}/content",
+        summary="Download a video",
+        response_model=None,
+        responses={
+            200: {"content": {"video/mp4": {}, "image/webp": {}}, "description": "The bytes."},
+            307: {"description": "It is large: the bytes are where `Location` says."},
+        },
+    )
+    async def content(video_id: str, request: Request, variant: Literal["video", "thumbnail"] = "video") -> Response:
+        video = await _video(surface, await surface.identity.required(request), video_id)
+        return await _content(surface, lending, video, None if variant == "video" else variant)
+
+    @router.delete("/{video_id}", summary="Delete a video", response_model=DeletedVideo)
+    async def delete(video_id: str, request: Request) -> Response:
+        who = await surface.identity.required(request)
+        video = await _video(surface, who, video_id)
+        await surface.commands.delete(who, video.id)
+        return json_answer(DeletedVideo(id=f"{_PREFIX}{video.id}"))
+
+    return router
+
+
+async def _order(surface: Surface, who: Caller, request: Request) -> Order:
+    """Raises Refusal."""
+    fields, asset = await _said(surface, who, request)
+    try:
+        body = CreateVideo.model_validate(fields)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+    given = {"asset_id": asset.id} if asset else {"url": body.input_reference.image_url} if body.input_reference else {}
+    model, role = _model(surface, body.model or None, starts=bool(given))
+    return Order(
+        dialect=DIALECT,
+        route=request.url.path,
+        kind=Kind.VIDEO,
+        prompt=body.prompt,
+        model=model,
+        size=body.size or None,
+        seconds=body.seconds,
+        inputs=(Input.model_validate({"role": role, **given}),) if given else (),
+        remarks=remarks_of(body.user),
+        idempotency_key=request.headers.get("idempotency-key"),
+        traceparent=traceparent_of(request),
+    )
+
+
+async def _said(surface: Surface, who: Caller, request: Request) -> tuple[dict[str, Any], Asset | None]:
+    """The fields of a form or of a JSON body, and the picture of a form as an upload of the caller's."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+        return await _json(request), None
+    form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
+    fields, asset = await surface.uploads.take_with(who, form, request.headers.get("idempotency-key"), request.url.path)
+    return dict(fields), asset
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """Bounded by itself: where files are sent bodies may be larger."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise BodyTooLarge(f"A body may have {MAX_JSON_BYTES} bytes at most.")
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody("The body is not valid JSON.") from error
+    return fields if isinstance(fields, dict) else {}
+
+
+def _model(surface: Surface, name: str | None, *, starts: bool) -> tuple[str | None, str]:
+    """The model, and what a picture to start from is to it. Where none is named, the first that can start from one."""
+    for model, _ in surface.queries.models(Kind.VIDEO) if starts else ():
+        role = next((role for role in _ROLES if role in model.inputs), None)
+        if name == model.id or (name is None and role is not None):
+            return model.id, role or _ROLES[0]
+    return name, _ROLES[0]
+
+
+async def _video(surface: Surface, who: Caller, name: str) -> Generation:
+    """Raises NotFound."""
+    generation = await surface.queries.generation(who, id_in(_PREFIX, name))
+    if generation.kind is not Kind.VIDEO:
+        raise NotFound("There is no such video.")
+    return generation
+
+
+async def _page(surface: Surface, who: Caller, limit: int, after: str | None) -> Videos:
+    cursor = cursor_after(await _video(surface, who, after)) if after is not None else None
+    page = await surface.queries.generations(who, limit, cursor, Filter(kind=Kind.VIDEO.value))
+    videos = [_view(each) for each in page.items]
+    return Videos(
+        data=videos,
+        first_id=videos[0].id if videos else None,
+        last_id=videos[-1].id if videos else None,
+        has_more=page.cursor is not None,
+    )
+
+
+async def _content(surface: Surface, lending: Lending, video: Generation, variant: str | None) -> Response:
+    """Raises NotFinished, and Refusal as whatever it ended with."""
+    if video.outcome is None:
+        raise NotFinished("The video is not ready yet: look at its status.")
+    [asset, *_] = delivered(video).assets
+    if variant is None and asset.size_bytes > MAX_BYTES:
+        return RedirectResponse(address_of(surface, video, asset))
+    if variant is not None and variant not in asset.variants:
+        raise NotFound(f"The video has no {variant}.")
+    borrowed = await lending.borrow(video.user_id, asset.id, MAX_BYTES, variant)
+    return bytes_answer(borrowed, borrowed.mime_type)
+
+
+def _view(generation: Generation) -> Video:
+    state = _STATES.get(generation.status, "failed")
+    ended = generation.completed_at
+    return Video(
+        id=f"{_PREFIX}{generation.id}",
+        model=generation.model,
+        status=state,
+        progress=100 if state == "completed" else 0,
+        created_at=int(generation.created_at.timestamp()),
+        completed_at=int(ended.timestamp()) if ended is not None and state == "completed" else None,
+        error=_error(generation) if state == "failed" else None,
+        prompt=generation.prompt,
+        seconds=str(generation.particulars.get("seconds", "")),
+        size=generation.size or "",
+    )
+
+
+def _error(generation: Generation) -> VideoError:
+    """As a held-open route would say it."""
+    try:
+        delivered(generation)
+    except Refusal as refusal:
+        return VideoError(code=errors.error_of(refusal)["code"] or "", message=refusal.message)
+    return VideoError(code=generation.status, message=f"The video was {generation.status}.")
