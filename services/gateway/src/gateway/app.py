@@ -32,6 +32,7 @@ from gateway.dialects.native import router as native
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
+from gateway.dialects.replicate import router as replicate
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
@@ -195,6 +196,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         supabase,
         supabase_auth,
         accounts,
+        replicate,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
@@ -227,6 +229,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "social", "description": "The social frontend's routes."},
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
             {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
+            {"name": "replicate", "description": "Predictions, as clients of Replicate ask for them."},
             {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
