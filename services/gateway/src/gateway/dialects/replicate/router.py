@@ -13,7 +13,7 @@ from gateway.dialects.replicate.schemas import (
     NewPrediction,
     Prediction,
     PredictionPage,
-    Problem,
+    PredictionProblem,
     Version,
     VersionPage,
 )
@@ -28,7 +28,7 @@ Prefer = Annotated[
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Problem} for status in (401, *statuses, 503)}
+    return {status: {"model": PredictionProblem} for status in (401, *statuses, 503)}
 
 
 _REFUSED = _problems(400, 402, 403, 404, 410, 413, 422, 429)

@@ -95,7 +95,7 @@ class VersionPage(BaseModel):
     results: list[Version]
 
 
-class Problem(BaseModel):
+class PredictionProblem(BaseModel):
     title: str
     detail: str
     status: int
