@@ -19,6 +19,7 @@ from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
+from gateway.dialects.fal.door import Door
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.jaaz import mounting as jaaz
@@ -166,7 +167,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
     _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
-    _add_edges(app, settings, commands.rates)
+    _add_edges(app, surface, settings, commands.rates)
     describe(app)
     return app
 
@@ -245,12 +246,13 @@ async def _connect(broker: NatsBroker) -> None:
             await asyncio.sleep(JOIN_AGAIN_SECONDS)
 
 
-def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
+def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
     forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
+    app.add_middleware(Door, surface=surface, host=settings.doors.fal_host)
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
