@@ -44,6 +44,7 @@ class Dialect:
     show: str | None = None
     """The path at which the generation is looked at, with `{id}`; None where the dialect has none."""
     cancel: str | None = None
+    cancel_method: str = "POST"
     state: Callable[[Answer], str] = lambda answer: answer.json["status"]
     """The state in an answer of `show`, in the dialect's words."""
     states: dict[str, str] = field(default_factory=dict)
@@ -72,6 +73,10 @@ class Conformance:
     async def show(self, client: Client, shown_as: str) -> Answer:
         assert self.surface.show is not None
         return await client.get(self.surface.show.format(id=shown_as))
+
+    async def cancel(self, client: Client, shown_as: str) -> Answer:
+        assert self.surface.cancel is not None
+        return await client.request(self.surface.cancel_method, self.surface.cancel.format(id=shown_as), JSON)
 
     def assert_refused(self, answer: Answer, status: int, code: str = "") -> None:
         assert answer.status == self.surface.statuses.get(code, status), answer.text
@@ -131,7 +136,7 @@ class Conformance:
             return  # the native API's cancel serves it, and has its own tests
         answer, request = await self.ended(client, players, players.hold)
         shown_as = self._shown_as(answer, request)
-        cancelled = await client.post(self.surface.cancel.format(id=shown_as), JSON)
+        cancelled = await self.cancel(client, shown_as)
         assert cancelled.status < 300, cancelled.text
         assert (await client.ended(str(request.generation_id)))["status"] == "cancelled"
         await self._shown(client, answer, request, "cancelled")
@@ -173,7 +178,7 @@ class Conformance:
         shown_as = self._shown_as(answer, request)
         self.assert_refused(await self.show(other, shown_as), 404, "not_found")
         if self.surface.cancel is not None:
-            foreign = await other.post(self.surface.cancel.format(id=shown_as), JSON)
+            foreign = await self.cancel(other, shown_as)
             self.assert_refused(foreign, 404, "not_found")
 
     @pytest.mark.parametrize("wrong", [str(UUID(int=1)), "nonsense", "%00", "x" * 300])

@@ -52,12 +52,12 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, client: NatsClient | None = None) -> AsyncIterator[Service]:
-    """A gateway on a free port; given a client of its bus it is ready and has joined that bus."""
+async def serving(settings: Settings, client: NatsClient | None = None, port: int = 0) -> AsyncIterator[Service]:
+    """A gateway on a free port, or on the one given; given a client of its bus it is ready and has joined that bus."""
     before = await followers(client) if client else set()
     config = uvicorn.Config(
         create_app(settings),
-        port=0,
+        port=port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,

@@ -19,6 +19,7 @@ from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
+from gateway.dialects.fal.door import Door
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.jaaz import mounting as jaaz
@@ -36,6 +37,7 @@ from gateway.dialects.openai import router as openai
 from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
 from gateway.dialects.openai.heading import Heading
 from gateway.dialects.reelmate import mounting as reelmate
+from gateway.dialects.replicate import router as replicate
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
@@ -169,7 +171,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
     _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
-    _add_edges(app, settings, commands.rates)
+    _add_edges(app, surface, settings, commands.rates)
     describe(app)
     return app
 
@@ -200,6 +202,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         supabase,
         supabase_auth,
         accounts,
+        replicate,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
@@ -235,6 +238,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "instaveo", "description": "The instaveo frontend's routes."},
             {"name": "jaaz", "description": "The jaaz frontend's routes, its seed's and its client's."},
             {"name": "reelmate", "description": "The reelmate frontend's routes."},
+            {"name": "replicate", "description": "Predictions, as clients of Replicate ask for them."},
             {"name": "supabase", "description": "What frontends ask Supabase itself: their tables, public objects."},
         ],
     )
@@ -250,12 +254,13 @@ async def _connect(broker: NatsBroker) -> None:
             await asyncio.sleep(JOIN_AGAIN_SECONDS)
 
 
-def _add_edges(app: FastAPI, settings: Settings, rates: Rates) -> None:
+def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
     forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
+    app.add_middleware(Door, surface=surface, host=settings.doors.fal_host)
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)

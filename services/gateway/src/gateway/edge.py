@@ -9,6 +9,7 @@ from gateway.dialects.jaaz import errors as jaaz
 from gateway.dialects.native import errors as native
 from gateway.dialects.openai import errors as openai
 from gateway.dialects.openai.heading import PREFIX as OPENAI
+from gateway.dialects.replicate import errors as replicate
 from gateway.dialects.social import errors as social
 from gateway.dialects.supabase import auth_errors as supabase_auth
 from gateway.dialects.supabase import errors as supabase
@@ -26,6 +27,7 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/api/chat", jaaz.render_client),
     ("/api/canvas/", jaaz.render_client),
     ("/functions/v1/", jaaz.render_function),
+    ("/replicate/v1/", replicate.render),
     ("/rest/v1/", supabase.render),
     ("/storage/v1/", supabase_storage.render),
     ("/auth/v1/", supabase_auth.render),

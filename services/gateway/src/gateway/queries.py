@@ -19,7 +19,7 @@ from contracts.usage import (
     UsageOf,
     UsageReport,
 )
-from gateway import batches, files, pages, records
+from gateway import batches, files, pages, records, turns
 from gateway.batches import Batch
 from gateway.identity import Caller
 from gateway.inputs import Inputs
@@ -70,6 +70,11 @@ class Queries:
         async with verdicts.listening(generation_id) as heard:
             generation = await self.generation(caller, generation_id)
             return await verdicts.wait(caller, generation, heard, seconds)
+
+    async def position(self, generation: Generation) -> int:
+        """How many of its user's generations wait before it (`turns.ahead`)."""
+        async with self._database.statement() as connection:
+            return await turns.ahead(connection, generation)
 
     async def batch(self, caller: Caller, batch_id: UUID) -> Batch:
         """Raises NotFound, for somebody else's, too."""

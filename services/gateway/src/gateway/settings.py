@@ -75,6 +75,9 @@ class DoorSettings(Fragment):
     frontends: str = Field(
         default="", description="further ports on loopback, each with its dialect: modelark=3001,reelmate=5001"
     )
+    fal_host: str | None = Field(
+        default=None, description="the host, with its port unless that is 443, by which fal's clients reach the queue"
+    )
 
     @field_validator("proxy_networks")
     @classmethod

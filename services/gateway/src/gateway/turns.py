@@ -30,6 +30,10 @@ _ADMIT = text(f"""
         next_drive_at = now() + make_interval(secs => :first_drive_seconds)
     FROM next WHERE id = next_id RETURNING {COLUMNS}
 """)
+_AHEAD = text("""
+    SELECT count(*) FROM generations WHERE user_id = :user_id AND lane = :lane AND status = 'pending'
+        AND NOT published AND (created_at, id) < (:created_at, :id)
+""")
 _SET_SLOT = text("UPDATE slots SET taken = :taken, waiting = :waiting WHERE user_id = :user_id AND lane = :lane")
 
 
@@ -129,3 +133,13 @@ async def claim_due(
 async def count_drives(connection: Connection, ids: Sequence[UUID]) -> None:
     """A drive counts once the bus took it."""
     await connection.execute(_COUNT_DRIVES, {"ids": sorted(ids)})
+
+
+async def ahead(connection: Connection, generation: Generation) -> int:
+    """How many of a user's own wait for a slot before this one; none once it has one: others wait for nobody."""
+    if generation.published:
+        return 0
+    who = {"user_id": generation.user_id, "lane": generation.lane.value}
+    values = {**who, "created_at": generation.created_at, "id": generation.id}
+    found: int = (await connection.execute(_AHEAD, values)).scalar_one()
+    return found

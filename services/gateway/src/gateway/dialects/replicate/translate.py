@@ -1,0 +1,135 @@
+"""Between predictions and the commands and queries."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import Request
+
+from contracts.facts import Ending, Kind, Verdict
+from contracts.questions import CatalogModel
+from gateway.dialects.replicate.models import OWNER, PREFIX
+from gateway.dialects.replicate.schemas import Prediction, PredictionPage, Status, Urls
+from gateway.dialects.surface import Surface, traceparent_of
+from gateway.dialects.wishes import wish_of
+from gateway.orders import Order
+from gateway.pages import Page
+from gateway.records import Generation
+from gateway.refusals import NotFound
+
+DIALECT = "replicate"
+WAIT_SECONDS = 60.0
+"""What `Prefer: wait` means without a number, and the longest that one may say."""
+_STATES: dict[str, Status] = {
+    "pending": "starting",
+    "processing": "processing",
+    "completed": "succeeded",
+    "failed": "failed",
+    "declined": "failed",
+    "cancelled": "canceled",
+}
+
+
+def order(model: CatalogModel, given: Mapping[str, Any], request: Request) -> Order:
+    wish = wish_of(model, given)
+    return Order(
+        dialect=DIALECT,
+        route=f"{PREFIX}/predictions",
+        kind=model.kind,
+        prompt=wish.prompt,
+        model=model.id,
+        count=wish.count,
+        size=wish.size,
+        seconds=wish.seconds,
+        inputs=wish.inputs,
+        messages=wish.messages,
+        max_tokens=wish.max_tokens,
+        options=wish.options,
+        remarks={"input": dict(given)},
+        idempotency_key=request.headers.get("idempotency-key"),
+        traceparent=traceparent_of(request),
+    )
+
+
+def wait_seconds(prefer: str | None) -> float | None:
+    """How long to hold the answer: `wait` or `wait=5`; None where it does not say, or says nonsense."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition("=")
+        seconds = value.strip()
+        if name.strip().lower() != "wait":
+            continue
+        if not seconds:
+            return WAIT_SECONDS
+        if seconds.isascii() and seconds.isdecimal() and len(seconds) <= 6:
+            return min(float(seconds), WAIT_SECONDS)
+    return None
+
+
+def prediction_id(text: str) -> UUID:
+    """An id that is none names nothing."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound("There is no such prediction.") from error
+
+
+def view(surface: Surface, generation: Generation, *, waited: bool = False) -> Prediction:
+    """A prediction; one that was waited for in vain is said to be `starting`, whatever it does: the official client
+    takes every other word for the end of waiting."""
+    ending = generation.outcome.data if generation.outcome else None
+    seconds = (generation.completed_at - generation.created_at).total_seconds() if generation.completed_at else None
+    base = f"{surface.addresses.public_url.rstrip('/')}{PREFIX}/predictions/{generation.id}"
+    return Prediction(
+        id=str(generation.id),
+        model=f"{OWNER}/{generation.model}",
+        version=generation.model,
+        input=_input(generation),
+        output=_output(surface, generation, ending) if ending else None,
+        logs="",
+        error=_error(ending) if ending else None,
+        status="starting" if waited and ending is None else _STATES[generation.status],
+        data_removed=False,
+        created_at=generation.created_at,
+        started_at=generation.created_at if generation.status == "processing" or ending else None,
+        completed_at=generation.completed_at,
+        metrics={} if seconds is None else {"predict_time": seconds},
+        urls=Urls(get=base, cancel=f"{base}/cancel"),
+    )
+
+
+def page_view(surface: Surface, page: Page) -> PredictionPage:
+    base = f"{surface.addresses.public_url.rstrip('/')}{PREFIX}/predictions"
+    following = f"{base}?cursor={quote(page.cursor)}" if page.cursor else None
+    return PredictionPage(next=following, results=[view(surface, item) for item in page.items])
+
+
+def _input(generation: Generation) -> dict[str, Any]:
+    """As it was given; of what was asked for elsewhere, what there is of it."""
+    if generation.dialect == DIALECT:
+        found: dict[str, Any] = generation.remarks["input"]
+        return found
+    said = {
+        "prompt": generation.prompt,
+        "num_outputs": generation.count,
+        "size": generation.size,
+        "duration": generation.particulars.get("seconds"),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _output(surface: Surface, generation: Generation, ending: Ending) -> list[str] | str | None:
+    if ending.verdict is not Verdict.COMPLETED:
+        return None
+    if generation.kind is Kind.TEXT:
+        return ending.text
+    made = [surface.address(asset.key, visibility=generation.visibility) for asset in ending.assets]
+    return made if generation.kind is Kind.IMAGE else next(iter(made), None)
+
+
+def _error(ending: Ending) -> str | None:
+    if ending.verdict in {Verdict.COMPLETED, Verdict.CANCELLED}:
+        return None
+    if ending.failure is not None:
+        return ending.failure.message
+    return "Not enough credits." if ending.verdict is Verdict.DECLINED else "It failed. Nothing was charged."
