@@ -60,6 +60,7 @@ from gateway.rates import Rates
 from gateway.refusals import refusal_of
 from gateway.settings import Settings
 from gateway.sockets.server import MAX_FRAME_BYTES, Sockets
+from gateway.studio import router as studio
 from gateway.sweeper import Sweeper
 from gateway.tokens import Tokens
 from gateway.uploads import FORM_BYTES, Uploads
@@ -203,6 +204,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         supabase_auth,
         accounts,
         replicate,
+        studio,
     ):
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))

@@ -1,0 +1,162 @@
+/** Requests to the gateway: the token goes with each, and a refusal comes back as a Problem. */
+
+const STORED = "darkroom.session";
+const ATTEMPTS = 3;
+const FIRST_PAUSE_MILLISECONDS = 500;
+
+/** A refusal: `code` is for this page, `message` for people, `facts` are what came with it. */
+export class Problem extends Error {
+  constructor(status, facts, retryAfterSeconds = null) {
+    super(facts.detail || facts.msg || facts.message || "");
+    this.status = status;
+    this.code = facts.code && typeof facts.code === "string" ? facts.code : facts.error_code || "";
+    this.facts = facts;
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+const listeners = { signedOut: () => {} };
+let session = stored();
+let renewing = null;
+
+/** Calls back when nobody is signed in any more. */
+export function onSignedOut(listener) {
+  listeners.signedOut = listener;
+}
+
+export const isSignedIn = () => session !== null;
+export const isLocal = () => Boolean(session?.local);
+
+/** The session of a stack on this machine, which needs no sign-in. Whether there is one. */
+export async function beginLocally() {
+  const answer = await fetch("/studio/session", { method: "POST" });
+  if (!answer.ok) return false;
+  keep({ access_token: (await answer.json()).access_token, local: true });
+  return true;
+}
+
+/** Whether people sign in here with e-mail and password. */
+export async function offersSignIn() {
+  const answer = await fetch("/auth/v1/settings");
+  return answer.ok && (await answer.json()).external.email;
+}
+
+export async function signIn(email, password) {
+  keep(await send("POST", "/auth/v1/token", { query: { grant_type: "password" }, body: { email, password } }));
+}
+
+/** Whether the new person is signed in at once; else the address has to be confirmed first. */
+export async function signUp(email, password) {
+  const made = await send("POST", "/auth/v1/signup", { body: { email, password } });
+  if (made.access_token) keep(made);
+  return Boolean(made.access_token);
+}
+
+export function usePasted(token) {
+  keep({ access_token: token });
+}
+
+export async function signOut() {
+  if (session?.refresh_token) {
+    await send("POST", "/auth/v1/logout", { query: { scope: "local" } }).catch(() => {});
+  }
+  forget();
+}
+
+/**
+ * The answer's JSON, or null where there is none. `body` is sent as JSON, `form` as a form, `key` as Idempotency-Key.
+ * With a key, and for reading, a lost connection is tried again: the same request cannot count twice.
+ */
+export async function send(method, path, { query, body, form, key, signal } = {}) {
+  const asked = withQuery(path, query);
+  const headers = key ? { "Idempotency-Key": key } : {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const content = form ?? (body === undefined ? undefined : JSON.stringify(body));
+  const isRepeatable = method === "GET" || Boolean(key);
+  const answer = await tried(isRepeatable ? ATTEMPTS : 1, () =>
+    open(method, asked, { headers, body: content, signal }),
+  );
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** The answer itself. Raises Problem, or TypeError where nobody answers. */
+export async function open(method, path, options = {}) {
+  let answer = await fetched(method, path, options);
+  if (answer.status === 401 && session !== null && (await renewed())) answer = await fetched(method, path, options);
+  if (answer.ok) return answer;
+  if (answer.status === 401 && session !== null) forget();
+  throw await problemOf(answer);
+}
+
+async function problemOf(answer) {
+  const facts = await answer.json().catch(() => ({}));
+  return new Problem(answer.status, facts, Number(answer.headers.get("Retry-After")) || null);
+}
+
+function fetched(method, path, { headers = {}, body, signal } = {}) {
+  const bearer = session === null ? {} : { Authorization: `Bearer ${session.access_token}` };
+  return fetch(path, { method, headers: { ...headers, ...bearer }, body, signal });
+}
+
+async function tried(attempts, attempt) {
+  for (let number = 1; ; number += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const isAway = error instanceof TypeError || error.status === 503;
+      if (!isAway || number === attempts) throw error;
+      await pause((error.retryAfterSeconds ?? 0) * 1000 || FIRST_PAUSE_MILLISECONDS * 2 ** number);
+    }
+  }
+}
+
+/** An Idempotency-Key. `crypto.randomUUID` is not there where a page comes over plain HTTP. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function withQuery(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+/** One renewal at a time: a refresh token is spent once. */
+function renewed() {
+  renewing ??= renew().finally(() => {
+    renewing = null;
+  });
+  return renewing;
+}
+
+async function renew() {
+  if (session.local) return beginLocally();
+  if (!session.refresh_token) return false;
+  const answer = await fetch("/auth/v1/token?grant_type=refresh_token", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ refresh_token: session.refresh_token }),
+  });
+  if (answer.ok) keep(await answer.json());
+  return answer.ok;
+}
+
+function keep({ access_token, refresh_token = null, local = false }) {
+  session = { access_token, refresh_token, local };
+  sessionStorage.setItem(STORED, JSON.stringify(session));
+}
+
+function forget() {
+  session = null;
+  sessionStorage.removeItem(STORED);
+  listeners.signedOut();
+}
+
+function stored() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORED));
+  } catch {
+    return null;
+  }
+}

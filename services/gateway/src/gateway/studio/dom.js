@@ -1,0 +1,26 @@
+/** Elements, made and found. Text goes in as text: nothing here is ever read as HTML. */
+
+export const find = (id) => document.getElementById(id);
+
+/** An element with attributes (`on…` are listeners) and children; null children are left out. */
+export function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function show(element, isShown = true) {
+  element.hidden = !isShown;
+}
+
+/** Fills a select, and keeps what was chosen where it is still offered. */
+export function offer(select, values, preferred, nameOf = (value) => value) {
+  const former = values.includes(select.value) ? select.value : preferred;
+  select.replaceChildren(...values.map((value) => make("option", { value }, nameOf(value))));
+  if (values.includes(former)) select.value = former;
+}

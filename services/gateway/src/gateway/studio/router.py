@@ -1,0 +1,118 @@
+"""The studio's files, and the token of whoever uses it on their own machine.
+
+Each file has a route of its own, so that whatever else is asked for below `/studio/` is unknown like any other path.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from gateway.dialects.native import errors
+from gateway.dialects.surface import Surface, route_class
+from gateway.identity import DEVELOPMENT_USER
+from gateway.refusals import Unauthenticated
+from gateway.settings import AddressSettings
+from gateway.tokens import Issuer
+
+PAGE = "index.html"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def make_router(surface: Surface) -> APIRouter:
+    """The page at `/`, its parts, and the session of a stack on one's own machine."""
+    router = APIRouter(route_class=route_class(errors.render), include_in_schema=False)
+    headers = _headers(surface.addresses)
+    for name, (content, media_type) in _files().items():
+        path = "/" if name == PAGE else f"/studio/{name}"
+        router.add_api_route(path, _giving(content, media_type, headers), methods=["GET"])
+
+    @router.post("/studio/session")
+    async def session(request: Request) -> Response:
+        """A token of the development user, in local mode and for this page alone. Raises Unauthenticated."""
+        if not surface.identity.local_mode or not _is_own_page(request):
+            raise Unauthenticated("Sign in, or give a token.")
+        issuer = {"iss": f"{surface.addresses.public_url.rstrip('/')}/auth/v1"}
+        token = surface.tokens.access(Issuer.GOTRUE, DEVELOPMENT_USER, issuer)
+        return JSONResponse({"access_token": token}, headers={"Cache-Control": "no-store"})
+
+    return router
+
+
+def _files() -> dict[str, tuple[bytes, str]]:
+    """Name → content and type, of what stands beside this module for browsers."""
+    found = {each.name: each for each in files(__package__).iterdir()}
+    suffixes = {name: name[name.rfind(".") :] for name in found}
+    return {
+        name: (found[name].read_bytes(), _TYPES[suffix])
+        for name, suffix in sorted(suffixes.items())
+        if suffix in _TYPES
+    }
+
+
+def _giving(content: bytes, media_type: str, headers: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+    async def give(request: Request) -> Response:
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers | {"ETag": tag})
+        return Response(content, headers=headers | {"ETag": tag}, media_type=media_type)
+
+    return give
+
+
+def _headers(addresses: AddressSettings) -> dict[str, str]:
+    """What every file says: nothing but these files runs, and media come from where media are."""
+    media = " ".join(sorted({_origin(addresses.media_base), _origin(addresses.public_media_url)}))
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "connect-src": f"'self' {media}",
+        "img-src": f"'self' {media}",
+        "media-src": f"'self' {media}",
+        "form-action": "'none'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+    }
+    return {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in policy.items()),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_own_page(request: Request) -> bool:
+    """Whether the browser says that a page of this very address asks, and the address is of this machine.
+
+    Answers may be read by every origin, so another site has to be refused; a name that was rebound to this machine is
+    the origin of its own requests, so it has to be refused by its name.
+    """
+    origin = urlsplit(request.headers.get("origin", ""))
+    return origin.netloc == request.headers.get("host") and _is_loopback(origin.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

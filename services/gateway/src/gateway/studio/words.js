@@ -1,0 +1,92 @@
+/** What codes and states are called, and what to do about a problem. The codes are those of docs/problems.md. */
+
+const ADVICE = {
+  invalid_request: "Correct it and try again.",
+  model_not_found: "Choose another model.",
+  input_not_found: "Choose the file you start from again.",
+  idempotency_mismatch: "Press “Make it” again.",
+  malformed_body: "Reload the page and try again.",
+  invalid_idempotency_key: "Reload the page and try again.",
+  unauthenticated: "Sign in again.",
+  scope_missing: "Sign in with another key.",
+  insufficient_credits: "Top up your credits, or ask for less.",
+  not_found: "It may have been deleted. Reload the page.",
+  payments_not_offered: "Ask whoever runs this Darkroom for credits.",
+  username_taken: "Choose another name.",
+  already_finished: "Reload the page to see how it ended.",
+  not_finished: "Wait until it ends, or cancel it.",
+  stale_version: "Reload the page and try again.",
+  deleted: "Press “Make it” again.",
+  quota_exceeded: "Delete some of what you made to get room.",
+  verification_needed: "Verify your e-mail address, or ask for less.",
+  body_too_large: "Send less.",
+  too_large: "Choose a smaller file.",
+  unsupported_media: "Choose a picture, a video or a sound.",
+  unsupported_media_type: "Reload the page and try again.",
+  unusable_media: "Choose another file.",
+  not_clean: "Choose another file.",
+  too_many_requests: "Wait a moment and try again.",
+  daily_cap_reached: "Try again tomorrow, after 0:00 UTC.",
+  spend_cap_reached: "Wait, or raise the cap of your key.",
+  internal_error: "Try again; should it happen again, tell whoever runs this Darkroom.",
+  not_configured: "Ask whoever runs this Darkroom to set it up.",
+  unavailable: "Try again in a moment.",
+  still_running: "It goes on: look at it below.",
+  content_policy: "Say it in other words, or start from another picture.",
+  moderation_unavailable: "Try again later.",
+  declined: "Top up your credits, then try again.",
+  cancelled: "Nothing was charged.",
+  deadline: "It took too long. Nothing was charged; try again.",
+};
+
+const STATES = {
+  pending: "Waiting",
+  processing: "Being made",
+  completed: "Completed",
+  failed: "Failed",
+  declined: "Declined",
+  cancelled: "Cancelled",
+};
+
+const STAGES = {
+  waiting: "Waiting for its turn",
+  rendering: "Being made",
+  storing: "Being stored",
+};
+
+const KINDS = { image: "Picture", video: "Video", speech: "Voice", text: "Text" };
+
+const ROLES = {
+  image: "picture to change",
+  first_frame: "first picture",
+  last_frame: "last picture",
+  mask: "mask",
+  audio: "sound",
+  video: "video",
+};
+
+/** What went wrong and what to do, as sentences. */
+export function explain(error) {
+  if (error instanceof TypeError) return "Darkroom does not answer. Look whether it runs, and try again.";
+  const wait = error.retryAfterSeconds ? ` (in ${error.retryAfterSeconds} s)` : "";
+  const advice = ADVICE[error.code] ?? "Nothing was charged for what was not delivered.";
+  const { required, available } = error.facts ?? {};
+  const sums = required === undefined || available === undefined ? "" : `It needs ${amount(required)}, you have ${amount(available)}.`;
+  return [sums || sentence(error.message || "It did not work"), advice + wait].join(" ");
+}
+
+export const stateName = (status) => STATES[status] ?? status;
+export const stageName = (stage) => STAGES[stage] ?? stage;
+export const kindName = (kind) => KINDS[kind] ?? kind;
+export const roleName = (role) => ROLES[role] ?? role;
+
+export function amount(credits) {
+  const number = credits.toLocaleString("en", { maximumFractionDigits: 4 });
+  return `${number} ${credits === 1 ? "credit" : "credits"}`;
+}
+
+export const clock = (moment) => moment.toLocaleTimeString("en-GB");
+
+function sentence(text) {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
