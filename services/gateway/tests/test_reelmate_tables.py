@@ -142,3 +142,14 @@ async def test_nobody_writes_through_a_view(tables: Tables) -> None:
         async with tables.reading(user) as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
+
+
+async def test_jobs_are_found_by_their_users_index(tables: Tables) -> None:
+    """As the frontend reads them, without looking at anybody else's rows."""
+    user = uuid4()
+    await film(tables, user)
+    async with tables.reading(user) as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        query = "EXPLAIN SELECT * FROM reelmate.video_generation_jobs WHERE user_id = $1 ORDER BY created_at DESC"
+        rows = await connection.fetch(query, user)
+    assert "ix_generations_reelmate_of_user" in "\n".join(row[0] for row in rows)
