@@ -64,6 +64,26 @@ async def test_a_picture_of_ones_own_speaks_in_a_film(new_user: Callable[[], Use
         assert picture.size == (720, 1280)
 
 
+async def test_the_reelmate_frontend_gets_its_film(new_user: Callable[[], User]) -> None:
+    """One of our faces says a script with one of our voices: the picture becomes the user's own on the way."""
+    user = new_user()
+    ids = [f"550e8400-e29b-41d4-a716-44665544000{number}" for number in (1, 5)]
+    body = {"script": "Good evening.", "avatarId": ids[0], "voiceId": ids[1], "generationSettings": {"quality": "low"}}
+    status, answer, _ = await user.call("POST", "/api/ai-studio/generate-video", json=body)
+    assert status == 201, answer
+    job_id = answer["data"]["id"]
+    assert (await user.ended(job_id, 60))["status"] == "completed"
+    status, answer, _ = await user.call("GET", f"/api/ai-studio/generation-status/{job_id}")
+    output = answer["data"]["output"]
+    assert (answer["data"]["status"], output["cost"]) == ("completed", 0.2), answer
+    content, _ = await user.download(output["videoUrl"])
+    with av.open(io.BytesIO(content)) as opened:
+        assert [stream.type for stream in opened.streams] == ["video", "audio"]
+    thumbnail, _ = await user.download(output["thumbnailUrl"])
+    with Image.open(io.BytesIO(thumbnail)) as picture:
+        assert picture.size == (720, 1280)
+
+
 async def test_the_command_line_leaves_a_picture_that_opens(darkroom: Darkroom, tmp_path: Path) -> None:
     done = await asyncio.to_thread(
         darkroom.command, "generate", "A beautiful sunset over mountains", "-o", str(tmp_path)

@@ -20,6 +20,7 @@ from gateway.refusals import NotFound
 DOWNLOAD_SECONDS = 300
 SHARE_SECONDS = 3600
 """How long an address of a film lives, where such addresses end."""
+BUCKET = "shared films at"
 COUNTED_A_MINUTE = 120
 """What one address may have counted of others' films."""
 _DAYS = {"7d": 7, "30d": 30, "90d": 90}
@@ -65,12 +66,12 @@ def make_router(surface: Surface, counts: Counts, documented: dict[int | str, di
         url = f"{surface.addresses.public_url.rstrip('/')}{PREFIX}/shared/{token}"
         return Wrapped(data=LinkView(url=url, shareUrl=url), message="The link to share.")
 
-    @router.get(PREFIX + "/shared/{token}", summary="See a shared film", status_code=307)
+    @router.get(PREFIX + "/shared/{token}", summary="See a shared film", status_code=302)
     async def shared(token: str, request: Request) -> RedirectResponse:
         """For whoever has the link: a view is counted, and the film is where it leads."""
         await _slow_down(surface, request)
         found = _there(await counts.shared(token, "view"))
-        return RedirectResponse(_address(surface, found, SHARE_SECONDS), 307, {"Cache-Control": "no-store"})
+        return RedirectResponse(_address(surface, found, SHARE_SECONDS), 302, {"Cache-Control": "no-store"})
 
     @router.post(PREFIX + "/shared/{token}/events", summary="Count that a shared film was begun, or seen to its end")
     async def seen(
@@ -86,7 +87,7 @@ def make_router(surface: Surface, counts: Counts, documented: dict[int | str, di
 async def _slow_down(surface: Surface, request: Request) -> None:
     """Raises TooManyRequests."""
     address = surface.identity.proxies.address(request)
-    await surface.commands.rates.take(Limit(f"shared films at {address}", COUNTED_A_MINUTE, what="films"))
+    await surface.commands.rates.take(Limit(f"{BUCKET} {address}", COUNTED_A_MINUTE, what="films"))
 
 
 def _there(found: Generation | None) -> Generation:

@@ -20,7 +20,11 @@ def _kept(value: Any) -> Any:
     problem = unfit(value)
     if problem is not None:
         raise ValueError(f"cannot be kept: {problem}")
-    if not isinstance(value, str) and len(json.dumps(value, allow_nan=False)) > MAX_JSON_CHARACTERS:
+    return value
+
+
+def _short(value: Any) -> Any:
+    if len(json.dumps(value, ensure_ascii=False, allow_nan=False)) > MAX_JSON_CHARACTERS:
         raise ValueError(f"at most {MAX_JSON_CHARACTERS} characters")
     return value
 
@@ -47,7 +51,7 @@ Words = Annotated[str, Field(max_length=4000), AfterValidator(_kept)]
 Script = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_kept), AfterValidator(_said)]
 Label = Annotated[str, Field(max_length=60), AfterValidator(_kept)]
 Labels = Annotated[list[Label], Field(max_length=20)]
-Whatever = Annotated[JsonValue, BeforeValidator(_nothing), AfterValidator(_kept)]
+Whatever = Annotated[JsonValue, BeforeValidator(_nothing), AfterValidator(_kept), AfterValidator(_short)]
 """A text, a list or an object, as the frontend's form has it."""
 Money = Annotated[Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=2)] | None, BeforeValidator(_nothing)]
 Moment = Annotated[Annotated[datetime, AfterValidator(_in_utc)] | None, BeforeValidator(_nothing)]
