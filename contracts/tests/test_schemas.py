@@ -39,6 +39,7 @@ from contracts.facts import (
     Visibility,
 )
 from contracts.ids import asset_id, event_id
+from contracts.judging import Judgement, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -277,6 +278,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         TakenResult(state="taken"),
         LookAtTask(generation_id=GENERATION, names=("operations/1", "scene-1")),
         LookedAtTask(is_known=True),
+        Moderate(texts=("a lighthouse",)),
+        Moderated(judgements=(Judgement(flagged=True, by="openai", broken=("violence",), scores={"violence": 0.9}),)),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),
