@@ -18,15 +18,22 @@ class Moderate(Frozen):
     texts: tuple[str, ...] = Field(min_length=1, max_length=MAX_JUDGED_TEXTS)
 
 
+class Category(Frozen):
+    """One of OpenAI's categories, such as `violence` or `sexual/minors`."""
+
+    name: str
+    is_broken: bool
+    score: float | None = None
+    """How sure it is, 0 to 1."""
+
+
 class Judgement(Frozen):
-    """`scores`: by OpenAI's categories, 0 to 1; empty where it was not asked."""
+    """`by`: who flags it. Of the operator's rules nothing more is said; `categories` are empty where OpenAI was not
+    asked."""
 
     flagged: bool
     by: Literal["rules", "openai"] | None = None
-    """Who flags it: the operator's rules, or OpenAI."""
-    broken: tuple[str, ...] = ()
-    """Which of OpenAI's categories; of the operator's rules nothing is said."""
-    scores: dict[str, float] = {}
+    categories: tuple[Category, ...] = ()
 
 
 class Moderated(Frozen):

@@ -6,8 +6,9 @@ import openai
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Failure, Kind, Message, Request, Verdict
+from contracts.facts import Failure, Kind, Message, Progress, Request, Verdict
 from contracts.questions import CatalogModel
+from contracts.topology import progress_subject
 from gateway.dialects.openai.chats import _provider
 from gateway.settings import Settings
 
@@ -122,6 +123,27 @@ async def test_a_piece_that_was_lost_is_made_good(client: Client, players: Playe
         stream = await sdk.chat.completions.create(model=WRITER, messages=SHORT, stream=True)
         said = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
     assert said == answer_to("x")
+
+
+async def test_whoever_asks_again_meanwhile_is_told_the_whole(
+    client: Client, players: Players, bus: NatsClient
+) -> None:
+    """Under one key: the second has not heard how the text began."""
+    players.scripts[client.user_id] = players.hold
+    asked: Any = {"model": WRITER, "messages": SHORT, "stream": True, "extra_headers": {"Idempotency-Key": "once"}}
+    async with sdk_of(client) as sdk:
+        first = await sdk.chat.completions.create(**asked)
+        request = players.of(client.user_id)[0]
+        beginning = Progress(generation_id=request.generation_id, number=1, stage="rendering", percent=1, text="About")
+        await bus.publish(progress_subject(request.generation_id), beginning.model_dump_json().encode())
+        second = await sdk.chat.completions.create(**asked)
+        rest = beginning.model_copy(update={"number": 2, "text": " x"})
+        await bus.publish(progress_subject(request.generation_id), rest.model_dump_json().encode())
+        await bus.flush()
+        await players.complete(request)
+        told = ["".join([chunk.choices[0].delta.content or "" async for chunk in stream]) for stream in (first, second)]
+    assert told == [answer_to("x")] * 2
+    assert len(players.of(client.user_id)) == 1
 
 
 async def test_a_stream_ends_as_openais_does(client: Client) -> None:

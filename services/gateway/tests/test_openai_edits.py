@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Failure, Request, Verdict
-from contracts.judging import MAX_JUDGED_CHARACTERS, Judgement, Moderate, Moderated
+from contracts.judging import MAX_JUDGED_CHARACTERS, Category, Judgement, Moderate, Moderated
 from contracts.questions import GENERATOR_MODERATE
 from gateway.settings import Settings
 
@@ -192,8 +192,9 @@ async def judge(bus: NatsClient) -> AsyncIterator[list[Moderate]]:
         if "mascot" in text:
             return Judgement(flagged=True, by="rules")
         if "torture" in text:
-            return Judgement(flagged=True, by="openai", broken=("violence",), scores={"violence": 0.97, "new": 0.1})
-        return Judgement(flagged=False, scores={"violence": 0.01})
+            found = Category(name="violence", is_broken=True, score=0.97), Category(name="new", is_broken=True)
+            return Judgement(flagged=True, by="openai", categories=found)
+        return Judgement(flagged=False, categories=(Category(name="violence", is_broken=False, score=0.01),))
 
     async def answer(message: Any) -> None:
         question = Moderate.model_validate_json(message.data)
@@ -212,6 +213,7 @@ async def test_a_text_is_judged(client: Client, judge: list[Moderate]) -> None:
     assert judged.id.startswith("modr-")
     assert (result.flagged, result.categories.violence, result.categories.hate_threatening) == (True, True, False)
     assert (result.category_scores.violence, result.category_scores.hate) == (0.97, 0.0)
+    assert result.categories.model_dump()["new"] is True
 
 
 async def test_each_text_of_a_list_is_judged_and_parts_together(client: Client, judge: list[Moderate]) -> None:

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import Counter
 
 from contracts.facts import Failure, Request
-from contracts.judging import Judgement, Moderate, Moderated
+from contracts.judging import Category, Judgement, Moderate, Moderated
 from generator.providers.interface import Delivered, Provider, Rejected
 from generator.providers.openai import NAME, OpenAI
 from generator.providers.openai_moderation import Opinion
@@ -138,12 +138,14 @@ def _refused(stage: str, by: str, broken: list[str]) -> Failure:
 
 
 def _judged(by_rules: bool, opinion: Opinion | None) -> Judgement:
-    broken = sorted(opinion.broken) if opinion is not None else []
+    broken = opinion.broken if opinion is not None else frozenset()
+    scores = opinion.scores if opinion is not None else {}
     return Judgement(
         flagged=by_rules or bool(broken),
         by="rules" if by_rules else "openai" if broken else None,
-        broken=tuple(broken),
-        scores=opinion.scores if opinion is not None else {},
+        categories=tuple(
+            Category(name=name, is_broken=name in broken, score=scores.get(name)) for name in sorted({*scores, *broken})
+        ),
     )
 
 

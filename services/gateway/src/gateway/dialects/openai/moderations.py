@@ -50,11 +50,13 @@ def _texts(body: Moderate) -> list[str]:
 
 
 def _verdict(judgement: Judgement) -> Verdict:
-    broken = {*judgement.broken, *((RULES,) if judgement.by == RULES else ())}
-    categories = [*CATEGORIES, *sorted({*broken, *judgement.scores} - {*CATEGORIES, RULES}), RULES]
+    broken = {each.name for each in judgement.categories if each.is_broken}
+    broken |= {RULES} if judgement.by == RULES else set()
+    scores = {each.name: each.score for each in judgement.categories if each.score is not None}
+    names = [*CATEGORIES, *sorted((broken | scores.keys()) - {*CATEGORIES, RULES}), RULES]
     return Verdict(
         flagged=judgement.flagged,
-        categories={name: name in broken for name in categories},
-        category_scores={name: judgement.scores.get(name, float(name in broken)) for name in categories},
-        category_applied_input_types={name: ["text"] for name in categories},
+        categories={name: name in broken for name in names},
+        category_scores={name: scores.get(name, float(name in broken)) for name in names},
+        category_applied_input_types={name: ["text"] for name in names},
     )
