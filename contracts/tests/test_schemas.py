@@ -39,6 +39,7 @@ from contracts.facts import (
     Visibility,
 )
 from contracts.ids import asset_id, event_id
+from contracts.judging import Category, Judgement, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -208,6 +209,7 @@ SAMPLES: tuple[Event, ...] = (
         Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
     ),
 )
+BROKEN = Category(name="violence", is_broken=True, score=0.9)
 LISTED = ListedModel(
     model=CatalogModel(id="a-model", kind=Kind.IMAGE, provider="simulator"), provider_model="theirs", has_key=True
 )
@@ -270,6 +272,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         TakenResult(state="taken"),
         LookAtTask(generation_id=GENERATION, names=("operations/1", "scene-1")),
         LookedAtTask(is_known=True),
+        Moderate(texts=("a lighthouse",)),
+        Moderated(judgements=(Judgement(flagged=True, by="openai", categories=(BROKEN,)),)),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from contracts.facts import Kind, Outcome
+from contracts.judging import Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -61,6 +62,7 @@ GENERATOR_KEYS = "generator.keys"
 GENERATOR_SET_KEY = "generator.set_key"
 GENERATOR_TAKE_RESULT = "generator.take_result"
 GENERATOR_LOOK_AT_TASK = "generator.look_at_task"
+GENERATOR_MODERATE = "generator.moderate"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
@@ -334,6 +336,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_SET_KEY: (SetKey, Keys),
     GENERATOR_TAKE_RESULT: (TakeResult, TakenResult),
     GENERATOR_LOOK_AT_TASK: (LookAtTask, LookedAtTask),
+    GENERATOR_MODERATE: (Moderate, Moderated),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),

@@ -18,7 +18,7 @@ from gateway.settings import Settings
 
 from .client import Client, until
 from .conformance import Conformance, Dialect
-from .conftest import with_limits
+from .conftest import MakeClient, with_limits
 from .lenders import Lender
 from .openai import BASE, sdk_of
 from .players import SEEDANCE, Players, outcome_of
@@ -217,6 +217,20 @@ async def test_a_deleted_video_is_gone(client: Client) -> None:
         assert (gone.id, gone.deleted, gone.object) == (video.id, True, "video.deleted")
         with pytest.raises(openai.NotFoundError):
             await sdk.videos.retrieve(video.id)
+
+
+async def test_somebody_elses_is_neither_read_nor_deleted(
+    client: Client, client_of: MakeClient, lender: Lender
+) -> None:
+    video, other = await finished(client), client_of()
+    async with sdk_of(other) as sdk:
+        for asked in (sdk.videos.download_content, sdk.videos.delete):
+            with pytest.raises(openai.NotFoundError):
+                await asked(video.id)
+        with pytest.raises(openai.NotFoundError):
+            await sdk.videos.list(after=video.id)
+        assert (await sdk.videos.list()).data == []
+    assert not [each for each in lender.asked if each.user_id in {client.user_id, other.user_id}]
 
 
 async def test_what_is_at_work_is_not_deleted(client: Client, players: Players) -> None:

@@ -93,6 +93,7 @@ def create_app(settings: Settings) -> App:
         user_keys,
         partial(fresh_address, work, catalog, submitter),
         Outside(work, generator, announcer, callbacks),
+        moderation,
         settings.work,
     )
 

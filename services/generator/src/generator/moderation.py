@@ -9,13 +9,16 @@ import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from prometheus_client import Counter
 
 from contracts.facts import Failure, Request
+from contracts.judging import Category, Judgement, Moderate, Moderated
 from generator.providers.interface import Delivered, Provider, Rejected
 from generator.providers.openai import NAME, OpenAI
+from generator.providers.openai_moderation import Opinion
 from generator.rules import Rules
 from generator.settings import ModerationSettings
 
@@ -30,9 +33,15 @@ SILENCES_TO_PAUSE = 5
 """In a row, of one process: it is not asked any more then."""
 PAUSE_SECONDS = 15.0
 
+Answer = TypeVar("Answer")
+
 log = structlog.get_logger()
 REFUSED = Counter("moderation_refused_total", "What moderation refused.", ["stage", "by"])
 SILENT = Counter("moderation_silent_total", "Judgements that were asked for and not given.", ["stage"])
+
+
+class _SilentError(Exception):
+    """No judgement was given; the message says why."""
 
 
 class Moderation:
@@ -60,6 +69,23 @@ class Moderation:
         openai = self._openai()
         return None if openai is None else await self._judgement(partial(openai.flags, said), PROMPT, PROMPT_SECONDS)
 
+    async def judge_texts(self, question: Moderate) -> Moderated:
+        """Each by itself, by the same rules as a prompt; nothing is refused here.
+
+        Raises:
+            OSError, sqlalchemy.exc.DBAPIError: the rules could not be read yet.
+        """
+        by_rules = [await self._rules.broken_by(text) is not None for text in question.texts]
+        openai = self._openai() if self._settings.by_provider != "off" else None
+        opinions: list[Opinion | None] = [None] * len(question.texts)
+        if openai is not None:
+            try:
+                opinions = [*await self._asked(partial(openai.opinions, question.texts), PROMPT_SECONDS)]
+            except _SilentError as silent:
+                self._silence(PROMPT, str(silent))
+                return Moderated()
+        return Moderated(judgements=tuple(map(_judged, by_rules, opinions)))
+
     async def judge_picture(self, item: Delivered) -> Failure | None:
         """Why a finished picture must not be shown; None where it may."""
         openai = self._openai() if self._settings.by_provider == "all" else None
@@ -72,18 +98,26 @@ class Moderation:
     async def _judgement(
         self, ask: Callable[[], Awaitable[frozenset[str]]], stage: str, seconds: float
     ) -> Failure | None:
+        try:
+            broken = await self._asked(ask, seconds)
+        except _SilentError as silent:
+            return self._silence(stage, str(silent))
+        return _refused(stage, NAME, sorted(broken)) if broken else None
+
+    async def _asked(self, ask: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
+        """Raises _SilentError."""
         if time.monotonic() < self._asked_again_at:
-            return self._silence(stage, "left alone")
+            raise _SilentError("left alone")
         try:
             async with asyncio.timeout(seconds):
-                broken = await ask()
+                answer = await ask()
         except Exception as error:  # whatever it is, it is no judgement, and what was paid for must not be lost by it
             self._silences += 1
             if self._silences >= SILENCES_TO_PAUSE:
                 self._silences, self._asked_again_at = 0, time.monotonic() + PAUSE_SECONDS
-            return self._silence(stage, type(error).__name__)
+            raise _SilentError(type(error).__name__) from error
         self._silences = 0
-        return _refused(stage, NAME, sorted(broken)) if broken else None
+        return answer
 
     def _silence(self, stage: str, why: str) -> Failure | None:
         SILENT.labels(stage).inc()
@@ -101,6 +135,18 @@ def _refused(stage: str, by: str, broken: list[str]) -> Failure:
     REFUSED.labels(stage, by).inc()
     log.info("moderation.refused", stage=stage, by=by, broken=broken)
     return Failure(code=Rejected.code, message=f"This {stage} is not allowed here.", stage=stage)
+
+
+def _judged(by_rules: bool, opinion: Opinion | None) -> Judgement:
+    broken = opinion.broken if opinion is not None else frozenset()
+    scores = opinion.scores if opinion is not None else {}
+    return Judgement(
+        flagged=by_rules or bool(broken),
+        by="rules" if by_rules else "openai" if broken else None,
+        categories=tuple(
+            Category(name=name, is_broken=name in broken, score=scores.get(name)) for name in sorted({*scores, *broken})
+        ),
+    )
 
 
 def _address(item: Delivered) -> str:

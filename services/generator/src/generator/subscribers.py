@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
+from contracts.judging import Moderate, Moderated
 from contracts.questions import (
     GENERATOR_CATALOG,
     GENERATOR_FRESH_ADDRESS,
     GENERATOR_KEYS,
     GENERATOR_LOOK_AT_TASK,
     GENERATOR_MODELS,
+    GENERATOR_MODERATE,
     GENERATOR_SET_KEY,
     GENERATOR_SWITCH_MODEL,
     GENERATOR_TAKE_RESULT,
@@ -29,6 +31,7 @@ from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTa
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
 from generator.catalog import Catalog
 from generator.generate import Generator
+from generator.moderation import Moderation
 from generator.outside import Outside
 from generator.settings import WorkSettings
 from generator.user_keys import UserKeys
@@ -49,6 +52,7 @@ def register(
     user_keys: UserKeys,
     renew: Callable[[FreshAddressOf], Awaitable[FreshAddress]],
     outside: Outside,
+    moderation: Moderation,
     settings: WorkSettings,
 ) -> None:
     """The generator's subscriptions."""
@@ -95,3 +99,7 @@ def register(
     @broker.subscriber(GENERATOR_LOOK_AT_TASK, queue="generator")
     async def look_at_task(question: LookAtTask) -> LookedAtTask:
         return await outside.look_at_task(question)
+
+    @broker.subscriber(GENERATOR_MODERATE, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def moderate(question: Moderate) -> Moderated:
+        return await moderation.judge_texts(question)

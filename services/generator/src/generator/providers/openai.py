@@ -49,6 +49,10 @@ class OpenAI:
         """Which of the vendor's rules a text breaks; raises Throttled or Unavailable where it gives no judgement."""
         return await openai_moderation.flags(self._client, text)
 
+    async def opinions(self, texts: Sequence[str]) -> list[openai_moderation.Opinion]:
+        """What the vendor thinks of each; raises as `flags` does."""
+        return await openai_moderation.opinions(self._client, texts)
+
     async def picture_flags(self, url: str) -> frozenset[str]:
         """The same of a picture, by its address or a data URI."""
         return await openai_moderation.picture_flags(self._client, url)

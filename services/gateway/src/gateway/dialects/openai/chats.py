@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
@@ -23,7 +24,7 @@ from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.identity import Caller
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
-from gateway.refusals import Invalid, Refusal, TooManyRequests
+from gateway.refusals import Invalid, NotFound, Refusal, TooManyRequests
 from gateway.words import Words
 
 RETRY_SECONDS = 5
@@ -148,23 +149,34 @@ async def _events(
     counts = body.stream_options is not None and bool(body.stream_options.include_usage)
     generation_id = generation_id_of(caller, order)
     async with words.listening(caller, generation_id) as heard:
+        joins = order.idempotency_key is not None and await _is_known(surface, caller, generation_id)
         generation = await surface.commands.create(caller, order, generation_id)
         yield _chunk(generation, {"role": "assistant", "content": ""}, counts=counts)
         async for piece in words.pieces(caller, generation, heard):
             if isinstance(piece, Generation):
                 generation = piece
-            else:
+            elif not joins:  # whoever comes later has not heard how it began, and is told the whole at its end
                 yield _chunk(generation, {"content": piece}, counts=counts)
     try:
         ending = delivered(generation)
     except Refusal as refusal:
         yield event({"error": errors.error_of(refusal)})
         return
+    if joins:
+        yield _chunk(generation, {"content": ending.text or ""}, counts=counts)
     yield _chunk(generation, {}, _reason(generation, ending), counts=counts)
     if counts:
         usage = _usage(ending)
         yield event({**_head(generation), "choices": [], "usage": usage.model_dump() if usage else None})
     yield DONE
+
+
+async def _is_known(surface: Surface, caller: Caller, generation_id: UUID) -> bool:
+    try:
+        await surface.queries.generation(caller, generation_id)
+    except NotFound:
+        return False
+    return True
 
 
 def _chunk(generation: Generation, delta: dict[str, str], reason: str | None = None, *, counts: bool) -> bytes:

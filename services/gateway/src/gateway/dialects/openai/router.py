@@ -1,17 +1,17 @@
-"""The routes of /openai/v1: pictures and models; speech, chats, videos and moderations stand beside it."""
+"""The routes of /openai/v1: its models here, and what is made, each in a file of its own."""
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.dialects.openai import chats, errors, speech, translate, videos
+from gateway.dialects.openai import chats, errors, images, moderations, speech, translate, videos
 from gateway.dialects.openai.answers import ERRORS, json_answer
 from gateway.dialects.openai.heading import PREFIX
-from gateway.dialects.openai.schemas import GenerateImages, Model, Models, Pictures
+from gateway.dialects.openai.schemas import Model, Models
 from gateway.dialects.surface import Surface, route_class
 from gateway.lending import Lending
 from gateway.refusals import UnknownModel
 
 BASE = f"{PREFIX}v1"
-FORMS = (f"{BASE}{videos.PATH}",)
+FORMS = (f"{BASE}{videos.PATH}", f"{BASE}{images.EDIT}")
 """Where files are sent."""
 
 
@@ -20,9 +20,10 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix=BASE)
     lending = Lending(surface.broker)
     router.include_router(_models(surface))
-    router.include_router(_images(surface, lending))
+    router.include_router(images.make_router(surface, lending))
     router.include_router(chats.make_router(surface))
     router.include_router(speech.make_router(surface, lending))
+    router.include_router(moderations.make_router(surface))
     router.include_router(videos.make_router(surface, lending))
     return router
 
@@ -42,19 +43,5 @@ def _models(surface: Surface) -> APIRouter:
         if not found:
             raise UnknownModel(f"The model {model[:40]!r} does not exist.")
         return json_answer(translate.model_view(found[0]))
-
-    return router
-
-
-def _images(surface: Surface, lending: Lending) -> APIRouter:
-    router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
-
-    @router.post("/images/generations", summary="Make images and wait for them", response_model=Pictures)
-    async def generate(body: GenerateImages, request: Request) -> Response:
-        """Held open until they are stored."""
-        who, order = await surface.identity.required(request), translate.images_order(body, request)
-        made = await surface.commands.create_and_wait(surface.verdicts, who, order)
-        inline = translate.is_inline(body, made)
-        return json_answer(await translate.pictures(surface, lending, made, inline=inline))
 
     return router

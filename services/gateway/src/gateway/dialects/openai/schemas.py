@@ -221,7 +221,7 @@ class DeletedVideo(BaseModel):
 
 
 class ModerationPart(BaseModel):
-    type: Literal["text", "image_url"]
+    type: str
     text: str | None = None
 
 
@@ -232,7 +232,7 @@ class Moderate(BaseModel):
     model: str | None = None
 
 
-class Judgement(BaseModel):
+class Verdict(BaseModel):
     flagged: bool
     categories: dict[str, bool]
     category_scores: dict[str, float]
@@ -242,4 +242,4 @@ class Judgement(BaseModel):
 class Moderated(BaseModel):
     id: str
     model: str
-    results: list[Judgement]
+    results: list[Verdict]
