@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-import replicate
 from nats.aio.client import Client as NatsClient
+from replicate.client import Client as Replicate
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.pagination import async_paginate
 
@@ -52,9 +52,9 @@ async def service(settings: Settings, bus: NatsClient, players: Players, port: i
 
 
 @pytest.fixture
-def official(client: Client) -> replicate.Client:
+def official(client: Client) -> Replicate:
     """The official client, told nothing but a token and where we are."""
-    return replicate.Client(api_token=token(client.user_id), base_url=f"{client.url}/replicate")
+    return Replicate(api_token=token(client.user_id), base_url=f"{client.url}/replicate")
 
 
 class TestReplicate(Conformance):
@@ -73,7 +73,7 @@ class TestReplicate(Conformance):
 # -- the official package -----------------------------------------------------------------------------------------
 
 
-async def test_run_gives_the_files(official: replicate.Client, client: Client, players: Players) -> None:
+async def test_run_gives_the_files(official: Replicate, client: Client, players: Players) -> None:
     asked = INPUT | {"num_outputs": 2, "aspect_ratio": "3:2", "seed": 7}
     found = await official.async_run(f"bytedance/{SEEDREAM}", input=asked)
     [request] = players.of(client.user_id)
@@ -83,7 +83,7 @@ async def test_run_gives_the_files(official: replicate.Client, client: Client, p
     assert (request.size, request.options) == ("1536x1024", {"seed": 7})
 
 
-async def test_a_video_is_one_address_and_a_text_is_itself(official: replicate.Client) -> None:
+async def test_a_video_is_one_address_and_a_text_is_itself(official: Replicate) -> None:
     film = await official.async_run(
         f"x/{SEEDANCE}", input=INPUT | {"duration": "5s", "aspect_ratio": "9:16"}, use_file_output=False
     )
@@ -94,9 +94,7 @@ async def test_a_video_is_one_address_and_a_text_is_itself(official: replicate.C
     assert said == f"About {INPUT['prompt']}: it is well said."
 
 
-async def test_a_prediction_is_made_followed_and_listed(
-    official: replicate.Client, client: Client, players: Players
-) -> None:
+async def test_a_prediction_is_made_followed_and_listed(official: Replicate, client: Client, players: Players) -> None:
     players.scripts[client.user_id] = players.hold
     made = await official.predictions.async_create(version=SEEDREAM, input=INPUT)
     assert (made.status, made.model, made.version, made.input) == ("starting", f"darkroom/{SEEDREAM}", SEEDREAM, INPUT)
@@ -114,7 +112,7 @@ async def test_a_prediction_is_made_followed_and_listed(
 
 
 async def test_the_list_goes_on_where_it_says(
-    official: replicate.Client, client: Client, monkeypatch: pytest.MonkeyPatch
+    official: Replicate, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.dialects.replicate.router.PAGE", 2)
     made = [(await client.accepted())["id"] for _ in range(5)]
@@ -123,7 +121,7 @@ async def test_the_list_goes_on_where_it_says(
     assert [each.id for page in pages for each in page] == made[::-1]
 
 
-async def test_a_cancel_is_said_with_one_l(official: replicate.Client, client: Client, players: Players) -> None:
+async def test_a_cancel_is_said_with_one_l(official: Replicate, client: Client, players: Players) -> None:
     players.scripts[client.user_id] = players.hold
     made = await official.predictions.async_create(version=f"x/{SEEDREAM}", input=INPUT)
     await players.heard(made.id)
@@ -134,7 +132,7 @@ async def test_a_cancel_is_said_with_one_l(official: replicate.Client, client: C
     assert made.status == "canceled"
 
 
-async def test_what_failed_is_the_models_error(official: replicate.Client, client: Client, players: Players) -> None:
+async def test_what_failed_is_the_models_error(official: Replicate, client: Client, players: Players) -> None:
     async def fail(request: Request) -> None:
         await players.end(request, Verdict.FAILED, Failure(code="content_policy", message="It says no."))
 
@@ -143,7 +141,7 @@ async def test_what_failed_is_the_models_error(official: replicate.Client, clien
         await official.async_run(f"x/{SEEDREAM}", input=INPUT)
 
 
-async def test_waiting_in_vain_goes_on_by_asking(official: replicate.Client, client: Client, players: Players) -> None:
+async def test_waiting_in_vain_goes_on_by_asking(official: Replicate, client: Client, players: Players) -> None:
     """The client takes every word but `starting` for the end of a held-open answer, and would give nothing."""
     official.poll_interval = 0.05
 
@@ -157,7 +155,7 @@ async def test_waiting_in_vain_goes_on_by_asking(official: replicate.Client, cli
     assert found.endswith("/original.png")
 
 
-async def test_models_are_the_catalogs(official: replicate.Client) -> None:
+async def test_models_are_the_catalogs(official: Replicate) -> None:
     model = await official.models.async_get(f"anybody/{SEEDREAM}")
     assert (model.owner, model.name, model.visibility) == ("darkroom", SEEDREAM, "public")
     fields = model.latest_version.openapi_schema["components"]["schemas"]["Input"]["properties"]
@@ -171,7 +169,7 @@ async def test_models_are_the_catalogs(official: replicate.Client) -> None:
     assert version["id"] == SEEDREAM
 
 
-async def httpx_json(official: replicate.Client, path: str) -> Any:
+async def httpx_json(official: Replicate, path: str) -> Any:
     answer: httpx.Response = await official._async_request("GET", path)
     return answer.json()
 
