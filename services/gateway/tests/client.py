@@ -99,9 +99,11 @@ class Client:
 
         return await until(final, seconds)
 
-    async def events(self, generation_id: str) -> AsyncIterator[Event]:
-        path = f"{self.url}/v1/generations/{generation_id}/events"
-        async with self._session.get(path, headers=self._headers) as answer:
+    async def events(self, generation_id: str | None = None, last: str | None = None) -> AsyncIterator[Event]:
+        """Of one generation, or of all of the user's; after the last one that is known."""
+        path = f"{self.url}/v1/generations/{generation_id}/events" if generation_id else f"{self.url}/v1/events"
+        headers = self._headers | ({} if last is None else {"Last-Event-ID": last})
+        async with self._session.get(path, headers=headers) as answer:
             assert answer.status == 200
             assert answer.headers["content-type"].startswith("text/event-stream")
             fields: dict[str, str] = {}

@@ -27,6 +27,7 @@ from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import api_keys as native_api_keys
+from gateway.dialects.native import events as native_events
 from gateway.dialects.native import incoming as native_incoming
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
@@ -198,6 +199,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_incoming,
         native_visibility,
         native_api_keys,
+        native_events,
         modelark,
         openai,
         supabase,

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -42,12 +43,32 @@ Ended = str
 """The id of a notification: `<stream created, base 36>-<sequence>`."""
 
 
+@dataclass(eq=False, slots=True)
+class Reader:
+    """Who reads all that one user is told. Whoever may have missed something is lost, and comes back."""
+
+    queue: asyncio.Queue[tuple[Ended, Notice] | None]
+    is_lost: bool = False
+
+    def offer(self, event_id: Ended, notice: Notice) -> None:
+        if self.queue.full():
+            self.is_lost = True
+        else:
+            self.queue.put_nowait((event_id, notice))
+
+    def lose(self) -> None:
+        self.is_lost = True
+        if not self.queue.full():
+            self.queue.put_nowait(None)
+
+
 class Hub:
     """Hands notifications to those who wait for them in this process."""
 
     def __init__(self, broker: NatsBroker) -> None:
         self._broker = broker
         self._waiting: dict[UUID, set[asyncio.Queue[Progress | Ended]]] = defaultdict(set)
+        self._readers: dict[UUID, set[Reader]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
@@ -83,9 +104,26 @@ class Hub:
             self._waiting[generation_id].discard(queue)
             if not self._waiting[generation_id]:
                 del self._waiting[generation_id]
-            self._streams[user_id] -= 1
-            if not self._streams[user_id]:
-                del self._streams[user_id]
+            self._left(user_id)
+
+    @contextlib.contextmanager
+    def following_user(self, user_id: UUID) -> Iterator[Reader]:
+        """Yields a reader of all that a user is told from now on."""
+        reader = Reader(asyncio.Queue(MAX_QUEUED_EVENTS))
+        self._readers[user_id].add(reader)
+        self._streams[user_id] += 1
+        try:
+            yield reader
+        finally:
+            self._readers[user_id].discard(reader)
+            if not self._readers[user_id]:
+                del self._readers[user_id]
+            self._left(user_id)
+
+    def _left(self, user_id: UUID) -> None:
+        self._streams[user_id] -= 1
+        if not self._streams[user_id]:
+            del self._streams[user_id]
 
     async def _run(self) -> None:
         while True:
@@ -101,6 +139,9 @@ class Hub:
                     config=ConsumerConfig(deliver_policy=DeliverPolicy.NEW),
                     cb=self._arrived,
                 )
+                # What was said before is heard by nobody here: readers of that time come back for it.
+                for reader in [reader for readers in self._readers.values() for reader in readers]:
+                    reader.lose()
                 await self._lost.wait()
                 with contextlib.suppress(NatsError, OSError):
                     await subscription.unsubscribe()
@@ -114,6 +155,8 @@ class Hub:
             event_id = f"{self._epoch}-{message.metadata.sequence.stream}"
             for queue in self._waiting.get(notice.generation_id, ()):
                 _offer(queue, event_id)
+            for reader in self._readers.get(notice.user_id, ()):
+                reader.offer(event_id, notice)
             for tell in self.told:
                 tell(event_id, notice)
 
@@ -130,7 +173,7 @@ async def follow(
     with hub.following(generation.id, caller.user_id) as queue:
         async with hearing(broker, generation.id, queue):
             generation = await look(database, caller, generation)
-            yield _event("generation", render(generation))
+            yield event("generation", render(generation))
             last = 0
             written_at = time.monotonic()
             event_id: str | None = None
@@ -141,16 +184,14 @@ async def follow(
                 if isinstance(heard, Progress):
                     if heard.number > last:
                         last, written_at = heard.number, time.monotonic()
-                        yield _event(
-                            "progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True)
-                        )
+                        yield event("progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True))
                     continue
                 generation = await look(database, caller, generation)
                 event_id = heard
                 if time.monotonic() - written_at > PING_SECONDS:
                     written_at = time.monotonic()
                     yield b": ping\n\n"
-            yield _event("outcome", render(generation), event_id)
+            yield event("outcome", render(generation), event_id)
 
 
 @contextlib.asynccontextmanager
@@ -197,7 +238,8 @@ def _offer(queue: asyncio.Queue[Progress | Ended], item: Progress | Ended) -> No
     queue.put_nowait(item)
 
 
-def _event(name: str, data: str, event_id: str | None = None) -> bytes:
+def event(name: str, data: str, event_id: str | None = None) -> bytes:
+    """One event as it stands in the stream."""
     head = f"id: {event_id}\n" if event_id else ""
     return f"{head}event: {name}\ndata: {data}\n\n".encode()
 

@@ -16,6 +16,7 @@ class NewModelPrediction(BaseModel):
     )
 
     input: dict[str, JsonValue]
+    webhook: None = Field(default=None, description="Not offered here: webhooks of all generations are, by `/v1`.")
 
 
 class NewPrediction(NewModelPrediction):

@@ -1,0 +1,61 @@
+"""The route of everything that a user is told."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+
+from gateway.dialects.native import errors, translate
+from gateway.dialects.native.answers import problems
+from gateway.dialects.surface import Surface, route_class
+from gateway.identity import Caller
+from gateway.pages import Filter
+from gateway.refusals import NotFound, TooManyRequests
+from gateway.user_events import Show, Snapshot, follow_user
+
+SHOWN = 20
+"""How many a snapshot has, the newest: further ones are pages of `/v1/generations`."""
+BUSY_SECONDS = 5
+
+LastEventId = Annotated[
+    str | None, Header(alias="Last-Event-ID", description="The last event that you had: it goes on after it.")
+]
+
+
+def make_router(surface: Surface) -> APIRouter:
+    """Server-sent events of a user."""
+    router = APIRouter(prefix="/v1", route_class=route_class(errors.render), tags=["Generations"])
+
+    @router.get(
+        "/events",
+        summary="Follow everything",
+        response_class=StreamingResponse,
+        responses={200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}, **problems(429)},
+    )
+    async def events(request: Request, last_event_id: LastEventId = None) -> Response:
+        """`snapshot` (your newest generations), then `generation` for each that ends. `reset` says that what you
+        missed cannot be told any more; a new snapshot follows."""
+        caller = await surface.identity.required(request)
+        if not surface.hub.has_room(caller.user_id):
+            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
+        stream = follow_user(surface.hub, surface.broker, caller, last_event_id, *_told(surface, caller))
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    return router
+
+
+def _told(surface: Surface, caller: Caller) -> tuple[Snapshot, Show]:
+    async def snapshot() -> str:
+        page = await surface.queries.generations(caller, SHOWN, None, Filter())
+        return translate.page_view(surface, page).model_dump_json()
+
+    async def show(generation_id: UUID) -> str | None:
+        try:
+            generation = await surface.queries.generation(caller, generation_id)
+        except NotFound:
+            return None
+        return translate.view(surface, generation).model_dump_json()
+
+    return snapshot, show

@@ -1,0 +1,150 @@
+"""Everything that a user is told, in one stream that is taken up again on any replica."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from nats.aio.client import Client as NatsClient
+
+from gateway import live, user_events
+from gateway.settings import Settings
+
+from .client import Client, Event, token, until
+from .conftest import MakeClient, serving
+
+pytestmark = pytest.mark.connected
+
+
+@contextlib.asynccontextmanager
+async def following(client: Client, last: str | None = None) -> AsyncIterator[AsyncIterator[Event]]:
+    stream = client.events(last=last)
+    try:
+        async with asyncio.timeout(10):
+            yield stream
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def last_id(client: Client) -> str:
+    """The id of the last thing that a user was told."""
+
+    async def found() -> str | None:
+        async with following(client) as stream:
+            return (await anext(stream)).id
+
+    said: str = await until(found)
+    return said
+
+
+async def test_first_what_there_is_then_every_end(client: Client) -> None:
+    before = await client.ended((await client.accepted())["id"])
+    await last_id(client)
+    async with following(client) as stream:
+        first = await anext(stream)
+        assert first.name == "snapshot" and first.id
+        assert first.data["items"] == [before]
+        made = [(await client.accepted())["id"] for _ in range(3)]
+        seen = [await anext(stream) for _ in range(3)]
+    assert {event.name for event in seen} == {"generation"}
+    assert {event.data["id"] for event in seen} == set(made)
+    assert all(event.data["status"] == "completed" for event in seen)
+    numbers = [int(str(event.id).partition("-")[2]) for event in (first, *seen)]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_it_is_taken_up_where_it_was_left_on_any_replica(
+    client: Client, settings: Settings, bus: NatsClient, http: aiohttp.ClientSession
+) -> None:
+    await client.ended((await client.accepted())["id"])
+    last = await last_id(client)
+    missed = [(await client.ended((await client.accepted())["id"]))["id"] for _ in range(3)]
+    async with serving(settings, bus) as replica:
+        elsewhere = Client(http, replica.url, client.user_id, token(client.user_id))
+        async with following(elsewhere, last) as stream:
+            seen = [await anext(stream) for _ in range(3)]
+            assert [(event.name, event.data["id"]) for event in seen] == [("generation", each) for each in missed]
+            later = (await client.accepted())["id"]
+            assert (await anext(stream)).data["id"] == later
+        async with following(client, seen[1].id) as stream:
+            assert (await anext(stream)).data["id"] == missed[2]
+
+
+@pytest.mark.parametrize("last", ["garbage", "abc-1", "zzzzzzzz-99999999999999999999", "-", "1-", "-1", "1-1", "ÿ"])
+async def test_what_cannot_be_taken_up_is_a_reset_and_what_there_is(client: Client, last: str) -> None:
+    done = await client.ended((await client.accepted())["id"])
+    async with following(client, last) as stream:
+        seen = [await anext(stream), await anext(stream)]
+    assert [event.name for event in seen] == ["reset", "snapshot"]
+    assert seen[1].data["items"] == [done]
+
+
+async def test_a_place_of_another_epoch_in_a_gap_or_of_another_user_is_a_reset(
+    client: Client, client_of: MakeClient
+) -> None:
+    other = client_of()
+    for user in (client, other):
+        await user.ended((await user.accepted())["id"])
+    own, foreign = await last_id(client), await last_id(other)
+    epoch, _, number = own.partition("-")
+    for last in (foreign, f"{epoch}x-{number}", f"{epoch}-{int(number) + 1_000_000}", f"{epoch}-0"):
+        async with following(client, last) as stream:
+            assert [(await anext(stream)).name, (await anext(stream)).name] == ["reset", "snapshot"]
+
+
+async def test_nobody_hears_of_anothers(client: Client, client_of: MakeClient) -> None:
+    other = client_of()
+    async with following(client) as stream:
+        assert (await anext(stream)).data["items"] == []
+        await other.ended((await other.accepted())["id"])
+        own = (await client.accepted())["id"]
+        assert (await anext(stream)).data["id"] == own
+
+
+async def test_a_silent_stream_is_kept_alive(
+    client: Client, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_events, "PING_SECONDS", 0.05)
+    headers = {"Authorization": f"Bearer {token(client.user_id)}"}
+    async with asyncio.timeout(10), http.get(f"{client.url}/v1/events", headers=headers) as answer:
+        assert answer.headers["Cache-Control"] == "no-store"
+        async for line in answer.content:
+            if line == b": ping\n":
+                break
+
+
+async def test_a_reader_that_is_too_slow_is_sent_away_and_misses_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had not read waits in the log, not here."""
+    monkeypatch.setattr(live, "MAX_QUEUED_EVENTS", 2)
+    slow = asyncio.Event()
+    await client.ended((await client.accepted())["id"])
+    last = await last_id(client)
+    original = user_events._told
+
+    async def held(*arguments: object) -> AsyncIterator[bytes]:
+        async for said in original(*arguments):  # type: ignore[arg-type]
+            yield said
+            if b"event: generation" in said:
+                await slow.wait()
+
+    monkeypatch.setattr(user_events, "_told", held)
+    async with following(client) as stream:
+        assert (await anext(stream)).name == "snapshot"
+        made = [(await client.ended((await client.accepted())["id"]))["id"] for _ in range(6)]
+        slow.set()
+        seen = [event async for event in stream]
+    assert len(seen) < 6
+    async with following(client, last) as stream:
+        assert [(await anext(stream)).data["id"] for _ in range(6)] == made
+
+
+async def test_streams_are_bounded_and_nobody_is_refused_in_silence(
+    client: Client, nobody: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await nobody.get("/v1/events")).status == 401
+    monkeypatch.setattr(live, "MAX_STREAMS_OF_USER", 0)
+    answer = await client.get("/v1/events")
+    assert (answer.status, answer.json["code"]) == (429, "too_many_requests")
