@@ -34,7 +34,7 @@ export class Card {
     this.bar = make("progress", { max: 100, "aria-label": "Progress" });
     this.steps = make("ol", { class: "steps", "aria-label": "Steps" });
     this.written = make("p", { class: "written", hidden: true });
-    this.result = make("div");
+    this.result = make("div", { class: "results" });
     this.problem = make("p", { class: "problem", role: "alert", hidden: true });
     this.buttons = make("div", { class: "row" });
     const away = make("button", { type: "button", class: "quiet", onclick: () => this.remove() }, "Put away");

@@ -51,6 +51,7 @@ function complain(error) {
   const place = find("problem");
   place.textContent = error ? explain(error) : "";
   show(place, Boolean(error));
+  if (error) place.scrollIntoView({ block: "nearest" });
 }
 
 async function enter() {
