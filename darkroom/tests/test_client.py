@@ -1,23 +1,88 @@
-"""The command line's view of a gateway: it follows events, asks where there are none, and believes only the hash."""
+"""The Python client: it follows events, looks where there are none, asks again, and believes only the hash."""
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
-from darkroom.client import ApiError, Client, file_names
+from darkroom.client import (
+    ApiError,
+    AsyncClient,
+    Client,
+    Generation,
+    NewGeneration,
+    Progress,
+    connection,
+    errors,
+    file_names,
+    files,
+    views,
+    wishes,
+)
 
 PICTURE = b"a picture"
 ID = "01920000-0000-7000-8000-0000000abcde"
+OF_OTHERS = {
+    *("webhook_refused", "signature_refused", "payments_not_offered", "username_taken", "stale_version"),
+    *("verification_needed", "switched_off", "still_running"),
+}
+"""Codes that no route says which the client asks."""
+OF_THE_WIRE: dict[type[views.View], str] = {
+    views.Asset: "AssetView",
+    views.Upload: "UploadView",
+    views.Usage: "Usage",
+    views.Generation: "GenerationView",
+    views.Quote: "QuoteView",
+    views.Batch: "BatchView",
+    views.Failure: "ErrorView",
+    views.Balance: "Credits",
+    views.StatementEntry: "StatementEntryView",
+    views.Model: "ModelView",
+    views.Price: "PriceView",
+    views.Webhook: "WebhookView",
+    views.ApiKey: "ApiKeyView",
+    views.GenerationPage: "GenerationPage",
+    views.StatementPage: "StatementPage",
+    views.Models: "Models",
+    views.Webhooks: "Webhooks",
+    views.ApiKeys: "ApiKeyList",
+}
+SUNSET: NewGeneration = {"kind": "image", "prompt": "A sunset"}
+ROOT = Path(__file__).parents[2]
 
 
 def generation(status: str, **other: Any) -> dict[str, Any]:
-    assets = [{"url": "/media/token/original.png", "mime_type": "image/png", "sha256": sha256(PICTURE).hexdigest()}]
-    return {"id": ID, "status": status, "kind": "image", "prompt": "A sunset", "assets": assets, **other}
+    asset = {"id": ID, "url": "/media/token/original.png", "mime_type": "image/png", "width": 1, "height": 1}
+    asset |= {"seconds": None, "sha256": sha256(PICTURE).hexdigest(), "variants": {}}
+    return {
+        "id": ID,
+        "status": status,
+        "kind": "image",
+        "model": "a-model",
+        "prompt": "A sunset",
+        "count": 1,
+        "size": None,
+        "seconds": None,
+        "quote": 1,
+        "cost": 0.5,
+        "visibility": "public",
+        "assets": [asset],
+        "text": None,
+        "usage": None,
+        "cached": False,
+        "error": None,
+        "is_new_to_this_client": True,
+        "created_at": "2026-01-01T00:00:00Z",
+        "completed_at": None,
+        **other,
+    }
 
 
 class Gateway:
@@ -27,7 +92,9 @@ class Gateway:
         self.asked: list[web.Request] = []
         self.events: list[bytes] | None = []
         self.views: list[dict[str, Any]] = []
-        self.refusal: tuple[int, dict[str, Any] | str] | None = None
+        self.refusals: list[tuple[int, dict[str, Any] | str, dict[str, str]]] = []
+        self.files: list[tuple[str, bytes]] = []
+        self.lose_media = 0
         self.lose_answers = 0
 
     async def create(self, request: web.Request) -> web.StreamResponse:
@@ -36,9 +103,10 @@ class Gateway:
             self.lose_answers -= 1
             assert request.transport is not None
             request.transport.close()
-        if self.refusal is not None:
-            status, body = self.refusal
-            return web.Response(status=status, text=body if isinstance(body, str) else json.dumps(body))
+        if self.refusals:
+            status, body, headers = self.refusals.pop(0)
+            text = body if isinstance(body, str) else json.dumps(body)
+            return web.Response(status=status, text=text, headers=headers)
         return web.json_response(generation("pending"), status=202)
 
     async def show(self, _: web.Request) -> web.Response:
@@ -53,7 +121,21 @@ class Gateway:
             await stream.write(event)
         return stream
 
-    async def media(self, _: web.Request) -> web.Response:
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        field = await anext(aiter(await request.multipart()))
+        assert isinstance(field, BodyPartReader)
+        self.files.append((str(field.filename), bytes(await field.read())))
+        answer = await self.create(request)
+        if answer.status != 202:
+            return answer
+        return web.json_response({"id": ID, "asset": generation("completed")["assets"][0]}, status=201)
+
+    async def media(self, request: web.Request) -> web.Response:
+        assert "Authorization" not in request.headers, "nobody who keeps files is told the token"
+        if self.lose_media:
+            self.lose_media -= 1
+            assert request.transport is not None
+            request.transport.close()
         return web.Response(body=PICTURE)
 
 
@@ -62,94 +144,206 @@ def gateway() -> Gateway:
     return Gateway()
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(files, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
+
+
 @pytest.fixture
-async def client(gateway: Gateway) -> AsyncIterator[Client]:
+async def url(gateway: Gateway) -> AsyncIterator[str]:
     app = web.Application()
     app.add_routes(
         [
             web.post("/v1/generations", gateway.create),
+            web.post("/v1/webhooks", gateway.create),
+            web.post("/v1/uploads", gateway.upload),
             web.get("/v1/generations/{id}", gateway.show),
             web.get("/v1/generations/{id}/events", gateway.follow),
             web.get("/media/{key:.*}", gateway.media),
         ]
     )
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}", "a-token") as client:
-        yield client
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(url, "a-token") as client:
+        yield client
 
 
 def event(name: str, data: Any) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-async def heard(client: Client) -> list[tuple[str, Any]]:
-    return [pair async for pair in client.follow(generation("pending"))]
+async def heard(client: AsyncClient) -> list[Any]:
+    seen = [seen async for seen in client.follow(ID)]
+    return [one.status if isinstance(one, Generation) else (one.stage, one.percent) for one in seen]
 
 
-async def test_progress_is_followed_to_the_outcome(client: Client, gateway: Gateway) -> None:
-    done = generation("completed")
+async def test_progress_is_followed_to_the_outcome(client: AsyncClient, gateway: Gateway) -> None:
     gateway.events = [
         event("generation", generation("pending")),
         b": ping\n\n",
+        event("something new", {}),
         event("progress", {"number": 1, "stage": "rendering", "percent": 40})[:20],
         event("progress", {"number": 1, "stage": "rendering", "percent": 40})[20:],
-        b"id: x-1\r\nevent: outcome\r\ndata: " + json.dumps(done).encode() + b"\r\n\r\n",
+        b"id: x-1\r\nevent: outcome\r\ndata: " + json.dumps(generation("completed")).encode() + b"\r\n\r\n",
         event("progress", {"number": 2, "stage": "too late", "percent": 99}),
     ]
-    assert await heard(client) == [
-        ("generation", generation("pending")),
-        ("progress", {"number": 1, "stage": "rendering", "percent": 40}),
-        ("outcome", done),
-    ]
-
-
-@pytest.mark.parametrize("events", [None, [], [event("generation", generation("pending"))]])
-async def test_where_events_end_or_are_refused_it_asks(
-    client: Client, gateway: Gateway, events: list[bytes] | None
-) -> None:
-    gateway.events = events
-    gateway.views = [generation("processing"), generation("failed")]
-    assert (await heard(client))[-1] == ("outcome", generation("failed"))
-
-
-async def test_a_lost_answer_does_not_order_twice(client: Client, gateway: Gateway) -> None:
-    gateway.lose_answers = 1
-    assert (await client.order({"kind": "image", "prompt": "A sunset"}))["id"] == ID
-    keys = [request.headers["Idempotency-Key"] for request in gateway.asked]
-    assert len(keys) == 2
-    assert keys[0] == keys[1]
-    assert gateway.asked[0].headers["Authorization"] == "Bearer a-token"
+    assert await heard(client) == ["pending", ("rendering", 40), "completed"]
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [
-        (402, {"detail": "Too little.", "required": 2, "available": 1}, ["Too little.", "Required: 2", "available: 1"]),
-        (422, {"detail": "Not valid.", "errors": [{"field": "size", "message": "not offered"}]}, ["size: not offered"]),
-        (401, {"error": {"message": "Who are you?"}}, ["Who are you?"]),
-        (503, "<html>", ["The gateway answered 503."]),
-    ],
+    "events",
+    [None, [], [event("generation", generation("pending"))], [b"data: no JSON\n\n"], [b"data: " + b"x" * (9 << 20)]],
 )
-async def test_a_refusal_is_said_in_words(
-    client: Client, gateway: Gateway, status: int, body: Any, words: list[str]
+async def test_where_events_end_or_are_refused_it_looks(
+    client: AsyncClient, gateway: Gateway, events: list[bytes] | None
 ) -> None:
-    gateway.refusal = status, body
-    with pytest.raises(ApiError) as refused:
-        await client.order({})
+    gateway.events = events
+    gateway.views = [generation("processing"), generation("failed")]
+    assert (await client.wait(ID, 60)).status == "failed"
+
+
+async def test_who_waits_no_longer_is_told_so(client: AsyncClient, gateway: Gateway) -> None:
+    gateway.views = [generation("processing")]
+    with pytest.raises(TimeoutError):
+        await client.wait(ID, 0.2)
+
+
+async def test_a_lost_answer_does_not_order_twice(client: AsyncClient, gateway: Gateway) -> None:
+    gateway.lose_answers = 2
+    assert str((await client.generate(**SUNSET)).id) == ID
+    keys = [request.headers["Idempotency-Key"] for request in gateway.asked]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+    assert gateway.asked[0].headers["Authorization"] == "Bearer a-token"
+    await client.generate(**SUNSET)
+    await client.generate(idempotency_key="mine", **SUNSET)
+    assert gateway.asked[3].headers["Idempotency-Key"] not in {keys[0], "mine"}, "another wish is another one"
+    assert gateway.asked[4].headers["Idempotency-Key"] == "mine"
+
+
+async def test_what_has_no_key_is_not_asked_twice(client: AsyncClient, gateway: Gateway) -> None:
+    gateway.lose_answers = 1
+    with pytest.raises(errors.UnreachableError):
+        await client.make_webhook("https://receiver.example/told")
+    assert len(gateway.asked) == 1
+
+
+async def test_it_asks_again_only_where_that_may_help(client: AsyncClient, gateway: Gateway) -> None:
+    soon, tomorrow = {"Retry-After": "0"}, {"Retry-After": "40000"}
+    away, unsure = (503, {"code": "unavailable"}, soon), (502, "<html>", dict[str, str]())
+    gateway.refusals = [away, unsure, (429, {"code": "too_many_requests"}, soon)]
+    assert (await client.generate(**SUNSET)).status == "pending"
+    gateway.refusals = [(429, {"code": "daily_cap_reached"}, tomorrow)]
+    with pytest.raises(errors.DailyCapReached) as refused:
+        await client.generate(**SUNSET)
+    assert refused.value.retry_after_seconds == 40_000
+    gateway.refusals = [away] * 4
+    with pytest.raises(errors.Unavailable):
+        await client.generate(**SUNSET)
+    assert (len(gateway.asked), gateway.refusals) == (4 + 1 + 4, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (402, {"code": "insufficient_credits", "detail": "Too little.", "required": 2, "available": 1},
+         errors.InsufficientCredits, ["Too little.", "Required: 2", "available: 1"]),
+        (422, {"code": "invalid_request", "detail": "Not valid.", "errors": [{"field": "size", "message": "odd"}]},
+         errors.InvalidRequest, ["size: odd"]),
+        (401, {"error": {"message": "Who are you?"}}, errors.Refused, ["Who are you?"]),
+        (418, {"code": "of_tomorrow", "title": "A teapot"}, errors.Refused, ["A teapot"]),
+        (404, "<html>", errors.Refused, ["The gateway answered 404."]),
+        (301, ["odd"], errors.Refused, ["The gateway answered 301."]),
+    ],
+)  # fmt: skip
+async def test_a_refusal_is_said_in_words(
+    client: AsyncClient, gateway: Gateway, status: int, body: Any, kind: type[Exception], words: list[str]
+) -> None:
+    gateway.refusals = [(status, body, {})]
+    with pytest.raises(errors.Refused) as refused:
+        await client.generate(**SUNSET)
+    assert type(refused.value) is kind
     assert all(word in str(refused.value) for word in words)
     assert len(gateway.asked) == 1, "a refusal is not asked again"
 
 
-async def test_a_picture_is_saved_only_when_it_is_the_one(client: Client, tmp_path: Path) -> None:
-    asset = generation("completed")["assets"][0]
-    await client.fetch(asset, tmp_path / "one.png")
-    assert (tmp_path / "one.png").read_bytes() == PICTURE
+def test_every_documented_code_is_an_exception() -> None:
+    page = (ROOT / "docs/problems.md").read_text()
+    documented = {code for code, status in re.findall(r"^\| `(\w+)` \| \d+ \| (.*?) \|", page, re.MULTILINE)}
+    assert documented
+    assert documented - OF_OTHERS == set(errors._BY_CODE), "a new code: give it an exception"
+
+
+async def test_a_file_is_brought_whole_again_after_a_lost_answer(
+    client: AsyncClient, gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.lose_answers = 1
+    (tmp_path / "sketch.png").write_bytes(PICTURE)
+    upload = await client.upload(tmp_path / "sketch.png")
+    assert gateway.files == [("sketch.png", PICTURE)] * 2
+    assert len({request.headers["Idempotency-Key"] for request in gateway.asked}) == 1
+    assert upload.as_input("image") == {"role": "image", "upload_id": UUID(ID)}
+
+
+async def test_a_picture_is_saved_only_when_it_is_the_one(
+    client: AsyncClient, gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.lose_media = 1
+    made = Generation.model_validate(generation("completed"))
+    (path,) = await client.save(made, tmp_path / "new")
+    assert path.read_bytes() == PICTURE
     with pytest.raises(ApiError, match="its hash differs"):
-        await client.fetch({**asset, "sha256": "0" * 64}, tmp_path / "two.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
+        await client.fetch(made.assets[0].model_copy(update={"sha256": "0" * 64}), tmp_path / "new" / "two.png")
+    assert list((tmp_path / "new").iterdir()) == [path]
+
+
+async def test_who_has_no_loop_can_do_the_same(url: str, gateway: Gateway, tmp_path: Path) -> None:
+    gateway.events = [
+        event("progress", {"number": 1, "stage": "rendering", "percent": 40}),
+        event("outcome", generation("completed")),
+    ]
+
+    def program() -> None:
+        with Client(url, "a-token") as client:
+            made = client.generate(**SUNSET)
+            progress, done = client.follow(made)
+            assert isinstance(progress, Progress)
+            assert isinstance(done, Generation)
+            assert next(client.follow(made)) == progress, "left in the middle"
+            assert client.wait(made) == done
+            assert client.save(done, tmp_path)[0].read_bytes() == PICTURE
+            gateway.refusals = [(404, {"code": "not_found"}, {})]
+            with pytest.raises(errors.NotFound):
+                client.generate(**SUNSET)
+        client.close()
+
+    await asyncio.to_thread(program)
+
+
+def test_both_clients_can_do_the_same() -> None:
+    def can(client: type) -> set[str]:
+        return {name for name in vars(client) if not name.startswith("_")}
+
+    assert can(AsyncClient) == can(Client) - {"run"}
+
+
+def test_the_models_are_those_of_the_wire() -> None:
+    """A field that the gateway shows is one that the client has; a wish that it takes is one that can be said."""
+    schemas = json.loads((ROOT / "docs/openapi.json").read_text())["components"]["schemas"]
+    for view, name in OF_THE_WIRE.items():
+        assert set(view.model_fields) == set(schemas[name]["properties"]), name
+    for wish in (wishes.NewGeneration, wishes.NewInput, wishes.Message, wishes.NewApiKey):
+        schema = schemas[wish.__name__]
+        assert set(wish.__annotations__) == set(schema["properties"]), wish
+        assert wish.__required_keys__ == set(schema["required"]), wish
 
 
 @pytest.mark.parametrize(
@@ -163,6 +357,6 @@ async def test_a_picture_is_saved_only_when_it_is_the_one(client: Client, tmp_pa
     ],
 )
 def test_files_are_named_after_the_prompt(prompt: str, assets: list[str], names: list[str]) -> None:
-    made = generation("completed", prompt=prompt)
-    made["assets"] = [{"mime_type": mime_type, "url": "/media/x"} for mime_type in assets]
-    assert file_names(made) == names
+    (asset,) = generation("completed")["assets"]
+    of_these = [{**asset, "mime_type": mime_type} for mime_type in assets]
+    assert file_names(Generation.model_validate(generation("completed", prompt=prompt, assets=of_these))) == names

@@ -1,11 +1,14 @@
 """`darkroom generate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from darkroom.commands.options import DEFAULT_DATA, Data, fail
+
+if TYPE_CHECKING:
+    from darkroom.client import AsyncClient, Generation, NewGeneration
 
 
 def generate(
@@ -26,8 +29,11 @@ def generate(
     from darkroom.client import ApiError
     from darkroom.stack import NoStackError, Stack
 
-    wanted = {"kind": kind, "prompt": prompt, "count": count, "model": model, "size": size}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
+    wanted: NewGeneration = {"kind": kind, "prompt": prompt, "count": count}
+    if model is not None:
+        wanted["model"] = model
+    if size is not None:
+        wanted["size"] = size
     stack = Stack.find(data)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -38,48 +44,42 @@ def generate(
         fail("Stopped watching; what was accepted goes on.", 130)
 
 
-async def _generate(url: str, token: str | None, wanted: dict[str, Any], output: Path) -> None:
+async def _generate(url: str, token: str | None, wanted: "NewGeneration", output: Path) -> None:
     from rich.console import Console
 
-    from darkroom.client import Client, file_names
+    from darkroom.client import AsyncClient
 
     console = Console(highlight=False, soft_wrap=True)
-    async with Client(url, token) as client:
-        generation = await client.order(wanted)
-        generation = await _watch(client, generation, console)
-        if generation["status"] != "completed":
-            error = generation.get("error") or {}
-            fail(
-                f"The generation was not completed ({generation['status']}): {error.get('message', 'no reason given')}"
-            )
-        for asset, name in zip(generation["assets"], file_names(generation), strict=True):
-            path = output / name
-            await client.fetch(asset, path)
+    async with AsyncClient(url, token) as client:
+        generation = await _watch(client, await client.generate(**wanted), console)
+        if generation.status != "completed":
+            reason = generation.error.message if generation.error else "no reason given"
+            fail(f"The generation was not completed ({generation.status}): {reason}")
+        for path in await client.save(generation, output):
             console.print(str(path), markup=False, style="bold")
-        written = generation.get("text")
-        if written is not None:
-            console.print(written, markup=False)
-        delivered, asked = len(generation["assets"]), generation["count"]
-        if written is None and delivered < asked:
-            console.print(f"{delivered} of {asked} were delivered; only those are paid for.")
-        left = (await client.credits())["available"]
-        console.print(f"Cost: {generation['cost']:,} credits. Left: {left:,}.")
+        if generation.text is not None:
+            console.print(generation.text, markup=False)
+        elif len(generation.assets) < generation.count:
+            console.print(f"{len(generation.assets)} of {generation.count} were delivered; only those are paid for.")
+        left = (await client.credits()).available
+        console.print(f"Cost: {generation.cost:,} credits. Left: {left:,}.")
 
 
-async def _watch(client: Any, generation: dict[str, Any], console: Any) -> dict[str, Any]:
+async def _watch(client: "AsyncClient", generation: "Generation", console: Any) -> "Generation":
     """Shows how far it is; returns the generation once it is final."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    from darkroom.client import Generation
+
     columns = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(generation["status"], total=100)
-        async for event, data in client.follow(generation):
-            if event == "progress":
-                progress.update(task, completed=data["percent"], description=data["stage"])
-            elif event == "generation":
-                progress.update(task, description=data["status"])
+        task = progress.add_task(generation.status, total=100)
+        async for seen in client.follow(generation):
+            if isinstance(seen, Generation):
+                generation = seen
+                progress.update(task, description=seen.status)
             else:
-                generation = data
-        done = 100 if generation["status"] == "completed" else None
-        progress.update(task, completed=done, description=generation["status"])
+                progress.update(task, completed=seen.percent, description=seen.stage)
+        done = 100 if generation.status == "completed" else None
+        progress.update(task, completed=done, description=generation.status)
     return generation
