@@ -248,19 +248,6 @@ def holds_name_whoever_asked(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def balances_are_those_of_whoever_asked(patch: pytest.MonkeyPatch) -> None:
-    """Decided without a payer, posted with him."""
-    decide = operations.decide_openings
-
-    def decide_for_users(requests: Any, *known: Any) -> Any:
-        given = {request.generation_id: request for request in requests}
-        openings = decide([request.model_copy(update={"payer_id": None}) for request in requests], *known)
-        openings.opened = [given[request.generation_id] for request in openings.opened]
-        return openings
-
-    patch.setattr(operations, "decide_openings", decide_for_users)
-
-
 BUGS = {
     "a balance is read and then written": Bug(
         balances_are_read_and_then_written,
@@ -351,8 +338,10 @@ BUGS = {
     "a hold names its user where another's credits are held": Bug(
         holds_name_whoever_asked, test_payers.test_whoever_pays_is_held_and_charged_and_the_user_is_not
     ),
-    "a batch is decided by what its users have": Bug(
-        balances_are_those_of_whoever_asked, test_payers.test_one_batch_holds_on_each_account_what_is_its_own
+    "what holds for others is not counted in what a payer can afford": Bug(
+        holds_are_not_counted_in_what_a_user_can_afford,
+        test_payers.test_p7_users_of_one_payer_at_once_never_overdraw_it,
+        (_ANY_BALANCE,),
     ),
     **PAYMENT_BUGS,
 }
