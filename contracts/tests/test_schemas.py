@@ -155,6 +155,7 @@ REQUEST = Request(
     size="512x512",
     options={"seed": 7, "nested": {"watermark": False}},
     reuse=Reuse(seconds=86_400, percent=50),
+    payer_id=UUID("00000000-0000-4000-8000-00000000000a"),
     quote=Quote(amount=20_000, unit_price=10_000, price_version=3),
     deadline_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
 )

@@ -120,6 +120,28 @@ async def test_a_correction_is_listed_and_makes_good_what_it_corrects(world: Any
     assert "told failed, applied was completed" in listed.words
 
 
+async def test_what_an_operators_account_pays_for_is_looked_up_there(world: Any) -> None:
+    """It is held and captured on the account that the gateway named, and the user's own stays as it was."""
+    payer = "00000000-0000-4000-8000-00000000000a"
+    await world.plant(f"""
+        UPDATE gateway.generations SET payer_id = '{payer}' WHERE id = '{{completed}}';
+        INSERT INTO ledger.accounts (user_id, available, held, used) VALUES ('{payer}', 0, 0, 0)
+    """)
+    (finding,) = [each for each in await world.audit() if each.severity == "wrong"]
+    assert (finding.check, finding.about) == ("charged wrongly", str(world.trio.completed.id))
+    await world.plant(f"""
+        UPDATE ledger.holds SET user_id = '{payer}' WHERE generation_id = '{{completed}}';
+        UPDATE ledger.postings SET user_id = '{payer}' FROM ledger.transactions t
+        WHERE t.id = transaction_id AND t.key IN ('hold:{{completed}}', 'settle:{{completed}}');
+        INSERT INTO ledger.transactions (key, type) VALUES ('grant:{payer}', 'grant');
+        INSERT INTO ledger.postings SELECT max(id), 'issuance', '{payer}', -50000 FROM ledger.transactions;
+        INSERT INTO ledger.postings SELECT max(id), 'available', '{payer}', 50000 FROM ledger.transactions;
+        UPDATE ledger.accounts SET available = 50000 - {{price}}, used = {{price}} WHERE user_id = '{payer}';
+        UPDATE ledger.accounts SET available = available + {{price}}, used = used - {{price}} WHERE user_id = '{{user}}'
+    """)
+    assert await world.audit() == []
+
+
 async def test_what_is_not_named_is_skipped_and_said(world: Any) -> None:
     from darkroom.audit import examine
 

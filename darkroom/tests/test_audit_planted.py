@@ -131,6 +131,15 @@ PLANTED = {
     "a capture that was not posted": ("charged wrongly", _of("settle:{completed}", "revenue", "amount = 1")),
     "a hold that was not posted back": ("charged wrongly", _of("settle:{failed}", "held", "amount = -1")),
     "a hold that was ended twice": ("charged wrongly", _NEW_TRANSACTION),
+    "held on an account that was not to pay": (
+        "charged wrongly",
+        "UPDATE gateway.generations SET payer_id = gen_random_uuid() WHERE id = '{completed}'",
+    ),
+    "captured from another account than it was held on": (
+        "charged wrongly",
+        f"""{_of("settle:{completed}", "revenue", "user_id = gen_random_uuid()")};
+            {_of("settle:{completed}", "available", "user_id = gen_random_uuid()")}""",
+    ),
     # 6, 10: money adds up
     "a transaction that is not balanced": ("not balanced", _of("hold:{failed}", "held", "amount = amount + 1")),
     "a transaction without postings": (

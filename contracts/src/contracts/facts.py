@@ -117,12 +117,19 @@ class Request(Frozen):
     options: dict[str, JsonValue] = {}
     """What only some models understand, by the model's own names."""
     prepaid: bool = False
-    """Whether what its user consumed a moment ago pays first: both are one purchase."""
+    """Whether what was consumed from its account a moment ago pays first: both are one purchase."""
     reuse: Reuse | None = None
     """None: it is made in any case."""
     visibility: Visibility = Visibility.PUBLIC
+    payer_id: UUID | None = None
+    """Whose account pays for it; None: its user's own. The gateway's settings say it, never a client."""
     quote: Quote
     deadline_at: AwareDatetime
+
+    @property
+    def account_id(self) -> UUID:
+        """The account that the quote is held on."""
+        return self.payer_id or self.user_id
 
 
 class Output(Frozen):

@@ -21,7 +21,7 @@ from gateway.commands import Commands
 from gateway.inputs import Inputs
 from gateway.offers import Offers
 from gateway.records import Generation
-from gateway.settings import Settings
+from gateway.settings import FundingSettings, Settings
 from gateway.sweeper import Sweeper, next_step
 from gateway.turns import Due
 from runtime.broker import connected, make_broker
@@ -57,7 +57,7 @@ async def make_kit(settings: Settings, postgres: asyncpg.Pool) -> AsyncIterator[
         sweeps = settings.sweeper.model_copy(update={**own, "lag_limit": MANY, **limits})
         slots = settings.limits.model_copy(update={"interactive_slots": 100, "batch_slots": 1})
         inputs = Inputs(broker, settings.addresses, settings.outbound)
-        commands = Commands(database, broker, offers, inputs, slots, sweeps)
+        commands = Commands(database, broker, offers, inputs, slots, sweeps, FundingSettings())
         while offers.problems():
             await asyncio.sleep(0.01)
         sweeper = Sweeper(database, broker, commands, sweeps)

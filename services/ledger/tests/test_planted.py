@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from contracts.facts import Funded
+from contracts.facts import Funded, Request
 from darkroom.migration import upgrade
 from ledger import accounts, app, holds, operations, plans
 from ledger.announcements import announce
@@ -27,7 +27,7 @@ from ledger.operations import Ledger
 from runtime.consumption import Consumers
 from runtime.database import Database
 
-from . import test_connected, test_double_entry, test_operations, test_plans, test_races
+from . import test_connected, test_double_entry, test_operations, test_payers, test_plans, test_races
 from .books import contradictions
 from .conftest import MIGRATIONS
 from .planted_payments import PAYMENT_BUGS, at_a_new_bank
@@ -234,6 +234,20 @@ def facts_are_said_before_they_are_committed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(app, "consume_facts", consume_facts)
 
 
+# -- whose account it is ------------------------------------------------------------------------------------------
+
+
+def the_account_is_always_the_users_own(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Request, "account_id", property(lambda request: request.user_id))
+
+
+def holds_name_whoever_asked(patch: pytest.MonkeyPatch) -> None:
+    asked = holds._asked
+    patch.setattr(
+        holds, "_asked", lambda requests: asked(requests) | {"users": [request.user_id for request in requests]}
+    )
+
+
 BUGS = {
     "a balance is read and then written": Bug(
         balances_are_read_and_then_written,
@@ -317,6 +331,17 @@ BUGS = {
     "funded is said before the quote is held": Bug(
         facts_are_said_before_they_are_committed,
         test_connected.test_promise_2_a_process_that_dies_before_it_held_has_said_nothing_and_loses_nothing,
+    ),
+    "the user is charged for what another pays for": Bug(
+        the_account_is_always_the_users_own, test_payers.test_whoever_pays_is_held_and_charged_and_the_user_is_not
+    ),
+    "a hold names its user where another's credits are held": Bug(
+        holds_name_whoever_asked, test_payers.test_whoever_pays_is_held_and_charged_and_the_user_is_not
+    ),
+    "what holds for others is not counted in what a payer can afford": Bug(
+        holds_are_not_counted_in_what_a_user_can_afford,
+        test_payers.test_p7_users_of_one_payer_at_once_never_overdraw_it,
+        (_ANY_BALANCE,),
     ),
     **PAYMENT_BUGS,
 }

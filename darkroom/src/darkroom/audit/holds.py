@@ -67,17 +67,19 @@ _CHARGED = """
                 ELSE jsonb_array_length(coalesce(g.outcome->'data'->'assets', '[]'::jsonb)) END AS delivered,
            g.outcome->'data'->>'usage' AS usage,
            coalesce(CAST(g.outcome->'data'->'cached'->>'percent' AS integer), 100) AS percent,
-           h.user_id, h.state, h.amount, h.unit_price AS held_price, h.captured,
+           coalesce(g.payer_id, g.user_id) AS payer_id, h.user_id, h.state, h.amount, h.unit_price AS held_price,
+           h.captured,
            h.outcome->'data'->>'verdict' AS verdict,
            CASE c.type WHEN 'refund' THEN -c.amount WHEN 'write_off' THEN c.amount ELSE 0 END AS corrected,
-           t.revenue, t.held, t.settled
+           t.revenue, t.held, t.settled, t.elsewhere
     FROM gateway.generations g
     JOIN ledger.holds h ON h.generation_id = g.id
     LEFT JOIN ledger.corrections c ON c.generation_id = g.id
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(p.amount) FILTER (WHERE p.purse = 'revenue'), 0)::bigint AS revenue,
                coalesce(sum(p.amount) FILTER (WHERE p.purse = 'held'), 0)::bigint AS held,
-               count(DISTINCT t.id) FILTER (WHERE t.type IN ('capture', 'release')) AS settled
+               count(DISTINCT t.id) FILTER (WHERE t.type IN ('capture', 'release')) AS settled,
+               count(*) FILTER (WHERE p.user_id <> h.user_id) AS elsewhere
         FROM ledger.transactions t JOIN ledger.postings p ON p.transaction_id = t.id
         WHERE t.key = ANY (ARRAY['hold:' || g.id, 'settle:' || g.id, 'refund:' || g.id, 'write_off:' || g.id])
     ) t
@@ -109,6 +111,10 @@ def _judge(row: asyncpg.Record) -> list[Finding]:
         findings.append(found(about, f"{row['captured']} units were captured of a quote of {row['quote_amount']}"))
     if row["user_id"] is not None and (row["amount"], row["held_price"]) != (row["quote_amount"], row["unit_price"]):
         findings.append(found(about, f"{row['amount']} units were held for a quote of {row['quote_amount']}"))
+    if row["user_id"] is not None and row["user_id"] != row["payer_id"]:
+        findings.append(found(about, f"{row['payer_id']} has to pay for it, it was held on {row['user_id']}"))
+    if row["elsewhere"]:
+        findings.append(found(about, f"{row['elsewhere']} of its postings are not on the account that it was held on"))
     if row["captured"] and row["verdict"] != "completed":
         findings.append(found(about, f"{row['captured']} units were captured by an outcome {row['verdict']}"))
     if row["revenue"] != charged:

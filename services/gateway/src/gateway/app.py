@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     hub = Hub(broker)
     offers = Offers(database, broker)
     inputs = Inputs(broker, settings.addresses, settings.outbound)
-    commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper)
+    commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper, settings.funding)
     queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
     figures = Figures(database, broker)

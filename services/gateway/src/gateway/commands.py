@@ -41,7 +41,7 @@ from gateway.refusals import (
 )
 from gateway.room import Room
 from gateway.saying import drive, end
-from gateway.settings import LimitSettings, SweeperSettings
+from gateway.settings import FundingSettings, LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
 from runtime import telemetry
 from runtime.broker import connected
@@ -67,6 +67,7 @@ class Commands:
         inputs: Inputs,
         limits: LimitSettings,
         sweeper: SweeperSettings,
+        funding: FundingSettings,
     ) -> None:
         self._database = database
         self._broker = broker
@@ -75,6 +76,7 @@ class Commands:
         self._limits = limits
         self._reuse = {"seconds": limits.reuse_seconds, "percent": limits.reuse_percent}
         self._sweeper = sweeper
+        self._funding = funding
         self.rates = Rates(database, limits)
         self._funds = Funds(broker)
         self._room = Room(broker)
@@ -254,20 +256,27 @@ class Commands:
         await asyncio.gather(*(drive(self._broker, generation) for generation in admitted))
 
     async def _allow(self, caller: Caller, orders: Sequence[Order], amount: int) -> Plan:
-        """Lets one request pass, of one order or of several that cost `amount` units; the plan of who asks.
+        """Lets one request pass, of one dialect's order or orders that cost `amount` units; the plan of who asks.
+
+        Money and count are bounded by the account and the plan of whoever pays, pace and room by those of who asks.
 
         Raises:
             Invalid, InsufficientCredits, DailyCapReached, QuotaExceeded, TooManyRequests: as plan, money, room and pace
                 say.
         """
         await self.rates.admit(caller.user_id)
-        await self._funds.check(caller.user_id, amount, prepaid=any(order.prepaid for order in orders))
+        payer_id = self._funding.payer_of(orders[0].dialect)
+        account_id = payer_id or caller.user_id
+        await self._funds.check(
+            account_id, amount, prepaid=any(order.prepaid for order in orders), is_own=payer_id is None
+        )
         if any(order.kind is not Kind.TEXT for order in orders):
             await self._room.check(caller.user_id)
+        most = (await self._funds.plan(account_id)).max_count
+        if most is not None and any(order.count > most for order in orders):
+            errors = [{"field": "count", "message": f"at most {most}"}]
+            raise Invalid(f"The plan allows at most {most} at once.", details={"errors": errors})
         plan = await self._funds.plan(caller.user_id)
-        if plan.max_count is not None and any(order.count > plan.max_count for order in orders):
-            errors = [{"field": "count", "message": f"at most {plan.max_count}"}]
-            raise Invalid(f"Your plan allows at most {plan.max_count} at once.", details={"errors": errors})
         await self.rates.cool(caller.user_id, plan.cooldown_seconds or 0)
         return plan
 
@@ -335,6 +344,7 @@ class Commands:
             "slots": turns.slots_of(self._limits, order.lane, plan),
             "max_waiting": self._limits.max_waiting,
             "api_key_id": caller.key.id if caller.key else None,
+            "payer_id": self._funding.payer_of(order.dialect),
             "batch_id": None,
             "batch_item": None,
         }

@@ -51,8 +51,8 @@ class Funds:
         self._plans: OrderedDict[UUID, tuple[float, Plan]] = OrderedDict()
         """Until when a plan is believed."""
 
-    async def check(self, user_id: UUID, amount: int, *, prepaid: bool = False) -> None:
-        """Silence means: go on.
+    async def check(self, user_id: UUID, amount: int, *, prepaid: bool = False, is_own: bool = True) -> None:
+        """Silence means: go on. Where the account is not the asker's own, a refusal does not say what is in it.
 
         Raises:
             InsufficientCredits: with what is required and available, in credits.
@@ -64,7 +64,7 @@ class Funds:
         if answer is None:
             return
         if not answer.affordable:
-            raise _refusal(amount, answer)
+            raise _refusal(amount, answer) if is_own else _operators_refusal(amount, answer)
         if prepaid:
             return  # what it heard holds for no other request
         most = answer.available if answer.left_today is None else min(answer.available, answer.left_today)
@@ -137,13 +137,25 @@ def _refusal(amount: int, answer: Affordability) -> InsufficientCredits | DailyC
     if amount > answer.available or answer.left_today is None:
         return _insufficient(amount, answer.available)
     required, left = in_credits(amount), in_credits(answer.left_today)
-    now = datetime.now(UTC)
-    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return DailyCapReached(
         f"This costs {required} credits and your plan leaves {left} today.",
-        int((midnight - now).total_seconds()) + 1,
+        _seconds_until_midnight(),
         {"required": required, "left_today": left},
     )
+
+
+def _operators_refusal(amount: int, answer: Affordability) -> InsufficientCredits | DailyCapReached:
+    required: dict[str, object] = {"required": in_credits(amount)}
+    if amount > answer.available or answer.left_today is None:
+        return InsufficientCredits("The account that pays for this has not enough credits.", details=required)
+    message = "The account that pays for this has reached its limit of the day."
+    return DailyCapReached(message, _seconds_until_midnight(), required)
+
+
+def _seconds_until_midnight() -> int:
+    now = datetime.now(UTC)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((midnight - now).total_seconds()) + 1
 
 
 def _insufficient(amount: int, units_available: int) -> InsufficientCredits:

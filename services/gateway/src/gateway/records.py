@@ -45,6 +45,8 @@ class Generation:
     completed_at: datetime | None
     outcome: Outcome | None
     api_key_id: UUID | None
+    payer_id: UUID | None
+    """Whose account pays; None: its user's own."""
 
     @property
     def is_final(self) -> bool:
@@ -83,6 +85,7 @@ class Generation:
             options=self.options,
             quote=self.quote,
             deadline_at=self.deadline_at,
+            payer_id=self.payer_id,
             **said,
         )
 
@@ -90,7 +93,7 @@ class Generation:
 COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wanted, options::text AS options,
     particulars::text AS particulars, quote_amount, unit_price, price_version, input_price, output_price, status,
     published, body_hash, traceparent, created_at, deadline_at, cancel_asked_at, completed_at,
-    outcome::text AS outcome, api_key_id"""
+    outcome::text AS outcome, api_key_id, payer_id"""
 
 
 def generation_of(row: Row) -> Generation:
@@ -122,6 +125,7 @@ def generation_of(row: Row) -> Generation:
         completed_at=row.completed_at,
         outcome=Outcome.decode(row.outcome.encode()) if row.outcome else None,
         api_key_id=row.api_key_id,
+        payer_id=row.payer_id,
     )
 
 
@@ -138,11 +142,11 @@ _INSERT = text(f"""
     )
     INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, particulars,
         batch_id, batch_item, quote_amount, unit_price, price_version, input_price, output_price, status, published,
-        body_hash, traceparent, api_key_id, deadline_at, deadline_seconds, p99_seconds, next_drive_at)
+        body_hash, traceparent, api_key_id, payer_id, deadline_at, deadline_seconds, p99_seconds, next_drive_at)
     SELECT :id, :user_id, :dialect, :kind, :lane, :model, :prompt, :size, :count, CAST(:options AS jsonb),
         CAST(:particulars AS jsonb), CAST(:batch_id AS uuid), CAST(:batch_item AS smallint), :quote_amount,
         :unit_price, :price_version, CAST(:input_price AS bigint), CAST(:output_price AS bigint), 'pending',
-        slot.free, :body_hash, :traceparent, CAST(:api_key_id AS uuid),
+        slot.free, :body_hash, :traceparent, CAST(:api_key_id AS uuid), CAST(:payer_id AS uuid),
         now() + make_interval(secs => :deadline_seconds), :deadline_seconds, :p99_seconds,
         CASE WHEN slot.free THEN now() + make_interval(secs => :first_drive_seconds) ELSE 'infinity' END
     FROM slot

@@ -5,6 +5,7 @@ from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from re import fullmatch
 from typing import Literal, Self
+from uuid import UUID
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -12,6 +13,9 @@ from pydantic_settings import SettingsConfigDict
 from contracts.facts import Visibility
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
+
+FUNDABLE = frozenset({"modelark", "reelmate", "instaveo"})
+"""The dialects whose frontends show and sell no credits: somebody else can pay for them."""
 
 
 class TokenSettings(Fragment):
@@ -164,6 +168,34 @@ class MoneySettings(Fragment):
     credit_price: Decimal = Field(default=Decimal("0.10"), gt=0, description="what one credit is sold for, in USD")
 
 
+class FundingSettings(Fragment):
+    """Whose credits pay, where it is not the user's own."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    funded_dialects: str = Field(
+        default="", description="dialects that an operator's account pays for: modelark,reelmate,instaveo"
+    )
+    funding_account: UUID | None = Field(default=None, description="the user id of the account that pays for them")
+
+    @field_validator("funded_dialects")
+    @classmethod
+    def _can_be_funded(cls, text: str) -> str:
+        if strange := set(_listed(text)) - FUNDABLE:
+            raise ValueError(f"{min(strange)!r} cannot be funded: one or more of {', '.join(sorted(FUNDABLE))}")
+        return text
+
+    @model_validator(mode="after")
+    def _somebody_pays(self) -> Self:
+        if _listed(self.funded_dialects) and self.funding_account is None:
+            raise ValueError("GATEWAY_FUNDED_DIALECTS needs GATEWAY_FUNDING_ACCOUNT, the account that pays")
+        return self
+
+    def payer_of(self, dialect: str) -> UUID | None:
+        """Whose account pays for what this dialect makes; None: its user's own."""
+        return self.funding_account if dialect in _listed(self.funded_dialects) else None
+
+
 class SocialSettings(Fragment):
     """What the social dialect makes, and for whom; no other dialect reads it."""
 
@@ -259,6 +291,7 @@ class Settings:
     doors: DoorSettings = field(default_factory=DoorSettings)
     social: SocialSettings = field(default_factory=SocialSettings)
     instaveo: InstaveoSettings = field(default_factory=InstaveoSettings)
+    funding: FundingSettings = field(default_factory=FundingSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -277,12 +310,17 @@ class Settings:
             DoorSettings(),
             SocialSettings(),
             InstaveoSettings(),
+            FundingSettings(),
         )
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
         return settings
+
+
+def _listed(text: str) -> list[str]:
+    return [name for name in map(str.strip, text.split(",")) if name]
 
 
 def _is_loopback(host: str) -> bool:

@@ -159,7 +159,7 @@ async def open_usual(connection: Connection, requests: Sequence[Request]) -> tup
     Raises:
         sqlalchemy.exc.IntegrityError: somebody else spent credits meanwhile; nothing was opened.
     """
-    held = [transactions.hold(request.generation_id, request.user_id, request.quote.amount) for request in requests]
+    held = [transactions.hold(request.generation_id, request.account_id, request.quote.amount) for request in requests]
     result = (await connection.execute(_OPEN_USUAL, {**accounts.movement(held), **_asked(requests)})).one()
     return set(result.opened), accounts.changes(result)
 
@@ -237,7 +237,7 @@ async def correct(connection: Connection, correction: Transaction, amount: int, 
 def _asked(requests: Collection[Request]) -> dict[str, Any]:
     return {
         "ids": [request.generation_id for request in requests],
-        "users": [request.user_id for request in requests],
+        "users": [request.account_id for request in requests],
         "amounts": [request.quote.amount for request in requests],
         "unit_prices": [request.quote.unit_price for request in requests],
         "price_versions": [request.quote.price_version for request in requests],

@@ -121,10 +121,10 @@ class Ledger:
     async def hold(self, facts: Sequence[Requested]) -> list[Funded | Outcome]:
         """Sets quotes aside, in stream order; funded or declined for each id, or how it ended where it is closed."""
         requests = once(fact.data for fact in facts)
-        # All that a user asks for is decided in stream order.
-        paid_before = {request.user_id for request in requests if request.prepaid}
+        # All that one account pays for is decided in stream order.
+        paid_before = {request.account_id for request in requests if request.prepaid}
         opened = await self._hold_usual(
-            [request for request in requests if request.quote.amount and request.user_id not in paid_before]
+            [request for request in requests if request.quote.amount and request.account_id not in paid_before]
         )
         left = [request for request in requests if request.generation_id not in opened]
         openings, known = await self._hold_all(left) if left else (Openings(), {})
@@ -167,14 +167,14 @@ class Ledger:
         async with self._database.transaction() as connection:
             claimed = await holds.claim(connection, unique.values())
             known = await holds.said(connection, unique.keys() - claimed) if len(claimed) < len(unique) else {}
-            users = {unique[generation_id].user_id for generation_id in claimed}
+            users = {unique[generation_id].account_id for generation_id in claimed}
             found = await accounts.lock(connection, users) if users else {}
             if strangers := users - found.keys():
                 raise StrangersError(strangers)
             if due := {user_id for user_id, account in found.items() if account.is_due}:
                 raise DueError(due)
             left_today = await self._left_today(connection, found, claimed)
-            paying = {request.user_id for request in requests if request.prepaid} & users
+            paying = {request.account_id for request in requests if request.prepaid} & users
             consumed = await consumptions.fresh(connection, paying) if paying else []
             openings = decide_openings(
                 requests,
@@ -187,7 +187,7 @@ class Ledger:
                 if declined:
                     await holds.decline(connection, [request.generation_id for request in declined], reason)
             if openings.consumed:
-                taken = accounts.by_user((unique[id_].user_id, units) for id_, units in openings.consumed.items())
+                taken = accounts.by_user((unique[id_].account_id, units) for id_, units in openings.consumed.items())
                 await consumptions.take(connection, consumed, taken)
             posted = await accounts.post(connection, openings.transactions())
         self.changed(posted.changes)

@@ -2,7 +2,7 @@
 
 An account is (user, purse). The purses `available` and `held` are the user's, the others are the house's, kept per user
 so that no row is hot; only the user's balances are cached. `used` caches what the user paid: revenue, write-offs, and
-what was consumed. `debt` caches what the user owes.
+what was consumed. `debt` caches what the user owes. The user of a hold is whose account it is on (docs/adr/0033).
 """
 
 from sqlalchemy import (

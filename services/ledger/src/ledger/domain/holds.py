@@ -29,7 +29,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Credits set aside for a generation. Without a user: its outcome came before it was asked for."""
+    """Credits set aside for a generation, on the account of `user_id`: whoever pays for it.
+
+    Without a user: its outcome came before it was asked for.
+    """
 
     generation_id: UUID
     user_id: UUID | None
@@ -59,7 +62,7 @@ class Openings:
         return [
             hold(
                 request.generation_id,
-                request.user_id,
+                request.account_id,
                 request.quote.amount,
                 self.consumed.get(request.generation_id, 0),
             )
@@ -96,15 +99,15 @@ def decide_openings(
     left_today: Mapping[UUID, int] | None = None,
     consumed: Mapping[UUID, int] | None = None,
 ) -> Openings:
-    """Requests in stream order against holds by id and balances by user, each decision seeing those before it.
+    """Requests in stream order against holds by id and balances by account, each decision seeing those before it.
 
-    `left_today` is what a daily cap leaves to those users who have one, `consumed` what a user paid before.
+    `left_today` is what a daily cap leaves to those accounts that have one, `consumed` what was paid before.
     """
     openings = Openings()
     left, today, paid = dict(available), dict(left_today or {}), dict(consumed or {})
     seen: set[UUID] = set()
     for request in requests:
-        generation_id, user_id, amount = request.generation_id, request.user_id, request.quote.amount
+        generation_id, account_id, amount = request.generation_id, request.account_id, request.quote.amount
         if generation_id in seen:
             continue
         seen.add(generation_id)
@@ -115,17 +118,17 @@ def decide_openings(
         if state is not None:
             openings.ended.append(request)
             continue
-        before = min(amount, paid.get(user_id, 0)) if request.prepaid else 0
-        if amount - before > left[user_id]:
+        before = min(amount, paid.get(account_id, 0)) if request.prepaid else 0
+        if amount - before > left[account_id]:
             openings.declined.append(request)
-        elif amount > today.get(user_id, amount):
+        elif amount > today.get(account_id, amount):
             openings.capped.append(request)
         else:
-            left[user_id] -= amount - before
-            if user_id in today:
-                today[user_id] -= amount
+            left[account_id] -= amount - before
+            if account_id in today:
+                today[account_id] -= amount
             if before:
-                paid[user_id] -= before
+                paid[account_id] -= before
                 openings.consumed[generation_id] = before
             openings.opened.append(request)
     return openings
