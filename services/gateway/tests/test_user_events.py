@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,12 +11,22 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from gateway import live, user_events
+from gateway.app import create_app
+from gateway.listeners import SHUTDOWN_SECONDS, server_of
 from gateway.settings import Settings
 
 from .client import Client, Event, token, until
 from .conftest import MakeClient, serving
+from .players import Players
 
 pytestmark = pytest.mark.connected
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found
 
 
 @contextlib.asynccontextmanager
@@ -148,3 +160,32 @@ async def test_streams_are_bounded_and_nobody_is_refused_in_silence(
     monkeypatch.setattr(live, "MAX_STREAMS_OF_USER", 0)
     answer = await client.get("/v1/events")
     assert (answer.status, answer.json["code"]) == (429, "too_many_requests")
+
+
+async def test_streams_end_with_their_server_and_go_on_at_another(
+    client: Client, players: Players, settings: Settings, http: aiohttp.ClientSession
+) -> None:
+    """In good time: open requests alone would keep a server for SHUTDOWN_SECONDS."""
+    await client.ended((await client.accepted())["id"])
+    last = await last_id(client)
+    players.scripts[client.user_id] = players.hold
+    going_on = (await client.accepted())["id"]
+    server = server_of(create_app(settings), settings.process.model_copy(update={"port": free_port()}))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started, 20)
+    replica = Client(http, f"http://127.0.0.1:{server.config.port}", client.user_id, token(client.user_id))
+    streams = [replica.events(), replica.events(going_on)]
+    assert [(await anext(stream)).name for stream in streams] == ["snapshot", "generation"]
+    started_at = time.monotonic()
+    server.should_exit = True
+    for stream in streams:
+        assert [event async for event in stream] == []
+    await serving
+    assert time.monotonic() - started_at < SHUTDOWN_SECONDS
+    await players.complete(await players.heard(going_on))
+    async with following(client, last) as stream:
+        assert (await anext(stream)).data["id"] == going_on

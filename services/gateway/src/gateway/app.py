@@ -261,6 +261,7 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
+    app.state.close_streams = surface.hub.close
     forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}

@@ -38,6 +38,14 @@ class Listeners:
         await self._app(scope, receive, send)
 
 
+class Server(uvicorn.Server):
+    """Ends the event streams first, as the application knows how, and then waits for what is open."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.close_streams()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
+
 def server_of(app: ASGIApp, process: ProcessSettings) -> uvicorn.Server:
     """The server. What a proxy says of a client is believed where the operator says so, and nowhere below."""
     config = uvicorn.Config(
@@ -54,7 +62,7 @@ def server_of(app: ASGIApp, process: ProcessSettings) -> uvicorn.Server:
         ws_per_message_deflate=False,
         ws_ping_interval=None,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def sockets_of(process: ProcessSettings, doors: DoorSettings) -> list[socket.socket]:

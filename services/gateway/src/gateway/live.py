@@ -73,6 +73,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._epoch = ""
+        self.is_closing = False
         self.told: list[Callable[[str, Notice], None]] = []
         """Who is told of every notification, with its id."""
 
@@ -87,6 +88,15 @@ class Hub:
 
     async def reconnected(self) -> None:
         self._lost.set()
+
+    def close(self) -> None:
+        """Ends every stream, so that its reader goes on at another replica: the server stops."""
+        self.is_closing = True
+        self._lose_readers()
+
+    def _lose_readers(self) -> None:
+        for reader in [reader for readers in self._readers.values() for reader in readers]:
+            reader.lose()
 
     def has_room(self, user_id: UUID) -> bool:
         """Whether a user may open one more stream: nobody takes them all."""
@@ -140,8 +150,7 @@ class Hub:
                     cb=self._arrived,
                 )
                 # What was said before is heard by nobody here: readers of that time come back for it.
-                for reader in [reader for readers in self._readers.values() for reader in readers]:
-                    reader.lose()
+                self._lose_readers()
                 await self._lost.wait()
                 with contextlib.suppress(NatsError, OSError):
                     await subscription.unsubscribe()
@@ -178,6 +187,8 @@ async def follow(
             written_at = time.monotonic()
             event_id: str | None = None
             while not generation.is_final:
+                if hub.is_closing:
+                    return
                 heard = None
                 with contextlib.suppress(TimeoutError):
                     heard = await asyncio.wait_for(queue.get(), LOOK_AGAIN_SECONDS)
