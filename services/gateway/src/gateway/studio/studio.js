@@ -101,7 +101,10 @@ onSubmit(find("pasted"), async ({ token }) => {
   await enter();
 });
 
-find("sign-out").addEventListener("click", signOut);
+find("sign-out").addEventListener("click", () => {
+  complain(null);
+  signOut();
+});
 onSignedOut(ask);
 making.begin(acts);
 history.begin(lay);
