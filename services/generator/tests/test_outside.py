@@ -20,7 +20,7 @@ URL = "https://renderer.example/film.mp4"
 async def outside(process):
     await process.rows("UPDATE models SET p99_seconds = 10 WHERE id = :id RETURNING 1", id=FILM)
     await process.catalog.refresh()
-    callbacks = Callbacks(process.catalog, process.follower, process.broker, None)
+    callbacks = Callbacks(process.catalog, process.follower, process.broker, {}, None)
     return Outside(process.work, process.generator, process.announcer, callbacks)
 
 

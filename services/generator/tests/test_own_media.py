@@ -66,7 +66,7 @@ class Storage:
             incoming=None,
             max_bytes=10 << 20,
         )
-        broker.include_router(questions(self.uploads, keeping, Lending(database, objects, claims, variants)))
+        broker.include_router(questions(database, self.uploads, keeping, Lending(database, objects, claims, variants)))
 
     async def bring(self, user_id, content):
         """What a user uploads, as the gateway leaves it for storage."""

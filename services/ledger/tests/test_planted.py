@@ -132,7 +132,7 @@ def amounts_are_floats(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         decisions,
         "cost",
-        lambda quote, delivered, _: int(min(float(quote.amount), float(quote.unit_price) * delivered)),
+        lambda quote, delivered, *_: int(min(float(quote.amount), float(quote.unit_price) * delivered)),
     )
 
 
@@ -181,7 +181,7 @@ def _from_what_is_available(settled: Transaction) -> tuple[tuple[Purse, int], ..
 
 
 def more_is_captured_than_was_quoted(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decisions, "cost", lambda quote, delivered, _: quote.unit_price * delivered)
+    patch.setattr(decisions, "cost", lambda quote, delivered, *_: quote.unit_price * delivered)
 
 
 def an_outcome_is_not_known_by_its_id(patch: pytest.MonkeyPatch) -> None:

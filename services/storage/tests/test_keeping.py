@@ -170,6 +170,7 @@ async def test_a_user_is_forgotten(
 
 
 async def test_delete_my_data_from_the_question_to_the_last_byte(
+    lending: Lending,
     ingest: Ingest,
     provider: Provider,
     objects: LocalObjects,
@@ -189,7 +190,7 @@ async def test_delete_my_data_from_the_question_to_the_last_byte(
     assert upload is not None
     keeping = Keeping(database, Bounds())
     answering = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "storage")
-    answering.include_router(questions(make(), keeping))
+    answering.include_router(questions(database, make(), keeping, lending))
     await answering.start()
     media = Media(database, objects, Variants(database, objects, workshop), OPEN)
     addresses = [mine.key, mine.variants["thumbnail"], upload.key, other.key]
