@@ -137,9 +137,7 @@ async def test_what_is_not_the_clients_to_say_is_ignored(client: Client) -> None
     assert (answer.json["status"], answer.json["likes"]) == ("pending", 0)
 
 
-@pytest.mark.parametrize(
-    "path", ["/videos/..%2ffeed", "/videos/%00", "/videos//", "/videos/feed.", "/users/..", "/videos"]
-)
+@pytest.mark.parametrize("path", ["/videos/..%2ffeed", "/videos/%00", "/videos//", "/videos/feed.", "/videos"])
 async def test_a_path_that_leads_nowhere_is_404_in_the_seeds_shape(client: Client, path: str) -> None:
     answer = await client.get(path)
     assert (answer.status, answer.json["statusCode"]) == (404, 404)

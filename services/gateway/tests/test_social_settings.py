@@ -38,7 +38,7 @@ async def settings(nats_server: Any, make_database: Any) -> Settings:
 @pytest.fixture
 def verified(client_of: MakeClient) -> Client:
     client = client_of()
-    return client_of(client.user_id, token(client.user_id, email="someone@example.com", email_verified=True))
+    return client_of(client.user_id, token(client.user_id, email=f"{client.user_id}@example.com", email_verified=True))
 
 
 async def test_the_operators_most_is_also_what_is_made_unless_said_otherwise(

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from gateway.dialects.openai import chats, errors, images, moderations, speech, translate, videos
 from gateway.dialects.openai.answers import ERRORS, json_answer
 from gateway.dialects.openai.heading import PREFIX
-from gateway.dialects.openai.schemas import Model, Models
+from gateway.dialects.openai.schemas import Model, ModelList
 from gateway.dialects.surface import Surface, route_class
 from gateway.lending import Lending
 from gateway.refusals import UnknownModel
@@ -31,10 +31,10 @@ def make_router(surface: Surface) -> APIRouter:
 def _models(surface: Surface) -> APIRouter:
     router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
 
-    @router.get("/models", summary="What can be asked for", response_model=Models)
+    @router.get("/models", summary="What can be asked for", response_model=ModelList)
     async def models(request: Request) -> Response:
         await surface.identity.required(request)
-        return json_answer(Models(data=[translate.model_view(model) for model, _ in surface.queries.models()]))
+        return json_answer(ModelList(data=[translate.model_view(model) for model, _ in surface.queries.models()]))
 
     @router.get("/models/{model:path}", summary="One model", response_model=Model)
     async def model(model: str, request: Request) -> Response:

@@ -146,7 +146,7 @@ class Model(BaseModel):
     kind: str
 
 
-class Models(BaseModel):
+class ModelList(BaseModel):
     object: Literal["list"] = "list"
     data: list[Model]
 

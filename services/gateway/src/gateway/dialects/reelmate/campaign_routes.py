@@ -14,10 +14,10 @@ from gateway.dialects.reelmate.campaign_schemas import (
     CampaignAnswer,
     CampaignChange,
     CampaignList,
-    Message,
     NewCampaign,
     OneCampaign,
     Playbook,
+    Said,
     Status,
     Type,
     pagination,
@@ -95,10 +95,10 @@ def make_router(surface: Surface, campaigns: Campaigns, documented: dict[int | s
         return CampaignAnswer(message="The campaign was changed.", campaign=view(changed))
 
     @router.delete("/{campaign_id}", summary="Delete a campaign")
-    async def delete(campaign_id: str, request: Request) -> Message:
+    async def delete(campaign_id: str, request: Request) -> Said:
         """Its films stay."""
         await campaigns.delete(await caller(surface.identity, request), known(campaign_id, "campaign"))
-        return Message(message="The campaign was deleted.")
+        return Said(message="The campaign was deleted.")
 
     return router
 

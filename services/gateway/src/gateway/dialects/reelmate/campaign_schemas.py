@@ -118,7 +118,7 @@ class BulkAnswer(BaseModel):
     notFound: list[UUID]  # noqa: N815
 
 
-class Message(BaseModel):
+class Said(BaseModel):
     message: str
 
 

@@ -12,9 +12,9 @@ from gateway.dialects.reelmate.campaigns import Campaigns
 from gateway.dialects.reelmate.fields import known
 from gateway.dialects.reelmate.films import Films, State, only_completed
 from gateway.dialects.reelmate.schemas import (
-    BatchView,
     GenerateBatch,
     GenerateVideo,
+    JobBatchView,
     JobView,
     StatusView,
     VideoView,
@@ -50,7 +50,9 @@ def make_router(
         return Wrapped(data=translate.job(surface, made), message="The video is being made.")
 
     @router.post("/generate-batch", summary="Make a film of each script", status_code=201)
-    async def generate_batch(body: GenerateBatch, request: Request, idempotency_key: Key = None) -> Wrapped[BatchView]:
+    async def generate_batch(
+        body: GenerateBatch, request: Request, idempotency_key: Key = None
+    ) -> Wrapped[JobBatchView]:
         """All of them, or none."""
         who = await caller(surface.identity, request, body.userId)
         orders, avatar = await _orders(avatars, campaigns, who, body, body.scripts, request)

@@ -115,7 +115,7 @@ class JobView(BaseModel):
     completed_at: datetime | None
 
 
-class BatchView(BaseModel):
+class JobBatchView(BaseModel):
     batchId: UUID  # noqa: N815
     total: int
     jobs: list[JobView]

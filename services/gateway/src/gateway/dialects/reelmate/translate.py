@@ -22,12 +22,12 @@ from gateway.dialects.reelmate.films import (
 )
 from gateway.dialects.reelmate.schemas import (
     AvatarView,
-    BatchView,
     CostView,
     Day,
     EstimateCost,
     GenerateBatch,
     GenerateVideo,
+    JobBatchView,
     JobView,
     OutputView,
     Overview,
@@ -130,9 +130,9 @@ def job(surface: Surface, generation: Generation, batch_id: UUID | None = None) 
     )
 
 
-def batch(surface: Surface, made: Batch) -> BatchView:
+def batch(surface: Surface, made: Batch) -> JobBatchView:
     jobs = [job(surface, each, made.id) for each in made.generations]
-    return BatchView(batchId=made.id, total=len(jobs), jobs=jobs)
+    return JobBatchView(batchId=made.id, total=len(jobs), jobs=jobs)
 
 
 def status(surface: Surface, generation: Generation) -> StatusView:
