@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
 from contracts.facts import Asset, Failure
 from contracts.ids import keyed_generation_id, new_generation_id
@@ -32,10 +31,12 @@ from contracts.topology import CLAIMS_BUCKET
 from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.orders import checked_key
+from gateway.questions import ask
 from gateway.refusals import BodyTooLarge, TooManyRequests, Unavailable, refusal_of_upload
 from runtime.broker import connected
 
 ROUTE = "/v1/uploads"
+NOT_TAKEN = "Files cannot be taken right now; send it again."
 AT_ONCE = 16
 """In one process: each holds a chunk or two."""
 CHUNK_BYTES = 128 << 10
@@ -146,17 +147,10 @@ class Uploads:
             subject = f"$O.{CLAIMS_BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
             await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
         except (NatsError, OSError) as error:
-            raise Unavailable("Files cannot be taken right now; send it again.") from error
+            raise Unavailable(NOT_TAKEN) from error
 
     async def _ask(self, subject: str, question: Frozen, answer: type[Answer], seconds: float) -> Answer:
-        try:
-            if not connected(self._broker):
-                raise OSError("the bus is away")
-            payload = question.model_dump_json().encode()
-            message = await self._broker.connection.request(subject, payload, timeout=seconds)
-            return answer.model_validate_json(message.data)
-        except (NatsError, OSError, ValidationError) as error:
-            raise Unavailable("Files cannot be taken right now; send it again.") from error
+        return await ask(self._broker, subject, question, answer, seconds, NOT_TAKEN)
 
 
 async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
