@@ -139,15 +139,15 @@ class Media:
         self, send: Any, named: Named, start: int, stop: int, status: int, headers: dict[str, str]
     ) -> None:
         """The answer begins when the first bytes are there: until then, it can still be another one."""
-        async with aclosing(self._objects.open(named.object_name, start, stop - start)) as chunks:
+        async with aclosing(self._objects.pieces(named.object_name, start, stop - start)) as pieces:
             try:
-                first = await anext(chunks, b"")
+                first = await anext(pieces, b"")
             except Exception as error:
                 raise _away(error) from error
             await _start(send, status, headers)
             await send({"type": "http.response.body", "body": first, "more_body": True})
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
 
