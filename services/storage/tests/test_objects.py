@@ -106,16 +106,6 @@ class Conformance:
             await read(store, name)
         await store.delete(name)
 
-    async def test_what_is_deleted_while_it_is_sent_is_sent_whole(self, store: Objects) -> None:
-        content = os.urandom(2 * PIECE_BYTES + 1)
-        name = named(content)
-        await store.put(name, io.BytesIO(content), len(content))
-        async with aclosing(store.pieces(name)) as pieces:
-            received = [await anext(pieces)]
-            await store.delete(name)
-            received += [piece async for piece in pieces]
-        assert b"".join(received) == content
-
     async def test_deleted_is_gone(self, store: Objects) -> None:
         name = named(b"x")
         await store.put(name, io.BytesIO(b"x"), 1)
@@ -187,6 +177,16 @@ class TestLocal(Conformance):
         assert await all_names(store) == set()
         assert not old.exists()
         assert young.exists()
+
+    async def test_what_is_deleted_while_it_is_sent_is_sent_whole(self, store: LocalObjects) -> None:
+        content = os.urandom(2 * PIECE_BYTES + 1)
+        name = named(content)
+        await store.put(name, io.BytesIO(content), len(content))
+        async with aclosing(store.pieces(name)) as pieces:
+            received = [await anext(pieces)]
+            await store.delete(name)
+            received += [piece async for piece in pieces]
+        assert b"".join(received) == content
 
     async def test_a_full_or_missing_disk_is_transient(self, tmp_path: Path) -> None:
         """The fact waits in place until the disk is back."""
