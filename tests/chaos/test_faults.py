@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import Broken
+from tests.chaos.followers import killed_under
 from tests.whole.conftest import User
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(240)]
@@ -118,6 +120,17 @@ async def test_a_storm_of_kills(darkroom: Broken, new_user: Callable[[], User], 
         darkroom.kill(part)
     ended = await all_ended(await load)
     assert ended
+    await darkroom.ready(session)
+
+
+async def test_a_gateway_killed_under_its_followers_hides_no_end_from_them(
+    darkroom: Broken, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """They go on at the other replica, from the log. `python -m tests.chaos.followers` is the same for a thousand."""
+    people = await killed_under(darkroom.data, tmp_path / "second.log", 40, 2, both=False)
+    assert all(len(each.expected) == 2 and each.expected == each.ended for each in people)
+    assert all(each.came_back for each in people[::2]), "those of the gateway that was killed"
+    assert not any(each.resets for each in people)
     await darkroom.ready(session)
 
 
