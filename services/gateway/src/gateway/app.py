@@ -29,8 +29,10 @@ from gateway.dialects.native import account as native_account
 from gateway.dialects.native import api_keys as native_api_keys
 from gateway.dialects.native import events as native_events
 from gateway.dialects.native import incoming as native_incoming
+from gateway.dialects.native import operator as native_operator
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
+from gateway.dialects.native import timeline as native_timeline
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
@@ -200,6 +202,8 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_visibility,
         native_api_keys,
         native_events,
+        native_timeline,
+        native_operator,
         modelark,
         openai,
         supabase,
@@ -234,6 +238,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "API keys", "description": "Keys of programs, bounded in what they may do and spend."},
+            {"name": "Operator", "description": "How the house stands: for an operator's token alone."},
             {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
             {"name": "openai", "description": "What OpenAI's SDKs call: set their `base_url` to `/openai/v1`."},

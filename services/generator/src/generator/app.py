@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> App:
     subscribers.register(
         consumers,
         broker,
+        database,
         generator,
         catalog,
         user_keys,
