@@ -68,7 +68,7 @@ class Darkroom:
             pictures=tuple(names),
             sound="sound",
             script=submission.prompt if submission.options.get("captions") is True else None,
-            quality=quality if quality in get_args(Quality) else "standard",
+            quality=next((known for known in get_args(Quality) if known == quality), "standard"),
         )
 
 
