@@ -134,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
-        Uploads(broker, settings.limits.max_upload_bytes),
+        Uploads(broker, settings.limits.max_upload_bytes, settings.addresses.media_upload_visibility),
         settings.money.credit_price,
         ApiKeys(database),
         Users(database, settings.users, commands.rates),

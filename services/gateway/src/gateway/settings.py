@@ -129,11 +129,22 @@ class AddressSettings(Fragment):
         description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
         "owner's alone",
     )
+    media_upload_visibility: Visibility = Field(
+        default=Visibility.PUBLIC,
+        description="who may look at what users bring, where they do not say it: `public`, or `owner`, which needs "
+        "MEDIA_SIGNING_KEY",
+    )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
     default_dialect: str = Field(
         default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
     )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+    @model_validator(mode="after")
+    def _can_be_seen(self) -> Self:
+        if self.media_upload_visibility is Visibility.OWNER and self.media_signing_key is None:
+            raise ValueError("MEDIA_UPLOAD_VISIBILITY=owner needs MEDIA_SIGNING_KEY")
+        return self
 
     def key_for(self, visibility: Visibility) -> str | None:
         """What addresses of such media are signed with; None where they are permanent."""

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from contracts.facts import Visibility
 from contracts.ids import keyed_generation_id
 from gateway.identity import Caller
 from gateway.refusals import Invalid, NotFound, UnsupportedMedia, UnsupportedMediaType
@@ -60,9 +61,11 @@ class Files:
 
     async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
         """Raises Refusal: why it is not taken."""
-        file_id, asset = await self._uploads.take(caller, chunks, key)
+        # Its address stands in canvases, for ever.
+        upload = await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC)
+        asset = upload.asset
         values = {
-            "id": file_id,
+            "id": upload.id,
             "user_id": caller.user_id,
             "filename": _printable(name),
             "key": asset.key,
