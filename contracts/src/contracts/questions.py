@@ -231,6 +231,8 @@ class CatalogModel(Frozen):
     """Whether its videos are as long as what is said in them: the prompt, or the sound that it starts from."""
     max_tokens: int | None = None
     """The longest text that it writes."""
+    calls_tools: bool = False
+    """Whether it can call for tools while it writes."""
     max_count: int = 1
     max_prompt_characters: int = 4000
     deadline_seconds: int = 300

@@ -23,6 +23,7 @@ from gateway.dialects.fal.door import Door
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.jaaz import mounting as jaaz
+from gateway.dialects.jaaz.answers import Desk, make_desk
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
@@ -120,12 +121,11 @@ def create_app(settings: Settings) -> FastAPI:
         ring=Ring(database),
         rates=commands.rates,
     )
-    webhooks = Webhooks(database, settings.webhooks, settings.outbound)
     sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
         commands,
         queries,
-        webhooks,
+        Webhooks(database, settings.webhooks, settings.outbound),
         ProviderKeys(broker),
         Payments(broker, commands.rates),
         identity,
@@ -142,6 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         sockets,
         OAuth(settings.tokens, settings.addresses),
     )
+    desk = make_desk(surface)
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
 
     async def join_bus() -> None:
@@ -156,7 +157,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        loops = (offers, sweeper, sender, figures, Ranking(database))
+        loops = (offers, sweeper, sender, figures, Ranking(database), desk.agents)
         for loop in loops:
             await loop.start()
         yield
@@ -174,7 +175,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
-    _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
+    _add_routes(app, surface, desk, settings, health.routes(lag, _checks(database, offers)))
     _add_edges(app, surface, settings, commands.rates)
     describe(app)
     return app
@@ -191,7 +192,9 @@ def _checks(database: Database, offers: Offers) -> list[Check]:
     return [check_database, check_offers]
 
 
-def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
+def _add_routes(
+    app: FastAPI, surface: Surface, desk: Desk, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]
+) -> None:
     for dialect in (
         native,
         native_uploads,
@@ -215,7 +218,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
     app.include_router(instaveo.make_router(surface, settings.instaveo))
-    app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
+    app.include_router(jaaz.make_router(desk, settings.tokens.session_secret))
     app.include_router(reelmate.make_router(surface))
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))

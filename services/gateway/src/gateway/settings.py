@@ -1,6 +1,6 @@
 """The gateway's settings, from the environment."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from re import fullmatch
@@ -271,6 +271,18 @@ class InstaveoSettings(Fragment):
     )
 
 
+class FrontendSettings(Fragment):
+    """What reelmate's operators set, by the names that they know; our own names win where they are given."""
+
+    frontend_url: str | None = Field(default=None, description="CORS_ORIGINS, where that is not set")
+    node_env: str | None = Field(default=None, description="development: GATEWAY_LOG_LEVEL is DEBUG, if not set")
+    debug: str | None = Field(default=None, description="*: likewise; anything else means nothing here")
+
+    @property
+    def wants_debug(self) -> bool:
+        return self.debug == "*" or self.node_env == "development"
+
+
 class SweeperSettings(Fragment):
     """How unfinished generations are driven."""
 
@@ -303,6 +315,7 @@ class Settings:
     social: SocialSettings = field(default_factory=SocialSettings)
     instaveo: InstaveoSettings = field(default_factory=InstaveoSettings)
     funding: FundingSettings = field(default_factory=FundingSettings)
+    frontend: FrontendSettings = field(default_factory=FrontendSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -322,12 +335,22 @@ class Settings:
             SocialSettings(),
             InstaveoSettings(),
             FundingSettings(),
-        )
+        ).as_its_frontend_says()
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
         return settings
+
+    def as_its_frontend_says(self) -> Self:
+        """The settings with what stands in the frontend's own variables, where ours say nothing."""
+        frontend, addresses, process = self.frontend, self.addresses, self.process
+        if frontend.frontend_url is not None and "cors_origins" not in addresses.model_fields_set:
+            origin = frontend.frontend_url.strip().rstrip("/")
+            addresses = addresses.model_copy(update={"cors_origins": origin})
+        if frontend.wants_debug and "log_level" not in process.model_fields_set:
+            process = process.model_copy(update={"log_level": "DEBUG"})
+        return replace(self, addresses=addresses, process=process)
 
 
 def _listed(text: str) -> list[str]:

@@ -280,6 +280,8 @@ class Submitter:
             timeout_seconds=LOOK_TIMEOUT_SECONDS,
             seconds=model.provider_length(request.seconds or model.offer.default_seconds),
             messages=request.messages,
+            since=request.since,
+            tools=request.tools,
             max_tokens=request.max_tokens,
         )
 
@@ -312,7 +314,7 @@ class Submitter:
         try:
             first = items[0]
             if isinstance(first, Delivered) and first.text is not None:
-                return attempt.written(first.text, first.usage)
+                return attempt.written(first.text, first.usage, first.calls)
             kept = attempt.rendered(await self._keep(assignment, attempt, items))
         except Exception:
             log.exception("attempt.result_lost", attempt_id=str(attempt.id), provider=attempt.provider)

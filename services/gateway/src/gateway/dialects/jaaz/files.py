@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from contracts.facts import Visibility
+from contracts.facts import Asset
 from contracts.ids import keyed_generation_id
 from gateway.identity import Caller
 from gateway.refusals import Invalid, NotFound, UnsupportedMedia, UnsupportedMediaType
@@ -76,6 +77,22 @@ class Files:
         }
         async with self._database.statement() as connection:
             return _file((await connection.execute(_INSERT, values)).one())
+
+    async def note(self, caller: Caller, asset: Asset) -> None:
+        """Something that was made for the caller, as a file of theirs."""
+        kind, _, suffix = asset.mime_type.partition("/")
+        values = {
+            "id": asset.id,
+            "user_id": caller.user_id,
+            "filename": f"{kind}-{asset.id}.{suffix}",
+            "key": asset.key,
+            "mime_type": asset.mime_type,
+            "size_bytes": asset.size_bytes,
+            "width": asset.width,
+            "height": asset.height,
+        }
+        async with self._database.statement() as connection:
+            await connection.execute(_INSERT, values)
 
     async def of(self, caller: Caller, limit: int, offset: int) -> list[File]:
         """The caller's, newest first."""
