@@ -1,7 +1,9 @@
 // fal's own client for Node, unmodified: its middleware leads the queue's address to ours.
 import assert from "node:assert/strict";
+import { createHash, createPublicKey, verify } from "node:crypto";
 import { test } from "node:test";
 import { createFalClient } from "@fal-ai/client";
+import { receiving } from "./receiver.js";
 
 const fal = createFalClient({
   credentials: process.env.DARKROOM_KEY,
@@ -35,4 +37,19 @@ test("what has ended cannot be cancelled", async () => {
 
 test("what is refused is an ApiError", async () => {
   await assert.rejects(fal.queue.submit("fal-ai/no-such-model", { input }), (error) => error.status === 404);
+});
+
+test("a webhook is signed as fal's documents say", async () => {
+  await receiving(async (webhookUrl, told) => {
+    const { request_id: requestId } = await fal.queue.submit(APP, { input, webhookUrl });
+    const { headers, body } = await told;
+    const { keys } = await (await fetch(`${process.env.BASE_URL}/.well-known/jwks.json`)).json();
+    const said = ["request-id", "user-id", "timestamp"].map((name) => headers[`x-fal-webhook-${name}`]);
+    const message = [...said, createHash("sha256").update(body).digest("hex")].join("\n");
+    const signature = Buffer.from(headers["x-fal-webhook-signature"], "hex");
+    const fits = (key) => verify(null, Buffer.from(message), createPublicKey({ key, format: "jwk" }), signature);
+    assert.ok(keys.some(fits));
+    assert.equal(said[0], requestId);
+    assert.equal(JSON.parse(body).status, "OK");
+  });
 });

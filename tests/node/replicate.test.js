@@ -1,7 +1,8 @@
 // Replicate's own client for Node, unmodified: only its base address is ours.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import Replicate from "replicate";
+import Replicate, { validateWebhook } from "replicate";
+import { receiving } from "./receiver.js";
 
 const client = new Replicate({ auth: process.env.DARKROOM_KEY, baseUrl: process.env.BASE_URL });
 const MODEL = "bytedance/seedream-3-0-t2i-250415";
@@ -32,5 +33,16 @@ test("a model that is not there is an ApiError", async () => {
   await assert.rejects(client.predictions.create({ model: "x/no-such-model", input }), (error) => {
     assert.equal(error.response.status, 404);
     return true;
+  });
+});
+
+test("a webhook is verified by the package", async () => {
+  await receiving(async (webhook, told) => {
+    const made = await client.predictions.create({ model: MODEL, input, webhook, webhook_events_filter: ["completed"] });
+    const { headers, body } = await told;
+    const { key } = await client.webhooks.default.secret.get();
+    assert.equal(await validateWebhook({ headers, body }, key), true);
+    assert.equal(await validateWebhook({ headers, body: body.replace("succeeded", "failed") }, key), false);
+    assert.equal(JSON.parse(body).id, made.id);
   });
 });

@@ -24,12 +24,20 @@ async def passes(file: str, **environment: str) -> None:
 
     `environment`: all that the tests know, beside PATH.
     """
+    said = await _node("--test", "--test-reporter=tap", file, **environment)
+    assert int(said.rpartition("\n# pass ")[2].split()[0]) > 0, "no test ran"
+
+
+async def says(program: str, **environment: str) -> list[str]:
+    """Runs a module with the packages at hand: the lines that it printed."""
+    return (await _node("--input-type=module", "--eval", program, **environment)).splitlines()
+
+
+async def _node(*words: str, **environment: str) -> str:
     await asyncio.to_thread(install)
     process = await asyncio.create_subprocess_exec(
         "node",
-        "--test",
-        "--test-reporter=tap",
-        file,
+        *words,
         cwd=FOLDER,
         env={"PATH": os.environ["PATH"], **environment},
         stdout=asyncio.subprocess.PIPE,
@@ -43,7 +51,7 @@ async def passes(file: str, **environment: str) -> None:
             process.kill()
             await process.wait()
     assert process.returncode == 0, said.decode()
-    assert int(said.decode().rpartition("\n# pass ")[2].split()[0]) > 0, "no test ran"
+    return said.decode()
 
 
 def install() -> None:

@@ -320,7 +320,7 @@ async def test_the_queue_is_nowhere_but_at_its_own_door(elsewhere: Client, clien
         (APP, {"prompt": "x", "image_size": {"width": True, "height": 512}}, 422),
         (APP, {"prompt": "x", "loras": [{"path": "\0"}]}, 422),
         (f"/{'x' * 300}", INPUT, 422),
-        (f"{APP}?fal_webhook=https://hooks.example", INPUT, 422),
+        (f"{APP}?fal_webhook=https://10.0.0.1/told", INPUT, 422),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -1,8 +1,10 @@
 """The official SDKs for Node, unmodified, against a gateway that listens; what they do stands in tests/node."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -13,7 +15,7 @@ from contracts.judging import Category, Judgement, Moderate, Moderated
 from contracts.questions import GENERATOR_MODERATE
 from darkroom.embedded import free_port
 from gateway.settings import Settings
-from tests.node.running import install, passes
+from tests.node.running import install, passes, says
 
 from .client import Client
 from .conftest import MakeClient, Service, with_limits
@@ -26,6 +28,7 @@ from .test_fal import also_at
 
 pytestmark = [pytest.mark.connected, pytest.mark.node, pytest.mark.timeout(300)]
 
+PAGE = Path(__file__).parents[3] / "docs/openai-sdk.md"
 PAINTER = "old-image"
 """Who starts from pictures here."""
 
@@ -104,3 +107,12 @@ async def test_fals(client: Client, service: Service, fal_port: int) -> None:
     key = await make_key(client)
     async with also_at(service.app, fal_port):
         await passes("fal.test.js", BASE_URL=f"http://127.0.0.1:{fal_port}", DARKROOM_KEY=key["key"])
+
+
+async def test_the_program_of_the_page_makes_a_picture(client: Client, players: Players) -> None:
+    (program,) = re.findall(r"^```javascript\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    key = (await make_key(client))["key"]
+    for _ in range(2):
+        [address] = await says(program, GATEWAY_URL=client.url, DARKROOM_TOKEN=key)
+    [request] = players.of(client.user_id)
+    assert request.generation_id.hex in address

@@ -234,11 +234,6 @@ async def test_an_input_that_cannot_be_is_refused_and_changes_nothing(
     assert found == 0
 
 
-async def test_a_webhook_is_refused_and_not_forgotten(client: Client) -> None:
-    answer = await client.post(OF_MODEL, json={"input": INPUT, "webhook": "https://hooks.example"})
-    assert (answer.status, "webhook" in answer.json["detail"]) == (422, True)
-
-
 async def test_a_model_that_is_not_there_is_404(client: Client) -> None:
     for path, body in (
         ("/replicate/v1/models/x/no-such/predictions", {"input": INPUT}),

@@ -19,6 +19,7 @@ from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
+from gateway.dialects.fal import webhooks as fal_webhooks
 from gateway.dialects.fal.door import Door
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
@@ -42,6 +43,7 @@ from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
 from gateway.dialects.openai.heading import Heading
 from gateway.dialects.reelmate import mounting as reelmate
 from gateway.dialects.replicate import router as replicate
+from gateway.dialects.replicate import webhooks as replicate_webhooks
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
@@ -73,6 +75,7 @@ from gateway.users import Users
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
 from gateway.webhooks.sender import Sender
+from gateway.webhooks.styles import STANDARD, Style, standard
 from runtime import health, telemetry
 from runtime.broker import make_broker
 from runtime.consumption import Consumers
@@ -144,6 +147,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     desk = make_desk(surface)
     sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
+    sender = Sender(database, settings.webhooks, settings.outbound, _styles(surface))
 
     async def join_bus() -> None:
         """The bus may come later: what is accepted meanwhile is driven then."""
@@ -179,6 +183,15 @@ def create_app(settings: Settings) -> FastAPI:
     _add_edges(app, surface, settings, commands.rates)
     describe(app)
     return app
+
+
+def _styles(surface: Surface) -> dict[str, Style]:
+    """How webhooks are told, by the API that they were made by."""
+    return {
+        STANDARD: standard(partial(native_webhooks.data_of, surface)),
+        fal_webhooks.STYLE: fal_webhooks.style(surface),
+        replicate_webhooks.STYLE: replicate_webhooks.style(surface),
+    }
 
 
 def _checks(database: Database, offers: Offers) -> list[Check]:

@@ -1,14 +1,16 @@
 """The routes of the queue. A path is a model's name, so that they are nobody else's: see `door`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.dialects.fal import errors, translate
+from gateway.dialects.fal import errors, translate, webhooks
 from gateway.dialects.fal.schemas import Arguments, Cancelled
 from gateway.dialects.surface import Surface, route_class
 from gateway.refusals import Invalid
+from gateway.webhooks.endpoints import EVENTS
 
 MAX_APP_CHARACTERS = 200
 REQUEST_ID = "X-Fal-Request-Id"
@@ -19,6 +21,11 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     """Submit, status, result and cancel, for clients of fal."""
     router = APIRouter(route_class=route_class(errors.render))
     commands, queries, identity = surface.commands, surface.queries, surface.identity
+
+    @router.get("/.well-known/jwks.json")
+    async def public_keys() -> dict[str, object]:
+        """What verifies the webhooks that are sent from here."""
+        return webhooks.key_set(surface.webhooks.public_key())
 
     @router.get("/{app:path}/requests/{id}/status")
     async def status(app: str, id: str, request: Request, logs: Annotated[str, Query()] = "") -> Response:  # noqa: A002
@@ -49,9 +56,13 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     @router.post("/{app:path}")
     async def submit(app: str, body: Arguments, request: Request, fal_webhook: str | None = None) -> Response:
         caller = await identity.required(request)
-        if len(app) > MAX_APP_CHARACTERS or fal_webhook:
-            raise Invalid("fal_webhook: is not offered here." if fal_webhook else "The application's name is too long.")
-        generation = await commands.create(caller, translate.order(surface, app, body.root, request))
+        if len(app) > MAX_APP_CHARACTERS:
+            raise Invalid("The application's name is too long.")
+        order = translate.order(surface, app, body.root, request)
+        if fal_webhook:
+            beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
+            order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
+        generation = await commands.create(caller, order)
         position = await queries.position(generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))
 

@@ -1,11 +1,12 @@
 """The routes of /replicate/v1."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.dialects.replicate import errors, models, translate
+from gateway.dialects.replicate import errors, models, translate, webhooks
 from gateway.dialects.replicate.schemas import (
     Model,
     ModelPage,
@@ -16,6 +17,7 @@ from gateway.dialects.replicate.schemas import (
     PredictionProblem,
     Version,
     VersionPage,
+    WebhookSecret,
 )
 from gateway.dialects.surface import Surface, route_class
 from gateway.pages import Filter
@@ -45,6 +47,11 @@ def make_router(surface: Surface) -> APIRouter:
             translate.order(models.find(surface, name), body.input, request),
             translate.wait_seconds(prefer),
         )
+        if body.webhook:
+            events = webhooks.events_of(body.webhook_events_filter)
+            beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
+            remarks = order.remarks | {"webhook": [body.webhook, events]}
+            order = replace(order, beside=beside, remarks=remarks)
         if seconds is None:
             return _answer(translate.view(surface, await commands.create(caller, order)), 201)
         made = await commands.create_and_wait(surface.verdicts, caller, order, seconds)
@@ -94,6 +101,15 @@ def make_router(surface: Surface) -> APIRouter:
         """The prediction as it is now; what has ended stays as it is."""
         generation, _ = await commands.cancel(await identity.required(request), translate.prediction_id(id))
         return _answer(translate.view(surface, generation))
+
+    @router.get(
+        "/webhooks/default/secret",
+        summary="What verifies the webhooks of predictions",
+        response_model=WebhookSecret,
+        responses=_problems(501),
+    )
+    async def webhook_secret(request: Request) -> Response:
+        return _answer(WebhookSecret(key=surface.webhooks.secret(await identity.required(request))))
 
     _add_models(router, surface)
     return router
