@@ -1,7 +1,6 @@
 """Kill, wipe, flood; then heal, quiesce, audit. A client's own list is compared with what became of it."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,40 +13,13 @@ import pytest
 
 from tests.chaos.conftest import Broken
 from tests.chaos.followers import killed_under
+from tests.chaos.load import QUIESCE_SECONDS, accepted_under_load, all_ended
 from tests.whole.conftest import User
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(240)]
 
-PARTS = ("gateway", "ledger", "generator", "storage", "nats", "postgres", "topology")
-QUIESCE_SECONDS = 90
-
-
-async def accepted_under_load(new_user: Callable[[], User], seconds: float) -> list[tuple[User, str]]:
-    """Asks for a picture every 50 ms and lists what was accepted; refusals and outages are the client's to repeat."""
-    accepted: list[tuple[User, str]] = []
-
-    async def ask(number: int) -> None:
-        user = new_user()
-        body = {"kind": "image", "prompt": f"Load {number % 7} [[sim:latency=0.3]]", "size": "512x512"}
-        try:
-            status, answer, _ = await user.call("POST", "/v1/generations", json=body)
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return
-        if status == 202:
-            accepted.append((user, answer["id"]))
-        else:
-            assert status in {429, 503}, answer
-
-    asking = []
-    for number in range(int(seconds / 0.05)):
-        asking.append(asyncio.create_task(ask(number)))
-        await asyncio.sleep(0.05)
-    await asyncio.gather(*asking)
-    return accepted
-
-
-async def all_ended(accepted: list[tuple[User, str]]) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(user.ended(generation, QUIESCE_SECONDS) for user, generation in accepted)))
+PARTS = ("gateway", "generator", "nats", "postgres")
+"""The others die in test_links.py, with these, by a seed."""
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -55,8 +27,8 @@ async def test_whatever_is_killed_in_mid_job_what_was_accepted_ends(
     darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession, part: str
 ) -> None:
     """P1, F1–F3, F5, F13–F15, F26: kill -9 under load."""
-    load = asyncio.create_task(accepted_under_load(new_user, 3))
-    await asyncio.sleep(1)
+    load = asyncio.create_task(accepted_under_load(new_user, 2))
+    await asyncio.sleep(0.7)
     darkroom.kill(part)
     accepted = await load
     assert len(accepted) > 10
@@ -72,8 +44,8 @@ async def test_what_was_accepted_survives_a_wiped_broker(
     darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession
 ) -> None:
     """P2, F7: streams, consumers and messages are gone; the rows are not."""
-    load = asyncio.create_task(accepted_under_load(new_user, 4))
-    await asyncio.sleep(1.5)
+    load = asyncio.create_task(accepted_under_load(new_user, 2.5))
+    await asyncio.sleep(1)
     await asyncio.to_thread(darkroom.wipe_broker)
     accepted = await load
     ended = await all_ended(accepted)

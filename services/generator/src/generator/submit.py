@@ -89,6 +89,8 @@ class Submitter:
         """A provider asked with the key of the user who wants it, where they have set one."""
         self.callback_url: Callable[[UUID, str | None], str | None] = lambda *_: None
         """Where a provider may say that the task of an attempt has moved, and which one signs what it says there."""
+        self.may_send: Callable[[Attempt], bool] = lambda _: True
+        """Whether the lease under which an attempt was begun is surely ours still."""
         self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
         """Takes the task of a call that was answered after its generation was stopped."""
 
@@ -110,6 +112,10 @@ class Submitter:
         async with self._connections:
             if assignment.remaining_seconds <= LEAST_SECONDS:
                 return attempt.ended(State.FAILED, DEADLINE)
+            # A process that was stopped between its intent and here: others may have asked the provider, heard of
+            # nothing and begun anew.
+            if not self.may_send(attempt):
+                return attempt.ended(State.FAILED, NOT_SENT)
             if attempt.provider != OUR_OWN:  # what we make ourselves was not paid for, whatever becomes of it
                 self._sent.add(attempt.id)
             began_at = time.monotonic()
