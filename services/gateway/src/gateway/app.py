@@ -146,7 +146,6 @@ def create_app(settings: Settings) -> FastAPI:
         OAuth(settings.tokens, settings.addresses),
     )
     desk = make_desk(surface)
-    sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
     sender = Sender(database, settings.webhooks, settings.outbound, _styles(surface))
 
     async def join_bus() -> None:

@@ -14,8 +14,7 @@ from sqlalchemy import text
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from contracts.facts import Visibility
-from contracts.facts import Asset
+from contracts.facts import Asset, Visibility
 from contracts.ids import keyed_generation_id
 from gateway.identity import Caller
 from gateway.refusals import Invalid, NotFound, UnsupportedMedia, UnsupportedMediaType
