@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from contracts.facts import Kind, Outcome
-from contracts.judging import Moderate, Moderated
+from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -63,6 +63,7 @@ GENERATOR_SET_KEY = "generator.set_key"
 GENERATOR_TAKE_RESULT = "generator.take_result"
 GENERATOR_LOOK_AT_TASK = "generator.look_at_task"
 GENERATOR_MODERATE = "generator.moderate"
+GENERATOR_JUDGE_FRAMES = "generator.judge_frames"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
@@ -337,6 +338,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_TAKE_RESULT: (TakeResult, TakenResult),
     GENERATOR_LOOK_AT_TASK: (LookAtTask, LookedAtTask),
     GENERATOR_MODERATE: (Moderate, Moderated),
+    GENERATOR_JUDGE_FRAMES: (JudgeFrames, JudgedFrames),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
-from contracts.judging import Moderate, Moderated
+from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.questions import (
     GENERATOR_CATALOG,
     GENERATOR_FRESH_ADDRESS,
+    GENERATOR_JUDGE_FRAMES,
     GENERATOR_KEYS,
     GENERATOR_LOOK_AT_TASK,
     GENERATOR_MODELS,
@@ -103,3 +104,7 @@ def register(
     @broker.subscriber(GENERATOR_MODERATE, queue="generator", max_workers=ANSWERS_AT_ONCE)
     async def moderate(question: Moderate) -> Moderated:
         return await moderation.judge_texts(question)
+
+    @broker.subscriber(GENERATOR_JUDGE_FRAMES, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def judge_frames(question: JudgeFrames) -> JudgedFrames:
+        return await moderation.judge_frames(question)
