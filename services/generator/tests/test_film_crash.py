@@ -19,6 +19,9 @@ from .test_spoken_films import VOICE, ask_avatar, film_of, steps
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
 TIMES = 20
+"""At each arrow that is about money."""
+FILMS = 2
+"""So many of them are made, each by a process of its own; the others are cancelled while nobody works on them."""
 LEASE_SECONDS = 1.1
 """A little more than what the dead leave behind."""
 MAYBE_SPOKEN = (0, 1, "openai", "speech", "unknown")
@@ -60,11 +63,9 @@ def spoken(simulator, requests):
     return {len(made) for made in calls}
 
 
-async def test_f13_f14_killed_while_it_is_spoken_begun_and_composed(
-    process, make_process, simulator, kill, ask_films, folders
-):
+async def test_f13_f14_killed_while_it_is_spoken_begun_and_composed(process, simulator, kill, ask_films, folders):
     """P11. A speech of which nobody knows whether it was paid is the model's policy's; once it is recorded, never."""
-    asked, other = ask_films(), await make_process()
+    asked = ask_films()
     await kill(accepted=asked)
     assert spoken(simulator, asked) == {1}
     for each in asked:
@@ -75,17 +76,17 @@ async def test_f13_f14_killed_while_it_is_spoken_begun_and_composed(
     for each in asked:
         assert await steps(process, each) == [*lost, shown(1, "intent")]
     assert list(folders.iterdir()) == []
-    await asyncio.sleep(LEASE_SECONDS)
-    await kill(composing=asked)
-    assert len(list(folders.iterdir())) == TIMES
-    await until(lambda: not composing(folders), 30)
-    cancelled, going = asked[: TIMES // 2], asked[TIMES // 2 :]
+    going, cancelled = asked[:FILMS], asked[FILMS:]
     await process.generator.close([ended(each) for each in cancelled])
     await asyncio.sleep(LEASE_SECONDS)
-    await asyncio.gather(*(at.generate(each) for at, each in zip([process, other] * TIMES, asked, strict=False)))
+    await kill(composing=going)
+    assert len(list(folders.iterdir())) == FILMS
+    await until(lambda: not composing(folders), 30)
+    await asyncio.sleep(LEASE_SECONDS)
+    await asyncio.gather(*map(process.generate, asked))
     assert spoken(simulator, asked) == {2}, "the one that may have been paid, and the one that was"
     for each in cancelled:
-        assert await steps(process, each) == [*lost, shown(1, "failed"), shown(2, "failed")]
+        assert await steps(process, each) == [*lost, shown(1, "failed")]
         assert await process.rendered_times(each) == 0
     for each in going:
         assert await steps(process, each) == [*lost, shown(1, "failed"), shown(2, "failed"), shown(3, "rendered")]
@@ -102,18 +103,20 @@ async def test_f13_f14_killed_before_it_is_spoken_once_it_is_made_and_before_it_
     await kill(sent=asked)
     assert spoken(simulator, asked) == {0}
     await asyncio.sleep(LEASE_SECONDS)
-    await kill(made=asked)
+    going, cancelled = asked[:FILMS], asked[FILMS:]
+    await kill(made=going, begun=cancelled)
     lost = [MAYBE_SPOKEN, SPOKEN_AGAIN]
     for each in asked:
         assert await steps(process, each) == [*lost, shown(1, "intent")]
+    await process.generator.close([ended(each) for each in cancelled])
     await asyncio.sleep(LEASE_SECONDS)
-    await kill(rendered=asked)
-    for each in asked:
+    await kill(rendered=going)
+    for each in going:
         assert await steps(process, each) == [*lost, shown(1, "failed"), shown(2, "rendered")]
         assert await process.rendered_times(each) == 0
     await asyncio.gather(*map(process.generate, asked))
     assert spoken(simulator, asked) == {1}
     for each in asked:
-        assert await process.rendered_times(each) == 1
-    assert (await film_of(process, asked[0]))[0] == ("h264", "aac")
+        assert await process.rendered_times(each) == (each in going)
+    assert (await film_of(process, going[0]))[0] == ("h264", "aac")
     assert list(folders.iterdir()) == [] and not composing(folders)
