@@ -1,23 +1,17 @@
 """What every adapter must do, against the real simulator. An adapter's tests inherit it and name what is its own."""
 
 import asyncio
-import contextlib
 import gzip
-import io
-import json
 import time
-import urllib.request
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import aiohttp
-import av
 import pytest
-from aiohttp import web
-from PIL import Image
 
 from contracts.facts import Failure, Kind, Message, Tool
+from contracts.facts import Failure, Kind
 from generator.providers.interface import (
     Delivered,
     Invalid,
@@ -25,10 +19,7 @@ from generator.providers.interface import (
     ProviderRefusal,
     QuotaExhausted,
     Rejected,
-    Running,
     Submission,
-    Task,
-    TaskProvider,
     Throttled,
     Unauthorized,
     Unavailable,
@@ -38,6 +29,7 @@ from generator.providers.transport import MAX_ANSWER_BYTES
 from runtime.outbound import OutboundSettings, make_session
 
 from .stage import until
+from .vendor import answering, content_of
 
 REFERENCE = UUID("018f0000-0000-7000-8000-000000000001")
 KEY = "sk-simulated-key-0123456789"
