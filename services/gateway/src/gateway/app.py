@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from contracts.facts import Visibility
 from gateway import subscribers
 from gateway.api_keys.keys import ApiKeys
 from gateway.api_keys.ring import Ring
@@ -137,7 +138,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
-        Uploads(broker, settings.limits.max_upload_bytes, settings.addresses.media_upload_visibility),
+        Uploads(broker, settings.limits.max_upload_bytes, Visibility(settings.addresses.media_upload_visibility)),
         settings.money.credit_price,
         ApiKeys(database),
         Users(database, settings.users, commands.rates),

@@ -129,8 +129,8 @@ class AddressSettings(Fragment):
         description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
         "owner's alone",
     )
-    media_upload_visibility: Visibility = Field(
-        default=Visibility.PUBLIC,
+    media_upload_visibility: Literal["public", "owner"] = Field(
+        default="public",
         description="who may look at what users bring, where they do not say it: `public`, or `owner`, which needs "
         "MEDIA_SIGNING_KEY",
     )
@@ -142,7 +142,7 @@ class AddressSettings(Fragment):
 
     @model_validator(mode="after")
     def _can_be_seen(self) -> Self:
-        if self.media_upload_visibility is Visibility.OWNER and self.media_signing_key is None:
+        if self.media_upload_visibility == "owner" and self.media_signing_key is None:
             raise ValueError("MEDIA_UPLOAD_VISIBILITY=owner needs MEDIA_SIGNING_KEY")
         return self
 
