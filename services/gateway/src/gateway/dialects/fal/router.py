@@ -11,6 +11,8 @@ from gateway.dialects.surface import Surface, route_class
 from gateway.refusals import Invalid
 
 MAX_APP_CHARACTERS = 200
+REQUEST_ID = "X-Fal-Request-Id"
+"""The client for Node reads there whose result it is."""
 
 
 def make_router(surface: Surface, host: str | None) -> APIRouter:
@@ -28,9 +30,10 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         return _answer(told, 200 if generation.is_final else 202)
 
     @router.get("/{app:path}/requests/{id}")
-    async def result(app: str, id: str, request: Request) -> dict[str, object]:  # noqa: A002
+    async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002
         """What was made; 400 while it is being made, else the status that says why there is nothing."""
         generation = await queries.generation(await identity.required(request), translate.request_id(id))
+        response.headers[REQUEST_ID] = str(generation.id)
         return translate.result(surface, generation)
 
     @router.put("/{app:path}/requests/{id}/cancel")
