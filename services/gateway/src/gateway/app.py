@@ -124,6 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
         links=Links(database),
         ring=Ring(database),
         rates=commands.rates,
+        sessions=Tokens(settings.tokens, database),
     )
     sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
