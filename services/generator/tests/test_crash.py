@@ -145,6 +145,31 @@ async def test_f16_a_stale_writer_is_refused_also_while_the_other_still_works(ma
     assert await other.rendered_times(request) == 1 and len(simulator.calls(request)) == 2
 
 
+async def test_f16_a_process_that_was_stopped_before_its_call_does_not_make_it_any_more(
+    make_process, simulator, monkeypatch
+):
+    """Meanwhile another asked the provider, heard of nothing, and began anew: the first call would be a second one."""
+    monkeypatch.setattr("generator.submit.FIND_PAUSES_SECONDS", (0.0, 0.0))
+    stopped, other = await make_process(0.3), await make_process()
+    stopped.submitter.may_send = stopped.work.surely_holds
+    submit, goes_on = stopped.submitter.submit, asyncio.Event()
+
+    async def late(assignment, attempt):
+        await goes_on.wait()
+        return await submit(assignment, attempt)
+
+    stopped.submitter.submit = late
+    request = ask_film("[[sim:latency=0.2]]")
+    stale = stopped.begin(request)
+    await until(lambda: stopped.state(request))
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    goes_on.set()
+    await stale
+    await other.finish()
+    assert len(simulator.calls(request)) == 1 and await other.rendered_times(request) == 1
+
+
 async def test_f10_the_same_fact_in_three_processes_at_once_is_paid_once(make_process, simulator):
     processes = [await make_process() for _ in range(3)]
     requests = [ask("[[sim:latency=0.3]]") for _ in range(5)]

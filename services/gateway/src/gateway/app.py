@@ -24,14 +24,17 @@ from gateway.dialects.fal.door import Door
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.jaaz import mounting as jaaz
+from gateway.dialects.jaaz.answers import Desk, make_desk
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import api_keys as native_api_keys
 from gateway.dialects.native import events as native_events
 from gateway.dialects.native import incoming as native_incoming
+from gateway.dialects.native import operator as native_operator
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
+from gateway.dialects.native import timeline as native_timeline
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
@@ -122,12 +125,11 @@ def create_app(settings: Settings) -> FastAPI:
         ring=Ring(database),
         rates=commands.rates,
     )
-    webhooks = Webhooks(database, settings.webhooks, settings.outbound)
     sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
         commands,
         queries,
-        webhooks,
+        Webhooks(database, settings.webhooks, settings.outbound),
         ProviderKeys(broker),
         Payments(broker, commands.rates),
         identity,
@@ -136,7 +138,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
-        Uploads(broker, settings.limits.max_upload_bytes),
+        Uploads(broker, settings.limits.max_upload_bytes, settings.addresses.media_upload_visibility),
         settings.money.credit_price,
         ApiKeys(database),
         Users(database, settings.users, commands.rates),
@@ -144,6 +146,7 @@ def create_app(settings: Settings) -> FastAPI:
         sockets,
         OAuth(settings.tokens, settings.addresses),
     )
+    desk = make_desk(surface)
     sender = Sender(database, settings.webhooks, settings.outbound, _styles(surface))
 
     async def join_bus() -> None:
@@ -158,7 +161,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        loops = (offers, sweeper, sender, figures, Ranking(database))
+        loops = (offers, sweeper, sender, figures, Ranking(database), desk.agents)
         for loop in loops:
             await loop.start()
         yield
@@ -176,7 +179,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
-    _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
+    _add_routes(app, surface, desk, settings, health.routes(lag, _checks(database, offers)))
     _add_edges(app, surface, settings, commands.rates)
     describe(app)
     return app
@@ -202,7 +205,9 @@ def _checks(database: Database, offers: Offers) -> list[Check]:
     return [check_database, check_offers]
 
 
-def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
+def _add_routes(
+    app: FastAPI, surface: Surface, desk: Desk, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]
+) -> None:
     for dialect in (
         native,
         native_uploads,
@@ -213,6 +218,8 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_visibility,
         native_api_keys,
         native_events,
+        native_timeline,
+        native_operator,
         modelark,
         openai,
         supabase,
@@ -224,7 +231,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
     app.include_router(instaveo.make_router(surface, settings.instaveo))
-    app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
+    app.include_router(jaaz.make_router(desk, settings.tokens.session_secret))
     app.include_router(reelmate.make_router(surface))
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
@@ -247,6 +254,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "API keys", "description": "Keys of programs, bounded in what they may do and spend."},
+            {"name": "Operator", "description": "How the house stands: for an operator's token alone."},
             {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
             {"name": "openai", "description": "What OpenAI's SDKs call: set their `base_url` to `/openai/v1`."},

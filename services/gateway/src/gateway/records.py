@@ -188,6 +188,15 @@ async def get(connection: Connection, user_id: UUID, generation_id: UUID) -> Gen
     return generation_of(row) if row else None
 
 
+_ANYBODYS = text(f"SELECT {COLUMNS} FROM generations WHERE id = :id")
+
+
+async def anybodys(connection: Connection, generation_id: UUID) -> Generation | None:
+    """A generation, whoever's and deleted or not: for the house alone, never for a client."""
+    row = (await connection.execute(_ANYBODYS, {"id": generation_id})).one_or_none()
+    return generation_of(row) if row else None
+
+
 # Its turn has come: should the bus be away, the sweeper says the word as soon as it is back.
 _ASK_CANCEL = text(f"""
     UPDATE generations SET cancel_asked_at = coalesce(cancel_asked_at, now()),

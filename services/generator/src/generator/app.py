@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> App:
     figures = Figures(database)
     leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
     callbacks = Callbacks(catalog, follower, broker, providers, settings.work.public_callback_url)
-    submitter.callback_url = callbacks.url
+    submitter.may_send, submitter.callback_url = work.surely_holds, callbacks.url
     sessions: list[aiohttp.ClientSession] = []
 
     def make(name: str, key: str) -> Provider:
@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> App:
     subscribers.register(
         consumers,
         broker,
+        database,
         generator,
         catalog,
         user_keys,

@@ -179,6 +179,7 @@ attempts = Table(
     UniqueConstraint("generation_id", "item", "number", name="uq_attempts_number"),
     CheckConstraint("state IN ('intent', 'submitted', 'rendered', 'failed', 'unknown')", name="state"),
 )
+Index("ix_attempts_created_at", attempts.c.created_at, postgresql_using="brin")
 Index("ix_attempts_submitted", attempts.c.generation_id, postgresql_where=attempts.c.state == text("'submitted'"))
 Index(
     "ix_attempts_history",
