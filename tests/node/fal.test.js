@@ -29,6 +29,12 @@ test("subscribe sees the states and gives the result", async () => {
   assert.deepEqual((await fal.queue.result(APP, { requestId })).data, data);
 });
 
+test("states come as events", async () => {
+  const { request_id: requestId } = await fal.queue.submit(APP, { input });
+  const last = await fal.queue.subscribeToStatus(APP, { requestId, mode: "streaming", connectionMode: "server" });
+  assert.equal(last.status, "COMPLETED");
+});
+
 test("what has ended cannot be cancelled", async () => {
   const { request_id: requestId } = await fal.queue.submit(APP, { input, priority: "low" });
   await fal.queue.subscribeToStatus(APP, { requestId, pollInterval: 100 });

@@ -250,3 +250,23 @@ async def test_it_starts_from_an_image_under_any_of_its_names(client: Client, pl
     assert made.status == 201, made.text
     request = await players.heard(made.json["id"])
     assert [(given.role, given.url) for given in request.inputs] == [("first_frame", "https://pictures.example/x.png")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/files/x"),
+        ("DELETE", "/files/x"),
+        ("GET", "/deployments"),
+        ("POST", "/deployments/x/y/predictions"),
+        ("POST", "/models/x/y/versions/z/trainings"),
+        ("GET", "/trainings"),
+        ("GET", "/collections"),
+        ("GET", "/hardware"),
+        ("GET", "/account"),
+    ],
+)
+async def test_what_is_not_offered_is_404_in_its_words(client: Client, method: str, path: str) -> None:
+    answer = await client.request(method, f"/replicate/v1{path}", json={})
+    assert (answer.status, answer.json["status"]) == (404, 404), answer.text
+    assert answer.json["title"] and answer.json["detail"]

@@ -43,6 +43,7 @@ from gateway.dialects.openai import router as openai
 from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
 from gateway.dialects.openai.heading import Heading
 from gateway.dialects.reelmate import mounting as reelmate
+from gateway.dialects.replicate import files as replicate_files
 from gateway.dialects.replicate import router as replicate
 from gateway.dialects.replicate import webhooks as replicate_webhooks
 from gateway.dialects.social import router as social
@@ -284,7 +285,8 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
     app.state.close_streams = surface.hub.close
-    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
+    own = (UPLOADS_ROUTE, modelark_videos.GENERATE, replicate_files.ROUTE)
+    forms = (*own, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Door, surface=surface, host=settings.doors.fal_host)

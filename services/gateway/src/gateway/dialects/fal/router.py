@@ -4,15 +4,21 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from gateway.dialects.brought import bring
 from gateway.dialects.fal import errors, translate, webhooks
-from gateway.dialects.fal.schemas import Arguments, Cancelled
+from gateway.dialects.fal.following import follow
+from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
-from gateway.refusals import Invalid
+from gateway.records import Generation
+from gateway.refusals import Invalid, TooManyRequests
 from gateway.webhooks.endpoints import EVENTS
 
+Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
+BUSY_SECONDS = 5
 REQUEST_ID = "X-Fal-Request-Id"
 """The client for Node reads there whose result it is."""
 
@@ -22,19 +28,35 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     router = APIRouter(route_class=route_class(errors.render))
     commands, queries, identity = surface.commands, surface.queries, surface.identity
 
+    async def told(app: str, request: Request, logs: str, generation: Generation) -> State:
+        position = await queries.position(generation)
+        with_logs = logs.lower() in {"1", "true"}
+        return translate.state(_base(request, host), app, generation, position, with_logs=with_logs)
+
     @router.get("/.well-known/jwks.json")
     async def public_keys() -> dict[str, object]:
         """What verifies the webhooks that are sent from here."""
         return webhooks.key_set(surface.webhooks.public_key())
 
     @router.get("/{app:path}/requests/{id}/status")
-    async def status(app: str, id: str, request: Request, logs: Annotated[str, Query()] = "") -> Response:  # noqa: A002
+    async def status(app: str, id: str, request: Request, logs: Logs = "") -> Response:  # noqa: A002
         """202 while it goes on, 200 once it has ended, whatever the end."""
         generation = await queries.generation(await identity.required(request), translate.request_id(id))
-        position = await queries.position(generation)
-        wants_logs = logs.lower() in {"1", "true"}
-        told = translate.state(_base(request, host), app, generation, position, with_logs=wants_logs)
-        return _answer(told, 200 if generation.is_final else 202)
+        return _answer(await told(app, request, logs, generation), 200 if generation.is_final else 202)
+
+    @router.get("/{app:path}/requests/{id}/status/stream")
+    async def follow_status(app: str, id: str, request: Request, logs: Logs = "") -> Response:  # noqa: A002
+        """The same as server-sent events, until it has ended."""
+        caller = await identity.required(request)
+        generation = await queries.generation(caller, translate.request_id(id))
+        if not surface.hub.has_room(caller.user_id):
+            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
+
+        async def show(generation: Generation) -> str:
+            return (await told(app, request, logs, generation)).model_dump_json()
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(follow(surface, caller, generation, show), 200, headers, "text/event-stream")
 
     @router.get("/{app:path}/requests/{id}")
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002
@@ -58,7 +80,8 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         caller = await identity.required(request)
         if len(app) > MAX_APP_CHARACTERS:
             raise Invalid("The application's name is too long.")
-        order = translate.order(surface, app, body.root, request)
+        given = await bring(surface, caller, body.root, translate.ROUTE, request.headers.get("idempotency-key"))
+        order = translate.order(surface, app, given, request)
         if fal_webhook:
             beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
             order = replace(order, beside=beside, remarks={"webhook": fal_webhook})

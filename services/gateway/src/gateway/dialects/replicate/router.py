@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.dialects.replicate import errors, models, translate, webhooks
+from gateway.dialects.brought import bring
+from gateway.dialects.replicate import errors, files, models, translate, webhooks
 from gateway.dialects.replicate.schemas import (
     Model,
     ModelPage,
@@ -42,11 +43,9 @@ def make_router(surface: Surface) -> APIRouter:
     commands, queries, identity = surface.commands, surface.queries, surface.identity
 
     async def created(name: str, body: NewModelPrediction, request: Request, prefer: str | None) -> Response:
-        caller, order, seconds = (
-            await identity.required(request),
-            translate.order(models.find(surface, name), body.input, request),
-            translate.wait_seconds(prefer),
-        )
+        caller, model = await identity.required(request), models.find(surface, name)
+        given = await bring(surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"))
+        order, seconds = translate.order(model, given, request), translate.wait_seconds(prefer)
         if body.webhook:
             events = webhooks.events_of(body.webhook_events_filter)
             beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
@@ -112,6 +111,7 @@ def make_router(surface: Surface) -> APIRouter:
         return _answer(WebhookSecret(key=surface.webhooks.secret(await identity.required(request))))
 
     _add_models(router, surface)
+    router.include_router(files.make_router(surface, _problems(400, 413, 415, 422, 429)))
     return router
 
 

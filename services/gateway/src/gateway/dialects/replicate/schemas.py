@@ -111,3 +111,22 @@ class WebhookSecret(BaseModel):
     """What verifies the webhooks of your predictions."""
 
     key: str
+
+
+class FileUrls(BaseModel):
+    get: str
+
+
+class PredictionFile(BaseModel):
+    """An upload of yours: `urls.get` is what an input starts from."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    etag: str
+    checksums: dict[str, str]
+    metadata: dict[str, Any]
+    created_at: datetime
+    expires_at: None = None
+    urls: FileUrls
