@@ -37,7 +37,7 @@ schemas: env  ## exports the JSON Schemas, AsyncAPI, OpenAPI, the users of NATS 
 manifests: schemas  ## renders the overlays of Kubernetes (needs kubectl)
 	sh deploy/k8s/render.sh
 
-bench: env  ## latency, CPU and memory of the main job, in one run
+bench: env  ## one table beside peers and limits, and docs/performance.md anew; ARGS="--only ROW" or --short
 	$(BIN)/python -m bench $(ARGS)
 
 lock:  ## resolves the dependencies again (needs uv)

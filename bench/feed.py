@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench.__main__ import RESULTS
+from bench import RESULTS
 from bench.load import percentile
 from darkroom.embedded import PostgresServer
 from darkroom.migration import migrate, service_urls

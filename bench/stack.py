@@ -17,7 +17,7 @@ import psutil
 
 from bench.processes import memory_megabytes
 
-READY_SECONDS = 90
+READY_SECONDS = 180
 STOP_SECONDS = 30
 GENEROUS = {"DEFAULT_USER_CREDITS": "1000000", "GATEWAY_REQUESTS_PER_MINUTE": "1000000", "GATEWAY_LOG_LEVEL": "INFO"}
 
