@@ -114,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
     commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper, settings.funding)
     queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
-    figures = Figures(database, broker)
+    figures = Figures(database, broker, settings.money.credit_price)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(
