@@ -31,8 +31,8 @@ async def bring(
         raise invalid(files[0][0], f"at most {MAX_INPUTS} files")
     addresses: dict[str, str] = {}
     for index, (name, text) in enumerate(files):
-        _, asset = await surface.uploads.take(who, _chunks(name, text), key, f"{route} {index}")
-        addresses[text] = surface.address(asset.key)
+        upload = await surface.uploads.take(who, _chunks(name, text), key, f"{route} {index}")
+        addresses[text] = surface.address(upload.asset.key, visibility=upload.visibility)
     return {name: _replaced(value, addresses) if name in found else value for name, value in given.items()}
 
 
