@@ -93,6 +93,7 @@ class Visit:
 
     async def picture(self, name: str) -> None:
         PICTURES.mkdir(parents=True, exist_ok=True)
+        await self.page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
         await self.page.screenshot(path=PICTURES / f"{re.sub(r'[^a-z0-9-]', '-', name)}.png", full_page=True)
 
     async def check(self) -> None:
