@@ -15,7 +15,9 @@ from typing import Any
 
 import psutil
 
-READY_SECONDS = 90
+from bench.processes import memory_megabytes
+
+READY_SECONDS = 180
 STOP_SECONDS = 30
 GENEROUS = {"DEFAULT_USER_CREDITS": "1000000", "GATEWAY_REQUESTS_PER_MINUTE": "1000000", "GATEWAY_LOG_LEVEL": "INFO"}
 
@@ -46,10 +48,7 @@ class Stack:
 
     def memory_megabytes(self) -> dict[str, float]:
         """Proportional set size of each part: shared pages are counted once."""
-        return {
-            part: sum(process.memory_full_info().pss for process in processes) / 2**20
-            for part, processes in self.processes().items()
-        }
+        return {part: memory_megabytes(processes) for part, processes in self.processes().items()}
 
 
 @contextmanager

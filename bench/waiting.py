@@ -31,7 +31,7 @@ from nats.aio.client import Client
 from rich.console import Console
 from rich.table import Table
 
-from bench.__main__ import RESULTS
+from bench import RESULTS
 from contracts.facts import Funded, Kind, Request
 from contracts.ids import new_generation_id
 from contracts.money import Quote

@@ -39,7 +39,7 @@ from contracts.facts import (
     Visibility,
 )
 from contracts.ids import asset_id, event_id
-from contracts.judging import Category, Judgement, Moderate, Moderated
+from contracts.judging import Category, JudgedFrames, JudgeFrames, Judgement, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -132,6 +132,7 @@ from contracts.usage import (
     UsageReport,
     UsageTotal,
 )
+from contracts.watching import BookFigures, Course, CourseOf, FiguresOf, Moment, WorkFigures
 from darkroom.schemas.documents import (
     SCHEMAS_FOLDER,
     contract_documents,
@@ -275,6 +276,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         LookedAtTask(is_known=True),
         Moderate(texts=("a lighthouse",)),
         Moderated(judgements=(Judgement(flagged=True, by="openai", categories=(BROKEN,)),)),
+        JudgeFrames(frames=("/9j/",)),
+        JudgedFrames(failure=Failure(code="content_policy", message="This film is not allowed here.", stage="film")),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),
@@ -293,6 +296,11 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         Lent(claim="lent/1", mime_type="image/webp"),
         ReuseAssets(user_id=USER, generation_id=GENERATION, earlier_id=USER, count=1),
         ChangedAssets(assets=1),
+        CourseOf(generation_id=GENERATION),
+        Course(moments=(Moment(step="held", at=datetime(2026, 11, 21, tzinfo=UTC), state="open", units=1),)),
+        FiguresOf(minutes=60),
+        BookFigures(open_holds=1, open_units=2, captured=3, captures=4),
+        WorkFigures(open_work=1),
         RecordedOutcomes(generation_ids=(GENERATION,)),
         Recorded(outcomes=(RecordedOutcome(generation_id=GENERATION, state="recorded", outcome=OUTCOME),)),
     )

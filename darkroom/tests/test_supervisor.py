@@ -140,6 +140,9 @@ def test_the_simulator_plays_the_providers_only_where_there_is_no_key() -> None:
     real = service_environment("generator", replace(PLAN, simulator=False), {"ARK_API_KEY": "real"})
     assert real["ARK_API_KEY"] == "real"
     assert "OPENAI_API_KEY" not in real
+    assert (told["MODERATION_BY_PROVIDER"], real.get("MODERATION_BY_PROVIDER")) == ("off", None)
+    wished = service_environment("generator", PLAN, {"MODERATION_BY_PROVIDER": "all"})
+    assert wished["MODERATION_BY_PROVIDER"] == "all"
     assert "OUTBOUND_ALLOW" not in real
 
 

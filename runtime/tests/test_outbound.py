@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from runtime import outbound
 from runtime.health import is_transient
 from runtime.outbound import Allowed, OutboundSettings, Refused, Unreachable, fetch, is_public, make_session
 
@@ -287,6 +288,19 @@ async def test_a_redirect_to_something_of_ours_is_refused(
         with pytest.raises(Refused):
             await read(session, stranger.url)
     assert canary.connections == 0
+
+
+async def test_planted_a_redirect_that_is_followed_unseen_turns_the_check_red(
+    stranger: Stranger, canary: Canary, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address that was named is looked at, and where it leads is not."""
+    named, check = outbound.URL(stranger.url), outbound.check_url
+    monkeypatch.setattr(
+        outbound, "check_url", lambda url, allowed: check(url, allowed) if url.host == named.host else None
+    )
+    with pytest.raises((AssertionError, pytest.fail.Exception, Unreachable)):
+        await test_a_redirect_to_something_of_ours_is_refused(stranger, canary, session)
+    assert canary.connections > 0
 
 
 @pytest.mark.parametrize(("redirects", "followed"), [(3, True), (4, False), (20, False)])

@@ -41,6 +41,7 @@ BASELINE = {
     **{f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1/c" for service in SERVICES},
     "GATEWAY_PROXY_NETWORKS": "127.0.0.1/32",
     "SUPABASE_JWT_SECRET": "the key of the tokens",
+    "MEDIA_SIGNING_KEY": "the key of the addresses",
     "GATEWAY_FUNDING_ACCOUNT": "00000000-0000-4000-8000-00000000000a",
     **dict.fromkeys(("AWS_S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "given"),
 }

@@ -1,9 +1,8 @@
 """Kill, wipe, flood; then heal, quiesce, audit. A client's own list is compared with what became of it."""
 
 import asyncio
-import random
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -12,40 +11,14 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import Broken
+from tests.chaos.followers import killed_under
+from tests.chaos.load import QUIESCE_SECONDS, accepted_under_load, all_ended
 from tests.whole.conftest import User
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(240)]
 
-PARTS = ("gateway", "ledger", "generator", "storage", "nats", "postgres", "topology")
-QUIESCE_SECONDS = 90
-
-
-async def accepted_under_load(new_user: Callable[[], User], seconds: float) -> list[tuple[User, str]]:
-    """Asks for a picture every 50 ms and lists what was accepted; refusals and outages are the client's to repeat."""
-    accepted: list[tuple[User, str]] = []
-
-    async def ask(number: int) -> None:
-        user = new_user()
-        body = {"kind": "image", "prompt": f"Load {number % 7} [[sim:latency=0.3]]", "size": "512x512"}
-        try:
-            status, answer, _ = await user.call("POST", "/v1/generations", json=body)
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return
-        if status == 202:
-            accepted.append((user, answer["id"]))
-        else:
-            assert status in {429, 503}, answer
-
-    asking = []
-    for number in range(int(seconds / 0.05)):
-        asking.append(asyncio.create_task(ask(number)))
-        await asyncio.sleep(0.05)
-    await asyncio.gather(*asking)
-    return accepted
-
-
-async def all_ended(accepted: list[tuple[User, str]]) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(user.ended(generation, QUIESCE_SECONDS) for user, generation in accepted)))
+PARTS = ("gateway", "generator", "nats", "postgres")
+"""The others die in test_links.py, with these, by a seed."""
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -53,8 +26,8 @@ async def test_whatever_is_killed_in_mid_job_what_was_accepted_ends(
     darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession, part: str
 ) -> None:
     """P1, F1–F3, F5, F13–F15, F26: kill -9 under load."""
-    load = asyncio.create_task(accepted_under_load(new_user, 3))
-    await asyncio.sleep(1)
+    load = asyncio.create_task(accepted_under_load(new_user, 2))
+    await asyncio.sleep(0.7)
     darkroom.kill(part)
     accepted = await load
     assert len(accepted) > 10
@@ -70,8 +43,8 @@ async def test_what_was_accepted_survives_a_wiped_broker(
     darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession
 ) -> None:
     """P2, F7: streams, consumers and messages are gone; the rows are not."""
-    load = asyncio.create_task(accepted_under_load(new_user, 4))
-    await asyncio.sleep(1.5)
+    load = asyncio.create_task(accepted_under_load(new_user, 2.5))
+    await asyncio.sleep(1)
     await asyncio.to_thread(darkroom.wipe_broker)
     accepted = await load
     ended = await all_ended(accepted)
@@ -107,17 +80,14 @@ async def test_a_broker_wiped_between_two_readers_of_an_outcome_changes_nothing(
     assert await user.credits() == {"available": 9, "held": 0, "used": 1, "owed": 0}
 
 
-async def test_a_storm_of_kills(darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession) -> None:
-    """Seeded: every service dies at least once while the others work."""
-    chance = random.Random(20261121)
-    load = asyncio.create_task(accepted_under_load(new_user, 8))
-    order = ["generator", "storage", "ledger", "gateway", "generator", "nats", "storage", "ledger"]
-    chance.shuffle(order)
-    for part in order:
-        await asyncio.sleep(chance.uniform(0.3, 1.2))
-        darkroom.kill(part)
-    ended = await all_ended(await load)
-    assert ended
+async def test_a_gateway_killed_under_its_followers_hides_no_end_from_them(
+    darkroom: Broken, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """They go on at the other replica, from the log. `python -m tests.chaos.followers` is the same for a thousand."""
+    people = await killed_under(darkroom.data, tmp_path / "second.log", 25, 3, both=False)
+    assert all(len(each.expected) == 3 and each.expected == each.ended for each in people)
+    assert all(each.came_back for each in people[::2]), "those of the gateway that was killed"
+    assert not any(each.resets for each in people)
     await darkroom.ready(session)
 
 

@@ -23,6 +23,7 @@ BRISK = {
     "GENERATOR_LEASE_SECONDS": "4",
     "STRIPE_WEBHOOK_SECRET": "whsec_of_this_run",
     "STRIPE_PULL_SECONDS": "2",
+    "MODERATION_BY_PROVIDER": "all",
 }
 """What sweeper and leases would do in half an hour, in half a minute."""
 

@@ -47,3 +47,9 @@ async def test_a_job_is_followed_to_its_end(darkroom: Darkroom, tmp_path: Path) 
     printed = await run("follow-a-job.md", darkroom, tmp_path)
     assert printed[0] in {"pending", "processing"}
     assert printed[-1] == "completed"
+
+
+async def test_openais_sdk_makes_a_picture_and_a_text(darkroom: Darkroom, tmp_path: Path) -> None:
+    address, text = await run("openai-sdk.md", darkroom, tmp_path)
+    assert address.startswith(darkroom.known["media_url"])
+    assert len(text) > 10

@@ -64,6 +64,16 @@ async def test_a_pack_is_bought_confirmed_and_refunded(
     darkroom.audit()
 
 
+async def test_in_test_mode_a_pack_is_paid_with_stripes_own_card(new_user: MakeUser) -> None:
+    user = new_user()
+    payment = await begun(user)
+    path = f"/v1/payments/{payment['id']}/test-card"
+    assert (await new_user().call("POST", path))[0] == 404
+    for _ in range(2):  # paid once, however often it is asked
+        status, paid, _ = await user.call("POST", path)
+        assert (status, paid) == (200, {"state": "credited", "credits": 100, "available": 110})
+
+
 async def test_a_webhook_is_believed_once_and_only_if_stripe_signed_it(
     darkroom: Darkroom, new_user: MakeUser, stripe: StripeClient, session: aiohttp.ClientSession
 ) -> None:

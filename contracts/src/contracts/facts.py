@@ -70,11 +70,34 @@ class Visibility(StrEnum):
     OWNER = "owner"
 
 
-class Message(Frozen):
-    """One turn of a conversation."""
+class Tool(Frozen):
+    """Something that a model may call for. Whoever asked the model does it, and tells the model what came of it."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str
+    parameters: dict[str, JsonValue]
+    """A JSON Schema of an object: what a call has to say."""
+
+
+class Call(Frozen):
+    """That a model calls for a tool."""
+
+    id: str
+    """By the provider's own name."""
+    name: str
+    arguments: str
+    """JSON, as the model wrote it; nobody has checked it."""
+
+
+class Message(Frozen):
+    """One turn of a conversation; a tool's says what came of a call."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[Call, ...] = ()
+    """What the assistant called for."""
+    call_id: str | None = None
+    """Which call a tool answers."""
 
 
 class Reuse(Frozen):
@@ -112,6 +135,10 @@ class Request(Frozen):
     inputs: tuple[Input, ...] = ()
     messages: tuple[Message, ...] = ()
     """What was said before the prompt, the oldest first; only for text."""
+    since: tuple[Message, ...] = ()
+    """What was said after the prompt: calls of tools, and what came of each; only for text."""
+    tools: tuple[Tool, ...] = ()
+    """What the model may call for; only for text."""
     max_tokens: int | None = None
     """How long a text may become; its quote covers as many."""
     options: dict[str, JsonValue] = {}
@@ -151,7 +178,7 @@ class Failure(Frozen):
     code: str
     message: str
     stage: str | None = None
-    """What moderation here looked at, where it refused: `prompt` or `picture`."""
+    """What moderation here looked at, where it refused: `prompt`, `picture` or `film`."""
 
     @field_validator("message")
     @classmethod
@@ -168,6 +195,8 @@ class Rendering(Frozen):
     outputs: tuple[Output, ...]
     cached: Cached | None = None
     """Set where storage has its assets already, from an earlier generation: the outputs then name none."""
+    judge_frames: bool = False
+    """Whether what is seen in its films is to be judged before they are shown."""
 
 
 class Asset(Frozen):
@@ -202,7 +231,9 @@ class Ending(Frozen):
     verdict: Verdict
     assets: tuple[Asset, ...] = ()
     text: str | None = None
-    """What was written, whole; only for text."""
+    """What was written, whole; only for text. Empty where the model only called for tools."""
+    calls: tuple[Call, ...] = ()
+    """The tools that the model called for; only for text."""
     usage: Usage | None = None
     """What is paid for where the price is per token."""
     provider: str | None = None

@@ -22,6 +22,8 @@ class TakeUpload(Frozen):
     """The name of an object in the claims bucket."""
     url: str | None = None
     """Where it is to be read from. Without either it went into the bucket that was offered."""
+    visibility: Visibility = Visibility.PUBLIC
+    """Of an upload that is new; what was taken once stays as it was."""
 
 
 class TakenUpload(Frozen):
@@ -30,6 +32,8 @@ class TakenUpload(Frozen):
 
     asset: Asset | None = None
     failure: Failure | None = None
+    visibility: Visibility = Visibility.PUBLIC
+    """Who may look at the asset."""
 
 
 class OfferUpload(Frozen):

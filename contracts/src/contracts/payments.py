@@ -84,6 +84,8 @@ class ConfirmPayment(Frozen):
 
     user_id: UUID
     reference: str = Field(max_length=MAX_REFERENCE_CHARACTERS)
+    with_test_card: bool = False
+    """Pay it with Stripe's own test card first. Without effect where money is real."""
 
 
 class ConfirmedPayment(Frozen):

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from contracts.facts import Kind, Outcome
-from contracts.judging import Moderate, Moderated
+from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -39,6 +39,7 @@ from contracts.payments import (
 from contracts.statement import Statement, StatementOf
 from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.usage import UsageOf, UsageReport
+from contracts.watching import BookFigures, Course, CourseOf, FiguresOf, WorkFigures
 
 LEDGER_AFFORDABLE = "ledger.affordable"
 LEDGER_BALANCE = "ledger.balance"
@@ -54,6 +55,8 @@ LEDGER_USAGE = "ledger.usage"
 LEDGER_SET_PLAN = "ledger.set_plan"
 LEDGER_PLANS = "ledger.plans"
 LEDGER_SET_PRICES = "ledger.set_prices"
+LEDGER_COURSE = "ledger.course"
+LEDGER_FIGURES = "ledger.figures"
 GENERATOR_CATALOG = "generator.catalog"
 GENERATOR_MODELS = "generator.models"
 GENERATOR_SWITCH_MODEL = "generator.switch_model"
@@ -63,6 +66,9 @@ GENERATOR_SET_KEY = "generator.set_key"
 GENERATOR_TAKE_RESULT = "generator.take_result"
 GENERATOR_LOOK_AT_TASK = "generator.look_at_task"
 GENERATOR_MODERATE = "generator.moderate"
+GENERATOR_COURSE = "generator.course"
+GENERATOR_FIGURES = "generator.figures"
+GENERATOR_JUDGE_FRAMES = "generator.judge_frames"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
@@ -74,6 +80,7 @@ STORAGE_DELETE = "storage.delete"
 STORAGE_SHOW = "storage.show"
 STORAGE_FORGET = "storage.forget"
 STORAGE_REUSE = "storage.reuse"
+STORAGE_COURSE = "storage.course"
 
 MAX_IDS_PER_QUESTION = 500
 MAX_PRICES_PER_QUESTION = 5000
@@ -225,6 +232,8 @@ class CatalogModel(Frozen):
     """Whether its videos are as long as what is said in them: the prompt, or the sound that it starts from."""
     max_tokens: int | None = None
     """The longest text that it writes."""
+    calls_tools: bool = False
+    """Whether it can call for tools while it writes."""
     max_count: int = 1
     max_prompt_characters: int = 4000
     deadline_seconds: int = 300
@@ -328,6 +337,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_SET_PLAN: (SetPlan, PlanSet),
     LEDGER_PLANS: (PlansOf, UserPlans),
     LEDGER_SET_PRICES: (SetPrices, PricesSet),
+    LEDGER_COURSE: (CourseOf, Course),
+    LEDGER_FIGURES: (FiguresOf, BookFigures),
     GENERATOR_CATALOG: (Nothing, Catalog),
     GENERATOR_MODELS: (Nothing, Models),
     GENERATOR_SWITCH_MODEL: (SwitchModel, SwitchedModel),
@@ -337,6 +348,9 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_TAKE_RESULT: (TakeResult, TakenResult),
     GENERATOR_LOOK_AT_TASK: (LookAtTask, LookedAtTask),
     GENERATOR_MODERATE: (Moderate, Moderated),
+    GENERATOR_COURSE: (CourseOf, Course),
+    GENERATOR_FIGURES: (FiguresOf, WorkFigures),
+    GENERATOR_JUDGE_FRAMES: (JudgeFrames, JudgedFrames),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),
@@ -348,4 +362,5 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     STORAGE_SHOW: (Show, ChangedAssets),
     STORAGE_FORGET: (Forget, ChangedAssets),
     STORAGE_REUSE: (ReuseAssets, ChangedAssets),
+    STORAGE_COURSE: (CourseOf, Course),
 }

@@ -15,10 +15,10 @@ AUDIENCE = "authenticated"
 KEY_SECONDS = 10 * 365 * 86_400
 
 
-def make_token(secret: str, user_id: UUID, hours: float, issuer: str) -> str:
-    """A token that names a user for so many hours."""
+def make_token(secret: str, user_id: UUID, hours: float, issuer: str, *, operator: bool = False) -> str:
+    """A token that names a user for so many hours, and says whether they run the house."""
     now = int(time.time())
-    claims = {
+    claims: dict[str, object] = {
         "iss": issuer,
         "aud": AUDIENCE,
         "sub": str(user_id),
@@ -26,6 +26,8 @@ def make_token(secret: str, user_id: UUID, hours: float, issuer: str) -> str:
         "iat": now,
         "exp": now + int(hours * 3600),
     }
+    if operator:
+        claims["app_metadata"] = {"roles": ["operator"]}
     return _signed(secret, claims)
 
 

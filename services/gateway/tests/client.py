@@ -58,6 +58,11 @@ class Client:
         self.user_id = user_id or uuid4()
         self._headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
 
+    def at(self, url: str) -> "Client":
+        """The same at another address."""
+        bearer = self._headers.get("Authorization")
+        return Client(self._session, url, self.user_id, bearer.removeprefix("Bearer ") if bearer else None)
+
     async def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, **body: Any) -> Answer:
         sent = CIMultiDict(self._headers)
         sent.extend(headers or {})

@@ -107,7 +107,7 @@ CATALOG = Catalog(
             default_seconds=5,
             inputs=("first_frame",),
         ),
-        CatalogModel(id=WRITER, kind=Kind.TEXT, provider="openai", max_tokens=1000),
+        CatalogModel(id=WRITER, kind=Kind.TEXT, provider="openai", max_tokens=1000, calls_tools=True),
     ),
 )
 PRICES = PriceList(

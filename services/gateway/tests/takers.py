@@ -24,18 +24,24 @@ class Storage:
         question = TakeUpload.model_validate_json(message.data)
         claims = await self._bus.jetstream().object_store("claims")
         asset = Asset(
-            id=asset_id(question.upload_id, 0), index=0, key="k", mime_type="image/png", size_bytes=1, sha256="ab"
+            id=(brought := asset_id(question.upload_id, 0)),
+            index=0,
+            key=f"{brought.hex}/original.png",
+            mime_type="image/png",
+            size_bytes=1,
+            sha256="ab",
         )
         self.brought[asset.id] = (question.user_id, (await claims.get(question.claim or "")).data or b"")
         await message.respond(TakenUpload(asset=asset).model_dump_json().encode())
 
     async def find(self, message: Any) -> None:
         question = FindMedia.model_validate_json(message.data)
+        ids = [name.asset_id or UUID((name.key or "").partition("/")[0]) for name in question.names]
         found = tuple(
-            NamedMedia(asset_id=name.asset_id, mime_type="image/png", size_bytes=1)
-            if name.asset_id and self.brought.get(name.asset_id, (None, b""))[0] == question.user_id
+            NamedMedia(asset_id=each, mime_type="image/png", size_bytes=1)
+            if self.brought.get(each, (None, b""))[0] == question.user_id
             else None
-            for name in question.names
+            for each in ids
         )
         await message.respond(FoundMedia(media=found).model_dump_json().encode())
 

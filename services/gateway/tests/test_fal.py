@@ -32,6 +32,7 @@ from .client import Client, token
 from .conformance import Conformance, Dialect
 from .conftest import MakeClient, Server, Service, serving, with_limits
 from .players import SEEDANCE, SEEDREAM, Players
+from .takers import taking
 
 pytestmark = pytest.mark.connected
 
@@ -283,6 +284,16 @@ async def test_what_failed_says_why(client: Client, players: Players) -> None:
     assert result.headers["X-Fal-Error-Type"] == "content_policy"
 
 
+async def test_it_starts_from_a_picture_that_stands_in_the_request(
+    client: Client, players: Players, bus: NatsClient
+) -> None:
+    async with taking(bus) as storage:
+        made = await client.post(f"/x/{SEEDANCE}", json=INPUT | {"image_url": "data:image/png;base64,aGVsbG8="})
+        [given] = (await players.heard(made.json["request_id"])).inputs
+        assert given.role == "first_frame" and given.asset_id
+        assert storage.brought[given.asset_id] == (client.user_id, b"hello")
+
+
 async def test_low_priority_never_delays_a_person(client: Client, players: Players) -> None:
     made = await client.post(APP, {"X-Fal-Queue-Priority": "low"}, json=INPUT)
     assert (await players.heard(made.json["request_id"])).lane is Lane.BATCH
@@ -320,7 +331,7 @@ async def test_the_queue_is_nowhere_but_at_its_own_door(elsewhere: Client, clien
         (APP, {"prompt": "x", "image_size": {"width": True, "height": 512}}, 422),
         (APP, {"prompt": "x", "loras": [{"path": "\0"}]}, 422),
         (f"/{'x' * 300}", INPUT, 422),
-        (f"{APP}?fal_webhook=https://hooks.example", INPUT, 422),
+        (f"{APP}?fal_webhook=https://10.0.0.1/told", INPUT, 422),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -331,3 +342,34 @@ async def test_garbage_is_refused_and_changes_nothing(
     assert answer.status == status, answer.text
     assert answer.json["detail"]
     assert await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id) == 0
+
+
+async def states(client: Client, path: str) -> AsyncIterator[Any]:
+    async with client._session.get(client.url + path, headers=client._headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        async for line in answer.content:
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
+
+
+async def test_the_states_come_as_events_until_the_end(client: Client, players: Players) -> None:
+    players.scripts[client.user_id] = players.hold
+    made = (await client.post(APP, json=INPUT)).json
+    path = f"{APP}/requests/{made['request_id']}/status/stream"
+    request = await players.heard(made["request_id"])
+
+    seen: list[Any] = []
+    async with asyncio.timeout(30):
+        async for state in states(client, path):
+            if not seen:
+                await players.complete(request)
+            seen.append(state)
+    assert seen[0]["status"] == "IN_QUEUE" and seen[-1]["status"] == "COMPLETED"
+    [late] = [state async for state in states(client, f"{path}?logs=1")]
+    assert late["status"] == "COMPLETED" and late["logs"]
+
+
+async def test_nobody_follows_what_is_somebody_elses(client: Client, client_of: MakeClient) -> None:
+    made = (await client.post(APP, json=INPUT)).json
+    stranger = client_of()
+    assert (await stranger.get(f"{APP}/requests/{made['request_id']}/status/stream")).status == 404

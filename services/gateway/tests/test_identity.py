@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from multidict import CIMultiDict
+from sqlalchemy import text
 
 from contracts.payments import (
     ConfirmedPayment,
 )
+from gateway import records
 
 from .client import IMAGE, SECRET, Answer, Client, token
 from .conftest import MakeClient, Service
@@ -237,3 +239,18 @@ async def test_every_route_with_an_id_is_404_for_others(
     await postgres.execute("UPDATE deliveries SET state = 'parked' WHERE id = $1", UUID(delivery["id"]))
     for method, path, own in sorted(routes, key=lambda route: route[0] == "DELETE"):
         assert (await ask(owner, method, path, own)).status != 404, path
+
+
+async def test_planted_an_owner_that_is_missing_in_a_where_turns_the_check_red(
+    service: Service,
+    client_of: MakeClient,
+    players: Players,
+    postgres: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wording = records._GET.text
+    assert "user_id = :user_id" in wording, "plant the bug anew"
+    anybody = wording.replace("user_id = :user_id", "CAST(:user_id AS uuid) IS NOT NULL")
+    monkeypatch.setattr(records, "_GET", text(anybody))
+    with pytest.raises(AssertionError):
+        await test_every_route_with_an_id_is_404_for_others(service, client_of, players, postgres)

@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Asset, Input, Kind
+from contracts.facts import Asset, Input, Kind, Visibility
 from contracts.ids import asset_id, keyed_generation_id
 from contracts.keeping import FindMedia, FoundMedia, MediaName, NamedMedia, TakenUpload, TakeUpload
 from contracts.media import address
@@ -266,7 +266,7 @@ async def form_of(*parts: tuple[str, bytes | str, str | None]) -> Request:
 async def uploads(settings: Settings) -> AsyncIterator[Uploads]:
     broker = make_broker(settings.broker, "gateway")
     await broker.start()
-    yield Uploads(broker, 100_000)
+    yield Uploads(broker, 100_000, Visibility.PUBLIC)
     await broker.stop()
 
 

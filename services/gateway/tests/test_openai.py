@@ -262,6 +262,29 @@ async def test_outside_the_routes_the_error_is_openais_too(nobody: Client, metho
     assert answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/models/gpt-image-1"),
+        ("POST", "/fine_tuning/jobs"),
+        ("POST", "/images/variations"),
+        ("POST", "/audio/transcriptions"),
+        ("POST", "/audio/translations"),
+        ("POST", "/responses"),
+        ("POST", "/completions"),
+        ("POST", "/embeddings"),
+        ("POST", "/videos/video_x/remix"),
+        ("POST", "/videos/edits"),
+        ("POST", "/videos/extensions"),
+        ("POST", "/videos/characters"),
+    ],
+)
+async def test_what_is_not_offered_is_an_error_of_the_sdk(client: Client, method: str, path: str) -> None:
+    answer = await client.request(method, BASE + path, json={"model": SEEDREAM})
+    assert answer.status in {404, 405}, answer.text
+    assert answer.json["error"]["type"] == "invalid_request_error" and answer.json["error"]["message"]
+
+
 async def test_a_body_that_is_too_large_is_refused_in_the_same_shape(client: Client) -> None:
     answer = await client.post(IMAGES, data=b'"' + b"x" * (1 << 20) + b'"')
     assert (answer.status, answer.json["error"]["code"]) == (413, "body_too_large")

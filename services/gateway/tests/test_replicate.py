@@ -234,11 +234,6 @@ async def test_an_input_that_cannot_be_is_refused_and_changes_nothing(
     assert found == 0
 
 
-async def test_a_webhook_is_refused_and_not_forgotten(client: Client) -> None:
-    answer = await client.post(OF_MODEL, json={"input": INPUT, "webhook": "https://hooks.example"})
-    assert (answer.status, "webhook" in answer.json["detail"]) == (422, True)
-
-
 async def test_a_model_that_is_not_there_is_404(client: Client) -> None:
     for path, body in (
         ("/replicate/v1/models/x/no-such/predictions", {"input": INPUT}),
@@ -255,3 +250,23 @@ async def test_it_starts_from_an_image_under_any_of_its_names(client: Client, pl
     assert made.status == 201, made.text
     request = await players.heard(made.json["id"])
     assert [(given.role, given.url) for given in request.inputs] == [("first_frame", "https://pictures.example/x.png")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/files/x"),
+        ("DELETE", "/files/x"),
+        ("GET", "/deployments"),
+        ("POST", "/deployments/x/y/predictions"),
+        ("POST", "/models/x/y/versions/z/trainings"),
+        ("GET", "/trainings"),
+        ("GET", "/collections"),
+        ("GET", "/hardware"),
+        ("GET", "/account"),
+    ],
+)
+async def test_what_is_not_offered_is_404_in_its_words(client: Client, method: str, path: str) -> None:
+    answer = await client.request(method, f"/replicate/v1{path}", json={})
+    assert (answer.status, answer.json["status"]) == (404, 404), answer.text
+    assert answer.json["title"] and answer.json["detail"]

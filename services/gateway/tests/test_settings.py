@@ -111,3 +111,24 @@ def test_media_addresses_begin_with_the_cdn(monkeypatch: pytest.MonkeyPatch) -> 
     assert AddressSettings().media_base == "https://d111111abcdef8.cloudfront.net"
     monkeypatch.setenv("MEDIA_CDN_DOMAIN", "http://cdn.example/")
     assert AddressSettings().media_base == "http://cdn.example"
+
+
+@pytest.mark.parametrize(
+    ("given", "origins", "level"),
+    [
+        ({}, "*", "INFO"),
+        ({"FRONTEND_URL": "https://app.example/"}, "https://app.example", "INFO"),
+        ({"FRONTEND_URL": "https://app.example", "CORS_ORIGINS": "https://own.example"}, "https://own.example", "INFO"),
+        ({"NODE_ENV": "development"}, "*", "DEBUG"),
+        ({"DEBUG": "*"}, "*", "DEBUG"),
+        ({"NODE_ENV": "production", "DEBUG": "express:router"}, "*", "INFO"),
+        ({"DEBUG": "*", "GATEWAY_LOG_LEVEL": "ERROR"}, "*", "ERROR"),
+    ],
+)
+def test_the_frontends_own_variables_count_where_ours_say_nothing(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], origins: str, level: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_environment()
+    assert (settings.addresses.cors_origins, settings.process.log_level) == (origins, level)

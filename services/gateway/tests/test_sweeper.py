@@ -52,7 +52,7 @@ async def make_kit(settings: Settings, postgres: asyncpg.Pool) -> AsyncIterator[
         await broker.start()
         offers = Offers(database, broker)
         await offers.start()
-        opened.extend([offers.stop, broker.stop, database.close])
+        opened.extend([offers.stop, broker.stop, broker.connection.close, database.close])
         own = {"first_drive_seconds": FIRST, "longest_pause_seconds": LONGEST, "drives_before_deadline": DRIVES}
         sweeps = settings.sweeper.model_copy(update={**own, "lag_limit": MANY, **limits})
         slots = settings.limits.model_copy(update={"interactive_slots": 100, "batch_slots": 1})
@@ -65,7 +65,8 @@ async def make_kit(settings: Settings, postgres: asyncpg.Pool) -> AsyncIterator[
 
     yield make
     for close in opened:
-        with contextlib.suppress(NatsError):  # a bus that a test took away cannot be drained
+        # A bus that a test took away cannot be drained; its client is closed, or it would reconnect for ever.
+        with contextlib.suppress(NatsError):
             await close()
 
 

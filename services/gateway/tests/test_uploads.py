@@ -70,7 +70,8 @@ class Storage:
             height=2,
             variants={"thumbnail": f"{token}/thumbnail.webp"},
         )
-        await message.respond(TakenUpload(asset=asset).model_dump_json().encode())
+        taken = TakenUpload(asset=asset, visibility=question.visibility)
+        await message.respond(taken.model_dump_json().encode())
 
     async def offer(self, message: Any) -> None:
         question = OfferUpload.model_validate_json(message.data)
@@ -142,6 +143,14 @@ async def test_b40_what_a_file_is_called_is_nobodys_business(client: Client, sto
     else:
         assert answer.status == 201
         assert filename not in answer.text
+
+
+async def test_without_a_signing_key_everybody_sees_it_or_it_is_not_taken(client: Client, storage: Storage) -> None:
+    refused(await client.post("/v1/uploads?visibility=owner", data=form(b"x")), 501, "not_configured")
+    refused(await client.post("/v1/uploads?visibility=nobody", data=form(b"x")), 422, "invalid_request")
+    assert storage.asked == 0
+    answer = await client.post("/v1/uploads?visibility=public", data=form(b"x"))
+    assert (answer.status, answer.json["visibility"]) == (201, "public")
 
 
 async def test_no_token_no_file(nobody: Client, storage: Storage) -> None:

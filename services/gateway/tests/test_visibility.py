@@ -7,14 +7,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import aiohttp
 import pytest
 from nats.aio.client import Client as NatsClient
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from contracts.facts import Requested, Visibility
-from contracts.keeping import ChangedAssets, Show
+from contracts.facts import Asset, Requested, Visibility
+from contracts.keeping import ChangedAssets, Show, TakenUpload, TakeUpload
 from contracts.media import signed
-from contracts.questions import STORAGE_SHOW
+from contracts.questions import STORAGE_SHOW, STORAGE_TAKE_UPLOAD
 from contracts.topology import requested_subject
 from gateway.refusals import NotConfigured
 from gateway.settings import AddressSettings, Settings
@@ -37,6 +38,7 @@ async def settings(nats_server: Any, make_database: Any) -> Settings:
         public_media_url=MEDIA_URL,
         media_signing_key=SecretStr(KEY),
         media_addresses="public",
+        media_upload_visibility="owner",
     )
     return replace(found, addresses=addresses)
 
@@ -138,7 +140,31 @@ async def test_a_token_opens_what_its_user_owns(client: Client, nobody: Client) 
     assert (await client.get(given)).headers["Location"] == MEDIA_URL + given
 
 
+async def test_an_upload_is_shown_as_it_says_and_else_as_the_deployment_does(client: Client, bus: NatsClient) -> None:
+    key = f"{'ab' * 16}/original.png"
+
+    async def take(message: Any) -> None:
+        question = TakeUpload.model_validate_json(message.data)
+        made = {"id": question.upload_id, "index": 0, "key": key, "mime_type": "image/png", "size_bytes": 1}
+        asset = Asset.model_validate({**made, "sha256": "0" * 64})
+        answer = TakenUpload(asset=asset, visibility=question.visibility)
+        await message.respond(answer.model_dump_json().encode())
+
+    subscription = await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=take)
+    for _ in range(2):  # the first ping overtakes what nats-py has not written yet
+        await bus.flush()
+    for path in ("/v1/uploads", f"/v1/uploads/{uuid4()}/finalize"):
+        for query, visibility in (("", "owner"), ("?visibility=owner", "owner"), ("?visibility=public", "public")):
+            form = aiohttp.FormData()
+            form.add_field("file", b"x", filename="a.png")
+            upload = (await client.post(path + query, data=form)).json
+            assert (upload["visibility"], is_signed(upload["asset"]["url"])) == (visibility, visibility == "owner")
+    await subscription.unsubscribe()
+
+
 def test_without_a_key_it_is_not_offered() -> None:
+    with pytest.raises(ValidationError, match="MEDIA_SIGNING_KEY"):
+        AddressSettings(media_upload_visibility="owner")
     check_offered(AddressSettings(), Visibility.PUBLIC)
     with pytest.raises(NotConfigured):
         check_offered(AddressSettings(), Visibility.OWNER)

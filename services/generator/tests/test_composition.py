@@ -3,7 +3,10 @@
 import asyncio
 import io
 import math
+import os
 import struct
+import sys
+import tempfile
 import wave
 import zlib
 from itertools import pairwise
@@ -12,6 +15,7 @@ from uuid import uuid4
 
 import aiohttp
 import av
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -22,9 +26,10 @@ from generator.composition.captions import MAX_LETTERS, at, captions
 from generator.composition.lettering import font_for, letter
 from generator.composition.plan import MAX_SECONDS
 from generator.composition.stills import CYCLE_SECONDS, NEAREST, window
-from generator.providers import darkroom
 from generator.providers.darkroom import Darkroom
 from generator.providers.interface import Given, Invalid, Submission, Unavailable
+
+from .stage import until
 
 SCRIPT = "The lighthouse stands alone. Waves break over the rocks, and nobody sleeps tonight!"
 
@@ -215,7 +220,7 @@ async def test_without_a_picture_or_a_sound_there_is_no_film(maker, asked):
 
 async def test_a_film_that_takes_too_long_or_too_much_ends_and_leaves_nothing(maker, tmp_path, monkeypatch):
     """Its process and its folder are gone, and the next is made."""
-    monkeypatch.setattr(darkroom.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(Unavailable):
         await maker.submit(submission(still(), heard(sound(30)), size="720x1280", seconds=1.5))
     making = asyncio.create_task(maker.submit(submission(still(), heard(sound(30)), size="720x1280")))
@@ -226,6 +231,51 @@ async def test_a_film_that_takes_too_long_or_too_much_ends_and_leaves_nothing(ma
         await making
     assert list(tmp_path.iterdir()) == []
     assert (await film_of(maker, still(), heard(sound(0.2)))).size == (180, 320)
+
+
+MAKER = """
+import asyncio, sys, aiohttp
+from pathlib import Path
+from uuid import uuid4
+from contracts.facts import Kind
+from generator.providers.darkroom import Darkroom
+from generator.providers.interface import Given, Submission
+
+async def make():
+    given = [Given(role, content=Path(file).read_bytes()) for role, file in (("image", "{0}"), ("audio", "{1}"))]
+    async with aiohttp.ClientSession() as session:
+        await Darkroom(session).submit(Submission(
+            reference=uuid4(), kind=Kind.VIDEO, model="darkroom-avatar", prompt="A boat.", count=1, first_index=0,
+            size="720x1280", options={{}}, timeout_seconds=60.0, given=given))
+
+asyncio.run(make())
+"""
+
+
+async def test_a_film_whose_maker_is_killed_ends_with_it_and_the_next_leaves_nothing_of_it(
+    maker, tmp_path, monkeypatch
+):
+    """In the middle of its frames: the process is gone, and its folder once somebody makes a film on this machine."""
+    shown, spoken = tmp_path / "shown.png", tmp_path / "spoken.wav"
+    shown.write_bytes(picture())
+    spoken.write_bytes(sound(60, rate=8000, loud=False))
+    films = tmp_path / "films"
+    films.mkdir()
+    dying = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", MAKER.format(shown, spoken)), env={**os.environ, "TMPDIR": str(films)}
+    )
+    await until(lambda: list(films.glob("*/film.mp4")), 60)
+    [composing] = psutil.Process(dying.pid).children()
+    assert "generator.composition" in composing.cmdline()
+    monkeypatch.setattr(tempfile, "tempdir", str(films))
+    await film_of(maker, still(), heard(sound(0.2)))
+    assert composing.is_running() and list(films.glob("*/film.mp4")), "what somebody works in is left alone"
+    dying.kill()
+    await dying.wait()
+    await asyncio.to_thread(composing.wait, 10)
+    assert len(list(films.iterdir())) == 1
+    await film_of(maker, still(), heard(sound(0.2)))
+    assert list(films.iterdir()) == []
 
 
 async def test_the_process_knows_nothing_of_ours(maker, monkeypatch, tmp_path):

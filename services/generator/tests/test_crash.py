@@ -1,10 +1,6 @@
 """Processes that die, pause, are stopped or meet each other: every attempt is paid once, and none silently twice."""
 
 import asyncio
-import os
-import signal
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,23 +10,6 @@ from generator.attempts import INTERRUPTED
 from .stage import CHEAP, DEAR, FILM, ask, ask_film, ended, until
 
 pytestmark = pytest.mark.connected
-
-
-@pytest.fixture
-def kill(database_url, streams, simulator):
-    """Runs a generator process that is killed at a point of the way."""
-
-    async def run(**at):
-        victim = await asyncio.create_subprocess_exec(
-            sys.executable,
-            Path(__file__).with_name("victim.py"),
-            *(f"{point}={request.model_dump_json()}" for point, requests in at.items() for request in requests),
-            env=os.environ | {"DATABASE": database_url, "BROKER": streams, "SIMULATOR": simulator.url},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert await victim.wait() == -signal.SIGKILL
-
-    return run
 
 
 async def test_f13_and_f14_killed_before_the_call_left_and_after_it_was_accepted(process, simulator, kill):
@@ -143,6 +122,31 @@ async def test_f16_a_stale_writer_is_refused_also_while_the_other_still_works(ma
     assert [attempt[2] for attempt in await other.attempts(request)] == ["unknown", "intent"]
     await fresh
     assert await other.rendered_times(request) == 1 and len(simulator.calls(request)) == 2
+
+
+async def test_f16_a_process_that_was_stopped_before_its_call_does_not_make_it_any_more(
+    make_process, simulator, monkeypatch
+):
+    """Meanwhile another asked the provider, heard of nothing, and began anew: the first call would be a second one."""
+    monkeypatch.setattr("generator.submit.FIND_PAUSES_SECONDS", (0.0, 0.0))
+    stopped, other = await make_process(0.3), await make_process()
+    stopped.submitter.may_send = stopped.work.surely_holds
+    submit, goes_on = stopped.submitter.submit, asyncio.Event()
+
+    async def late(assignment, attempt):
+        await goes_on.wait()
+        return await submit(assignment, attempt)
+
+    stopped.submitter.submit = late
+    request = ask_film("[[sim:latency=0.2]]")
+    stale = stopped.begin(request)
+    await until(lambda: stopped.state(request))
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    goes_on.set()
+    await stale
+    await other.finish()
+    assert len(simulator.calls(request)) == 1 and await other.rendered_times(request) == 1
 
 
 async def test_f10_the_same_fact_in_three_processes_at_once_is_paid_once(make_process, simulator):

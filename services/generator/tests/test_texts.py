@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from contracts.facts import Input, Kind, Message, Progress, Verdict
+from contracts.facts import Input, Kind, Message, Progress, Tool, Verdict
 from contracts.topology import progress_subject
-from generator.announcements import SPOKEN_EVERY_SECONDS, Announcer, Speech
+from generator.announcements import SPOKEN_EVERY_SECONDS, Speech
 
 from .stage import ask, ended, until
 
@@ -76,6 +76,26 @@ async def test_a_text_whose_outcome_was_not_said_is_said_from_its_row(process, m
     assert ending.text and ending.usage.output_tokens and len(simulator.calls(request)) == 1
 
 
+async def test_what_a_text_calls_for_is_said_again_from_its_row(process, make_process, simulator, monkeypatch):
+    """It may say nothing beside; the process stopped before it told anybody."""
+    schema = {"type": "object", "properties": {"prompt": {"type": "string"}}, "required": ["prompt"]}
+    request = ask_text("An image of a harbour", tools=(Tool(name="draw_image", description="", parameters=schema),))
+
+    async def gone(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as planted:
+        planted.setattr(process.announcer, "ended", gone)
+        with pytest.raises(ZeroDivisionError):
+            await process.generate(request)
+    other = await make_process()
+    await other.generate(request)
+    ending = (await process.outcome(request)).data
+    assert ending.verdict is Verdict.COMPLETED and ending.text == "" and ending.delivered == 1
+    assert [call.name for call in ending.calls] == ["draw_image"] and ending.calls[0].id
+    assert len(simulator.calls(request)) == 1
+
+
 async def test_a_stopped_text_ends_the_call(process, simulator):
     """Stopping is cancelling: the provider writes no further."""
     request = ask_text("[[sim:stream-endless]]")
@@ -105,7 +125,7 @@ async def test_a_text_is_said_in_few_pieces(process):
     request = ask_text()
     subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
     told = Progress(generation_id=request.generation_id, number=0, stage="rendering", percent=0)
-    speech = Speech(Announcer(process.broker), told)
+    speech = Speech(process.announcer, told)
     began_at = time.monotonic()
     while time.monotonic() - began_at < 0.5:
         await speech.say("word ")

@@ -1,5 +1,6 @@
 """Others that send the bytes: nginx by X-Accel-Redirect, the bucket by a presigned address; and downloads."""
 
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bench.serving import HANDED_OVER, nginx, nginx_path
 from contracts.facts import Asset
 from runtime.database import Database
 from storage.downloads import Downloads
 from storage.handover import ToProxy, ToStore
 from storage.ingest import Ingest
-from storage.media import Media
+from storage.media import ALWAYS, Media
 from storage.objects import Objects
 from storage.objects.local import LocalObjects
 from storage.objects.minio import MinioObjects
@@ -82,6 +84,48 @@ async def test_a_proxy_is_told_which_file_to_send(
             assert (answer.status, "X-Accel-Redirect" in answer.headers) == (304, False)
         async with http.head(f"{base}/media/{asset.key}") as answer:
             assert answer.headers["Content-Length"] == str(len(CONTENT))
+
+
+if nginx_path() is None:
+    warnings.warn("nginx is not installed: that it sends what it is told to is not tried here", stacklevel=1)
+else:
+
+    async def test_nginx_sends_what_it_is_told_to(
+        database: Database,
+        objects: LocalObjects,
+        workshop: Workshop,
+        ingest: Ingest,
+        provider: Provider,
+        http: Any,
+        tmp_path: Path,
+    ) -> None:
+        """A real one in front: Range and HEAD are its affair, headers are ours, and nobody gets in past us."""
+        asset = await stored(ingest, provider)
+        async with served(media(database, objects, workshop, ToProxy(HANDED_OVER))) as base:
+            with nginx(tmp_path / "nginx", tmp_path / "media", base) as (front, _):
+                address = f"{front}/media/{asset.key}"
+                async with http.get(address) as answer:
+                    assert (answer.status, await answer.read()) == (200, CONTENT)
+                    assert answer.headers["Content-Type"] == "image/jpeg"
+                    assert answer.headers["ETag"] == f'"{asset.sha256}"'
+                    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+                    assert answer.headers["Content-Disposition"].startswith("inline; ")
+                    assert {name: answer.headers[name] for name in ALWAYS} == ALWAYS, (
+                        "all that nginx would leave out by itself"
+                    )
+                    assert "X-Accel-Redirect" not in answer.headers
+                async with http.get(address, headers={"Range": "bytes=5-9"}) as answer:
+                    assert (answer.status, await answer.read()) == (206, CONTENT[5:10])
+                    assert answer.headers["Content-Range"] == f"bytes 5-9/{len(CONTENT)}"
+                async with http.head(address) as answer:
+                    assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
+                async with http.get(address, headers={"If-None-Match": f'"{asset.sha256}"'}) as answer:
+                    assert answer.status == 304
+                kept = next((tmp_path / "media").rglob(asset.sha256)).relative_to(tmp_path / "media")
+                async with http.get(f"{front}{HANDED_OVER}/{kept}") as answer:
+                    assert answer.status == 404, "the location is internal"
+                async with http.get(f"{front}/media/{'0' * 32}/original.jpg") as answer:
+                    assert answer.status == 404
 
 
 async def test_the_bucket_sends_what_is_in_it(

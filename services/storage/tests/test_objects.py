@@ -20,7 +20,7 @@ from yarl import URL
 
 from runtime.health import is_transient
 from storage.objects import CHUNK_BYTES, Absent, Objects, name_of
-from storage.objects.local import ABANDONED_SECONDS, LocalObjects
+from storage.objects.local import ABANDONED_SECONDS, PIECE_BYTES, READ_BYTES, LocalObjects
 from storage.objects.minio import MinioObjects
 
 PATH = "/storage/v1/s3"
@@ -81,6 +81,17 @@ class Conformance:
         assert b"".join(received) == content[5:-5]
         assert len(received) > 1
         assert max(map(len, received)) <= CHUNK_BYTES
+
+    @pytest.mark.parametrize(
+        ("offset", "length"), [(0, None), (0, READ_BYTES), (4096, READ_BYTES + 1), (5, PIECE_BYTES), (77, None), (9, 0)]
+    )
+    async def test_what_goes_to_a_socket_is_the_same(self, store: Objects, offset: int, length: int | None) -> None:
+        content = os.urandom(2 * PIECE_BYTES + 12_345)
+        name = named(content)
+        await store.put(name, io.BytesIO(content), len(content))
+        async with aclosing(store.pieces(name, offset, length)) as pieces:
+            received = b"".join([piece async for piece in pieces])
+        assert received == content[offset : None if length is None else offset + length]
 
     async def test_putting_twice_is_harmless(self, store: Objects) -> None:
         content = os.urandom(1000)
@@ -166,6 +177,16 @@ class TestLocal(Conformance):
         assert await all_names(store) == set()
         assert not old.exists()
         assert young.exists()
+
+    async def test_what_is_deleted_while_it_is_sent_is_sent_whole(self, store: LocalObjects) -> None:
+        content = os.urandom(2 * PIECE_BYTES + 1)
+        name = named(content)
+        await store.put(name, io.BytesIO(content), len(content))
+        async with aclosing(store.pieces(name)) as pieces:
+            received = [await anext(pieces)]
+            await store.delete(name)
+            received += [piece async for piece in pieces]
+        assert b"".join(received) == content
 
     async def test_a_full_or_missing_disk_is_transient(self, tmp_path: Path) -> None:
         """The fact waits in place until the disk is back."""

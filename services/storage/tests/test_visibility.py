@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from faststream.nats import NatsBroker
 
 from contracts.facts import Asset, Visibility
-from contracts.keeping import Show
+from contracts.keeping import Show, TakeUpload
 from contracts.media import address, signature
 from runtime.database import Database
 from storage.access import Access
@@ -19,6 +20,7 @@ from storage.objects.local import LocalObjects
 from storage.variants import Variants
 from storage.workshop import Workshop
 
+from .conftest import Make
 from .samples import Provider, picture, rendered
 from .test_media import served
 
@@ -85,6 +87,30 @@ async def test_what_is_its_owners_alone_needs_a_signature(site: Site, ingest: In
             async with site.http.get(url) as answer:
                 assert (answer.status, answer.headers["Cache-Control"]) == (200, "private, max-age=300")
                 assert len(await answer.read()) == answer.content_length
+
+
+async def test_an_upload_is_what_it_was_when_it_was_new(
+    site: Site, make: Make, broker: NatsBroker, database: Database
+) -> None:
+    """Sent again as something else, it stays as it was."""
+    uploads, user_id = make(), uuid4()
+    claims = await broker.connection.jetstream().object_store("claims")
+    for visibility, other, status in (
+        (Visibility.OWNER, Visibility.PUBLIC, 404),
+        (Visibility.PUBLIC, Visibility.OWNER, 200),
+    ):
+        upload_id = uuid4()
+        await claims.put(str(upload_id), picture(40, 30, seed=status))
+        question = TakeUpload(upload_id=upload_id, user_id=user_id, claim=str(upload_id), visibility=visibility)
+        taken = await uploads.take(question)
+        again = await uploads.take(question.model_copy(update={"visibility": other}))
+        assert taken.asset is not None
+        assert again == taken
+        assert taken.visibility is visibility
+        for key in (taken.asset.key, taken.asset.variants["thumbnail"]):
+            assert await site.status(f"{site.base}/media/{key}") == status
+            assert await site.status(address(site.base, key, KEY, reader=user_id)) == 200
+            assert await site.status(address(site.base, key, KEY, reader=uuid4())) == status
 
 
 async def test_an_owner_hides_and_shows_again(

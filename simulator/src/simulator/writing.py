@@ -8,6 +8,7 @@ from random import Random
 
 SENTENCES = (3, 6)
 CHARACTERS_PER_TOKEN = 4
+ANSWER_CHARACTERS = 200
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _MARKER = re.compile(r"\[\[.*?\]\]")
 _TOKEN = re.compile(r"\s*\S+")
@@ -30,7 +31,12 @@ _FRAMES = (
 
 
 def write(messages: Sequence[tuple[str, str]]) -> list[str]:
-    """The tokens of an answer to (role, text) messages, the last of them the prompt; joined they are the text."""
+    """The tokens of an answer to (role, text) messages, the last of them the prompt, or what tools answered after it;
+    joined they are the text."""
+    answers = [text for role, text in messages if role == "tool"]
+    messages = [message for message in messages if message[0] != "tool"]
+    while messages[-1][0] == "assistant":
+        messages = messages[:-1]
     prompt = _MARKER.sub("", messages[-1][1]).strip()
     dice = Random("|".join(text for _, text in messages))
     words = [word.lower() for word in _WORD.findall(prompt) if word.lower() not in _DULL] or ["silence", "this"]
@@ -41,6 +47,7 @@ def write(messages: Sequence[tuple[str, str]]) -> list[str]:
     for role, text in messages:
         if role == "system":
             sentences.append(f"As told, {' '.join(text.split()[:6]).rstrip('.').lower()}.")
+    sentences += [f"It came back: {' '.join(answer.split())[:ANSWER_CHARACTERS]}." for answer in answers]
     for _ in range(dice.randint(*SENTENCES)):
         first, second = dice.choice(words), dice.choice(words)
         sentences.append(dice.choice(_FRAMES).format(a=first, b=second))

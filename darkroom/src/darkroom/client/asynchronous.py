@@ -139,11 +139,18 @@ class AsyncClient:
 
     # -- files ------------------------------------------------------------------------------------------------
 
-    async def upload(self, path: str | PathLike[str], *, idempotency_key: str | None = None) -> views.Upload:
+    async def upload(
+        self,
+        path: str | PathLike[str],
+        *,
+        visibility: views.Visibility | None = None,
+        idempotency_key: str | None = None,
+    ) -> views.Upload:
         """Brings a file; `as_input` of what comes back is what a generation starts from."""
         file, headers = Path(path), _key(idempotency_key)
+        query = f"?visibility={visibility}" if visibility is not None else ""
         answer = await self._connection.ask(
-            "POST", "/v1/uploads", is_repeatable=True, form=lambda: files.form_of(file), headers=headers
+            "POST", f"/v1/uploads{query}", is_repeatable=True, form=lambda: files.form_of(file), headers=headers
         )
         return views.Upload.model_validate_json(answer)
 

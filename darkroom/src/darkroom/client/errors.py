@@ -70,6 +70,10 @@ class ScopeMissing(Refused):
     code = "scope_missing"
 
 
+class OperatorsOnly(Refused):
+    code = "operators_only"
+
+
 class InsufficientCredits(Refused):
     """`details` has `required` and `available`, in credits."""
 

@@ -38,6 +38,7 @@ class Upload(View):
 
     id: UUID
     asset: Asset
+    visibility: Visibility
 
     def as_input(self, role: str) -> NewInput:
         """This file, to start from."""

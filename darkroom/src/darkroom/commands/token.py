@@ -11,6 +11,7 @@ from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 def token(
     user: Annotated[UUID, typer.Option(help="Whose token.")],
     hours: Annotated[float, typer.Option(min=0.001, max=24 * 366, help="How long it is good for.")] = 24,
+    operator: Annotated[bool, typer.Option("--operator", help="Whether they may see and run the whole house.")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Print a bearer token for a user, and nothing else.
@@ -26,4 +27,4 @@ def token(
     except NoStackError as error:
         fail(str(error), MISCONFIGURED)
     issuer = stack.optional("url") or "http://127.0.0.1"
-    typer.echo(make_token(secret, user, hours, f"{issuer}/auth/v1"))
+    typer.echo(make_token(secret, user, hours, f"{issuer}/auth/v1", operator=operator))

@@ -10,6 +10,7 @@ from contracts.topology import (
     CLAIMS_BUCKET,
     CONSUMERS,
     DEAD,
+    GENERATION,
     HINTS,
     NOTIFICATIONS,
     OUTCOMES,
@@ -49,6 +50,11 @@ _OWN: dict[str, tuple[str, ...]] = {
         f"$JS.FC.{NOTIFICATIONS.name}.*.*",
         # What a client missed while it was away.
         f"{_API}.DIRECT.GET.{NOTIFICATIONS.name}",
+        # The facts of one generation, for whoever looks at its timeline.
+        f"{_API}.DIRECT.GET.{GENERATION.name}",
+        # The dead letters, which an operator looks at in the studio, and forgets one by one.
+        f"{_API}.DIRECT.GET.{DEAD.name}",
+        f"{_API}.STREAM.MSG.DELETE.{DEAD.name}",
         LIVE,
         # What a user uploads, as it arrives: under a name that is new each time, so that nothing is looked for.
         f"$O.{CLAIMS_BUCKET}.C.*",

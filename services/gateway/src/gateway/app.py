@@ -13,24 +13,29 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from contracts.facts import Visibility
 from gateway import subscribers
 from gateway.api_keys.keys import ApiKeys
 from gateway.api_keys.ring import Ring
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
+from gateway.dialects.fal import webhooks as fal_webhooks
 from gateway.dialects.fal.door import Door
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.jaaz import mounting as jaaz
+from gateway.dialects.jaaz.answers import Desk, make_desk
 from gateway.dialects.modelark import router as modelark
 from gateway.dialects.modelark import videos as modelark_videos
 from gateway.dialects.native import account as native_account
 from gateway.dialects.native import api_keys as native_api_keys
 from gateway.dialects.native import events as native_events
 from gateway.dialects.native import incoming as native_incoming
+from gateway.dialects.native import operator as native_operator
 from gateway.dialects.native import provider_keys as native_provider_keys
 from gateway.dialects.native import router as native
+from gateway.dialects.native import timeline as native_timeline
 from gateway.dialects.native import uploads as native_uploads
 from gateway.dialects.native import visibility as native_visibility
 from gateway.dialects.native import webhooks as native_webhooks
@@ -38,7 +43,9 @@ from gateway.dialects.openai import router as openai
 from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
 from gateway.dialects.openai.heading import Heading
 from gateway.dialects.reelmate import mounting as reelmate
+from gateway.dialects.replicate import files as replicate_files
 from gateway.dialects.replicate import router as replicate
+from gateway.dialects.replicate import webhooks as replicate_webhooks
 from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
@@ -70,6 +77,7 @@ from gateway.users import Users
 from gateway.waiting import Verdicts
 from gateway.webhooks.endpoints import Webhooks
 from gateway.webhooks.sender import Sender
+from gateway.webhooks.styles import STANDARD, Style, standard
 from runtime import health, telemetry
 from runtime.broker import make_broker
 from runtime.consumption import Consumers
@@ -117,13 +125,13 @@ def create_app(settings: Settings) -> FastAPI:
         links=Links(database),
         ring=Ring(database),
         rates=commands.rates,
+        sessions=Tokens(settings.tokens, database),
     )
-    webhooks = Webhooks(database, settings.webhooks, settings.outbound)
     sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
         commands,
         queries,
-        webhooks,
+        Webhooks(database, settings.webhooks, settings.outbound),
         ProviderKeys(broker),
         Payments(broker, commands.rates),
         identity,
@@ -132,7 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
-        Uploads(broker, settings.limits.max_upload_bytes),
+        Uploads(broker, settings.limits.max_upload_bytes, Visibility(settings.addresses.media_upload_visibility)),
         settings.money.credit_price,
         ApiKeys(database),
         Users(database, settings.users, commands.rates),
@@ -140,7 +148,8 @@ def create_app(settings: Settings) -> FastAPI:
         sockets,
         OAuth(settings.tokens, settings.addresses),
     )
-    sender = Sender(database, settings.webhooks, settings.outbound, partial(native_webhooks.data_of, surface))
+    desk = make_desk(surface)
+    sender = Sender(database, settings.webhooks, settings.outbound, _styles(surface))
 
     async def join_bus() -> None:
         """The bus may come later: what is accepted meanwhile is driven then."""
@@ -154,7 +163,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        loops = (offers, sweeper, sender, figures, Ranking(database))
+        loops = (offers, sweeper, sender, figures, Ranking(database), desk.agents)
         for loop in loops:
             await loop.start()
         yield
@@ -172,10 +181,19 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = _application(lifespan)
     # The bus is no condition of being ready: without it generations are accepted and driven later.
-    _add_routes(app, surface, settings, health.routes(lag, _checks(database, offers)))
+    _add_routes(app, surface, desk, settings, health.routes(lag, _checks(database, offers)))
     _add_edges(app, surface, settings, commands.rates)
     describe(app)
     return app
+
+
+def _styles(surface: Surface) -> dict[str, Style]:
+    """How webhooks are told, by the API that they were made by."""
+    return {
+        STANDARD: standard(partial(native_webhooks.data_of, surface)),
+        fal_webhooks.STYLE: fal_webhooks.style(surface),
+        replicate_webhooks.STYLE: replicate_webhooks.style(surface),
+    }
 
 
 def _checks(database: Database, offers: Offers) -> list[Check]:
@@ -189,7 +207,9 @@ def _checks(database: Database, offers: Offers) -> list[Check]:
     return [check_database, check_offers]
 
 
-def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]) -> None:
+def _add_routes(
+    app: FastAPI, surface: Surface, desk: Desk, settings: Settings, probes: Iterable[tuple[str, ASGIApp]]
+) -> None:
     for dialect in (
         native,
         native_uploads,
@@ -200,6 +220,8 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         native_visibility,
         native_api_keys,
         native_events,
+        native_timeline,
+        native_operator,
         modelark,
         openai,
         supabase,
@@ -211,7 +233,7 @@ def _add_routes(app: FastAPI, surface: Surface, settings: Settings, probes: Iter
         app.include_router(dialect.make_router(surface))
     app.include_router(social.make_router(surface, settings.social))
     app.include_router(instaveo.make_router(surface, settings.instaveo))
-    app.include_router(jaaz.make_router(surface, settings.tokens.session_secret))
+    app.include_router(jaaz.make_router(desk, settings.tokens.session_secret))
     app.include_router(reelmate.make_router(surface))
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
@@ -234,6 +256,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
             {"name": "Uploads", "description": "Bring files: pictures, videos and sounds."},
             {"name": "Models", "description": "What can be made, and its price."},
             {"name": "API keys", "description": "Keys of programs, bounded in what they may do and spend."},
+            {"name": "Operator", "description": "How the house stands: for an operator's token alone."},
             {"name": "Accounts", "description": "Signing in, as reelmate, social and instaveo do."},
             {"name": "Supabase Auth", "description": "The part of GoTrue that supabase-js needs."},
             {"name": "openai", "description": "What OpenAI's SDKs call: set their `base_url` to `/openai/v1`."},
@@ -262,7 +285,8 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
     app.state.close_streams = surface.hub.close
-    forms = (UPLOADS_ROUTE, modelark_videos.GENERATE, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
+    own = (UPLOADS_ROUTE, modelark_videos.GENERATE, replicate_files.ROUTE)
+    forms = (*own, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Door, surface=surface, host=settings.doors.fal_host)

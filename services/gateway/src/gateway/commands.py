@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from gateway.notices import notify
 from gateway.offers import Offers
 from gateway.orders import Beside, Order, again, fit, generation_id_of, id_of
 from gateway.rates import Rates
-from gateway.records import Generation
+from gateway.records import Ended, Generation
 from gateway.refusals import (
     AlreadyFinished,
     Gone,
@@ -80,6 +80,8 @@ class Commands:
         self.rates = Rates(database, limits)
         self._funds = Funds(broker)
         self._room = Room(broker)
+        self.heard_by: list[Callable[[Sequence[Ended]], None]] = []
+        """Who is told, in the process that records them, of generations that have ended: at least once."""
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
@@ -245,6 +247,8 @@ class Commands:
             await records.finish(connection, outcomes)
             ended, waited_for = await records.ended(connection, [outcome.data.generation_id for outcome in outcomes])
         await asyncio.gather(*(notify(self._broker, generation) for generation in ended))
+        for hear in self.heard_by:
+            hear(ended)
         figures.tell(outcomes)
         await asyncio.gather(*(self.admit(user_id, lane) for user_id, lane in waited_for))
 

@@ -5,12 +5,12 @@ The row is the promise: it is deleted at once, and storage is asked until it has
 
 import structlog
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 from sqlalchemy import text
 
 from contracts.keeping import ChangedAssets, Delete
 from contracts.questions import STORAGE_DELETE
+from gateway.questions import ask
+from gateway.refusals import Unavailable
 from runtime.database import Database
 
 ROWS = 50
@@ -30,12 +30,11 @@ async def carry_out(database: Database, broker: NatsBroker) -> int:
     async with database.statement() as connection:
         due = (await connection.execute(_DUE, {"rows": ROWS})).all()
     for number, row in enumerate(due):
-        question = Delete(user_id=row.user_id, generation_id=row.id).model_dump_json().encode()
+        question = Delete(user_id=row.user_id, generation_id=row.id)
         try:
-            answer = await broker.connection.request(STORAGE_DELETE, question, timeout=ANSWER_TIMEOUT_SECONDS)
-            ChangedAssets.model_validate_json(answer.data)
-        except (NatsError, TimeoutError, OSError, ValidationError) as error:
-            log.info("media.not_deleted", generation_id=str(row.id), error=type(error).__name__)
+            await ask(broker, STORAGE_DELETE, question, ChangedAssets, ANSWER_TIMEOUT_SECONDS, "not deleted")
+        except Unavailable as unavailable:
+            log.info("media.not_deleted", generation_id=str(row.id), error=type(unavailable.__cause__).__name__)
             return number
         async with database.statement() as connection:
             await connection.execute(_DONE, {"id": row.id})

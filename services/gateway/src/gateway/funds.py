@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
 from contracts.money import in_credits
 from contracts.questions import (
@@ -20,6 +18,7 @@ from contracts.questions import (
     Consumption,
     Plan,
 )
+from gateway.questions import ask_ledger
 from gateway.refusals import DailyCapReached, IdempotencyMismatch, InsufficientCredits, Unavailable
 from runtime.broker import connected
 
@@ -91,12 +90,10 @@ class Funds:
             IdempotencyMismatch: the id was used for another amount.
             Unavailable: the ledger does not answer; under the same id it is taken once.
         """
-        payload = asked.model_dump_json().encode()
-        for _ in range(CONSUME_ATTEMPTS if connected(self._broker) else 0):
+        for _ in range(CONSUME_ATTEMPTS):
             try:
-                reply = await self._broker.connection.request(LEDGER_CONSUME, payload, timeout=CONSUME_TIMEOUT_SECONDS)
-                answer = Consumption.model_validate_json(reply.data)
-            except (NatsError, TimeoutError, OSError, ValidationError):
+                answer = await ask_ledger(self._broker, LEDGER_CONSUME, asked, Consumption, CONSUME_TIMEOUT_SECONDS)
+            except Unavailable:
                 continue
             self._heard.pop(asked.user_id, None)
             if answer.state == "mismatch":
@@ -118,12 +115,10 @@ class Funds:
         return heard if heard is not None and time.monotonic() - heard.since < PLENTY_SECONDS else None
 
     async def _ask(self, question: Affordable) -> Affordability | None:
+        answer: Affordability | None
         try:
-            reply = await self._broker.connection.request(
-                LEDGER_AFFORDABLE, question.model_dump_json().encode(), timeout=ANSWER_TIMEOUT_SECONDS
-            )
-            answer = Affordability.model_validate_json(reply.data)
-        except (NatsError, TimeoutError, OSError, ValidationError):
+            answer = await ask_ledger(self._broker, LEDGER_AFFORDABLE, question, Affordability, ANSWER_TIMEOUT_SECONDS)
+        except Unavailable:
             answer = None
         _, known = self._plans.pop(question.user_id, (0.0, Plan()))
         believed = time.monotonic() + (PLENTY_SECONDS if answer is None else PLAN_SECONDS)

@@ -20,14 +20,16 @@ from gateway.api_keys.ring import Key, Ring, given_key
 from gateway.linking import MAX_EMAIL_CHARACTERS, Links
 from gateway.proxies import Proxies
 from gateway.rates import Rates
-from gateway.refusals import Unauthenticated, Unavailable
+from gateway.refusals import OperatorsOnly, Unauthenticated, Unavailable
 from gateway.settings import DoorSettings, TokenSettings
-from gateway.tokens import Issuer, signing_keys
+from gateway.tokens import Issuer, Tokens, signing_keys
 from runtime.outbound import OutboundSettings, Refused, Unreachable, fetch, make_session
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
 AUDIENCE = "authenticated"
 SERVICE_ROLE = "service_role"
+OPERATOR = "operator"
+"""What `app_metadata.roles` of an operator's token holds: only the issuer writes there, never its user."""
 NOBODY = UUID(int=0)
 """Whom a service key names: it may act for others, and has no user of its own."""
 LEEWAY_SECONDS = 10
@@ -70,6 +72,8 @@ class Caller:
     """The API key that asks, where one does."""
     session_id: UUID | None = None
     """GoTrue's, where the token is of one."""
+    is_operator: bool = False
+    """Whether the token's issuer says so; no API key and no proxy does."""
 
     @property
     def is_service(self) -> bool:
@@ -147,6 +151,7 @@ class Identity:
         links: Links | None = None,
         ring: Ring | None = None,
         rates: Rates | None = None,
+        sessions: Tokens | None = None,
     ) -> None:
         self._secret = settings.supabase_jwt_secret
         self._issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1" if settings.supabase_url else None
@@ -159,6 +164,7 @@ class Identity:
         self._links = links
         self._ring = ring
         self._rates = rates
+        self._sessions = sessions
 
     async def caller(self, request: Request) -> Caller | None:
         """The user of the token, the API key or the trusted proxy's header; NOBODY for a service's key; None where
@@ -189,6 +195,17 @@ class Identity:
             raise Unauthenticated("A bearer token of a user is required.")
         return caller
 
+    async def operator(self, request: Request) -> Caller:
+        """The token's user, who runs this house.
+
+        Raises:
+            Unauthenticated: no token, or one that is not to be believed. OperatorsOnly: somebody else's.
+        """
+        caller = await self.required(request)
+        if not caller.is_operator:
+            raise OperatorsOnly("Only an operator's token may do this.")
+        return caller
+
     async def _key(self, request: Request) -> Caller | None:
         given = given_key(request) if self._ring is not None else None
         if given is None or self._ring is None:
@@ -215,6 +232,7 @@ class Identity:
             return caller
         claims = await self._verify(token)
         caller = await self._linked(_caller_of(claims), claims)
+        await self._check_session(caller, claims)
         self._believed[digest] = (min(time.time() + BELIEVED_SECONDS, int(claims["exp"])), caller)
         if len(self._believed) > MAX_TOKENS_BELIEVED:
             self._believed.popitem(last=False)
@@ -256,6 +274,13 @@ class Identity:
             raise Unauthenticated("The token is not signed by the issuer that it names.")
         return claims
 
+    async def _check_session(self, caller: Caller | None, claims: dict[str, Any]) -> None:
+        """A device's token is good for a month, unless its session is ended: it is refused within BELIEVED_SECONDS."""
+        if self._sessions is None or caller is None or caller.session_id is None or claims.get("iss") != Issuer.JAAZ:
+            return
+        if not await self._sessions.goes_on(caller.session_id):
+            raise Unauthenticated("This device was signed out.")
+
     async def _linked(self, caller: Caller | None, claims: dict[str, Any]) -> Caller | None:
         """The user whom a verified e-mail address names, whoever signed the token; ours name him already."""
         email, issuer = claims.get("email"), str(claims.get("iss", ""))
@@ -277,8 +302,14 @@ def _caller_of(claims: dict[str, Any]) -> Caller | None:
             role,
             is_verified=claims.get("email_verified") is True,
             session_id=UUID(session_id) if _is_uuid(session_id) else None,
+            is_operator=_is_operator(claims.get("app_metadata")),
         )
     return Caller(NOBODY, role) if role == SERVICE_ROLE else None
+
+
+def _is_operator(metadata: Any) -> bool:
+    roles = metadata.get("roles") if isinstance(metadata, dict) else None
+    return isinstance(roles, list) and OPERATOR in roles
 
 
 def _is_for_us(claims: dict[str, Any]) -> bool:

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 import structlog
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 from yarl import URL
 
 from contracts.facts import Input
@@ -18,9 +16,9 @@ from contracts.media import PATH
 from contracts.questions import STORAGE_FIND_MEDIA
 from gateway.identity import Caller
 from gateway.orders import Order
-from gateway.refusals import InputNotFound, Invalid, Unavailable
+from gateway.questions import ask
+from gateway.refusals import InputNotFound, Invalid
 from gateway.settings import AddressSettings
-from runtime.broker import connected
 from runtime.outbound import Allowed, OutboundSettings, Refused, check_url
 
 FIND_SECONDS = 5.0
@@ -103,16 +101,9 @@ class Inputs:
 
     async def _ask(self, caller: Caller, names: Sequence[MediaName]) -> Sequence[NamedMedia | None]:
         question = FindMedia(user_id=caller.user_id, names=tuple(names))
-        try:
-            if not connected(self._broker):
-                raise OSError("the bus is away")
-            payload = question.model_dump_json().encode()
-            answer = await self._broker.connection.request(STORAGE_FIND_MEDIA, payload, timeout=FIND_SECONDS)
-            media = FoundMedia.model_validate_json(answer.data).media
-        except (NatsError, OSError, ValidationError) as error:
-            log.warning("inputs.not_found_out", error=type(error).__name__)
-            message = "What this starts from cannot be looked for right now. Nothing was recorded; try again."
-            raise Unavailable(message) from error
+        silence = "What this starts from cannot be looked for right now. Nothing was recorded; try again."
+        found = await ask(self._broker, STORAGE_FIND_MEDIA, question, FoundMedia, FIND_SECONDS, silence)
+        media = found.media
         return [*media, *[None] * (len(names) - len(media))]
 
 

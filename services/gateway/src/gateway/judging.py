@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
 from contracts.judging import MAX_JUDGED_CHARACTERS, MAX_JUDGED_TEXTS, Judgement, Moderate, Moderated
 from contracts.questions import GENERATOR_MODERATE
 from gateway.orders import unfit
+from gateway.questions import ask
 from gateway.refusals import Invalid, Unavailable
-from runtime.broker import connected
 
 ANSWER_SECONDS = 10.0
 """It waits for OpenAI, and not long."""
+NOBODY = "Nobody can judge this right now; try again."
 
 
 async def judge(broker: NatsBroker, texts: Sequence[str]) -> tuple[Judgement, ...]:
@@ -28,17 +27,11 @@ async def judge(broker: NatsBroker, texts: Sequence[str]) -> tuple[Judgement, ..
         raise _invalid(f"at most {MAX_JUDGED_CHARACTERS} characters")
     if (problem := unfit(list(texts))) is not None:
         raise _invalid(problem)
-    try:
-        if not connected(broker):
-            raise OSError("the bus is away")
-        payload = Moderate(texts=tuple(texts)).model_dump_json().encode()
-        answer = await broker.connection.request(GENERATOR_MODERATE, payload, timeout=ANSWER_SECONDS)
-        judgements = Moderated.model_validate_json(answer.data).judgements
-    except (NatsError, OSError, ValidationError) as error:
-        raise Unavailable("Nobody can judge this right now; try again.") from error
-    if len(judgements) != len(texts):
-        raise Unavailable("Nobody can judge this right now; try again.")
-    return judgements
+    question = Moderate(texts=tuple(texts))
+    moderated = await ask(broker, GENERATOR_MODERATE, question, Moderated, ANSWER_SECONDS, NOBODY)
+    if len(moderated.judgements) != len(texts):
+        raise Unavailable(NOBODY)
+    return moderated.judgements
 
 
 def _invalid(problem: str) -> Invalid:

@@ -17,8 +17,8 @@ from contracts.keeping import Lend, Lent
 from contracts.model import Frozen
 from contracts.questions import STORAGE_LEND
 from contracts.topology import CLAIMS_BUCKET
-from gateway.refusals import FileTooLarge, NotFound, NotRead
-from runtime.broker import connected
+from gateway.questions import ask
+from gateway.refusals import FileTooLarge, NotFound, NotRead, Unavailable
 
 LEND_SECONDS = 30.0
 """Storage reads its store and writes to the bus, and may have to make a variant first."""
@@ -61,15 +61,11 @@ class Lending:
         """
         question = Lend(user_id=user_id, asset_id=asset_id, variant=variant, max_bytes=max_bytes)
         try:
-            if not connected(self._broker):
-                raise OSError("the bus is away")
-            payload = question.model_dump_json().encode()
-            answer = await self._broker.connection.request(STORAGE_LEND, payload, timeout=LEND_SECONDS)
-            lent = Lent.model_validate_json(answer.data)
+            lent = await ask(self._broker, STORAGE_LEND, question, Lent, LEND_SECONDS, "nothing was lent")
             if lent.claim is None or lent.mime_type is None:
                 raise _refusal(lent)
             about = await self._about(lent.claim)
-        except (NatsError, OSError, ValidationError) as error:
+        except (Unavailable, NatsError, OSError, ValidationError) as error:
             raise _not_read() from error
         if about.size > max_bytes:
             raise FileTooLarge(f"The file has more than {max_bytes} bytes.")

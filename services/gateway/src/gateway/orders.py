@@ -9,7 +9,7 @@ from typing import Any
 from unicodedata import east_asian_width
 from uuid import UUID
 
-from contracts.facts import Input, Kind, Lane, Message, Visibility
+from contracts.facts import Input, Kind, Lane, Message, Tool, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
@@ -52,6 +52,9 @@ class Order:
     seconds: int | None = None
     inputs: tuple[Input, ...] = ()
     messages: tuple[Message, ...] = ()
+    since: tuple[Message, ...] = ()
+    """What was said after the prompt: calls of tools, and what came of them."""
+    tools: tuple[Tool, ...] = ()
     max_tokens: int | None = None
     prepaid: bool = False
     """Whether what the user consumed a moment ago pays first."""
@@ -83,7 +86,9 @@ class Order:
             "prompt": self.told,
             "seconds": self.seconds,
             "inputs": [given.model_dump(mode="json", exclude_none=True) for given in self.inputs],
-            "messages": [message.model_dump(mode="json") for message in self.messages],
+            "messages": [message.model_dump(mode="json", exclude_defaults=True) for message in self.messages],
+            "since": [message.model_dump(mode="json", exclude_defaults=True) for message in self.since],
+            "tools": [tool.model_dump(mode="json") for tool in self.tools],
             "max_tokens": self.max_tokens,
             "prepaid": self.prepaid,
             "remarks": self.remarks,
@@ -102,7 +107,9 @@ class Order:
         """The most tokens that it can take: none is shorter than a byte."""
         if self.max_tokens is None:
             return None
-        said = [self.words, *(message.content for message in self.messages)]
+        said = [self.words, *(message.content for message in (*self.messages, *self.since))]
+        said += [call.arguments for message in self.since for call in message.calls]
+        said += [tool.model_dump_json() for tool in self.tools]
         read = sum(len(text.encode()) + TOKENS_PER_MESSAGE for text in said)
         return Usage(input_tokens=read, output_tokens=self.max_tokens)
 
@@ -141,6 +148,8 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         seconds=request.seconds,
         inputs=request.inputs,
         messages=request.messages,
+        since=request.since,
+        tools=request.tools,
         max_tokens=request.max_tokens,
         prepaid=request.prepaid,
         reuse=request.reuse is not None,
@@ -198,7 +207,7 @@ def _letters(text: str) -> int:
 def _check_words(order: Order, model: CatalogModel) -> None:
     if not order.prompt.strip():
         raise Invalid("The prompt is empty.", details=_at("prompt", "must not be empty"))
-    said = [order.words, *(message.content for message in order.messages)]
+    said = [order.words, *(message.content for message in (*order.messages, *order.since))]
     if sum(map(len, said)) > model.max_prompt_characters:
         limit = model.max_prompt_characters
         raise Invalid(f"The prompt is longer than {limit} characters.", details=_at("prompt", f"at most {limit}"))

@@ -84,8 +84,8 @@ class Payments:
             raise Unavailable("The payment provider cannot be reached right now. Nothing was paid.")
         raise _refusal(created.refusal.code, created.refusal.message)
 
-    async def confirm(self, caller: Caller, reference: str) -> ConfirmedPayment:
-        """Credits a payment of the caller's that was made; whether it was.
+    async def confirm(self, caller: Caller, reference: str, *, with_test_card: bool = False) -> ConfirmedPayment:
+        """Credits a payment of the caller's that was made; whether it was. In Stripe's test mode it can be paid here.
 
         Raises:
             NotFound: no such payment of this user. TooManyRequests.
@@ -94,7 +94,7 @@ class Payments:
         if len(reference) > MAX_REFERENCE_CHARACTERS or "\x00" in reference:
             raise NotFound("There is no such payment.")
         await self._rates.take(Limit(f"payments of {caller.user_id}", PAYMENTS_PER_MINUTE, what="payments"))
-        question = ConfirmPayment(user_id=caller.user_id, reference=reference)
+        question = ConfirmPayment(user_id=caller.user_id, reference=reference, with_test_card=with_test_card)
         confirmed = await ask_ledger(
             self._broker, LEDGER_CONFIRM_PAYMENT, question, ConfirmedPayment, STRIPE_TIMEOUT_SECONDS
         )

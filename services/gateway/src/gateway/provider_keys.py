@@ -1,13 +1,11 @@
 """Users' own keys at providers: handed on to the generator, which encrypts them and never says them again."""
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
 from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, Keys, KeysOf, SetKey
 from gateway.identity import Caller
-from gateway.refusals import NotConfigured, Unavailable
-from runtime.broker import connected
+from gateway.questions import ask
+from gateway.refusals import NotConfigured
 
 ANSWER_TIMEOUT_SECONDS = 2.0
 
@@ -30,11 +28,5 @@ class ProviderKeys:
         return keys
 
     async def _ask(self, subject: str, question: KeysOf | SetKey) -> Keys:
-        if connected(self._broker):
-            payload = question.model_dump_json().encode()
-            try:
-                reply = await self._broker.connection.request(subject, payload, timeout=ANSWER_TIMEOUT_SECONDS)
-                return Keys.model_validate_json(reply.data)
-            except (NatsError, TimeoutError, OSError, ValidationError):
-                pass
-        raise Unavailable("The generator does not answer right now.")
+        silence = "The generator does not answer right now."
+        return await ask(self._broker, subject, question, Keys, ANSWER_TIMEOUT_SECONDS, silence)

@@ -1,4 +1,4 @@
-"""Asking the ledger what only it can answer, while a client waits."""
+"""Asking another service what only it can answer, while a client waits."""
 
 from typing import TypeVar
 
@@ -13,19 +13,21 @@ from runtime.broker import connected
 Answer = TypeVar("Answer", bound=Frozen)
 
 
+async def ask(
+    broker: NatsBroker, subject: str, question: Frozen, answer: type[Answer], seconds: float, silence: str
+) -> Answer:
+    """Raises Unavailable, with `silence` as its words, where nothing readable comes back in so many seconds."""
+    if not connected(broker):
+        raise Unavailable(silence)
+    try:
+        reply = await broker.connection.request(subject, question.model_dump_json().encode(), timeout=seconds)
+        return answer.model_validate_json(reply.data)
+    except (NatsError, OSError, ValidationError) as error:
+        raise Unavailable(silence) from error
+
+
 async def ask_ledger(
-    broker: NatsBroker,
-    subject: str,
-    question: Frozen,
-    answer: type[Answer],
-    timeout_seconds: float,
+    broker: NatsBroker, subject: str, question: Frozen, answer: type[Answer], seconds: float
 ) -> Answer:
     """Raises Unavailable while the ledger does not answer."""
-    if connected(broker):
-        payload = question.model_dump_json().encode()
-        try:
-            reply = await broker.connection.request(subject, payload, timeout=timeout_seconds)
-            return answer.model_validate_json(reply.data)
-        except (NatsError, TimeoutError, OSError, ValidationError):
-            pass
-    raise Unavailable("The ledger does not answer right now.")
+    return await ask(broker, subject, question, answer, seconds, "The ledger does not answer right now.")

@@ -188,6 +188,15 @@ async def get(connection: Connection, user_id: UUID, generation_id: UUID) -> Gen
     return generation_of(row) if row else None
 
 
+_ANYBODYS = text(f"SELECT {COLUMNS} FROM generations WHERE id = :id")
+
+
+async def anybodys(connection: Connection, generation_id: UUID) -> Generation | None:
+    """A generation, whoever's and deleted or not: for the house alone, never for a client."""
+    row = (await connection.execute(_ANYBODYS, {"id": generation_id})).one_or_none()
+    return generation_of(row) if row else None
+
+
 # Its turn has come: should the bus be away, the sweeper says the word as soon as it is back.
 _ASK_CANCEL = text(f"""
     UPDATE generations SET cancel_asked_at = coalesce(cancel_asked_at, now()),
@@ -216,8 +225,9 @@ async def delete(connection: Connection, user_id: UUID, generation_id: UUID) -> 
 
 
 # In the order of the ids: two batches that share rows lock them in one order.
+# Who is to be told that one has begun is told the first time alone.
 _FOLLOW = text("""
-    UPDATE generations g SET
+    WITH moved AS (UPDATE generations g SET
         status = 'processing',
         funded_at = coalesce(g.funded_at, now()),
         rendered_at = CASE WHEN f.rendered THEN coalesce(g.rendered_at, now()) ELSE g.rendered_at END,
@@ -232,6 +242,10 @@ _FOLLOW = text("""
           FROM unnest(CAST(:ids AS uuid[]), CAST(:rendered AS boolean[])) AS t (id, rendered)
           GROUP BY id ORDER BY id) f
     WHERE g.id = f.id AND g.status IN ('pending', 'processing')
+    RETURNING g.id, g.funded_at = now() AS has_begun)
+    INSERT INTO deliveries (id, webhook_id, generation_id, event)
+    SELECT gen_random_uuid(), w.id, moved.id, 'generation.started' FROM moved JOIN webhooks w ON w.id = moved.id
+    WHERE moved.has_begun AND w.state = 'active' AND 'generation.started' = ANY (w.events)
 """)
 
 
@@ -256,9 +270,15 @@ _FINISH = text(f"""
         RETURNING {COLUMNS}
     ), told AS (
         INSERT INTO deliveries (id, webhook_id, generation_id, event)
-        SELECT gen_random_uuid(), w.id, done.id, 'generation.' || done.status
-        FROM done JOIN webhooks w USING (user_id)
-        WHERE w.state = 'active' AND 'generation.' || done.status = ANY (w.events)
+        SELECT gen_random_uuid(), w.id, w.generation_id, w.event
+        FROM (
+            SELECT webhooks.*, done.id AS generation_id, 'generation.' || done.status AS event
+            FROM done JOIN webhooks ON webhooks.user_id = done.user_id AND webhooks.style = 'standard'
+            UNION ALL
+            SELECT webhooks.*, done.id, 'generation.' || done.status
+            FROM done JOIN webhooks ON webhooks.id = done.id AND webhooks.style <> 'standard'
+        ) w
+        WHERE w.state = 'active' AND w.event = ANY (w.events)
     ), freed AS (
         SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
             count(*) FILTER (WHERE NOT published) AS waiting

@@ -85,6 +85,12 @@ class ScopeMissing(Refusal):
     title = "The key may not do this"
 
 
+class OperatorsOnly(Refusal):
+    status = 403
+    code = "operators_only"
+    title = "Only operators may do this"
+
+
 class SignatureRefused(Refusal):
     """Before anybody's token is looked at; or the same signature once more."""
 

@@ -8,12 +8,11 @@ from collections import OrderedDict
 from uuid import UUID
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
 from contracts.keeping import Stored, StoredBy
 from contracts.questions import STORAGE_USAGE
-from gateway.refusals import QuotaExceeded
+from gateway.questions import ask
+from gateway.refusals import QuotaExceeded, Unavailable
 from runtime.broker import connected
 
 ANSWER_TIMEOUT_SECONDS = 0.25
@@ -49,11 +48,10 @@ class Room:
             self._believed.popitem(last=False)
 
     async def _ask(self, user_id: UUID) -> Stored | None:
-        payload = StoredBy(user_id=user_id).model_dump_json().encode()
+        question = StoredBy(user_id=user_id)
         try:
-            reply = await self._broker.connection.request(STORAGE_USAGE, payload, timeout=ANSWER_TIMEOUT_SECONDS)
-            return Stored.model_validate_json(reply.data)
-        except (NatsError, TimeoutError, OSError, ValidationError):
+            return await ask(self._broker, STORAGE_USAGE, question, Stored, ANSWER_TIMEOUT_SECONDS, "no answer")
+        except Unavailable:
             return None
 
 

@@ -1,6 +1,6 @@
 """The gateway's settings, from the environment."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from re import fullmatch
@@ -134,11 +134,22 @@ class AddressSettings(Fragment):
         description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
         "owner's alone",
     )
+    media_upload_visibility: Literal["public", "owner"] = Field(
+        default="public",
+        description="who may look at what users bring, where they do not say it: `public`, or `owner`, which needs "
+        "MEDIA_SIGNING_KEY",
+    )
     media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
     default_dialect: str = Field(
         default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
     )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
+
+    @model_validator(mode="after")
+    def _can_be_seen(self) -> Self:
+        if self.media_upload_visibility == "owner" and self.media_signing_key is None:
+            raise ValueError("MEDIA_UPLOAD_VISIBILITY=owner needs MEDIA_SIGNING_KEY")
+        return self
 
     def key_for(self, visibility: Visibility) -> str | None:
         """What addresses of such media are signed with; None where they are permanent."""
@@ -265,6 +276,18 @@ class InstaveoSettings(Fragment):
     )
 
 
+class FrontendSettings(Fragment):
+    """What reelmate's operators set, by the names that they know; our own names win where they are given."""
+
+    frontend_url: str | None = Field(default=None, description="CORS_ORIGINS, where that is not set")
+    node_env: str | None = Field(default=None, description="development: GATEWAY_LOG_LEVEL is DEBUG, if not set")
+    debug: str | None = Field(default=None, description="*: likewise; anything else means nothing here")
+
+    @property
+    def wants_debug(self) -> bool:
+        return self.debug == "*" or self.node_env == "development"
+
+
 class SweeperSettings(Fragment):
     """How unfinished generations are driven."""
 
@@ -297,6 +320,7 @@ class Settings:
     social: SocialSettings = field(default_factory=SocialSettings)
     instaveo: InstaveoSettings = field(default_factory=InstaveoSettings)
     funding: FundingSettings = field(default_factory=FundingSettings)
+    frontend: FrontendSettings = field(default_factory=FrontendSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -316,7 +340,7 @@ class Settings:
             SocialSettings(),
             InstaveoSettings(),
             FundingSettings(),
-        )
+        ).as_its_frontend_says()
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")
         if not (settings.tokens.are_believed or settings.doors.proxy_user_header or settings.limits.local_mode):
@@ -324,6 +348,16 @@ class Settings:
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
         return settings
+
+    def as_its_frontend_says(self) -> Self:
+        """The settings with what stands in the frontend's own variables, where ours say nothing."""
+        frontend, addresses, process = self.frontend, self.addresses, self.process
+        if frontend.frontend_url is not None and "cors_origins" not in addresses.model_fields_set:
+            origin = frontend.frontend_url.strip().rstrip("/")
+            addresses = addresses.model_copy(update={"cors_origins": origin})
+        if frontend.wants_debug and "log_level" not in process.model_fields_set:
+            process = process.model_copy(update={"log_level": "DEBUG"})
+        return replace(self, addresses=addresses, process=process)
 
 
 def _listed(text: str) -> list[str]:

@@ -7,15 +7,15 @@ is the same upload.
 import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
-from contracts.facts import Asset, Failure
+from contracts.facts import Asset, Failure, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.keeping import (
     OfferedUpload,
@@ -32,10 +32,12 @@ from contracts.topology import CLAIMS_BUCKET
 from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.orders import checked_key
+from gateway.questions import ask
 from gateway.refusals import BodyTooLarge, TooManyRequests, Unavailable, refusal_of_upload
 from runtime.broker import connected
 
 ROUTE = "/v1/uploads"
+NOT_TAKEN = "Files cannot be taken right now; send it again."
 AT_ONCE = 16
 """In one process: each holds a chunk or two."""
 CHUNK_BYTES = 128 << 10
@@ -50,19 +52,35 @@ FORM_BYTES = 1 << 20
 Answer = TypeVar("Answer", bound=Frozen)
 
 
-class Uploads:
-    """What users bring."""
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was taken."""
 
-    def __init__(self, broker: NatsBroker, max_bytes: int) -> None:
+    id: UUID
+    asset: Asset
+    visibility: Visibility
+    """As it was asked for when it was new."""
+
+
+class Uploads:
+    """What users bring. It is shown as they say, and else as the deployment does."""
+
+    def __init__(self, broker: NatsBroker, max_bytes: int, visibility: Visibility) -> None:
         self._broker = broker
         self._max_bytes = max_bytes
+        self._visibility = visibility
         self._under_way = 0
         self.max_form_bytes = max_bytes + FORM_BYTES
 
     async def take(
-        self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None, route: str = ROUTE
-    ) -> tuple[UUID, Asset]:
-        """The upload and the asset that it has become; under the same key of the same route it is the same upload.
+        self,
+        caller: Caller,
+        chunks: AsyncIterator[bytes],
+        key: str | None,
+        route: str = ROUTE,
+        visibility: Visibility | None = None,
+    ) -> Upload:
+        """What a file has become; under the same key of the same route it is the same upload.
 
         Raises:
             Refusal: why it has not; nothing is kept then.
@@ -75,13 +93,17 @@ class Uploads:
         self._under_way += 1
         try:
             await self._put(claim, chunks)
-            question = TakeUpload(upload_id=upload_id, user_id=caller.user_id, claim=claim)
-            return upload_id, _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
+            return await self._taken(caller, upload_id, visibility, claim=claim)
         finally:
             self._under_way -= 1
 
     async def take_with(
-        self, caller: Caller, form: FieldsAndFile, key: str | None, route: str
+        self,
+        caller: Caller,
+        form: FieldsAndFile,
+        key: str | None,
+        route: str,
+        visibility: Visibility | None = None,
     ) -> tuple[dict[str, str], Asset | None]:
         """The fields of a form and the asset that its file has become, None where there is none: what an order starts
         from is `Input(role=…, asset_id=asset.id)`.
@@ -93,8 +115,8 @@ class Uploads:
         first = await anext(chunks, None)
         if first is None:
             return form.fields, None
-        _, asset = await self.take(caller, _all(first, chunks), key, route)
-        return form.fields, asset
+        upload = await self.take(caller, _all(first, chunks), key, route, visibility)
+        return form.fields, upload.asset
 
     async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
         """The asset that a file elsewhere has become: of it everything is known that is asked, its length as well.
@@ -103,8 +125,7 @@ class Uploads:
             Refusal: why it has not; nothing is kept then.
         """
         upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, checked_key(key))
-        question = TakeUpload(upload_id=upload_id, user_id=caller.user_id, url=url)
-        return _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
+        return (await self._taken(caller, upload_id, None, url=url)).asset
 
     async def offer(self, caller: Caller, mime_type: str, size_bytes: int) -> tuple[UUID, OfferedUpload]:
         """A form for the user's browser. Raises Refusal."""
@@ -115,10 +136,30 @@ class Uploads:
             raise refusal_of_upload(offered.failure)
         return upload_id, offered
 
-    async def finalize(self, caller: Caller, upload_id: UUID) -> tuple[UUID, Asset]:
-        """The asset that the file in the bucket has become. Raises Refusal."""
-        question = TakeUpload(upload_id=upload_id, user_id=caller.user_id)
-        return upload_id, _asset(await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS))
+    async def finalize(self, caller: Caller, upload_id: UUID, visibility: Visibility | None = None) -> Upload:
+        """What the file in the bucket has become. Raises Refusal."""
+        return await self._taken(caller, upload_id, visibility)
+
+    async def _taken(
+        self,
+        caller: Caller,
+        upload_id: UUID,
+        visibility: Visibility | None,
+        *,
+        claim: str | None = None,
+        url: str | None = None,
+    ) -> Upload:
+        question = TakeUpload(
+            upload_id=upload_id,
+            user_id=caller.user_id,
+            claim=claim,
+            url=url,
+            visibility=visibility or self._visibility,
+        )
+        taken = await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS)
+        if taken.asset is None:
+            raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
+        return Upload(upload_id, taken.asset, taken.visibility)
 
     async def _put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name."""
@@ -146,26 +187,13 @@ class Uploads:
             subject = f"$O.{CLAIMS_BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
             await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
         except (NatsError, OSError) as error:
-            raise Unavailable("Files cannot be taken right now; send it again.") from error
+            raise Unavailable(NOT_TAKEN) from error
 
     async def _ask(self, subject: str, question: Frozen, answer: type[Answer], seconds: float) -> Answer:
-        try:
-            if not connected(self._broker):
-                raise OSError("the bus is away")
-            payload = question.model_dump_json().encode()
-            message = await self._broker.connection.request(subject, payload, timeout=seconds)
-            return answer.model_validate_json(message.data)
-        except (NatsError, OSError, ValidationError) as error:
-            raise Unavailable("Files cannot be taken right now; send it again.") from error
+        return await ask(self._broker, subject, question, answer, seconds, NOT_TAKEN)
 
 
 async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in rest:
         yield chunk
-
-
-def _asset(taken: TakenUpload) -> Asset:
-    if taken.asset is None:
-        raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
-    return taken.asset

@@ -4,8 +4,6 @@ import json
 from uuid import UUID
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import ValidationError
 from sqlalchemy import text
 
 from contracts.facts import Visibility
@@ -13,10 +11,10 @@ from contracts.keeping import ChangedAssets, Show
 from contracts.questions import STORAGE_SHOW
 from gateway import records
 from gateway.identity import Caller
+from gateway.questions import ask
 from gateway.records import COLUMNS, Generation, generation_of
-from gateway.refusals import NotConfigured, NotFinished, NotFound, Unavailable
+from gateway.refusals import NotConfigured, NotFinished, NotFound
 from gateway.settings import AddressSettings
-from runtime.broker import connected
 from runtime.database import Database
 
 ANSWER_TIMEOUT_SECONDS = 2.0
@@ -50,7 +48,9 @@ async def change(
         raise NotFound("There is no such generation.")
     if not generation.is_final:
         raise NotFinished("The generation is still at work: wait for its end.")
-    await _tell(broker, Show(user_id=caller.user_id, generation_id=generation_id, visibility=visibility))
+    show = Show(user_id=caller.user_id, generation_id=generation_id, visibility=visibility)
+    silence = "Media cannot be changed right now; try again."
+    await ask(broker, STORAGE_SHOW, show, ChangedAssets, ANSWER_TIMEOUT_SECONDS, silence)
     changed = {} if visibility is Visibility.PUBLIC else {"visibility": visibility}
     values = {"id": generation_id, "user_id": caller.user_id, "changed": json.dumps(changed)}
     async with database.statement() as connection:
@@ -58,15 +58,3 @@ async def change(
     if row is None:
         raise NotFound("There is no such generation.")
     return generation_of(row)
-
-
-async def _tell(broker: NatsBroker, question: Show) -> None:
-    if connected(broker):
-        try:
-            payload = question.model_dump_json().encode()
-            reply = await broker.connection.request(STORAGE_SHOW, payload, timeout=ANSWER_TIMEOUT_SECONDS)
-            ChangedAssets.model_validate_json(reply.data)
-            return
-        except (NatsError, TimeoutError, OSError, ValidationError):
-            pass
-    raise Unavailable("Media cannot be changed right now; try again.")

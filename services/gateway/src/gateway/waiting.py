@@ -32,7 +32,8 @@ class Verdicts:
     def __init__(self, broker: NatsBroker, database: Database, wait_seconds: float) -> None:
         self._broker = broker
         self._database = database
-        self._wait_seconds = wait_seconds
+        self.wait_seconds = wait_seconds
+        """The longest that anybody waits."""
         self._finish = Together(self._finish_all)
 
     @contextlib.asynccontextmanager
@@ -70,7 +71,7 @@ class Verdicts:
         What was heard is recorded before it is told, by the same update that the consumer of outcomes makes; whoever
         is second changes nothing. The row is looked at again every second, in case nothing is heard.
         """
-        longest = self._wait_seconds if seconds is None else min(seconds, self._wait_seconds)
+        longest = self.wait_seconds if seconds is None else min(seconds, self.wait_seconds)
         give_up_at = time.monotonic() + longest
         while not generation.is_final and (left := give_up_at - time.monotonic()) > 0:
             pause_seconds = min(LOOK_AGAIN_SECONDS, left)

@@ -62,9 +62,9 @@ def create_app(settings: Settings) -> App:
     providers: dict[str, Provider] = {}
     catalog = Catalog(database, [*keys(settings.providers), darkroom.NAME])
     work = Work(database, uuid4(), settings.work.lease_seconds)
-    announcer = Announcer(broker)
     breakers, limits, rules = Breakers(database), Limits(database), Rules(database)
     moderation = Moderation(rules, providers, settings.moderation)
+    announcer = Announcer(broker, moderation.judges_frames)
     submitter = Submitter(providers, Claims(broker), announcer, moderation)
     follower = Follower(submitter, announcer, History(database), breakers)
     driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> App:
     figures = Figures(database)
     leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
     callbacks = Callbacks(catalog, follower, broker, providers, settings.work.public_callback_url)
-    submitter.callback_url = callbacks.url
+    submitter.may_send, submitter.callback_url = work.surely_holds, callbacks.url
     sessions: list[aiohttp.ClientSession] = []
 
     def make(name: str, key: str) -> Provider:
@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> App:
     subscribers.register(
         consumers,
         broker,
+        database,
         generator,
         catalog,
         user_keys,

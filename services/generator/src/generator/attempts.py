@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID, uuid5
 
-from contracts.facts import Failure, Kind, Output
+from contracts.facts import Call, Failure, Kind, Output
 from contracts.money import Usage
 from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown
 
@@ -65,7 +65,8 @@ class Attempt:
     task: Task | None = None
     outputs: tuple[Output, ...] = ()
     text: str | None = None
-    """What was written, and what it took: for a text in the place of outputs."""
+    """What was written, what was called for and what both took: for a text in the place of outputs."""
+    calls: tuple[Call, ...] = ()
     usage: Usage | None = None
     failure: Failure | None = None
     pause_seconds: float = 0.0
@@ -83,8 +84,8 @@ class Attempt:
     def submitted(self, task: Task) -> "Attempt":
         return replace(self, state=State.SUBMITTED, task=task, failure=None)
 
-    def written(self, text: str, usage: Usage | None) -> "Attempt":
-        return replace(self, state=State.RENDERED, text=text, usage=usage)
+    def written(self, text: str, usage: Usage | None, calls: tuple[Call, ...] = ()) -> "Attempt":
+        return replace(self, state=State.RENDERED, text=text, usage=usage, calls=calls)
 
     def rendered(self, outputs: tuple[Output, ...]) -> "Attempt":
         """Rendered where at least one output arrived; failed as its first output did otherwise."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 from sqlalchemy import select, text
 
-from contracts.facts import Failure, Request
+from contracts.facts import Failure, Kind, Request
 from contracts.questions import (
     Catalog as Answer,
 )
@@ -38,6 +38,8 @@ _ON = text("""
         COALESCE(state_when_on, CASE WHEN successor IS NULL THEN 'active' ELSE 'legacy' END)
     WHERE id = :id AND state = 'off' RETURNING id
 """)
+CALLING_TOOLS = frozenset({"openai", "anthropic"})
+"""Whose texts may call for tools. Of the models of a server that is only compatible nobody knows."""
 LOOK_AGAIN_SECONDS = 5.0
 """How soon a model that was not there is looked for again."""
 
@@ -162,7 +164,9 @@ class Catalog:
 
 def _model(row: Row) -> Model:
     values = dict(row)
-    offer = CatalogModel.model_validate(values | {name: values[name] or () for name in _LISTS})
+    calls_tools = values["kind"] == Kind.TEXT and values["provider"] in CALLING_TOOLS
+    lists = {name: values[name] or () for name in _LISTS}
+    offer = CatalogModel.model_validate(values | lists | {"calls_tools": calls_tools})
     return Model(
         id=offer.id,
         offer=offer,

@@ -14,6 +14,7 @@ def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing
             generation_id=request.generation_id,
             verdict=Verdict.COMPLETED,
             text=now.written.text,
+            calls=now.written.calls,
             usage=now.written.usage,
             provider=now.written.provider,
         )

@@ -5,6 +5,7 @@ With this no acknowledged message is ever needed again: an open row is found by 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
@@ -95,7 +96,9 @@ class Leases:
 
     async def renew(self) -> None:
         """Prolongs what this process works on, and stops what it lost or what was ended elsewhere."""
+        began_at = time.monotonic()
         await self._renew(self._generator.fences, self._work.lease_seconds)
+        self._work.renewed_at = began_at
 
     async def renew_waiting(self) -> None:
         """The same for what is only followed: there is much of it, so its leases last longer."""

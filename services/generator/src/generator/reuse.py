@@ -126,10 +126,12 @@ def key_of(request: Request) -> bytes:
         request.size,
         request.seconds,
         [given.model_dump(mode="json") for given in request.inputs],
-        [message.model_dump(mode="json") for message in request.messages],
+        [message.model_dump(mode="json", exclude_defaults=True) for message in request.messages],
         request.max_tokens,
         request.options,
     ]
+    if request.tools or request.since:
+        asked += [[each.model_dump(mode="json") for each in (*request.tools, *request.since)]]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 

@@ -89,6 +89,8 @@ class Submitter:
         """A provider asked with the key of the user who wants it, where they have set one."""
         self.callback_url: Callable[[UUID, str | None], str | None] = lambda *_: None
         """Where a provider may say that the task of an attempt has moved, and which one signs what it says there."""
+        self.may_send: Callable[[Attempt], bool] = lambda _: True
+        """Whether the lease under which an attempt was begun is surely ours still."""
         self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
         """Takes the task of a call that was answered after its generation was stopped."""
 
@@ -110,6 +112,10 @@ class Submitter:
         async with self._connections:
             if assignment.remaining_seconds <= LEAST_SECONDS:
                 return attempt.ended(State.FAILED, DEADLINE)
+            # A process that was stopped between its intent and here: others may have asked the provider, heard of
+            # nothing and begun anew.
+            if not self.may_send(attempt):
+                return attempt.ended(State.FAILED, NOT_SENT)
             if attempt.provider != OUR_OWN:  # what we make ourselves was not paid for, whatever becomes of it
                 self._sent.add(attempt.id)
             began_at = time.monotonic()
@@ -280,6 +286,8 @@ class Submitter:
             timeout_seconds=LOOK_TIMEOUT_SECONDS,
             seconds=model.provider_length(request.seconds or model.offer.default_seconds),
             messages=request.messages,
+            since=request.since,
+            tools=request.tools,
             max_tokens=request.max_tokens,
         )
 
@@ -312,7 +320,7 @@ class Submitter:
         try:
             first = items[0]
             if isinstance(first, Delivered) and first.text is not None:
-                return attempt.written(first.text, first.usage)
+                return attempt.written(first.text, first.usage, first.calls)
             kept = attempt.rendered(await self._keep(assignment, attempt, items))
         except Exception:
             log.exception("attempt.result_lost", attempt_id=str(attempt.id), provider=attempt.provider)

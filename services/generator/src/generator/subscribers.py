@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
-from contracts.judging import Moderate, Moderated
+from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.questions import (
     GENERATOR_CATALOG,
+    GENERATOR_COURSE,
+    GENERATOR_FIGURES,
     GENERATOR_FRESH_ADDRESS,
+    GENERATOR_JUDGE_FRAMES,
     GENERATOR_KEYS,
     GENERATOR_LOOK_AT_TASK,
     GENERATOR_MODELS,
@@ -29,6 +32,8 @@ from contracts.questions import (
 )
 from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
+from contracts.watching import Course, CourseOf, FiguresOf, WorkFigures
+from generator import watching
 from generator.catalog import Catalog
 from generator.generate import Generator
 from generator.moderation import Moderation
@@ -36,6 +41,7 @@ from generator.outside import Outside
 from generator.settings import WorkSettings
 from generator.user_keys import UserKeys
 from runtime.consumption import Consumers
+from runtime.database import Database
 
 BATCH = 64
 ANSWERS_AT_ONCE = 8
@@ -47,6 +53,7 @@ LINGER_SECONDS = 0.25
 def register(
     consumers: Consumers,
     broker: NatsBroker,
+    database: Database,
     generator: Generator,
     catalog: Catalog,
     user_keys: UserKeys,
@@ -103,3 +110,20 @@ def register(
     @broker.subscriber(GENERATOR_MODERATE, queue="generator", max_workers=ANSWERS_AT_ONCE)
     async def moderate(question: Moderate) -> Moderated:
         return await moderation.judge_texts(question)
+
+    _answer_watchers(broker, database)
+
+
+def _answer_watchers(broker: NatsBroker, database: Database) -> None:
+    """What the gateway asks about one generation, and for an operator."""
+
+    @broker.subscriber(GENERATOR_COURSE, queue="generator")
+    async def course(question: CourseOf) -> Course:
+        return await watching.course(database, question)
+
+    @broker.subscriber(GENERATOR_FIGURES, queue="generator")
+    async def figures(question: FiguresOf) -> WorkFigures:
+        return await watching.figures(database, question)
+    @broker.subscriber(GENERATOR_JUDGE_FRAMES, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def judge_frames(question: JudgeFrames) -> JudgedFrames:
+        return await moderation.judge_frames(question)

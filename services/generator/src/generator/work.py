@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import TextClause
 
-from contracts.facts import Failure, Kind, Outcome, Output, Request
+from contracts.facts import Call, Failure, Kind, Outcome, Output, Request
 from contracts.money import Usage
 from generator import statements
 from generator.attempts import CANCELLED, LEAST_SECONDS, Attempt, State
@@ -84,8 +84,14 @@ class Work:
         self._database = database
         self.process = process
         self.lease_seconds = lease_seconds
+        self.renewed_at = float("-inf")
+        """When all that this process works on was last prolonged, on its monotonic clock."""
         self._claims = Together(self._claim_all)
         self._savings = Together(self._save_all)
+
+    def surely_holds(self, attempt: Attempt) -> bool:
+        """Whether the lease that an attempt was begun under cannot have run out by this process's own clock."""
+        return time.monotonic() - max(attempt.begun_at, self.renewed_at) < self.lease_seconds
 
     async def claim(self, request: Request, traceparent: str | None, attempts: Sequence[Attempt]) -> Lease | None:
         """Inserts the work with its first intents, or takes over what nobody works on; None where neither is possible.
@@ -307,6 +313,7 @@ def _attempt(row: Row) -> Attempt:
         task=Task(row.task, row.provider_cost_micros) if row.task else None,
         outputs=() if written else tuple(map(Output.model_validate, result)),
         text=written.get("text"),
+        calls=tuple(map(Call.model_validate, written.get("calls", ()))),
         usage=Usage.model_validate(written["usage"]) if written.get("usage") else None,
         failure=Failure.model_validate_json(row.error) if row.error else None,
         begun_at=time.monotonic() - row.age_seconds,
@@ -316,7 +323,10 @@ def _attempt(row: Row) -> Attempt:
 def _result_json(attempt: Attempt) -> str | None:
     """A list of outputs, or what was written."""
     if attempt.text is not None:
-        return json.dumps({"text": attempt.text, "usage": attempt.usage and attempt.usage.model_dump()})
+        written: dict[str, Any] = {"text": attempt.text, "usage": attempt.usage and attempt.usage.model_dump()}
+        if attempt.calls:
+            written["calls"] = [call.model_dump() for call in attempt.calls]
+        return json.dumps(written)
     if not attempt.outputs:
         return None
     return f"[{','.join(output.model_dump_json(exclude_none=True) for output in attempt.outputs)}]"

@@ -25,8 +25,10 @@ from contracts.questions import (
     LEDGER_BALANCE,
     LEDGER_CONFIRM_PAYMENT,
     LEDGER_CONSUME,
+    LEDGER_COURSE,
     LEDGER_CREATE_PAYMENT,
     LEDGER_CREDIT_PACKS,
+    LEDGER_FIGURES,
     LEDGER_GRANT,
     LEDGER_PAYMENT_EVENT,
     LEDGER_PLANS,
@@ -55,6 +57,8 @@ from contracts.usage import (
     UsageOf,
     UsageReport,
 )
+from contracts.watching import BookFigures, Course, CourseOf, FiguresOf
+from ledger import watching
 from ledger.announcements import announce
 from ledger.balances import Balances
 from ledger.operations import Ledger
@@ -131,6 +135,14 @@ def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: 
     @router.subscriber(LEDGER_SET_PRICES, queue="ledger")
     async def new_prices(question: SetPrices) -> PricesSet:
         return await set_prices(database, question)
+
+    @router.subscriber(LEDGER_COURSE, queue="ledger")
+    async def course(question: CourseOf) -> Course:
+        return await watching.course(database, question)
+
+    @router.subscriber(LEDGER_FIGURES, queue="ledger")
+    async def figures(question: FiguresOf) -> BookFigures:
+        return await watching.figures(database, question)
 
     return router
 

@@ -26,12 +26,13 @@ from storage.variants import Variants
 
 RETRY_AFTER_SECONDS = 5
 _ADDRESS = re.compile(PATH + KEY)
-_ALWAYS = {
+ALWAYS = {
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
     "cross-origin-resource-policy": "cross-origin",
     "content-security-policy": "default-src 'none'; sandbox",
 }
+"""What every answer says; a proxy that media is handed over to is told to repeat it (deploy/nginx/kept.conf)."""
 
 log = structlog.get_logger()
 
@@ -85,7 +86,7 @@ class Media:
             raise Refusal(404, "not_found", "There is no such media.")
         named = await self._find(sought, variant, extension)
         asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        headers = _ALWAYS | {
+        headers = ALWAYS | {
             "etag": f'"{named.sha256}"',
             "cache-control": self._access.caching(sought, signature),
             "content-type": named.mime_type,
@@ -139,15 +140,15 @@ class Media:
         self, send: Any, named: Named, start: int, stop: int, status: int, headers: dict[str, str]
     ) -> None:
         """The answer begins when the first bytes are there: until then, it can still be another one."""
-        async with aclosing(self._objects.open(named.object_name, start, stop - start)) as chunks:
+        async with aclosing(self._objects.pieces(named.object_name, start, stop - start)) as pieces:
             try:
-                first = await anext(chunks, b"")
+                first = await anext(pieces, b"")
             except Exception as error:
                 raise _away(error) from error
             await _start(send, status, headers)
             await send({"type": "http.response.body", "body": first, "more_body": True})
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
 
@@ -156,7 +157,7 @@ async def refuse(send: Any, refusal: Refusal, *, head: bool) -> None:
     message = str(refusal)
     body = {"error": refusal.error, "message": message, "detail": message, "statusCode": refusal.status}
     payload = json.dumps(body).encode()
-    headers = _ALWAYS | {
+    headers = ALWAYS | {
         "content-type": "application/json",
         "content-length": str(len(payload)),
         "cache-control": "no-store",

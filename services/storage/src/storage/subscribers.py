@@ -26,6 +26,7 @@ from contracts.keeping import (
     TakeUpload,
 )
 from contracts.questions import (
+    STORAGE_COURSE,
     STORAGE_DELETE,
     STORAGE_FIND_MEDIA,
     STORAGE_FORGET,
@@ -44,10 +45,11 @@ from contracts.topology import (
     generation_of,
     outcome_subject,
 )
+from contracts.watching import Course, CourseOf
 from runtime.broker import publish_unique
 from runtime.consumption import Consumers
 from runtime.database import Database
-from storage import assets
+from storage import assets, watching
 from storage.ingest import Ingest, unreadable
 from storage.keeping import Keeping
 from storage.lending import Lending
@@ -136,6 +138,10 @@ def questions(database: Database, uploads: Uploads, keeping: Keeping, lending: L
     @router.subscriber(STORAGE_REUSE, queue="storage", max_workers=REUSES_AT_ONCE)
     async def reuse(question: ReuseAssets) -> ChangedAssets:
         return await reuse_assets(database, question)
+
+    @router.subscriber(STORAGE_COURSE, queue="storage")
+    async def course(question: CourseOf) -> Course:
+        return await watching.course(database, question)
 
     return router
 

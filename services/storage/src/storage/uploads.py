@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
-from contracts.facts import Asset, Failure, Kind
+from contracts.facts import Asset, Failure, Kind, Visibility
 from contracts.ids import asset_id
 from contracts.keeping import (
     OfferedUpload,
@@ -46,14 +46,15 @@ _OPEN = text("""
         SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(:object_name, 0)) AS text)) AS locks
     )
     INSERT INTO assets
-        (id, owner_id, index, token, mime_type, size_bytes, sha256, width, height, seconds, bitrate, blurhash, backend)
+        (id, owner_id, index, token, mime_type, size_bytes, sha256, width, height, seconds, bitrate, blurhash, backend,
+         visibility)
     SELECT :id, :owner_id, 0, :token, :mime_type, :size_bytes, :sha256, :width, :height, :seconds, :bitrate, :blurhash,
-        :backend
+        :backend, :visibility
     FROM locked WHERE locked.locks >= 0
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         width = excluded.width, height = excluded.height, seconds = excluded.seconds, bitrate = excluded.bitrate,
-        blurhash = excluded.blurhash, backend = excluded.backend
+        blurhash = excluded.blurhash, backend = excluded.backend, visibility = excluded.visibility
         WHERE assets.state = 'writing' AND assets.owner_id = excluded.owner_id
     RETURNING token
 """)
@@ -107,7 +108,8 @@ class Uploads:
     async def take(self, question: TakeUpload) -> TakenUpload:
         """The asset that an upload has become, or why it has not."""
         try:
-            return TakenUpload(asset=await self._take(question))
+            asset, visibility = await self._take(question)
+            return TakenUpload(asset=asset, visibility=visibility)
         except NotTaken as refusal:
             failure = Failure(code=refusal.code, message=str(refusal))
         except Unsupported as error:
@@ -147,12 +149,12 @@ class Uploads:
             await connection.execute(_OFFER, values)
         return OfferedUpload(url=url, fields=fields, expires_at=expires_at)
 
-    async def _take(self, question: TakeUpload) -> Asset:
+    async def _take(self, question: TakeUpload) -> tuple[Asset, Visibility]:
         identity = asset_id(question.upload_id, 0)
         async with self._database.statement() as connection:
             row = (await connection.execute(_FIND, {"id": identity, "owner_id": question.user_id})).first()
         if row is not None and row.state == "stored":
-            return assets.asset_of(row)
+            return assets.asset_of(row), Visibility(row.visibility)
         with ExitStack() as bodies:
             body = await self._receive(question)
             bodies.callback(body.content.close)
@@ -161,11 +163,11 @@ class Uploads:
                 await self._scanner.scan(body.content)
             prepared = await self._preparation.clean(body)
             bodies.callback(prepared.body.content.close)
-            asset = await self._keep(identity, question.user_id, prepared)
+            asset = await self._keep(identity, question.user_id, prepared, question.visibility)
         if question.claim is None and question.url is None and self._incoming is not None:
             await self._incoming.delete(question.upload_id)
         log.info("upload.stored", asset=str(asset.id), mime_type=asset.mime_type, bytes=asset.size_bytes)
-        return asset
+        return asset, question.visibility
 
     async def _receive(self, question: TakeUpload) -> Body:
         if question.url is not None:
@@ -200,7 +202,7 @@ class Uploads:
         usage = await self._keeping.usage(user_id)
         _check_quota(usage.used_bytes + size_bytes, usage.quota_bytes)
 
-    async def _keep(self, identity: UUID, user_id: UUID, prepared: Prepared) -> Asset:
+    async def _keep(self, identity: UUID, user_id: UUID, prepared: Prepared, visibility: Visibility) -> Asset:
         """As of a generation: the row, then the bytes, then the row again."""
         digest = prepared.body.sha256
         name = name_of(user_id, digest)
@@ -217,6 +219,7 @@ class Uploads:
             "bitrate": prepared.bitrate,
             "blurhash": prepared.blurhash,
             "backend": self._objects.backend,
+            "visibility": visibility,
             "object_name": name,
         }
         async with self._database.transaction() as connection:

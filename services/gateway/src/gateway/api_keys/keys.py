@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from contracts.ids import new_generation_id
-from gateway.api_keys.ring import hash_of
+from gateway.api_keys.ring import Key, hash_of
 from gateway.identity import Caller
 from gateway.refusals import Invalid, NotFound
 from runtime.database import Database, Row
@@ -36,6 +36,10 @@ _ROTATE = text(f"""
     UPDATE api_keys SET previous_hash = hash, previous_until = now() + make_interval(secs => :overlap_seconds),
         hash = :hash, prefix = :prefix
     WHERE user_id = :user_id AND id = :id RETURNING {_COLUMNS}
+""")
+_GOOD = text("""
+    SELECT id, user_id, scopes, requests_per_minute, units_per_day, units_per_month FROM api_keys
+    WHERE user_id = :user_id AND id = :id AND (expires_at IS NULL OR expires_at > now())
 """)
 _REVOKE = text("DELETE FROM api_keys WHERE user_id = :user_id AND id = :id RETURNING id")
 
@@ -99,6 +103,15 @@ class ApiKeys:
         """It is refused everywhere within BELIEVED_SECONDS. Raises NotFound."""
         if await self._one(_REVOKE, caller, id=key_id) is None:
             raise NotFound("There is no such API key.")
+
+    async def good(self, user_id: UUID, key_id: UUID) -> Key | None:
+        """The key, for what it began; None where it was revoked or has expired since."""
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_GOOD, {"user_id": user_id, "id": key_id})).one_or_none()
+        if row is None:
+            return None
+        bounds = (row.requests_per_minute, row.units_per_day, row.units_per_month)
+        return Key(row.id, row.user_id, frozenset(row.scopes), *bounds)
 
     async def _one(self, statement: Any, caller: Caller, **values: Any) -> Row | None:
         async with self._database.statement() as connection:

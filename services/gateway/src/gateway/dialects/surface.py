@@ -16,6 +16,7 @@ from contracts.facts import Visibility
 from contracts.media import address
 from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
+from gateway.description import Documented, with_references
 from gateway.identity import Identity
 from gateway.live import Hub
 from gateway.oauth import OAuth
@@ -95,6 +96,9 @@ def route_class(render: Render) -> type[APIRoute]:
     """Routes that say every refusal, defect and outage in one dialect's shape."""
 
     class Route(APIRoute):
+        def __init__(self, *arguments: Any, responses: Documented | None = None, **options: Any) -> None:
+            super().__init__(*arguments, responses=with_references(responses or {}), **options)
+
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 

@@ -38,6 +38,7 @@ _ROLES: Mapping[str, tuple[Role, ...]] = {
     **dict.fromkeys(("video", "video_url"), ("video",)),
 }
 """What a model may start from, by the names of its field: as the first of these roles that the model has."""
+INPUT_FIELDS = frozenset(_ROLES)
 _CLOSE = 0.05
 """How far a size may be from the ratio that was asked, as a part of it."""
 

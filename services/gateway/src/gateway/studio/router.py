@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 
 from gateway.dialects.native import errors
 from gateway.dialects.surface import Surface, route_class
-from gateway.identity import DEVELOPMENT_USER
+from gateway.identity import DEVELOPMENT_USER, OPERATOR
 from gateway.refusals import Unauthenticated
 from gateway.settings import AddressSettings
 from gateway.tokens import Issuer
@@ -38,11 +38,14 @@ def make_router(surface: Surface) -> APIRouter:
 
     @router.post("/studio/session")
     async def session(request: Request) -> Response:
-        """A token of the development user, in local mode and for this page alone. Raises Unauthenticated."""
+        """A token of the development user, who operates their own stack: in local mode, for this page alone.
+
+        Raises Unauthenticated.
+        """
         if not surface.identity.local_mode or not _is_own_page(request):
             raise Unauthenticated("Sign in, or give a token.")
-        issuer = {"iss": f"{surface.addresses.public_url.rstrip('/')}/auth/v1"}
-        token = surface.tokens.access(Issuer.GOTRUE, DEVELOPMENT_USER, issuer)
+        claims = {"iss": f"{surface.addresses.public_url.rstrip('/')}/auth/v1"}
+        token = surface.tokens.access(Issuer.GOTRUE, DEVELOPMENT_USER, claims | {"app_metadata": {"roles": [OPERATOR]}})
         return JSONResponse({"access_token": token}, headers={"Cache-Control": "no-store"})
 
     return router

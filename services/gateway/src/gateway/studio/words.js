@@ -9,6 +9,7 @@ const ADVICE = {
   invalid_idempotency_key: "Reload the page and try again.",
   unauthenticated: "Sign in again.",
   scope_missing: "Sign in with another key.",
+  operators_only: "Sign in with an operator's token.",
   insufficient_credits: "Top up your credits, or ask for less.",
   not_found: "It may have been deleted. Reload the page.",
   payments_not_offered: "Ask whoever runs this Darkroom for credits.",

@@ -12,13 +12,17 @@ from yarl import URL
 
 from contracts.ids import new_generation_id
 from gateway.identity import Caller
+from gateway.orders import Beside
 from gateway.refusals import Invalid, NotConfigured, NotFound
 from gateway.settings import WebhookSettings
-from gateway.webhooks.signing import secret_of
-from runtime.database import Database, Row
+from gateway.webhooks.signing import deployment_key, secret_of, secret_of_user
+from gateway.webhooks.styles import STANDARD
+from runtime.database import Connection, Database, Row
 from runtime.outbound import Allowed, OutboundSettings, Refused, check_url
 
 EVENTS = ("generation.completed", "generation.failed", "generation.declined", "generation.cancelled")
+STARTED = "generation.started"
+"""Only webhooks of one generation can ask for it."""
 TEST = "webhook.test"
 MAX_WEBHOOKS = 10
 MAX_URL_CHARACTERS = 2000
@@ -31,10 +35,16 @@ _COLUMNS = "id, url, events, state, why_disabled, secret_version, previous_secre
 _MAKE = text(f"""
     INSERT INTO webhooks (id, user_id, url, events)
     SELECT :id, :user_id, :url, CAST(:events AS text[])
-    WHERE (SELECT count(*) FROM webhooks WHERE user_id = :user_id) < :most
+    WHERE (SELECT count(*) FROM webhooks WHERE user_id = :user_id AND style = '{STANDARD}') < :most
     RETURNING {_COLUMNS}
 """)
-_LIST = text(f"SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id ORDER BY created_at, id")
+_MAKE_BESIDE = text("""
+    INSERT INTO webhooks (id, user_id, url, events, style)
+    VALUES (:id, :user_id, :url, CAST(:events AS text[]), :style)
+""")
+_LIST = text(f"""
+    SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id AND style = '{STANDARD}' ORDER BY created_at, id
+""")
 _GET = text(f"SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id AND id = :id")
 _CHANGE = text(f"""
     UPDATE webhooks SET url = coalesce(CAST(:url AS text), url), events = coalesce(CAST(:events AS text[]), events),
@@ -47,7 +57,7 @@ _CHANGE = text(f"""
 _ROTATE = text(f"""
     UPDATE webhooks SET secret_version = secret_version + 1,
         previous_secret_until = now() + make_interval(secs => :overlap_seconds)
-    WHERE user_id = :user_id AND id = :id RETURNING {_COLUMNS}
+    WHERE user_id = :user_id AND id = :id AND style = '{STANDARD}' RETURNING {_COLUMNS}
 """)
 _REMOVE = text("DELETE FROM webhooks WHERE user_id = :user_id AND id = :id RETURNING id")
 _DELIVERY = (
@@ -62,7 +72,8 @@ _DELIVERIES = text(f"""
 """)
 _TEST = text(f"""
     INSERT INTO deliveries AS d (id, webhook_id, event)
-    SELECT :delivery_id, id, '{TEST}' FROM webhooks WHERE user_id = :user_id AND id = :id AND state = 'active'
+    SELECT :delivery_id, id, '{TEST}' FROM webhooks
+    WHERE user_id = :user_id AND id = :id AND state = 'active' AND style = '{STANDARD}'
     RETURNING {_DELIVERY}
 """)
 _AGAIN = """
@@ -104,6 +115,27 @@ class Webhooks:
         if row is None:
             raise Invalid(f"At most {MAX_WEBHOOKS} webhooks; delete one first.")
         return Webhook(row, secret_of(key, row.id, row.secret_version))
+
+    def beside(self, caller: Caller, url: str, style: str, events: Sequence[str]) -> Beside:
+        """What makes a webhook together with the generation that it is of, and under that one's id.
+
+        Raises Invalid for an address that will not be called; NotConfigured.
+        """
+        self._configured()
+        values = {"user_id": caller.user_id, "url": self._checked(url), "events": list(events), "style": style}
+
+        async def made(connection: Connection, generation_id: UUID) -> None:
+            await connection.execute(_MAKE_BESIDE, values | {"id": generation_id})
+
+        return made
+
+    def secret(self, caller: Caller) -> str:
+        """The one secret of the webhooks that a user names with requests. Raises NotConfigured."""
+        return secret_of_user(self._configured(), caller.user_id)
+
+    def public_key(self) -> bytes:
+        """The 32 bytes that verify what this deployment signs (Ed25519). Raises NotConfigured."""
+        return deployment_key(self._configured()).public_key().public_bytes_raw()
 
     async def all(self, caller: Caller) -> list[Webhook]:
         async with self._database.statement() as connection:

@@ -5,12 +5,10 @@ Its id never changes, so that a receiver that hears it twice can tell.
 """
 
 import asyncio
-import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -22,7 +20,7 @@ from sqlalchemy import text
 from gateway.records import COLUMNS, Generation, generation_of
 from gateway.settings import WebhookSettings
 from gateway.webhooks.endpoints import TEST
-from gateway.webhooks.signing import signatures, signed_content
+from gateway.webhooks.styles import STANDARD, Style, encoded
 from runtime import telemetry
 from runtime.database import Database, Row
 from runtime.outbound import OutboundSettings, Refused, make_session
@@ -46,14 +44,15 @@ GONE = 410
 log = structlog.get_logger()
 DELIVERIES = Counter("webhook_deliveries_total", "Attempts to tell a webhook, by how they ended.", ["result"])
 
-Render = Callable[[Generation], dict[str, Any]]
-
-_CLAIM = text("""
-    WITH due AS (
-        SELECT d.id, row_number() OVER (PARTITION BY d.webhook_id ORDER BY d.next_at) AS turn
+# Webhooks of single generations share their user's turns: a slow receiver behind many of them delays nobody else.
+_CLAIM = text(f"""
+    WITH known AS (
+        SELECT d.id, d.next_at, CASE w.style WHEN '{STANDARD}' THEN w.id ELSE w.user_id END AS receiver
         FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id
         WHERE d.state = 'pending' AND d.next_at <= now() AND w.state = 'active'
-            AND d.webhook_id <> ALL(CAST(:busy AS uuid[]))
+    ), due AS (
+        SELECT id, row_number() OVER (PARTITION BY receiver ORDER BY next_at) AS turn FROM known
+        WHERE receiver <> ALL(CAST(:busy AS uuid[]))
     ), taken AS (
         SELECT id FROM deliveries WHERE id IN (SELECT id FROM due WHERE turn <= :to_one)
             AND state = 'pending' AND next_at <= now()
@@ -62,6 +61,7 @@ _CLAIM = text("""
     UPDATE deliveries d SET attempts = attempts + 1, next_at = now() + make_interval(secs => :claim_seconds)
     FROM taken, webhooks w WHERE d.id = taken.id AND w.id = d.webhook_id
     RETURNING d.id, d.webhook_id, d.generation_id, d.event, d.attempts, d.created_at, w.url, w.secret_version,
+        w.style, w.user_id, CASE w.style WHEN '{STANDARD}' THEN w.id ELSE w.user_id END AS receiver,
         w.previous_secret_until > now() AS has_previous,
         (SELECT traceparent FROM generations WHERE generations.id = d.generation_id) AS traceparent
 """)
@@ -108,12 +108,12 @@ class Sender:
     """One loop in every gateway; rows are taken with SKIP LOCKED, so replicas share the work."""
 
     def __init__(
-        self, database: Database, settings: WebhookSettings, outbound: OutboundSettings, render: Render
+        self, database: Database, settings: WebhookSettings, outbound: OutboundSettings, styles: Mapping[str, Style]
     ) -> None:
         self._database = database
         self._key = settings.webhook_signing_key
         self._outbound = outbound
-        self._render = render
+        self._styles = styles
         self._loop: asyncio.Task[None] | None = None
         self._sending: dict[asyncio.Task[None], UUID] = {}
         self._dice = random.Random()
@@ -158,23 +158,17 @@ class Sender:
             ids = [row.generation_id for row in claimed if row.generation_id is not None]
             found = {row.id: generation_of(row) for row in await connection.execute(_GENERATIONS, {"ids": ids})}
         for row in claimed:
-            body = self._body(row, found.get(row.generation_id))
-            task = asyncio.create_task(self._deliver(session, key, row, body))
-            self._sending[task] = row.webhook_id
+            task = asyncio.create_task(self._deliver(session, key, row, found.get(row.generation_id)))
+            self._sending[task] = row.receiver
             task.add_done_callback(lambda done: self._sending.pop(done, None))
 
-    def _body(self, row: Row, generation: Generation | None) -> bytes:
-        ended_at = generation.completed_at if generation is not None else None
-        body = {
-            "type": row.event,
-            "timestamp": (ended_at or row.created_at).isoformat(),
-            "data": self._render(generation) if generation is not None else {"webhook_id": str(row.webhook_id)},
-        }
-        return json.dumps(body, ensure_ascii=False).encode()
-
-    async def _deliver(self, session: aiohttp.ClientSession, key: SecretStr, row: Row, body: bytes) -> None:
+    async def _deliver(
+        self, session: aiohttp.ClientSession, key: SecretStr, row: Row, generation: Generation | None
+    ) -> None:
+        style, sent_at = self._styles[row.style], int(time.time())
+        body = encoded(style.body(row, generation))
         with telemetry.span("webhook", row.traceparent, event=row.event):
-            attempt = await _post(session, key, row, body)
+            attempt = await _post(session, row, style.headers(key, row, sent_at, body), body)
         DELIVERIES.labels("taken" if attempt.is_taken else "refused").inc()
         log.info(
             "webhook.told" if attempt.is_taken else "webhook.not_told",
@@ -210,18 +204,9 @@ class Sender:
         return PAUSES_SECONDS[attempts - 1] * self._dice.uniform(1 - JITTER, 1 + JITTER)
 
 
-async def _post(session: aiohttp.ClientSession, key: SecretStr, row: Row, body: bytes) -> Attempt:
+async def _post(session: aiohttp.ClientSession, row: Row, signed: dict[str, str], body: bytes) -> Attempt:
     """One request; nothing of the answer is read but its status, and no redirect is followed."""
-    sent_at = int(time.time())
-    versions = [row.secret_version, row.secret_version - 1] if row.has_previous else [row.secret_version]
-    signed = signatures(key, row.webhook_id, versions, signed_content(row.id, sent_at, body))
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "Darkroom-Webhooks/1",
-        "webhook-id": f"msg_{row.id.hex}",
-        "webhook-timestamp": str(sent_at),
-        "webhook-signature": signed,
-    }
+    headers = {"Content-Type": "application/json", "User-Agent": "Darkroom-Webhooks/1", **signed}
     if (traceparent := telemetry.current_traceparent(row.traceparent)) is not None:
         headers["traceparent"] = traceparent
     try:

@@ -1,17 +1,21 @@
 """`python -m generator.composition <folder>`: the process that makes one film, and then ends.
 
-It ends with 0, with `UNUSABLE` and the reason on its standard output, or otherwise where it broke or took too much.
+It ends with 0, with `UNUSABLE` and the reason on its standard output, or otherwise where it broke or took too much. Its
+standard input is a pipe that nobody writes to: it closes with the process that wants the film, however that ends, and
+then this one ends as well.
 """
 
 import os
 import resource
 import sys
+import threading
 from pathlib import Path
 
 from generator.composition.film import compose
 from generator.composition.plan import Unusable
 
 UNUSABLE = 3
+UNWANTED = 4
 MEMORY_BYTES = 2 << 30
 """Of addresses, not of what is used: FFmpeg and its threads reserve far more than they touch."""
 CPU_SECONDS = 1800
@@ -21,6 +25,7 @@ NICENESS = 10
 
 
 def main(folder: Path) -> int:
+    threading.Thread(target=_end_unwanted, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILM_BYTES, FILM_BYTES))
@@ -31,6 +36,11 @@ def main(folder: Path) -> int:
         sys.stdout.write(str(reason))
         return UNUSABLE
     return 0
+
+
+def _end_unwanted() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(UNWANTED)
 
 
 if __name__ == "__main__":

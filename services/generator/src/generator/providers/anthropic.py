@@ -1,9 +1,10 @@
 """Anthropic's texts: `POST /v1/messages`, streamed, through the official SDK over our session.
 
 A text counts when the provider says why it stopped; one that broke off is not delivered, whatever was heard of it. A
-refusal by the model is a stop reason inside a 200.
+refusal by the model is a stop reason inside a 200. What came of all calls of a text is said in one message.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -12,11 +13,12 @@ import aiohttp
 import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
-from anthropic.types import MessageParam, RawMessageStreamEvent
+from anthropic.types import MessageParam, RawMessageStreamEvent, ToolParam
 
-from contracts.facts import Kind, Message
+from contracts.facts import Call, Kind, Message
 from contracts.money import Usage
 from generator.providers import sdk
+from generator.providers.calling import Calls
 from generator.providers.interface import (
     Delivered,
     Invalid,
@@ -35,7 +37,7 @@ NAME = "anthropic"
 DEFAULT_MAX_TOKENS = 4096
 """The field is required; the catalog and the quote say less or more."""
 _OPTIONS = frozenset({"stop_sequences"})
-_DELIVERED = frozenset({"end_turn", "stop_sequence", "max_tokens", "model_context_window_exceeded"})
+_DELIVERED = frozenset({"end_turn", "stop_sequence", "max_tokens", "model_context_window_exceeded", "tool_use"})
 _FILTERED = "content filtering policy"
 
 
@@ -67,6 +69,7 @@ class Anthropic:
             max_tokens=submission.max_tokens or DEFAULT_MAX_TOKENS,
             messages=_messages(submission),
             system=system or anthropic.omit,
+            tools=_tools(submission) or anthropic.omit,
             extra_body=sdk.chosen(submission.options, _OPTIONS),
             extra_headers={"X-Client-Request-Id": str(submission.reference)},
             timeout=httpx2.Timeout(submission.timeout_seconds, connect=sdk.CONNECT_TIMEOUT_SECONDS),
@@ -80,6 +83,8 @@ class _Written:
     def __init__(self, submission: Submission) -> None:
         self._submission = submission
         self._parts: list[str] = []
+        self._calls = Calls()
+        self._has_called = False
         self._characters = 0
         self._stopped: str | None = None
         self._read_tokens = 0
@@ -87,7 +92,7 @@ class _Written:
 
     @property
     def begun(self) -> bool:
-        return bool(self._parts)
+        return bool(self._parts) or self._has_called
 
     async def hear(self, event: RawMessageStreamEvent) -> None:
         match event.type:
@@ -97,6 +102,11 @@ class _Written:
                 self._read_tokens = sum(map(_count, (usage.input_tokens, *cached)))
             case "content_block_delta" if event.delta.type == "text_delta":
                 await self._say(event.delta.text)
+            case "content_block_start" if event.content_block.type == "tool_use":
+                self._has_called = True
+                self._calls.hear(event.index, event.content_block.id, event.content_block.name)
+            case "content_block_delta" if event.delta.type == "input_json_delta":
+                self._calls.hear(event.index, arguments=event.delta.partial_json)
             case "message_delta":
                 self._stopped = event.delta.stop_reason
                 self._written_tokens = _count(event.usage.output_tokens)
@@ -104,10 +114,11 @@ class _Written:
     def delivered(self) -> Delivered:
         if self._stopped == "refusal":
             raise Rejected
-        if self._stopped not in _DELIVERED or not self._parts:
+        calls = self._calls.whole()
+        if self._stopped not in _DELIVERED or not (self._parts or calls):
             raise Unknown
         usage = Usage(input_tokens=self._read_tokens, output_tokens=self._written_tokens)
-        return Delivered(text="".join(self._parts), usage=usage)
+        return Delivered(text="".join(self._parts), calls=calls, usage=usage)
 
     async def _say(self, text: object) -> None:
         if not isinstance(text, str):
@@ -152,11 +163,42 @@ def _meaning(status: int, _: str, kind: str) -> type[ProviderRefusal] | None:
 
 
 def _messages(submission: Submission) -> list[MessageParam]:
-    said = [*submission.messages, Message(role="user", content=submission.prompt)]
+    said = [*submission.messages, Message(role="user", content=submission.prompt), *submission.since]
+    messages: list[dict[str, Any]] = []
+    for message in said:
+        if message.role == "system":
+            continue
+        if message.role != "tool":
+            messages.append({"role": message.role, "content": _content(message)})
+            continue
+        result = {"type": "tool_result", "tool_use_id": message.call_id, "content": message.content}
+        if messages and messages[-1]["role"] == "user" and isinstance(messages[-1]["content"], list):
+            messages[-1]["content"].append(result)
+        else:
+            messages.append({"role": "user", "content": [result]})
+    return cast("list[MessageParam]", messages)
+
+
+def _content(message: Message) -> str | list[dict[str, Any]]:
+    if not message.calls:
+        return message.content
+    text = [{"type": "text", "text": message.content}] if message.content else []
+    return [*text, *map(_call, message.calls)]
+
+
+def _call(call: Call) -> dict[str, Any]:
+    """What the model wrote; an empty object where that was none, since only objects are taken back."""
+    try:
+        given = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        given = None
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": given if isinstance(given, dict) else {}}
+
+
+def _tools(submission: Submission) -> list[ToolParam]:
     return [
-        cast("MessageParam", {"role": message.role, "content": message.content})
-        for message in said
-        if message.role != "system"
+        {"name": tool.name, "description": tool.description, "input_schema": cast("Any", tool.parameters)}
+        for tool in submission.tools
     ]
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -12,7 +12,8 @@ import aiohttp
 import structlog
 
 from generator.composition.__main__ import UNUSABLE
-from generator.composition.plan import FILM, MAX_PICTURES, PLAN, Plan, Quality
+from generator.composition.folder import folder, remove_abandoned
+from generator.composition.plan import FILM, LEAST_SIDE, MAX_PICTURES, MOST_SIDE, Plan, Quality
 from generator.providers import http
 from generator.providers.given import content_of
 from generator.providers.interface import Delivered, Invalid, Item, Submission, Unavailable
@@ -37,26 +38,29 @@ class Darkroom:
     async def submit(self, submission: Submission) -> Sequence[Item]:
         try:
             async with asyncio.timeout(submission.timeout_seconds), self._room:
-                with tempfile.TemporaryDirectory(prefix="darkroom-") as folder:
-                    plan = await self._lay_out(submission, Path(folder))
-                    await asyncio.to_thread((Path(folder) / PLAN).write_text, plan.model_dump_json())
-                    await _compose(folder)
-                    content = await asyncio.to_thread((Path(folder) / FILM).read_bytes)
+                await asyncio.to_thread(remove_abandoned)
+                with folder() as (place, lock):
+                    plan = await self._lay_out(submission, place)
+                    await asyncio.to_thread(plan.write, place)
+                    await _compose(place, lock)
+                    content = await asyncio.to_thread((place / FILM).read_bytes)
         except OSError as error:  # a full disk, and the time being over: it may be tried again
             log.warning("film.not_made", error=repr(error))
             raise Unavailable from error
         return [Delivered(content=content, mime_type="video/mp4")]
 
-    async def _lay_out(self, submission: Submission, folder: Path) -> Plan:
+    async def _lay_out(self, submission: Submission, place: Path) -> Plan:
         """Puts what the film is made of into the folder. Raises Invalid, Unavailable."""
         stills = [given for given in submission.given if given.role in {"image", "first_frame"}]
         sound, size = http.first(submission, "audio"), http.pixels(submission.size)
         if sound is None or size is None or not 1 <= len(stills) <= MAX_PICTURES:
             raise Invalid(f"A film is made of 1 to {MAX_PICTURES} pictures and a sound.")
+        if any(side % 2 or not LEAST_SIDE <= side <= MOST_SIDE for side in size):
+            raise Invalid(f"A film has {LEAST_SIDE} to {MOST_SIDE} pixels each way, in twos.")
         names = {f"picture-{number}": still for number, still in enumerate(stills)}
         for name, given in {**names, "sound": sound}.items():
-            await asyncio.to_thread((folder / name).write_bytes, await content_of(self._session, given))
-        quality = submission.options.get("quality")
+            await asyncio.to_thread((place / name).write_bytes, await content_of(self._session, given))
+        wished = submission.options.get("quality")
         width, height = size
         return Plan(
             width=width,
@@ -64,24 +68,34 @@ class Darkroom:
             pictures=tuple(names),
             sound="sound",
             script=submission.prompt if submission.options.get("captions") is True else None,
-            quality=quality if quality in get_args(Quality) else "standard",
+            quality=next((known for known in get_args(Quality) if known == quality), "standard"),
+            quality=next((each for each in get_args(Quality) if each == wished), "standard"),
         )
 
 
-async def _compose(folder: str) -> None:
-    """Runs the process, without our environment: what it decodes comes from strangers. Raises Invalid, Unavailable."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "generator.composition", folder),
-        env={"PATH": os.environ.get("PATH", "")},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        said, complaint = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+async def _compose(place: Path, lock: int) -> None:
+    """Runs the process, without our environment: what it decodes comes from strangers. It holds the folder's lock as we
+    do, and ends when the pipe to it closes, also where we are killed. Raises Invalid, Unavailable."""
+    with ExitStack() as ends:
+        theirs, ours = os.pipe()
+        ends.callback(os.close, ours)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-m", "generator.composition", place),
+                env={"PATH": os.environ.get("PATH", "")},
+                stdin=theirs,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(lock,),
+            )
+        finally:
+            os.close(theirs)
+        try:
+            said, complaint = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     if process.returncode == UNUSABLE:
         raise Invalid(f"The film cannot be made: {said.decode(errors='replace')}.")
     if process.returncode:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from contracts.facts import Failure, Kind, Message
+from contracts.facts import Call, Failure, Kind, Message, Tool
 from contracts.money import Usage
 
 
@@ -45,6 +45,10 @@ class Submission:
     given: tuple[Given, ...] = ()
     messages: tuple[Message, ...] = ()
     """What was said before the prompt."""
+    since: tuple[Message, ...] = ()
+    """What was said after it: calls of tools, and what came of them."""
+    tools: tuple[Tool, ...] = ()
+    """What the model may call for."""
     max_tokens: int | None = None
     callback_url: str | None = None
     """Where the provider may say that a task has moved; a hint and no more."""
@@ -60,6 +64,8 @@ class Delivered:
     content: bytes | None = None
     mime_type: str | None = None
     text: str | None = None
+    calls: tuple[Call, ...] = ()
+    """What the model called for, in the place of more text."""
     usage: Usage | None = None
     """What a text took; counted by the adapter where the provider does not say."""
 

@@ -1,16 +1,19 @@
 """OpenAI's texts: `POST /chat/completions`, streamed.
 
-A text counts when the provider says how it ended; one that broke off is not delivered, whatever was heard of it.
+A text counts when the provider says how it ended; one that broke off is not delivered, whatever was heard of it. A
+model that calls for tools may say nothing beside.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
 from pydantic import Field, JsonValue, ValidationError
 
+from contracts.facts import Call, Message
 from contracts.money import Usage
 from generator.providers import sdk
+from generator.providers.calling import Calls
 from generator.providers.interface import Delivered, Invalid, Item, Rejected, Submission, Unknown
 from generator.providers.openai_words import meaning
 
@@ -22,9 +25,21 @@ _OPTIONS = frozenset(
 )
 
 
+class _Function(sdk.Answer):
+    name: JsonValue = None
+    arguments: JsonValue = None
+
+
+class _Call(sdk.Answer):
+    index: JsonValue = None
+    id: JsonValue = None
+    function: _Function = _Function()
+
+
 class _Delta(sdk.Answer):
     content: str | None = None
     refusal: str | None = None
+    tool_calls: list[_Call] | None = None
 
 
 class _Choice(sdk.Answer):
@@ -49,30 +64,33 @@ async def write(client: AsyncOpenAI, submission: Submission, limit: str = "max_c
         raise Invalid("This model writes one text at a time.")
     body = _body(submission, limit)
     async with sdk.post_for_events(client, "/chat/completions", submission, body, meaning) as events:
-        text, ended, counted = await _hear(events, submission)
+        text, calls, ended, counted = await _hear(events, submission)
     if ended == "content_filter":
         raise Rejected
-    if not ended or not text:
+    if not ended or not (text or calls):
         raise Unknown
     usage = (
         Usage(input_tokens=counted.prompt_tokens, output_tokens=counted.completion_tokens)
         if counted is not None
-        else estimated(submission, text)
+        else estimated(submission, text, calls)
     )
-    return [Delivered(text=text, usage=usage)]
+    return [Delivered(text=text, calls=calls, usage=usage)]
 
 
-def estimated(submission: Submission, text: str) -> Usage:
+def estimated(submission: Submission, text: str, calls: Sequence[Call] = ()) -> Usage:
     """What a text took, where nobody counted."""
-    read = len(submission.prompt) + sum(len(message.content) for message in submission.messages)
-    return Usage(input_tokens=-(-read // CHARACTERS_PER_TOKEN), output_tokens=-(-len(text) // CHARACTERS_PER_TOKEN))
+    said = [*submission.messages, *submission.since]
+    read = len(submission.prompt) + sum(len(message.content) for message in said)
+    written = len(text) + sum(len(call.arguments) for call in calls)
+    return Usage(input_tokens=-(-read // CHARACTERS_PER_TOKEN), output_tokens=-(-written // CHARACTERS_PER_TOKEN))
 
 
 async def _hear(
     events: AsyncIterator[dict[str, Any]], submission: Submission
-) -> tuple[str, str | None, _Counted | None]:
-    """The text, why it ended, and what it took."""
+) -> tuple[str, tuple[Call, ...], str | None, _Counted | None]:
+    """The text, what it calls for, why it ended, and what it took."""
     parts: list[str] = []
+    calls = Calls()
     heard, ended, counted = 0, None, None
     async for event in events:
         chunk = sdk.read_answer(_Chunk, event)
@@ -83,6 +101,8 @@ async def _hear(
             ended = choice.finish_reason or ended
             if choice.delta.refusal:
                 raise Rejected
+            for call in choice.delta.tool_calls or []:
+                calls.hear(call.index, call.id, call.function.name, call.function.arguments)
             words = sdk.writable(choice.delta.content or "")
             if words:
                 heard += len(words)
@@ -91,7 +111,7 @@ async def _hear(
                 parts.append(words)
                 if submission.say is not None:
                     await submission.say(words)
-    return "".join(parts), ended, counted
+    return "".join(parts), calls.whole(), ended, counted
 
 
 def _counted(usage: JsonValue) -> _Counted | None:
@@ -103,8 +123,8 @@ def _counted(usage: JsonValue) -> _Counted | None:
 
 
 def _body(submission: Submission, limit: str) -> dict[str, JsonValue]:
-    messages: list[JsonValue] = [{"role": message.role, "content": message.content} for message in submission.messages]
-    messages.append({"role": "user", "content": submission.prompt})
+    said = (*submission.messages, Message(role="user", content=submission.prompt), *submission.since)
+    messages: list[JsonValue] = [dict(_fields(message)) for message in said]
     body: dict[str, JsonValue] = {
         **sdk.chosen(submission.options, _OPTIONS),
         "model": submission.model,
@@ -114,4 +134,19 @@ def _body(submission: Submission, limit: str) -> dict[str, JsonValue]:
     }
     if submission.max_tokens is not None:
         body[limit] = submission.max_tokens
+    if submission.tools:
+        body["tools"] = [{"type": "function", "function": tool.model_dump()} for tool in submission.tools]
     return body
+
+
+def _fields(message: Message) -> Iterator[tuple[str, JsonValue]]:
+    yield "role", message.role
+    yield "content", message.content or (None if message.calls else "")
+    if message.calls:
+        yield "tool_calls", [_call(call) for call in message.calls]
+    if message.call_id is not None:
+        yield "tool_call_id", message.call_id
+
+
+def _call(call: Call) -> JsonValue:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -107,6 +107,8 @@ class Payments:
             if self.provider is None:
                 return ConfirmedPayment(state="unavailable")
             try:
+                if asked.with_test_card and self.provider.is_test:
+                    await self.provider.pay_with_test_card(payment.payment_intent)
                 report = report_of_intent(await self.provider.retrieve(payment.payment_intent))
             except (SilentError, RefusedError, UnreadableError) as error:
                 log.warning("payment.not_confirmed", payment_id=str(payment.id), error=str(error))

@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from uuid import UUID
 
 CHUNK_BYTES = 256 << 10
+Buffer = bytes | memoryview
 NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{64}")
 
 
@@ -35,6 +36,9 @@ class Objects(Protocol):
 
     def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `length`; raises Absent. Close it when not read to the end."""
+
+    def pieces(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[Buffer, None]:
+        """As `open`, for who hands them to a socket and looks at none: they may be the file itself, and larger."""
 
     async def delete(self, name: str) -> None:
         """Also where there is no such object."""

@@ -15,7 +15,7 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 from minio.helpers import BaseURL
 
-from storage.objects import CHUNK_BYTES, NAME, Absent, checked
+from storage.objects import CHUNK_BYTES, NAME, Absent, Buffer, checked
 
 THREADS = 32
 NAMES_PER_LIST = 1000
@@ -91,6 +91,9 @@ class MinioObjects:
         return int(found.size or 0)
 
     def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        return self.read(checked(name), offset, length)
+
+    def pieces(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[Buffer, None]:
         return self.read(checked(name), offset, length)
 
     async def read(self, key: str, offset: int, length: int | None) -> AsyncGenerator[bytes, None]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import IO
 
-from storage.objects import Absent, Objects
+from storage.objects import Absent, Buffer, Objects
 
 
 class MovingObjects:
@@ -39,6 +39,18 @@ class MovingObjects:
         async with aclosing(self.former.open(name, offset, length)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def pieces(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[Buffer, None]:
+        try:
+            async with aclosing(self.current.pieces(name, offset, length)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        except Absent:
+            pass  # as above
+        async with aclosing(self.former.pieces(name, offset, length)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def delete(self, name: str) -> None:
         await self.current.delete(name)

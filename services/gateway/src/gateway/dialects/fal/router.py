@@ -1,16 +1,26 @@
 """The routes of the queue. A path is a model's name, so that they are nobody else's: see `door`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from gateway.dialects.fal import errors, translate
-from gateway.dialects.fal.schemas import Arguments, Cancelled
+from gateway.dialects.brought import bring
+from gateway.dialects.fal import errors, translate, webhooks
+from gateway.dialects.fal.following import follow
+from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
-from gateway.refusals import Invalid
+from gateway.records import Generation
+from gateway.refusals import Invalid, TooManyRequests
+from gateway.webhooks.endpoints import EVENTS
 
+Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
+BUSY_SECONDS = 5
+REQUEST_ID = "X-Fal-Request-Id"
+"""The client for Node reads there whose result it is."""
 
 
 def make_router(surface: Surface, host: str | None) -> APIRouter:
@@ -18,19 +28,41 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     router = APIRouter(route_class=route_class(errors.render))
     commands, queries, identity = surface.commands, surface.queries, surface.identity
 
+    async def told(app: str, request: Request, logs: str, generation: Generation) -> State:
+        position = await queries.position(generation)
+        with_logs = logs.lower() in {"1", "true"}
+        return translate.state(_base(request, host), app, generation, position, with_logs=with_logs)
+
+    @router.get("/.well-known/jwks.json")
+    async def public_keys() -> dict[str, object]:
+        """What verifies the webhooks that are sent from here."""
+        return webhooks.key_set(surface.webhooks.public_key())
+
     @router.get("/{app:path}/requests/{id}/status")
-    async def status(app: str, id: str, request: Request, logs: Annotated[str, Query()] = "") -> Response:  # noqa: A002
+    async def status(app: str, id: str, request: Request, logs: Logs = "") -> Response:  # noqa: A002
         """202 while it goes on, 200 once it has ended, whatever the end."""
         generation = await queries.generation(await identity.required(request), translate.request_id(id))
-        position = await queries.position(generation)
-        wants_logs = logs.lower() in {"1", "true"}
-        told = translate.state(_base(request, host), app, generation, position, with_logs=wants_logs)
-        return _answer(told, 200 if generation.is_final else 202)
+        return _answer(await told(app, request, logs, generation), 200 if generation.is_final else 202)
+
+    @router.get("/{app:path}/requests/{id}/status/stream")
+    async def follow_status(app: str, id: str, request: Request, logs: Logs = "") -> Response:  # noqa: A002
+        """The same as server-sent events, until it has ended."""
+        caller = await identity.required(request)
+        generation = await queries.generation(caller, translate.request_id(id))
+        if not surface.hub.has_room(caller.user_id):
+            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
+
+        async def show(generation: Generation) -> str:
+            return (await told(app, request, logs, generation)).model_dump_json()
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(follow(surface, caller, generation, show), 200, headers, "text/event-stream")
 
     @router.get("/{app:path}/requests/{id}")
-    async def result(app: str, id: str, request: Request) -> dict[str, object]:  # noqa: A002
+    async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002
         """What was made; 400 while it is being made, else the status that says why there is nothing."""
         generation = await queries.generation(await identity.required(request), translate.request_id(id))
+        response.headers[REQUEST_ID] = str(generation.id)
         return translate.result(surface, generation)
 
     @router.put("/{app:path}/requests/{id}/cancel")
@@ -46,9 +78,14 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     @router.post("/{app:path}")
     async def submit(app: str, body: Arguments, request: Request, fal_webhook: str | None = None) -> Response:
         caller = await identity.required(request)
-        if len(app) > MAX_APP_CHARACTERS or fal_webhook:
-            raise Invalid("fal_webhook: is not offered here." if fal_webhook else "The application's name is too long.")
-        generation = await commands.create(caller, translate.order(surface, app, body.root, request))
+        if len(app) > MAX_APP_CHARACTERS:
+            raise Invalid("The application's name is too long.")
+        given = await bring(surface, caller, body.root, translate.ROUTE, request.headers.get("idempotency-key"))
+        order = translate.order(surface, app, given, request)
+        if fal_webhook:
+            beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
+            order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
+        generation = await commands.create(caller, order)
         position = await queries.position(generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))
 

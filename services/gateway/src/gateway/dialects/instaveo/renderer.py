@@ -14,8 +14,7 @@ from typing import Literal, TypeVar
 from uuid import UUID
 
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy import text
 from starlette.datastructures import Headers
 
@@ -23,10 +22,10 @@ from contracts.facts import Failure, Verdict
 from contracts.model import Frozen
 from contracts.questions import GENERATOR_LOOK_AT_TASK, GENERATOR_TAKE_RESULT
 from contracts.tasks import LookAtTask, LookedAtTask, TakenResult, TakeResult
+from gateway.questions import ask
 from gateway.records import COLUMNS, Generation, generation_of
 from gateway.refusals import MalformedBody, NotConfigured, NotFinished, NotFound, SignatureRefused, Unavailable
 from gateway.saying import end
-from runtime.broker import connected
 from runtime.database import Database
 
 TOLERANCE_SECONDS = 300
@@ -105,14 +104,8 @@ class Renderer:
         return generation_of(row)
 
     async def _ask(self, subject: str, question: Frozen, answer: type[Answer]) -> Answer:
-        try:
-            if not connected(self._broker):
-                raise OSError("the bus is away")
-            payload = question.model_dump_json().encode()
-            message = await self._broker.connection.request(subject, payload, timeout=ANSWER_TIMEOUT_SECONDS)
-            return answer.model_validate_json(message.data)
-        except (NatsError, OSError, ValidationError) as error:
-            raise Unavailable("The generator does not answer right now; try again.") from error
+        silence = "The generator does not answer right now; try again."
+        return await ask(self._broker, subject, question, answer, ANSWER_TIMEOUT_SECONDS, silence)
 
 
 def _check(secret: SecretStr, headers: Headers, body: bytes) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 from fastapi import Request
 
 from gateway.dialects.callers import caller
+from gateway.dialects.jaaz.agents import Agents
 from gateway.dialects.jaaz.canvases import Canvases
 from gateway.dialects.jaaz.chats import Chats
 from gateway.dialects.jaaz.configs import Configs
 from gateway.dialects.jaaz.files import Files
 from gateway.dialects.jaaz.schemas import JaazError
+from gateway.dialects.jaaz.steps import Steps
 from gateway.dialects.jaaz.talks import Talks
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
@@ -43,6 +45,7 @@ class Desk:
     canvases: Canvases
     chats: Chats
     configs: Configs
+    agents: Agents
     talks: Talks
 
     async def who(self, request: Request, user_id: str | None = None) -> Caller:
@@ -53,11 +56,15 @@ class Desk:
 def make_desk(surface: Surface) -> Desk:
     files = Files(surface.database, surface.uploads)
     chats = Chats(surface.database)
+    canvases = Canvases(surface.database, files)
+    agents = Agents(surface, Steps(surface.database), chats, canvases, files)
+    surface.commands.heard_by.append(agents.wake)
     return Desk(
         surface,
         files,
-        Canvases(surface.database, files),
+        canvases,
         chats,
         Configs(surface.database, surface.provider_keys, surface.queries),
-        Talks(surface, chats),
+        agents,
+        Talks(surface, chats, agents),
     )

@@ -1,6 +1,7 @@
 """Canvases: rows whose version grows with every change, so that no writer wipes what it has not seen."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,7 @@ _INSERT = text(f"""
     ON CONFLICT (user_id, id) DO NOTHING RETURNING {_COLUMNS}
 """)
 _GET = text(f"SELECT {_COLUMNS} FROM canvases WHERE user_id = :user_id AND id = :id")
+_IS_THERE = text("SELECT id FROM canvases WHERE user_id = :user_id AND id = :id")
 _LOCK = text(f"SELECT {_COLUMNS} FROM canvases WHERE user_id = :user_id AND id = :id FOR UPDATE")
 _UPDATE = text(f"""
     UPDATE canvases SET name = :name, thumbnail = :thumbnail, elements = CAST(:elements AS jsonb),
@@ -113,10 +115,21 @@ class Canvases:
             Invalid, BodyTooLarge: it cannot be kept. Refusal: of an embedded file.
         """
         change = await self._ready(caller, change)
+        return await self.revise(caller, canvas_id, lambda _: change)
+
+    async def revise(self, caller: Caller, canvas_id: str, change_of: Callable[[Canvas], Change | None]) -> Canvas:
+        """The canvas after a change that depends on how it is now, with no file embedded; None changes nothing.
+
+        Raises:
+            NotFound, StaleVersion, Invalid, BodyTooLarge: as `update` does.
+        """
         async with self._database.transaction() as connection:
             row = (await connection.execute(_LOCK, {"user_id": caller.user_id, "id": canvas_id})).one_or_none()
             if row is None:
                 raise NotFound("There is no such canvas.")
+            change = change_of(_canvas(row))
+            if change is None:
+                return _canvas(row)
             if change.version is not None and change.version != row.version:
                 raise StaleVersion("The canvas was changed meanwhile.", details={"version": row.version})
             canvas = _changed(_canvas(row), change)
@@ -127,6 +140,11 @@ class Canvases:
                 "name": canvas.name,
             }
             return _canvas((await connection.execute(_UPDATE, values)).one())
+
+    async def is_there(self, caller: Caller, canvas_id: str) -> bool:
+        async with self._database.statement() as connection:
+            values = {"user_id": caller.user_id, "id": canvas_id}
+            return (await connection.execute(_IS_THERE, values)).first() is not None
 
     async def get(self, caller: Caller, canvas_id: str) -> Canvas:
         """Raises NotFound, for somebody else's, too."""

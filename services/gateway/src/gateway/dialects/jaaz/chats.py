@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from contracts.facts import Message
+from gateway.dialects.jaaz.steps import Round, Steps
 from gateway.identity import Caller
 from gateway.refusals import NotFound
 from runtime.database import Database, Row
@@ -16,7 +15,6 @@ MAX_TITLE_CHARACTERS = 80
 MAX_LISTED = 1000
 MAX_TURNS = 50
 """Of a session that a model is told of: the newest."""
-MAX_TOLD_CHARACTERS = 60_000
 
 _OPEN = text("""
     INSERT INTO chat_sessions (user_id, id, title, canvas_id, model, provider)
@@ -54,18 +52,21 @@ _RUNNING = text("""
     SELECT t.generation_id FROM chat_turns t JOIN generations g ON g.id = t.generation_id AND g.user_id = t.user_id
     WHERE t.user_id = :user_id AND t.session_id = :id AND g.status IN ('pending', 'processing')
 """)
+_CANVAS = text("SELECT canvas_id FROM chat_sessions WHERE user_id = :user_id AND id = :id")
 _DELETE = text("DELETE FROM chat_sessions WHERE user_id = :user_id AND id = :id RETURNING id")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One thing that a user said; `answer` is None while there is none, and where it failed."""
+    """One thing that a user said; `answer` is None while there is none, and where it failed. Where the model could draw
+    while it answered, `rounds` has all that it said and drew."""
 
     generation_id: UUID
     prompt: str
     status: str
     answer: str | None
     created_at: datetime
+    rounds: tuple[Round, ...] = ()
 
 
 class Chats:
@@ -73,6 +74,7 @@ class Chats:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._steps = Steps(database)
 
     async def begin_turn(
         self,
@@ -113,19 +115,24 @@ class Chats:
         values = {"user_id": caller.user_id, "id": session_id, "limit": limit}
         async with self._database.statement() as connection:
             rows = (await connection.execute(_SAID, values)).all()
-        return [Turn(row.generation_id, row.prompt, row.status, row.answer, row.created_at) for row in reversed(rows)]
+        rounds = await self._steps.rounds([row.generation_id for row in rows]) if rows else {}
+        return [
+            Turn(
+                row.generation_id,
+                row.prompt,
+                row.status,
+                row.answer,
+                row.created_at,
+                rounds.get(row.generation_id, ()),
+            )
+            for row in reversed(rows)
+        ]
 
-    async def told(self, caller: Caller, session_id: str) -> tuple[Message, ...]:
-        """What a model is told of what was said before, the oldest first: whole turns, and not too much."""
-        messages: list[Message] = []
-        left = MAX_TOLD_CHARACTERS
-        for turn in reversed(await self.turns(caller, session_id, MAX_TURNS)):
-            left -= len(turn.prompt) + len(turn.answer or "")
-            if left < 0:
-                break
-            if turn.answer is not None:
-                messages += [Message(role="assistant", content=turn.answer), Message(role="user", content=turn.prompt)]
-        return tuple(reversed(messages))
+    async def canvas_of(self, caller: Caller, session_id: str) -> str | None:
+        """The canvas that a session is about."""
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_CANVAS, {"user_id": caller.user_id, "id": session_id})).one_or_none()
+        return row.canvas_id if row is not None else None
 
     async def sessions(self, caller: Caller, canvas_id: str | None = None) -> list[Row]:
         """The caller's, the last used first; those of one canvas where it is named."""
@@ -145,16 +152,6 @@ class Chats:
             deleted = await connection.execute(_DELETE, {"user_id": caller.user_id, "id": session_id})
         if deleted.first() is None:
             raise NotFound("There is no such session.")
-
-
-def messages_of(turns: list[Turn]) -> list[dict[str, Any]]:
-    """As the client keeps them: `{role, content}`, and what went wrong where something did."""
-    messages: list[dict[str, Any]] = []
-    for turn in turns:
-        messages.append({"role": "user", "content": turn.prompt})
-        if turn.answer is not None:
-            messages.append({"role": "assistant", "content": turn.answer, "message_id": str(turn.generation_id)})
-    return messages
 
 
 def _title(said: str) -> str:

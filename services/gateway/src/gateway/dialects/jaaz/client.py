@@ -6,12 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from contracts.facts import Message
-from gateway.dialects.endings import delivered
 from gateway.dialects.jaaz import elements as things
-from gateway.dialects.jaaz import errors, names, translate
+from gateway.dialects.jaaz import errors, names, transcripts, translate
 from gateway.dialects.jaaz.answers import Desk
 from gateway.dialects.jaaz.canvases import Canvas, Change
-from gateway.dialects.jaaz.chats import messages_of
 from gateway.dialects.jaaz.client_schemas import (
     CanvasData,
     CanvasId,
@@ -23,7 +21,7 @@ from gateway.dialects.jaaz.client_schemas import (
     Status,
 )
 from gateway.dialects.jaaz.schemas import Document
-from gateway.dialects.jaaz.talks import Talk
+from gateway.dialects.jaaz.talk import Talk
 from gateway.dialects.surface import route_class, traceparent_of
 from gateway.identity import Caller
 from gateway.orders import MAX_MESSAGES
@@ -44,13 +42,14 @@ def make_router(desk: Desk) -> APIRouter:
     async def chat(body: ClientChat, request: Request) -> Status:
         """Answers when the run is over; what was written arrived by socket."""
         who = await desk.who(request)
-        delivered(await desk.talks.once_final(who, await _say(desk, who, body, request)))
+        await desk.talks.whole(who, await _say(desk, who, body, request))
         return Status(status="done")
 
     @router.get("/chat_session/{session_id}", summary="The messages of a session")
     async def session(session_id: str, request: Request) -> list[Document]:
         """Empty for a session in which nothing was said."""
-        return messages_of(await chats.turns(await desk.who(request), names.known(session_id, "session")))
+        said = await chats.turns(await desk.who(request), names.known(session_id, "session"))
+        return transcripts.messages_of(said, desk.surface)
 
     @router.get("/list_chat_sessions", summary="Your chat sessions, as a list")
     async def sessions(request: Request) -> list[Document]:
@@ -138,7 +137,15 @@ def _talk(body: ClientChat) -> Talk:
         model if isinstance(model, str) else None,
         body.canvas_id,
         tuple(before),
+        tools=_tools(body.tool_list),
     )
+
+
+def _tools(chosen: list[Any] | None) -> frozenset[str] | None:
+    """The models that the user lets draw; None where the client does not say."""
+    if chosen is None:
+        return None
+    return frozenset(each["id"] for each in chosen if isinstance(each, dict) and isinstance(each.get("id"), str))
 
 
 def message_of(message: Document) -> Message | None:

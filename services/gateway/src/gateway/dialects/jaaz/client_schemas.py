@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from gateway.dialects.jaaz.schemas import MAX_NAME_CHARACTERS, Document, JaazError
 
 MAX_MESSAGES = 1000
+MAX_TOOLS = 200
 
 
 class ClientError(JaazError):
@@ -24,7 +25,7 @@ class ClientChat(BaseModel):
     canvas_id: str | None = None
     text_model: Document | str | None = None
     system_prompt: str | None = None
-    tool_list: list[Any] = []
+    tool_list: list[Any] | None = Field(default=None, max_length=MAX_TOOLS)
 
 
 class ClientCanvas(ClientChat):

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from contracts.facts import Asset, Visibility
 from contracts.ids import keyed_generation_id
 from gateway.identity import Caller
 from gateway.refusals import Invalid, NotFound, UnsupportedMedia, UnsupportedMediaType
@@ -60,9 +61,11 @@ class Files:
 
     async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
         """Raises Refusal: why it is not taken."""
-        file_id, asset = await self._uploads.take(caller, chunks, key)
+        # Its address stands in canvases, for ever.
+        upload = await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC)
+        asset = upload.asset
         values = {
-            "id": file_id,
+            "id": upload.id,
             "user_id": caller.user_id,
             "filename": _printable(name),
             "key": asset.key,
@@ -73,6 +76,22 @@ class Files:
         }
         async with self._database.statement() as connection:
             return _file((await connection.execute(_INSERT, values)).one())
+
+    async def note(self, caller: Caller, asset: Asset) -> None:
+        """Something that was made for the caller, as a file of theirs."""
+        kind, _, suffix = asset.mime_type.partition("/")
+        values = {
+            "id": asset.id,
+            "user_id": caller.user_id,
+            "filename": f"{kind}-{asset.id}.{suffix}",
+            "key": asset.key,
+            "mime_type": asset.mime_type,
+            "size_bytes": asset.size_bytes,
+            "width": asset.width,
+            "height": asset.height,
+        }
+        async with self._database.statement() as connection:
+            await connection.execute(_INSERT, values)
 
     async def of(self, caller: Caller, limit: int, offset: int) -> list[File]:
         """The caller's, newest first."""

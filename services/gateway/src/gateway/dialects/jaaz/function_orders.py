@@ -16,7 +16,7 @@ from gateway.dialects.jaaz.function_schemas import (
     ProcessElevenLabsVideo,
     ProcessImagePipeline,
 )
-from gateway.dialects.jaaz.talks import DIALECT
+from gateway.dialects.jaaz.talk import DIALECT
 from gateway.dialects.surface import traceparent_of
 from gateway.orders import Order
 from gateway.refusals import Invalid, NotFound

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from gateway.dialects.jaaz import elements as things
-from gateway.dialects.jaaz import names, translate
+from gateway.dialects.jaaz import names, transcripts, translate
 from gateway.dialects.jaaz.answers import Desk
-from gateway.dialects.jaaz.canvases import MAX_ELEMENTS, Canvas, Change
-from gateway.dialects.jaaz.chats import messages_of
-from gateway.dialects.jaaz.talks import Talk
+from gateway.dialects.jaaz.canvases import MAX_ELEMENTS, Change
+from gateway.dialects.jaaz.talk import Talk
 from gateway.identity import Caller
 from gateway.refusals import Invalid
 from gateway.sockets.rooms import session_room, user_room
@@ -23,7 +21,7 @@ def register(desk: Desk) -> None:
         """All that was said, so that whoever comes back misses nothing; then what is being written."""
         session_id = _name(body, "session_id")
         await sockets.enter(socket, session_room(caller.user_id, session_id))
-        said = messages_of(await desk.chats.turns(caller, session_id))
+        said = transcripts.messages_of(await desk.chats.turns(caller, session_id), desk.surface)
         told = {"session_id": session_id, "canvas_id": "", "type": "all_messages", "messages": said}
         await sockets.answer(socket, "session_update", told)
         return {"success": True, "session_id": session_id}
@@ -37,7 +35,8 @@ def register(desk: Desk) -> None:
         said, model, key = body.get("message"), body.get("model"), body.get("idempotency_key")
         if not isinstance(said, str) or not isinstance(model, str | None) or not isinstance(key, str | None):
             raise Invalid("message: a text; model: a text")
-        talk = Talk(_name(body, "session_id"), said, model or None)
+        canvas_id = _name(body, "canvas_id") if body.get("canvas_id") else None
+        talk = Talk(_name(body, "session_id"), said, model or None, canvas_id)
         await sockets.enter(socket, session_room(caller.user_id, talk.session_id))
         generation_id = desk.talks.id_of(caller, ROUTE, key)
         generation = await desk.talks.say(caller, talk, generation_id, route=ROUTE)
@@ -47,21 +46,12 @@ def register(desk: Desk) -> None:
         """What is newer is kept and said to the user's other sockets; the answer has the version that it made."""
         change = _change(body)
         canvas = await desk.canvases.update(caller, _name(body, "canvas_id"), change)
-        await sockets.say("canvas_updated", _updated(desk, caller, canvas), user_room(caller.user_id), but=socket)
+        updated = translate.canvas_update(desk.surface, caller, canvas)
+        await sockets.say("canvas_updated", updated, user_room(caller.user_id), but=socket)
         return {"success": True, "version": canvas.version}
 
     for event in (join_session, leave_session, chat_message, canvas_update):
         sockets.on(event.__name__, event)
-
-
-def _updated(desk: Desk, caller: Caller, canvas: Canvas) -> dict[str, Any]:
-    return {
-        "canvas_id": canvas.id,
-        "elements": translate.addressed(desk.surface, things.visible(canvas.elements)),
-        "app_state": canvas.app_state,
-        "version": canvas.version,
-        "user_id": str(caller.user_id),
-    }
 
 
 def _change(body: dict[str, Any]) -> Change:

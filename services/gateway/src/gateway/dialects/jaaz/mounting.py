@@ -4,9 +4,8 @@ from fastapi import APIRouter
 from pydantic import SecretStr
 
 from gateway.dialects.jaaz import account, client, client_account, device_page, device_routes, functions, live, router
-from gateway.dialects.jaaz.answers import make_desk
+from gateway.dialects.jaaz.answers import Desk
 from gateway.dialects.jaaz.devices import Devices
-from gateway.dialects.surface import Surface
 
 CANVAS_BYTES = 32 << 20
 """Of a canvas as it is sent, with its files embedded."""
@@ -14,9 +13,9 @@ LARGER_BODIES = dict.fromkeys(("/api/v1/canvases", "/api/v1/canvases/", "/api/ca
 UPLOADS = (account.UPLOAD, client_account.UPLOAD)
 
 
-def make_router(surface: Surface, session_secret: SecretStr | None) -> APIRouter:
+def make_router(desk: Desk, session_secret: SecretStr | None) -> APIRouter:
     """Its routes; its events are put on the sockets."""
-    desk = make_desk(surface)
+    surface = desk.surface
     live.register(desk)
     everything = APIRouter()
     for part in (router, account, client, client_account, functions):

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
 from contracts.facts import Kind
-from gateway.dialects.endings import delivered
 from gateway.dialects.jaaz import errors, names, translate
 from gateway.dialects.jaaz.answers import ERRORS, Desk
 from gateway.dialects.jaaz.canvases import Change
@@ -32,7 +31,7 @@ from gateway.dialects.jaaz.schemas import (
     SessionList,
     SessionView,
 )
-from gateway.dialects.jaaz.talks import Talk
+from gateway.dialects.jaaz.talk import Talk
 from gateway.dialects.surface import route_class, traceparent_of
 from gateway.identity import Caller
 from gateway.orders import generation_id_of
@@ -153,12 +152,12 @@ async def _said(desk: Desk, who: Caller, body: ChatMessage, request: Request, ke
     generation_id = desk.talks.id_of(who, route, key)
     traceparent = traceparent_of(request)
     said = await desk.talks.say(who, talk, generation_id, route=route, traceparent=traceparent)
-    ending = delivered(await desk.talks.once_final(who, said))
+    spoken = await desk.talks.whole(who, said)
     return ChatAnswer(
-        response=ending.text or "",
+        response=spoken.text,
         message_id=str(said.id),
         session_id=talk.session_id,
-        usage=translate.tokens(ending.usage),
+        usage=translate.tokens(spoken.usage),
     )
 
 
@@ -172,18 +171,16 @@ async def _frames(
         generation = await desk.talks.say(who, talk, generation_id, route=route, traceparent=traceparent_of(request))
         yield b""
         frame = {"message_id": str(generation.id), "session_id": talk.session_id}
-        async for piece in desk.talks.words.pieces(who, generation, heard):
-            if isinstance(piece, str):
-                yield _event("message", json.dumps({**frame, "message": piece, "is_complete": False}))
-                continue
-            try:
-                ending = delivered(piece)
-            except Refusal as refusal:
-                yield _event("error", errors.frame(refusal))
-                return
-            usage = translate.tokens(ending.usage).model_dump()
-            end = {**frame, "message": "", "is_complete": True, "response": ending.text or "", "usage": usage}
-            yield _event("message", json.dumps(end))
+        try:
+            async for piece in desk.talks.pieces(who, generation, heard):
+                if isinstance(piece, str):
+                    yield _event("message", json.dumps({**frame, "message": piece, "is_complete": False}))
+                    continue
+                usage = translate.tokens(piece.usage).model_dump()
+                end = {**frame, "message": "", "is_complete": True, "response": piece.text, "usage": usage}
+                yield _event("message", json.dumps(end))
+        except Refusal as refusal:
+            yield _event("error", errors.frame(refusal))
 
 
 async def _streamed(frames: AsyncIterator[bytes]) -> Response:

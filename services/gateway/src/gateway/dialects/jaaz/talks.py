@@ -1,54 +1,60 @@
-"""Talking: each message is a generation of kind text, whose words go to the session's sockets as they are written."""
+"""Talking: each message is a generation of kind text, whose words go to the session's sockets as they are written.
+About a canvas a model may draw while it answers: then more words follow, until it calls for nothing more (`agents`)."""
 
 import asyncio
 import contextlib
+import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 from uuid import UUID
 
-import structlog
-
-from contracts.facts import Kind, Message
+from contracts.facts import Ending, Kind
+from contracts.money import Usage
 from gateway.dialects.endings import delivered
-from gateway.dialects.jaaz.chats import Chats, messages_of
-from gateway.dialects.jaaz.errors import code_of
+from gateway.dialects.jaaz import transcripts
+from gateway.dialects.jaaz.agents import Agents
+from gateway.dialects.jaaz.chats import MAX_TURNS, Chats
+from gateway.dialects.jaaz.steps import words_id
+from gateway.dialects.jaaz.talk import DIALECT, Audience, Talk
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
 from gateway.orders import Order, generation_id_of, unfit
 from gateway.records import Generation
-from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, Refusal, TooManyRequests
-from gateway.sockets.rooms import session_room, user_room
-from gateway.words import Words
+from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, Refusal, TimedOut
+from gateway.words import Heard
 
-DIALECT = "jaaz"
-MAX_FOLLOWED = 2000
-"""Texts that this process repeats to sockets at one time."""
-RETRY_SECONDS = 5
-
-log = structlog.get_logger()
+BETWEEN_ROUNDS = "\n\n"
+_NOTHING = Usage(input_tokens=0, output_tokens=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """What a user says in a session. `before` is what the client holds of it, where it sends that; else we know it."""
+class Spoken:
+    """What was answered to a message so far: rounds of words, the last of which calls for nothing more."""
 
-    session_id: str
-    said: str
-    model: str | None = None
-    canvas_id: str | None = None
-    before: tuple[Message, ...] | None = None
-    max_tokens: int | None = None
-    options: dict[str, Any] | None = None
+    text: str = ""
+    usage: Usage = _NOTHING
+    rounds: int = 0
+    goes_on: bool = False
+
+    def and_then(self, ending: Ending) -> "Spoken":
+        text = BETWEEN_ROUNDS.join(filter(None, (self.text, ending.text)))
+        took = ending.usage or _NOTHING
+        usage = Usage(
+            input_tokens=self.usage.input_tokens + took.input_tokens,
+            output_tokens=self.usage.output_tokens + took.output_tokens,
+        )
+        return Spoken(text, usage, self.rounds + 1, bool(ending.calls))
 
 
 class Talks:
     """Saying something, and what comes of it."""
 
-    def __init__(self, surface: Surface, chats: Chats) -> None:
+    def __init__(self, surface: Surface, chats: Chats, agents: Agents) -> None:
         self._surface = surface
         self._chats = chats
-        self.words = Words(surface.hub, surface.broker, surface.database)
-        self._followed: set[asyncio.Task[None]] = set()
+        self._agents = agents
+        self.words = agents.repeater.words
 
     def id_of(self, caller: Caller, route: str, key: str | None) -> UUID:
         """What the message's answer will be called. Raises InvalidKey."""
@@ -70,11 +76,10 @@ class Talks:
         Raises:
             IdempotencyMismatch, TooManyRequests, and whatever `Commands.create` raises: nothing was said.
         """
-        surface = self._surface
+        surface, repeater = self._surface, self._agents.repeater
         if (problem := unfit([talk.said, talk.model, talk.canvas_id])) is not None:
             raise Invalid(f"The message cannot be kept: {problem}.")
-        if len(self._followed) >= MAX_FOLLOWED:
-            raise TooManyRequests("Too many chats are under way.", RETRY_SECONDS)
+        repeater.admit()
         is_new = await self._chats.begin_turn(
             caller, talk.session_id, generation_id, talk.said, talk.canvas_id, talk.model
         )
@@ -84,7 +89,80 @@ class Talks:
                 if known.prompt != talk.said:
                     raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
                 return known
-        before = await self._chats.told(caller, talk.session_id) if talk.before is None else talk.before
+        order, canvas_id = await self._order(caller, talk, route, traceparent)
+        audience = Audience(surface.sockets, caller.user_id, talk.session_id, canvas_id or "")
+        async with repeater.repeating(caller, audience, generation_id) as accept:
+            try:
+                generation = await surface.commands.create(caller, order, generation_id)
+            except Refusal:
+                await self._chats.take_back(caller, generation_id)
+                raise
+            accept(generation)
+        return generation
+
+    async def whole(self, caller: Caller, generation: Generation) -> Spoken:
+        """All that is answered to a message, once it is over.
+
+        Raises:
+            TimedOut: the longest wait is over. Refusal: it failed, or was cancelled.
+        """
+        surface, turn_id = self._surface, generation.id
+        give_up_at = time.monotonic() + surface.verdicts.wait_seconds
+        spoken = Spoken()
+        while True:
+            left = max(0.0, give_up_at - time.monotonic())
+            final = await surface.queries.generation_once_final(surface.verdicts, caller, generation.id, left)
+            spoken = spoken.and_then(delivered(final))
+            if not spoken.goes_on:
+                return spoken
+            try:
+                async with asyncio.timeout(max(0.0, give_up_at - time.monotonic())):
+                    more = await self._agents.next_words(turn_id, spoken.rounds)
+            except TimeoutError as error:
+                place = {"Location": f"/v1/generations/{turn_id}"}
+                raise TimedOut("The answer is still being written.", headers=place) from error
+            if more is None:
+                return spoken
+            generation = more
+
+    async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Spoken]:
+        """The words as they come, then all of them. Raises Refusal: it failed, or was cancelled."""
+        turn_id, spoken = generation.id, Spoken()
+        async for piece in self.words.pieces(caller, generation, heard):
+            if isinstance(piece, str):
+                yield piece
+            else:
+                spoken = spoken.and_then(delivered(piece))
+        while spoken.goes_on:
+            async with self.words.listening(caller, words_id(turn_id, spoken.rounds)) as more_heard:
+                more = await self._agents.next_words(turn_id, spoken.rounds)
+                if more is None:
+                    break
+                if spoken.text:
+                    yield BETWEEN_ROUNDS
+                async for piece in self.words.pieces(caller, more, more_heard):
+                    if isinstance(piece, str):
+                        yield piece
+                    else:
+                        spoken = spoken.and_then(delivered(piece))
+        yield spoken
+
+    async def cancel(self, caller: Caller, session_id: str) -> int:
+        """Asks for the end of what is being written and drawn in a session; how many messages that are."""
+        stopped = await self._agents.cancel(caller, session_id)
+        running = await self._chats.running(caller, session_id)
+        for generation_id in running:
+            await self._surface.commands.cancel(caller, generation_id)
+        return len(running) or stopped
+
+    async def _order(self, caller: Caller, talk: Talk, route: str, traceparent: str | None) -> tuple[Order, str | None]:
+        """The order, and the canvas that the session is about. Where a model may draw on that, both are recorded."""
+        surface, before = self._surface, talk.before
+        if before is None:
+            before = transcripts.told(await self._chats.turns(caller, talk.session_id, MAX_TURNS), surface)
+        canvas_id = talk.canvas_id or await self._chats.canvas_of(caller, talk.session_id)
+        tools = await self._agents.offer(caller, canvas_id, talk.model, talk.tools)
+        beside = partial(self._agents.begin, caller, talk.session_id, canvas_id) if tools and canvas_id else None
         order = Order(
             dialect=DIALECT,
             route=route,
@@ -92,99 +170,10 @@ class Talks:
             prompt=talk.said,
             model=talk.model or None,
             messages=before,
+            tools=tools,
             max_tokens=talk.max_tokens,
             options=talk.options or {},
             traceparent=traceparent,
+            beside=beside,
         )
-        listens: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        accepted: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
-        task = surface.sockets.begin(self._follow(caller, talk, generation_id, listens, accepted))
-        self._followed.add(task)
-        task.add_done_callback(self._followed.discard)
-        try:
-            await asyncio.wait([listens, task], return_when=asyncio.FIRST_COMPLETED)
-            generation = await surface.commands.create(caller, order, generation_id)
-        except BaseException as error:
-            task.cancel()
-            if isinstance(error, Refusal):
-                await self._chats.take_back(caller, generation_id)
-            raise
-        accepted.set_result(generation)
-        return generation
-
-    async def once_final(self, caller: Caller, generation: Generation) -> Generation:
-        """The generation when it has ended, or as it is when the longest wait is over."""
-        surface = self._surface
-        seconds = float("inf")
-        return await surface.queries.generation_once_final(surface.verdicts, caller, generation.id, seconds)
-
-    async def cancel(self, caller: Caller, session_id: str) -> int:
-        """Asks for the end of what is being written in a session; how many that are."""
-        running = await self._chats.running(caller, session_id)
-        for generation_id in running:
-            await self._surface.commands.cancel(caller, generation_id)
-        return len(running)
-
-    async def _follow(
-        self,
-        caller: Caller,
-        talk: Talk,
-        generation_id: UUID,
-        listens: asyncio.Future[None],
-        accepted: asyncio.Future[Generation],
-    ) -> None:
-        try:
-            async with self.words.listening(caller, generation_id) as heard:
-                listens.set_result(None)
-                generation = await accepted
-                await self._repeat(caller, talk, generation, heard)
-        except Exception as error:
-            log.error("chat.not_repeated", generation_id=str(generation_id), exc_info=error)
-
-    async def _repeat(self, caller: Caller, talk: Talk, generation: Generation, heard: Any) -> None:
-        """Each piece is numbered, so that a client sees what it missed; the last says that it is complete."""
-        number = 0
-        async for piece in self.words.pieces(caller, generation, heard):
-            if isinstance(piece, Generation):
-                generation = piece
-                break
-            number += 1
-            await self._respond(caller, talk, generation, piece, number)
-            await self._update(caller, talk, {"type": "delta", "text": piece})
-        try:
-            delivered(generation)
-        except Refusal as refusal:
-            word, _ = code_of(refusal)
-            error = {"message": refusal.message, "code": word, "message_id": str(generation.id)}
-            room = session_room(caller.user_id, talk.session_id)
-            await self._surface.sockets.say("chat_error", {**error, "session_id": talk.session_id}, room)
-            await self._update(caller, talk, {"type": "error", "error": refusal.message})
-        else:
-            await self._respond(caller, talk, generation, "", number + 1, is_complete=True)
-            said = messages_of(await self._chats.turns(caller, talk.session_id))
-            await self._update(caller, talk, {"type": "all_messages", "messages": said})
-        await self._update(caller, talk, {"type": "done"})
-
-    async def _respond(
-        self,
-        caller: Caller,
-        talk: Talk,
-        generation: Generation,
-        message: str,
-        number: int,
-        *,
-        is_complete: bool = False,
-    ) -> None:
-        said = {
-            "message": message,
-            "message_id": str(generation.id),
-            "is_complete": is_complete,
-            "session_id": talk.session_id,
-            "sequence": number,
-        }
-        await self._surface.sockets.say("chat_response", said, session_room(caller.user_id, talk.session_id))
-
-    async def _update(self, caller: Caller, talk: Talk, update: dict[str, Any]) -> None:
-        """The client's form, which names its session in each event and joins none."""
-        told = {"session_id": talk.session_id, "canvas_id": talk.canvas_id or "", **update}
-        await self._surface.sockets.say("session_update", told, user_room(caller.user_id))
+        return order, canvas_id

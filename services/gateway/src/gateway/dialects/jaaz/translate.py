@@ -29,8 +29,9 @@ from gateway.dialects.jaaz.schemas import (
     UsageList,
     UsageView,
 )
-from gateway.dialects.jaaz.talks import DIALECT
+from gateway.dialects.jaaz.talk import DIALECT
 from gateway.dialects.surface import Surface, traceparent_of
+from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.records import Generation
 
@@ -116,6 +117,17 @@ def canvas(surface: Surface, found: Canvas) -> CanvasView:
         created_at=found.created_at,
         updated_at=found.updated_at,
     )
+
+
+def canvas_update(surface: Surface, caller: Caller, found: Canvas) -> dict[str, Any]:
+    """What the sockets hear of a canvas that changed."""
+    return {
+        "canvas_id": found.id,
+        "elements": addressed(surface, things.visible(found.elements)),
+        "app_state": found.app_state,
+        "version": found.version,
+        "user_id": str(caller.user_id),
+    }
 
 
 def addressed(surface: Surface, value: Any) -> Any:

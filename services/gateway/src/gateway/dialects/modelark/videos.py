@@ -91,7 +91,7 @@ async def _taken(surface: Surface, request: Request) -> tuple[Caller, VideoField
     start = None
     if first is not None:
         key = request.headers.get("idempotency-key")
-        _, start = await surface.uploads.take(who, films.all_of(first, chunks), key, GENERATE)
+        start = (await surface.uploads.take(who, films.all_of(first, chunks), key, GENERATE)).asset
         if await caller(surface.identity, request, form.fields.get("userId")) != who:
             raise Invalid("userId has to come before the image.")
     try:

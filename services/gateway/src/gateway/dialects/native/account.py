@@ -125,6 +125,18 @@ def make_router(surface: Surface) -> APIRouter:
         """By our id or Stripe's. Harmless at any time: the credits also come by themselves."""
         return json_answer(translate.confirmed_view(await payments.confirm(await identity.required(request), id)))
 
+    @router.post(
+        "/payments/{id}/test-card",
+        summary="Pay with Stripe's test card",
+        tags=["Account"],
+        response_model=ConfirmedPaymentView,
+        responses=problems(404, 429),
+    )
+    async def pay_with_test_card(id: str, request: Request) -> Response:  # noqa: A002
+        """Only in Stripe's test mode, where no money moves; elsewhere it stays `unpaid`."""
+        caller = await identity.required(request)
+        return json_answer(translate.confirmed_view(await payments.confirm(caller, id, with_test_card=True)))
+
     return router
 
 

@@ -141,6 +141,7 @@ class UploadView(BaseModel):
 
     id: UUID
     asset: AssetView
+    visibility: Visibility
 
 
 class NewUpload(BaseModel):

@@ -46,6 +46,7 @@ from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
 from gateway.refusals import BodyTooLarge, NotFound
+from gateway.uploads import Upload
 from gateway.visibility import check_offered
 from gateway.webhooks.endpoints import Webhook
 from runtime.database import Row
@@ -185,8 +186,16 @@ def upload_id(text: str) -> UUID:
         raise NotFound("There is no such upload.") from error
 
 
-def upload_view(surface: Surface, upload_id: UUID, asset: Asset) -> UploadView:
-    return UploadView(id=upload_id, asset=asset_view(surface, asset))
+def shown(surface: Surface, visibility: Visibility | None) -> Visibility | None:
+    """Raises NotConfigured: see `check_offered`."""
+    if visibility is not None:
+        check_offered(surface.addresses, visibility)
+    return visibility
+
+
+def upload_view(surface: Surface, upload: Upload) -> UploadView:
+    asset = asset_view(surface, upload.asset, upload.visibility)
+    return UploadView(id=upload.id, asset=asset, visibility=upload.visibility)
 
 
 def form_view(upload_id: UUID, offered: OfferedUpload) -> UploadForm:

@@ -1,13 +1,20 @@
 """The routes of /v1/uploads."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Query, Request, Response
+
+from contracts.facts import Visibility
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.schemas import NewUpload, UploadForm, UploadView
 from gateway.dialects.surface import Surface, route_class
 from gateway.forms import file_of
 
+Shown = Annotated[
+    Visibility | None,
+    Query(description="As of a generation; what is not said is as the deployment has it. The first time counts."),
+]
 _FORM = {
     "requestBody": {
         "required": True,
@@ -35,16 +42,15 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Bring a file",
         tags=["Uploads"],
         response_model=UploadView,
-        responses=problems(400, 403, 413, 415, 422, 429),
+        responses=problems(400, 403, 413, 415, 422, 429, 501),
         openapi_extra=_FORM,
     )
-    async def upload(request: Request, idempotency_key: Key = None) -> Response:
+    async def upload(request: Request, visibility: Shown = None, idempotency_key: Key = None) -> Response:
         """A picture, a video or a sound, known by its content and made anew; anything else is refused."""
-        caller = await identity.required(request)
+        caller, shown = await identity.required(request), translate.shown(surface, visibility)
         chunks = file_of(request, surface.uploads.max_form_bytes)
-        return json_answer(
-            translate.upload_view(surface, *await surface.uploads.take(caller, chunks, idempotency_key)), 201
-        )
+        upload = await surface.uploads.take(caller, chunks, idempotency_key, visibility=shown)
+        return json_answer(translate.upload_view(surface, upload), 201)
 
     @router.post(
         "/uploads/direct",
@@ -66,13 +72,12 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Say that a file is in the bucket",
         tags=["Uploads"],
         response_model=UploadView,
-        responses=problems(403, 404, 413, 415, 422),
+        responses=problems(400, 403, 404, 413, 415, 422, 501),
     )
-    async def finalize(id: str, request: Request) -> Response:  # noqa: A002
+    async def finalize(id: str, request: Request, visibility: Shown = None) -> Response:  # noqa: A002
         """It is looked at then, as any other upload; asked again, the answer is the same."""
-        caller = await identity.required(request)
-        return json_answer(
-            translate.upload_view(surface, *await surface.uploads.finalize(caller, translate.upload_id(id)))
-        )
+        caller, shown = await identity.required(request), translate.shown(surface, visibility)
+        upload = await surface.uploads.finalize(caller, translate.upload_id(id), shown)
+        return json_answer(translate.upload_view(surface, upload))
 
     return router

@@ -163,8 +163,8 @@ def _fields(form: FormData) -> EditImages:
 async def _upload(surface: Surface, who: Caller, request: Request, index: int, role: Any, part: UploadFile) -> Input:
     """Under the request's key the same picture of the form is the same upload."""
     key = request.headers.get("idempotency-key")
-    _, asset = await surface.uploads.take(who, _chunks(part), key, f"{request.url.path} {index}")
-    return Input(role=role, asset_id=asset.id)
+    upload = await surface.uploads.take(who, _chunks(part), key, f"{request.url.path} {index}")
+    return Input(role=role, asset_id=upload.asset.id)
 
 
 async def _chunks(part: UploadFile) -> AsyncIterator[bytes]:

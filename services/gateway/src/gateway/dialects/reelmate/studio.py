@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ValidationError
 
+from contracts.facts import Visibility
 from gateway.dialects.callers import caller
 from gateway.dialects.reelmate import errors, translate
 from gateway.dialects.reelmate.avatars import PREVIEWS, ROUTE, TYPES, Avatars
@@ -142,7 +143,8 @@ async def _brought(surface: Surface, avatars: Avatars, who: Caller, request: Req
     """Raises Refusal: nothing is kept then."""
     await avatars.check_room(who)
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, FILES)
-    fields, asset = await surface.uploads.take_with(who, form, request.headers.get("idempotency-key"), ROUTE)
+    key = request.headers.get("idempotency-key")
+    fields, asset = await surface.uploads.take_with(who, form, key, ROUTE, Visibility.PUBLIC)  # `<img>` sends no token
     if asset is None:
         raise Invalid(f"The form has to have one file, in a part of one of these names: {', '.join(FILES)}.")
     if not asset.mime_type.startswith("image/"):

@@ -1,11 +1,13 @@
 """The routes of /replicate/v1."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
-from gateway.dialects.replicate import errors, models, translate
+from gateway.dialects.brought import bring
+from gateway.dialects.replicate import errors, files, models, translate, webhooks
 from gateway.dialects.replicate.schemas import (
     Model,
     ModelPage,
@@ -16,6 +18,7 @@ from gateway.dialects.replicate.schemas import (
     PredictionProblem,
     Version,
     VersionPage,
+    WebhookSecret,
 )
 from gateway.dialects.surface import Surface, route_class
 from gateway.pages import Filter
@@ -40,11 +43,14 @@ def make_router(surface: Surface) -> APIRouter:
     commands, queries, identity = surface.commands, surface.queries, surface.identity
 
     async def created(name: str, body: NewModelPrediction, request: Request, prefer: str | None) -> Response:
-        caller, order, seconds = (
-            await identity.required(request),
-            translate.order(models.find(surface, name), body.input, request),
-            translate.wait_seconds(prefer),
-        )
+        caller, model = await identity.required(request), models.find(surface, name)
+        given = await bring(surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"))
+        order, seconds = translate.order(model, given, request), translate.wait_seconds(prefer)
+        if body.webhook:
+            events = webhooks.events_of(body.webhook_events_filter)
+            beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
+            remarks = order.remarks | {"webhook": [body.webhook, events]}
+            order = replace(order, beside=beside, remarks=remarks)
         if seconds is None:
             return _answer(translate.view(surface, await commands.create(caller, order)), 201)
         made = await commands.create_and_wait(surface.verdicts, caller, order, seconds)
@@ -95,7 +101,17 @@ def make_router(surface: Surface) -> APIRouter:
         generation, _ = await commands.cancel(await identity.required(request), translate.prediction_id(id))
         return _answer(translate.view(surface, generation))
 
+    @router.get(
+        "/webhooks/default/secret",
+        summary="What verifies the webhooks of predictions",
+        response_model=WebhookSecret,
+        responses=_problems(501),
+    )
+    async def webhook_secret(request: Request) -> Response:
+        return _answer(WebhookSecret(key=surface.webhooks.secret(await identity.required(request))))
+
     _add_models(router, surface)
+    router.include_router(files.make_router(surface, _problems(400, 413, 415, 422, 429)))
     return router
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+Told = Literal["start", "output", "logs", "completed"]
 Status = Literal["starting", "processing", "succeeded", "failed", "canceled"]
 
 
@@ -16,7 +17,11 @@ class NewModelPrediction(BaseModel):
     )
 
     input: dict[str, JsonValue]
-    webhook: None = Field(default=None, description="Not offered here: webhooks of all generations are, by `/v1`.")
+    webhook: str | None = Field(default=None, description="An https address of yours, on port 443, that is told.")
+    webhook_events_filter: list[Told] | None = Field(
+        default=None, description="Of what; without it of `output` and `completed`. There are no `logs`."
+    )
+    webhook_completed: None = Field(default=None, description="Not offered here: say `webhook` with a filter.")
 
 
 class NewPrediction(NewModelPrediction):
@@ -100,3 +105,28 @@ class PredictionProblem(BaseModel):
     title: str
     detail: str
     status: int
+
+
+class WebhookSecret(BaseModel):
+    """What verifies the webhooks of your predictions."""
+
+    key: str
+
+
+class FileUrls(BaseModel):
+    get: str
+
+
+class PredictionFile(BaseModel):
+    """An upload of yours: `urls.get` is what an input starts from."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    etag: str
+    checksums: dict[str, str]
+    metadata: dict[str, Any]
+    created_at: datetime
+    expires_at: None = None
+    urls: FileUrls

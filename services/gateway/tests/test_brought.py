@@ -1,0 +1,93 @@
+"""Files as fal's and Replicate's clients bring them: by a route of their own, or inside the request."""
+
+import base64
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from nats.aio.client import Client as NatsClient
+from replicate.client import Client as Replicate
+
+from .client import Client, token
+from .conftest import MakeClient
+from .players import SEEDANCE, Players
+from .takers import Storage, taking
+
+pytestmark = pytest.mark.connected
+
+MODEL = f"x/{SEEDANCE}"
+PREDICTIONS = f"/replicate/v1/models/{MODEL}/predictions"
+PICTURE = b"\x89PNG and more"
+
+
+@pytest.fixture(scope="module")
+async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
+    async with taking(bus) as storage:
+        yield storage
+
+
+@pytest.fixture
+def official(client: Client) -> Replicate:
+    return Replicate(api_token=token(client.user_id), base_url=f"{client.url}/replicate")
+
+
+def data_address(content: bytes, mime_type: str = "image/png") -> str:
+    return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
+
+
+def started_from(players: Players, storage: Storage, client: Client) -> list[bytes]:
+    """What the user's last request starts from, as storage was given it."""
+    inputs = players.of(client.user_id)[-1].inputs
+    return [storage.brought[given.asset_id][1] for given in inputs if given.asset_id is not None]
+
+
+@pytest.mark.parametrize("strategy", [None, "base64"])
+async def test_replicates_own_package_starts_from_a_file(
+    client: Client, players: Players, storage: Storage, official: Replicate, strategy: Any
+) -> None:
+    asked = {"prompt": "x", "image": io.BytesIO(PICTURE)}
+    made = await official.models.predictions.async_create(MODEL, asked, file_encoding_strategy=strategy)
+    await players.heard(made.id)
+    assert started_from(players, storage, client) == [PICTURE]
+    assert made.input and made.input["image"].endswith("/original.png")
+
+
+async def test_a_file_is_shown_as_replicate_shows_it(client: Client, storage: Storage, official: Replicate) -> None:
+    made = await official.files.async_create(io.BytesIO(PICTURE), metadata={"of": "mine"}, filename="../a.png")
+    assert (made.content_type, made.metadata, made.name) == ("image/png", {"of": "mine"}, "original.png")
+    assert storage.brought and UUID(made.id)
+
+
+async def test_a_file_of_somebody_else_is_none(client_of: MakeClient, storage: Storage, official: Replicate) -> None:
+    address = (await official.files.async_create(io.BytesIO(PICTURE))).urls["get"]
+    answer = await client_of().post(PREDICTIONS, json={"input": {"prompt": "x", "image": address}})
+    assert answer.status in {404, 422}, answer.text
+
+
+async def test_the_same_key_is_the_same_file_and_prediction(client: Client, players: Players, storage: Storage) -> None:
+    body = {"input": {"prompt": "x", "image": data_address(PICTURE)}}
+    made = [(await client.post(PREDICTIONS, {"Idempotency-Key": "once"}, json=body)) for _ in range(2)]
+    assert made[0].json["id"] == made[1].json["id"], [answer.text for answer in made]
+    assert len(players.of(client.user_id)) == 1
+
+
+async def test_what_is_no_file_of_the_request_stays_as_it_is(client: Client, players: Players) -> None:
+    text = data_address(b"a text about data addresses")
+    made = await client.post(PREDICTIONS, json={"input": {"prompt": text}})
+    assert (await players.heard(made.json["id"])).prompt == text
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["data:image/png;base64,%%%", "data:image/png,plain", [data_address(b"x")] * 17, "data:;base64,="],
+    ids=["no base64", "not encoded", "too many", "cut off"],
+)
+async def test_a_file_that_is_none_is_refused_and_changes_nothing(
+    client: Client, postgres: asyncpg.Pool, storage: Storage, image: Any
+) -> None:
+    answer = await client.post(PREDICTIONS, json={"input": {"prompt": "x", "image": image}})
+    assert answer.status == 422, answer.text
+    assert await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id) == 0
