@@ -6,8 +6,7 @@ SERVICES := services/gateway services/generator services/storage services/ledger
 PACKAGES := contracts runtime simulator $(SERVICES) darkroom
 STAMP  := $(VENV)/.ready
 
-.PHONY: env up test check format lock schemas manifests former bench
-.PHONY: env up test check format lock schemas manifests bench proof chaos soak fuzz
+.PHONY: env up test check format lock schemas manifests former bench proof chaos soak fuzz
 
 env: $(STAMP)  ## the Python environment, from the lock
 
@@ -40,9 +39,9 @@ schemas: env  ## exports the JSON Schemas, AsyncAPI, OpenAPI, the users of NATS 
 manifests: schemas  ## renders the overlays of Kubernetes (needs kubectl)
 	sh deploy/k8s/render.sh
 
-bench: env  ## one table beside peers and limits, and docs/performance.md anew; ARGS="--only ROW" or --short
 former:  ## at a release: keeps what the next version has to live beside, this one's code and contracts
 	git archive HEAD contracts/schemas $(foreach p,contracts runtime $(SERVICES),$(p)/src) | xz -9e > tests/former/version.tar.xz
+
 proof: env  ## ten thousand seeds, what needs root or patience, and all that docs/reliability.md names; writes it anew
 	$(BIN)/python -m tests.simulation $(ARGS)
 	$(BIN)/python -m tests.reliability --run
@@ -56,7 +55,7 @@ soak: env  ## two hours under load, and what grows
 fuzz: env  ## half an hour of whatever the OpenAPI document allows and does not
 	$(BIN)/python -m tests.proof.fuzz $(ARGS)
 
-bench: env  ## latency, CPU and memory of the main job, in one run
+bench: env  ## one table beside peers and limits, and docs/performance.md anew; ARGS="--only ROW" or --short
 	$(BIN)/python -m bench $(ARGS)
 
 lock:  ## resolves the dependencies again (needs uv)
