@@ -37,11 +37,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from bench import serving
-from bench.__main__ import RESULTS
+from bench import RESULTS, serving
 from contracts.facts import Asset, Kind, Outcome, Output, Rendered, Rendering, Request
-from bench import RESULTS
-from contracts.facts import Kind, Outcome, Output, Rendered, Rendering, Request
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from contracts.topology import rendered_subject

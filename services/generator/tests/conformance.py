@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 
 from contracts.facts import Failure, Kind, Message, Tool
-from contracts.facts import Failure, Kind
 from generator.providers.interface import (
     Delivered,
     Invalid,

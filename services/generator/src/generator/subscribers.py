@@ -111,6 +111,10 @@ def register(
     async def moderate(question: Moderate) -> Moderated:
         return await moderation.judge_texts(question)
 
+    @broker.subscriber(GENERATOR_JUDGE_FRAMES, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def judge_frames(question: JudgeFrames) -> JudgedFrames:
+        return await moderation.judge_frames(question)
+
     _answer_watchers(broker, database)
 
 
@@ -124,6 +128,3 @@ def _answer_watchers(broker: NatsBroker, database: Database) -> None:
     @broker.subscriber(GENERATOR_FIGURES, queue="generator")
     async def figures(question: FiguresOf) -> WorkFigures:
         return await watching.figures(database, question)
-    @broker.subscriber(GENERATOR_JUDGE_FRAMES, queue="generator", max_workers=ANSWERS_AT_ONCE)
-    async def judge_frames(question: JudgeFrames) -> JudgedFrames:
-        return await moderation.judge_frames(question)

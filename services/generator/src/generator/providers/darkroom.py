@@ -68,7 +68,6 @@ class Darkroom:
             pictures=tuple(names),
             sound="sound",
             script=submission.prompt if submission.options.get("captions") is True else None,
-            quality=next((known for known in get_args(Quality) if known == quality), "standard"),
             quality=next((each for each in get_args(Quality) if each == wished), "standard"),
         )
 
