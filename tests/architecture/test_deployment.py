@@ -131,6 +131,7 @@ def test_a_service_that_is_told_too_little_says_what_is_missing_and_no_secret(se
         ("ledger", {"LEDGER_DATABASE_URL": "mysql://a:canary@host/c"}, "LEDGER_DATABASE_URL: it has to be postgresql"),
         ("ledger", {"LEDGER_RECONCILE_SECONDS": "canary"}, "LEDGER_RECONCILE_SECONDS: Input should be a valid number"),
         ("gateway", {"JWT_SECRET": "canary"}, "JWT_SECRET: Value should have at least 16 items"),
+        ("gateway", {}, "SUPABASE_JWT_SECRET or SUPABASE_URL has to be set: whose tokens are believed"),
         ("gateway", {"GATEWAY_LOCAL_USERS": "true"}, "GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET"),
         (
             # What is wrong with the store is found by looking at all of its settings, one of which is a secret.
