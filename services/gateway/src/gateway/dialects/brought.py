@@ -33,7 +33,6 @@ async def bring(
     addresses: dict[str, str] = {}
     for index, (name, text) in enumerate(files):
         upload = await surface.uploads.take(who, _chunks(name, text), key, f"{route} {index}")
-        addresses[text] = surface.address(upload.asset.key, visibility=upload.visibility)
         # Without a signature, which would be another each time: whose it is is asked when it is used.
         addresses[text] = f"{surface.addresses.media_base.rstrip('/')}{PATH}{upload.asset.key}"
     return {name: _replaced(value, addresses) if name in found else value for name, value in given.items()}
