@@ -83,9 +83,14 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
 
 
 def memory_megabytes(processes: Iterable[psutil.Process]) -> float:
-    """Proportional set size: shared pages are counted once."""
+    """Proportional set size of them and of whom they started: shared pages are counted once."""
+    return proportional_megabytes(family(processes))
+
+
+def proportional_megabytes(processes: Iterable[psutil.Process]) -> float:
+    """Of these and of nobody else."""
     used = 0.0
-    for each in family(processes):
+    for each in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             used += each.memory_full_info().pss / 2**20
     return used

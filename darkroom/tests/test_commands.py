@@ -42,6 +42,13 @@ def test_a_token_of_another_secret_is_none() -> None:
         jwt.decode(make_token("x" * 32, USER, 1, "i"), SECRET, algorithms=["HS256"], audience="authenticated")
 
 
+@pytest.mark.parametrize("operator", [False, True])
+def test_only_an_operators_token_says_that_it_is_one(operator: bool) -> None:
+    token = make_token(SECRET, USER, 1, "i", operator=operator)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="authenticated")
+    assert claims.get("app_metadata") == ({"roles": ["operator"]} if operator else None)
+
+
 def test_the_command_prints_the_token_alone() -> None:
     command = [sys.executable, "-m", "darkroom", "token", "--user", str(USER), "--hours", "1", "--data", "/nowhere"]
     environment = {**os.environ, "SUPABASE_JWT_SECRET": SECRET}

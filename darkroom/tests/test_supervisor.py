@@ -32,7 +32,7 @@ from darkroom.supervisor.frontends import asked_ports, blocks
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.ports import choose_ports
 from darkroom.supervisor.secrets_file import keep_secrets
-from darkroom.supervisor.supervisor import DEVELOPMENT_USER
+from darkroom.supervisor.supervisor import DEVELOPMENT_USER, Supervisor, Wishes
 
 SECRETS = {
     "ARK_API_KEY": "ark-secret",
@@ -166,6 +166,14 @@ def test_a_frontends_block_is_what_it_has_to_be_told() -> None:
         "NEXT_PUBLIC_SUPABASE_URL": "http://127.0.0.1:8000",
         "NEXT_PUBLIC_SUPABASE_ANON_KEY": "the-key",
     }
+
+
+def test_fals_clients_have_a_port_of_their_own(tmp_path: Path) -> None:
+    port = free_port()
+    wishes = Wishes(tmp_path, fal_port=port)
+    plan = Supervisor(wishes, say=print)._plan({})
+    assert service_environment("gateway", plan, {})["GATEWAY_FRONTENDS"] == f"fal={port}"
+    assert blocks({"fal": port}, "the-key") == {}
 
 
 def test_a_port_of_two_is_refused() -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import io
+import json
 import time
 from typing import Any, ClassVar
 
 import av
 import pytest
 
-from contracts.facts import Kind, Message
+from contracts.facts import Kind, Message, Tool
 from generator.providers.interface import (
     Delivered,
     ProviderRefusal,
@@ -73,6 +74,25 @@ class TextConformance(ProviderConformance):
         alone, _ = await self.heard(provider, "What is my boat")
         assert "speak like a sailor" in item.text and "Aye" in item.text
         assert item.usage.input_tokens > alone.usage.input_tokens
+
+    async def test_a_model_calls_for_tools_and_is_told_what_came_of_it(self, provider):
+        """Only what it was offered, in whatever pieces it says so; then it goes on."""
+        schema = {"type": "object", "properties": {"prompt": {"type": "string"}}, "required": ["prompt"]}
+        tools = tuple(
+            Tool(name=f"generate_{kind}", description=f"Makes a {kind}.", parameters=schema)
+            for kind in ("image", "video", "speech")
+        )
+        said = "An image and a video of a fox"
+        item, _ = await self.heard(provider, said, tools=tools)
+        assert [call.name for call in item.calls] == ["generate_image", "generate_video"]
+        assert all(said in json.loads(call.arguments)["prompt"] for call in item.calls)
+        assert len({call.id for call in item.calls}) == 2 and item.usage.output_tokens >= 0
+        answers = [Message(role="tool", content=f"made {n}", call_id=call.id) for n, call in enumerate(item.calls)]
+        since = (Message(role="assistant", content=item.text, calls=item.calls), *answers)
+        more, pieces = await self.heard(provider, said, tools=tools, since=since)
+        assert not more.calls and "".join(pieces) == more.text and "made 0" in more.text and "made 1" in more.text
+        plain, _ = await self.heard(provider, said)
+        assert not plain.calls
 
     async def test_it_writes_no_more_than_may_be_paid(self, provider):
         item, said = await self.heard(provider, max_tokens=4)

@@ -97,8 +97,9 @@ def kill(database_url: str, streams: str, simulator: Simulator) -> Callable[...,
             Path(__file__).with_name("victim.py"),
             *(f"{point}={request.model_dump_json()}" for point, requests in at.items() for request in requests),
             env=os.environ | {"DATABASE": database_url, "BROKER": streams, "SIMULATOR": simulator.url},
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
-        assert await victim.wait() == -signal.SIGKILL
+        _, complaint = await victim.communicate()
+        assert victim.returncode == -signal.SIGKILL, complaint.decode()[-2000:]
 
     return run

@@ -25,6 +25,9 @@ def up(
     frontends: Annotated[
         bool, typer.Option("--frontends", help="Also listen where old frontends look for their backends.")
     ] = False,
+    fal_port: Annotated[
+        int | None, typer.Option(help="Also listen here for clients of fal's queue: whatever ends TLS leads to it.")
+    ] = None,
 ) -> None:
     """Run the whole stack on this machine; Ctrl-C stops it.
 
@@ -40,7 +43,7 @@ def up(
     console = Console(highlight=False, soft_wrap=True)
     started_at = time.monotonic()
     supervisor = Supervisor(
-        Wishes(data, port, s3, ready_file, frontends), say=lambda words: console.print(words, markup=False)
+        Wishes(data, port, s3, ready_file, frontends, fal_port), say=lambda words: console.print(words, markup=False)
     )
     _stop_on_signals(supervisor.stopping)
     try:

@@ -108,7 +108,7 @@ class Plan:
     own_jwt_secret: str = ""
     """JWT_SECRET, which is never the same as `jwt_secret`."""
     frontends: tuple[str, ...] = ()
-    """The dialects whose frontends find the gateway at the ports that they have written down."""
+    """The dialects that find the gateway at ports of their own: those that their frontends have written down."""
 
     def url(self, name: str) -> str:
         return f"http://{LOOPBACK}:{self.ports[name]}"

@@ -45,6 +45,9 @@ FRONTENDS: Mapping[str, Frontend] = {
     "jaaz": Frontend(57988, ("JAAZ_PORT",), {"VITE_JAAZ_BASE_API_URL": "{url}", **_VITE_SUPABASE}),
 }
 
+FAL = "fal"
+"""No frontend: programs that speak to fal's queue, which has a door of its own."""
+
 
 def asked_ports(operator: Mapping[str, str]) -> dict[str, int]:
     """Dialect → the port of its frontend's backend."""
@@ -62,4 +65,5 @@ def blocks(ports: Mapping[str, int], anon_key: str) -> dict[str, dict[str, str]]
             for name, value in FRONTENDS[dialect].environment.items()
         }
         for dialect, port in ports.items()
+        if dialect in FRONTENDS
     }

@@ -25,7 +25,7 @@ from darkroom.supervisor.environments import (
     needs_simulator,
     service_environment,
 )
-from darkroom.supervisor.frontends import FRONTENDS, asked_ports, blocks
+from darkroom.supervisor.frontends import FAL, FRONTENDS, asked_ports, blocks
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.migrated import is_migrated, remember
 from darkroom.supervisor.ports import choose_ports
@@ -64,6 +64,8 @@ class Wishes:
     ready_file: Path | None = None
     frontends: bool = False
     """Whether the gateway also listens where old frontends look for it."""
+    fal_port: int | None = None
+    """Where clients of fal's queue find it."""
 
 
 class Supervisor:
@@ -136,7 +138,8 @@ class Supervisor:
         names = ["nats", "nats_monitoring", "postgres", *SERVICES]
         names += ["simulator"] if simulator else []
         names += ["s3"] if self._wishes.s3 else []
-        names += FRONTENDS if self._wishes.frontends else []
+        listeners = (*(FRONTENDS if self._wishes.frontends else ()), *([FAL] if self._wishes.fal_port else ()))
+        names += listeners
         ports = choose_ports(names, self._asked_ports(), former)
         secrets = keep_secrets(self._data)
         return Plan(
@@ -153,13 +156,15 @@ class Supervisor:
             simulator=simulator,
             own_jwt_secret=secrets["own_jwt_secret"],
             session_secret=secrets["session_secret"],
-            frontends=tuple(FRONTENDS) if self._wishes.frontends else (),
+            frontends=listeners,
         )
 
     def _asked_ports(self) -> dict[str, int]:
         asked = {name: int(port) for name in SERVICES if (port := self._operator.get(f"{name.upper()}_PORT"))}
         if self._wishes.port is not None:
             asked["gateway"] = self._wishes.port
+        if self._wishes.fal_port is not None:
+            asked[FAL] = self._wishes.fal_port
         return {name: port for name, port in asked.items() if port} | asked_ports(self._operator)
 
     # -- starting ---------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
     surface = Surface(
         commands,
         queries,
-        Webhooks(database, settings.webhooks, settings.outbound),
+        Webhooks(database, settings.webhooks, settings.outbound, settings.addresses),
         ProviderKeys(broker),
         Payments(broker, commands.rates),
         identity,

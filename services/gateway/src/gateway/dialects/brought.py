@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from contracts.media import PATH
 from gateway.dialects.surface import Surface
 from gateway.dialects.wishes import INPUT_FIELDS, invalid
 from gateway.identity import Caller
@@ -31,8 +32,10 @@ async def bring(
         raise invalid(files[0][0], f"at most {MAX_INPUTS} files")
     addresses: dict[str, str] = {}
     for index, (name, text) in enumerate(files):
-        _, asset = await surface.uploads.take(who, _chunks(name, text), key, f"{route} {index}")
-        addresses[text] = surface.address(asset.key)
+        upload = await surface.uploads.take(who, _chunks(name, text), key, f"{route} {index}")
+        addresses[text] = surface.address(upload.asset.key, visibility=upload.visibility)
+        # Without a signature, which would be another each time: whose it is is asked when it is used.
+        addresses[text] = f"{surface.addresses.media_base.rstrip('/')}{PATH}{upload.asset.key}"
     return {name: _replaced(value, addresses) if name in found else value for name, value in given.items()}
 
 

@@ -6,9 +6,13 @@ has left as well.
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import socketio
+from engineio.async_socket import AsyncSocket
+from engineio.exceptions import QueueEmpty
+from engineio.packet import Packet
 
 NAMESPACE = "/"
 MAX_STANDING = 1000
@@ -29,6 +33,8 @@ class Doorway(socketio.AsyncServer):  # type: ignore[misc]
         if len(self._standing) >= MAX_STANDING:
             return False
         await super()._handle_eio_connect(eio_sid, environ)
+        connection = self.eio.sockets[eio_sid]
+        connection.poll = partial(_poll, connection)
         self._stand(eio_sid)
         return None
 
@@ -66,3 +72,32 @@ class Doorway(socketio.AsyncServer):  # type: ignore[misc]
         task = asyncio.get_running_loop().create_task(close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+async def _poll(connection: AsyncSocket) -> list[Packet]:
+    """What there is to be sent, as Engine.IO's own `poll` gives it, but without making a task for each wait. Nothing
+    means that the connection is over.
+
+    Raises:
+        QueueEmpty: there was nothing for longer than a client may be silent.
+    """
+    queue, server = connection.queue, connection.server
+    try:
+        if queue.empty():
+            async with asyncio.timeout(server.ping_interval + server.ping_timeout):
+                packets = [await queue.get()]
+        else:
+            packets = [queue.get_nowait()]
+    except (TimeoutError, asyncio.CancelledError) as error:
+        raise QueueEmpty from error
+    queue.task_done()
+    if packets == [None]:
+        return []
+    while not queue.empty():
+        packet = queue.get_nowait()
+        queue.task_done()
+        if packet is None:
+            queue.put_nowait(None)
+            break
+        packets.append(packet)
+    return packets

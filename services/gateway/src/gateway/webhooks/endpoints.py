@@ -14,7 +14,7 @@ from contracts.ids import new_generation_id
 from gateway.identity import Caller
 from gateway.orders import Beside
 from gateway.refusals import Invalid, NotConfigured, NotFound
-from gateway.settings import WebhookSettings
+from gateway.settings import AddressSettings, WebhookSettings
 from gateway.webhooks.signing import deployment_key, secret_of, secret_of_user
 from gateway.webhooks.styles import STANDARD
 from runtime.database import Connection, Database, Row
@@ -101,8 +101,11 @@ class Webhook:
 class Webhooks:
     """The commands and queries. Every statement names the user."""
 
-    def __init__(self, database: Database, settings: WebhookSettings, outbound: OutboundSettings) -> None:
+    def __init__(
+        self, database: Database, settings: WebhookSettings, outbound: OutboundSettings, addresses: AddressSettings
+    ) -> None:
         self._database = database
+        self._own = {_place(URL(own)) for own in (addresses.public_url, addresses.public_media_url)}
         self._key = settings.webhook_signing_key
         self._allowed = Allowed.parse(outbound.outbound_allow)
 
@@ -204,13 +207,20 @@ class Webhooks:
         try:
             if len(address) > MAX_URL_CHARACTERS:
                 raise ValueError("it is too long")
-            check_url(URL(address), self._allowed)
+            url = URL(address)
+            check_url(url, self._allowed)
+            if _place(url) in self._own:
+                raise ValueError("it is our own")
         except (Refused, ValueError) as error:
             raise Invalid(
                 f"This address will not be called: {error}.",
                 details={"errors": [{"field": "url", "message": str(error)}]},
             ) from error
         return address
+
+
+def _place(url: URL) -> tuple[str, int | None]:
+    return (url.host or "").lower().rstrip("."), url.port
 
 
 def _known(events: Sequence[str]) -> list[str]:

@@ -52,9 +52,10 @@ def make_router(surface: Surface, refused: dict[int | str, dict[str, Any]]) -> A
             await surface.identity.required(request),
             FieldsAndFile(request, surface.uploads.max_form_bytes, (CONTENT,)),
         )
-        upload_id, asset = await surface.uploads.take(who, form.file(), request.headers.get("idempotency-key"), ROUTE)
+        upload = await surface.uploads.take(who, form.file(), request.headers.get("idempotency-key"), ROUTE)
+        asset = upload.asset
         file = PredictionFile(
-            id=str(upload_id),
+            id=str(upload.id),
             name=asset.key.rpartition("/")[2],
             content_type=asset.mime_type,
             size=asset.size_bytes,
@@ -62,7 +63,7 @@ def make_router(surface: Surface, refused: dict[int | str, dict[str, Any]]) -> A
             checksums={"sha256": asset.sha256},
             metadata=_metadata(form.fields.get(METADATA, "")),
             created_at=datetime.now(UTC),
-            urls=FileUrls(get=surface.address(asset.key)),
+            urls=FileUrls(get=surface.address(asset.key, visibility=upload.visibility)),
         )
         return Response(file.model_dump_json(), 201, media_type="application/json")
 
