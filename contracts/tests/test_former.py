@@ -18,8 +18,13 @@ Schema = dict[str, Any]
 FORMER = schemas()
 TODAY = json_schemas()
 ABOUT_VALUES = ("enum", "const", "pattern", "minimum", "maximum", "exclusiveMinimum", "maxLength", "maxItems", "format")
-SAID_LATER: dict[str, str] = {}
-"""Where a difference is no harm → why. Version N+1 has none of these left."""
+_BY_THE_GATEWAY = "only the gateway begins to say it, and it is upgraded last: whoever hears of it is of this version"
+SAID_LATER = {
+    "requested.data.messages[].role": _BY_THE_GATEWAY,
+    "funded.data.messages[].role": _BY_THE_GATEWAY,
+    "rendered.data.request.messages[].role": _BY_THE_GATEWAY,
+}
+"""Where a difference is no harm → why. An entry goes once the version that has it is the one that is kept."""
 
 
 def differences(former: Schema, today: Schema) -> list[str]:
@@ -70,8 +75,10 @@ def _resolved(schema: Schema, document: Schema) -> Schema:
 @pytest.mark.parametrize("name", sorted(FORMER))
 def test_what_was_said_can_still_be_read_and_what_is_said_could_be_read_before(name: str) -> None:
     assert name in TODAY, "meaning never changes under a name, and a name does not go while somebody says it"
-    found = [line for line in differences(FORMER[name], TODAY[name]) if f"{name}{line}" not in SAID_LATER]
-    assert found == []
+    found = {f"{name}{line}".partition(" ")[0]: line for line in differences(FORMER[name], TODAY[name])}
+    assert {where: line for where, line in found.items() if where not in SAID_LATER} == {}
+    said_later = {where for where in SAID_LATER if where.startswith(f"{name}.")}
+    assert said_later <= set(found), "what is no difference any more needs no excuse"
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
