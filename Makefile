@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PACKAGES := contracts runtime simulator services/gateway services/generator services/storage services/ledger darkroom
+SERVICES := services/gateway services/generator services/storage services/ledger
+PACKAGES := contracts runtime simulator $(SERVICES) darkroom
 STAMP  := $(VENV)/.ready
 
-.PHONY: env up test check format lock schemas manifests bench
+.PHONY: env up test check format lock schemas manifests former bench proof chaos soak fuzz
 
 env: $(STAMP)  ## the Python environment, from the lock
 
@@ -21,11 +22,12 @@ up: env  ## the whole stack on this machine; Ctrl-C stops it
 test: env  ## every tier, with real servers
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-check: env  ## style, types and walls
+check: env  ## style, types, walls, and known vulnerabilities where somebody can be asked
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.advisories
 
 format: env
 	$(BIN)/ruff format .
@@ -37,7 +39,23 @@ schemas: env  ## exports the JSON Schemas, AsyncAPI, OpenAPI, the users of NATS 
 manifests: schemas  ## renders the overlays of Kubernetes (needs kubectl)
 	sh deploy/k8s/render.sh
 
-bench: env  ## latency, CPU and memory of the main job, in one run
+former:  ## at a release: keeps what the next version has to live beside, this one's code and contracts
+	git archive HEAD contracts/schemas $(foreach p,contracts runtime $(SERVICES),$(p)/src) | xz -9e > tests/former/version.tar.xz
+
+proof: env  ## ten thousand seeds, what needs root or patience, and all that docs/reliability.md names; writes it anew
+	$(BIN)/python -m tests.simulation $(ARGS)
+	$(BIN)/python -m tests.reliability --run
+
+chaos: env  ## ten minutes of kills, stops and bad links under load, seed after seed
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: env  ## two hours under load, and what grows
+	$(BIN)/pytest -q -s tests/proof/soak.py $(ARGS)
+
+fuzz: env  ## half an hour of whatever the OpenAPI document allows and does not
+	$(BIN)/python -m tests.proof.fuzz $(ARGS)
+
+bench: env  ## one table beside peers and limits, and docs/performance.md anew; ARGS="--only ROW" or --short
 	$(BIN)/python -m bench $(ARGS)
 
 lock:  ## resolves the dependencies again (needs uv)

@@ -29,7 +29,7 @@ from nats.aio.client import Client
 from rich.console import Console
 from rich.table import Table
 
-from bench.__main__ import RESULTS
+from bench import RESULTS
 from contracts.facts import Asset, Ending, Kind, Outcome, Request, Requested, Verdict
 from contracts.ids import new_generation_id
 from contracts.money import Quote
@@ -77,7 +77,7 @@ _TABLES = """
         account int NOT NULL, purse text NOT NULL, amount bigint NOT NULL);
 """
 # Business of others, so that the tables are long: balanced, without the triggers that would look at each row.
-_FILL = """
+FILL = """
     SET session_replication_role = replica;
     WITH made AS (
         INSERT INTO ledger.transactions (key, type, generation_id)
@@ -241,7 +241,7 @@ async def measure(bench: Bench, admin_url: str, folder: Path, pairs: int) -> dic
         hot.append(pairs / seconds)
         await bench.settle(ids)
     posted = await bench.connection.fetchval("SELECT count(*) FROM ledger.postings")
-    await bench.connection.execute(_FILL.format(pairs=max(0, MANY - posted) // 2))
+    await bench.connection.execute(FILL.format(pairs=max(0, MANY - posted) // 2))
     await bench.connection.execute("ANALYZE ledger.transactions, ledger.postings")
     many = await per_posting(bench, users, min(pairs, FEW_PAIRS))
     return {

@@ -27,7 +27,7 @@ from nats.js.errors import APIError
 from rich.console import Console
 from rich.table import Table
 
-from bench.__main__ import RESULTS
+from bench import RESULTS
 from bench.ledger import Bench, started
 from contracts.facts import Asset, Ending, Failure, Kind, Outcome, Request, Requested, Verdict
 from contracts.ids import new_generation_id

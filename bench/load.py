@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -25,7 +25,7 @@ class Client:
         """Seconds from the request to the stored, answered picture."""
         self._sent += 1
         body = {
-            "prompt": PROMPTS[self._sent % len(PROMPTS)],
+            "prompt": f"{PROMPTS[self._sent % len(PROMPTS)]}, {self._sent}",
             "model": self._model,
             "size": self._size,
             "userId": str(self._users[self._sent % len(self._users)]),
@@ -41,28 +41,38 @@ class Client:
         return [await self.once() for _ in range(requests)]
 
     async def open_loop(self, requests: int, per_second: float) -> list[float]:
-        """Sent by the clock, so that a stall delays nobody's start and hides nowhere."""
-        began = time.perf_counter()
-
-        async def at(number: int) -> float:
-            due = began + number / per_second
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            await self.once()
-            return time.perf_counter() - due
-
-        return list(await asyncio.gather(*map(at, range(requests))))
+        return await open_loop(self.once, requests, per_second)
 
     async def sustained(self, requests: int, at_once: int) -> float:
         """Generations per second with so many in flight."""
-        left = iter(range(requests))
-
-        async def worker() -> None:
-            for _ in left:
-                await self.once()
-
         began = time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(at_once)))
+        await many(self.once, requests, at_once)
         return requests / (time.perf_counter() - began)
+
+
+async def many(once: Callable[[], Awaitable[float]], requests: int, at_once: int) -> list[float]:
+    """Seconds of each of so many requests, of which so many are under way at a time."""
+    left, taken = iter(range(requests)), list[float]()
+
+    async def worker() -> None:
+        for _ in left:
+            taken.append(await once())
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return taken
+
+
+async def open_loop(once: Callable[[], Awaitable[float]], requests: int, per_second: float) -> list[float]:
+    """Sent by the clock, so that a stall delays nobody's start and hides nowhere: seconds since each was due."""
+    began = time.perf_counter()
+
+    async def at(number: int) -> float:
+        due = began + number / per_second
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        await once()
+        return time.perf_counter() - due
+
+    return list(await asyncio.gather(*map(at, range(requests))))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

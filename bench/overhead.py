@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from rich.console import Console
 from rich.table import Table
 
-from bench.__main__ import RESULTS
+from bench import RESULTS
 from bench.load import percentile
 from bench.waiting import Waiting, started
 from contracts.facts import Funded, Kind, Request

@@ -10,8 +10,12 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-READY_SECONDS = 90
+READY_SECONDS = 240
 STOP_SECONDS = 30
+
+
+class NotAnsweringError(RuntimeError):
+    """Somebody was started and does not answer."""
 
 
 @contextlib.contextmanager
@@ -45,7 +49,7 @@ async def answering(url: str, seconds: float = READY_SECONDS, running: Iterable[
     """Waits until an address answers 200.
 
     Raises:
-        RuntimeError: one of those who run has ended, or the time is over.
+        NotAnsweringError: one of those who run has ended, or the time is over.
     """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + seconds
@@ -58,7 +62,7 @@ async def answering(url: str, seconds: float = READY_SECONDS, running: Iterable[
             if any(not _runs(each) for each in running):
                 break
             await asyncio.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer")
+    raise NotAnsweringError(f"started, and {url} does not answer")
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -79,9 +83,14 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
 
 
 def memory_megabytes(processes: Iterable[psutil.Process]) -> float:
-    """Proportional set size: shared pages are counted once."""
+    """Proportional set size of them and of whom they started: shared pages are counted once."""
+    return proportional_megabytes(family(processes))
+
+
+def proportional_megabytes(processes: Iterable[psutil.Process]) -> float:
+    """Of these and of nobody else."""
     used = 0.0
-    for each in family(processes):
+    for each in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             used += each.memory_full_info().pss / 2**20
     return used

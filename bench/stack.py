@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 
-from bench.processes import memory_megabytes
+from bench.processes import proportional_megabytes
 
-READY_SECONDS = 90
+READY_SECONDS = 180
 STOP_SECONDS = 30
 GENEROUS = {"DEFAULT_USER_CREDITS": "1000000", "GATEWAY_REQUESTS_PER_MINUTE": "1000000", "GATEWAY_LOG_LEVEL": "INFO"}
 
@@ -48,7 +48,7 @@ class Stack:
 
     def memory_megabytes(self) -> dict[str, float]:
         """Proportional set size of each part: shared pages are counted once."""
-        return {part: memory_megabytes(processes) for part, processes in self.processes().items()}
+        return {part: proportional_megabytes(processes) for part, processes in self.processes().items()}
 
 
 @contextmanager

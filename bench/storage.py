@@ -37,8 +37,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from bench import serving
-from bench.__main__ import RESULTS
+from bench import RESULTS, serving
 from contracts.facts import Asset, Kind, Outcome, Output, Rendered, Rendering, Request
 from contracts.ids import new_generation_id
 from contracts.money import Quote

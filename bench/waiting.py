@@ -31,7 +31,7 @@ from nats.aio.client import Client
 from rich.console import Console
 from rich.table import Table
 
-from bench.__main__ import RESULTS
+from bench import RESULTS
 from contracts.facts import Funded, Kind, Request
 from contracts.ids import new_generation_id
 from contracts.money import Quote
@@ -78,11 +78,11 @@ class Waiting:
                 await asyncio.sleep(0.5)
         return time.perf_counter() - began
 
-    async def watched(self) -> dict[str, float]:
-        """What the process takes while it waits."""
+    async def watched(self, seconds: float) -> dict[str, float]:
+        """What the process takes while it waits for so long."""
         before, began = _cpu(self.generator), time.perf_counter()
         database = _cpu(self.database)
-        await asyncio.sleep(WATCHED_SECONDS)
+        await asyncio.sleep(seconds)
         seconds = time.perf_counter() - began
         return {
             "memory, MB": self.generator.memory_info().rss / 2**20,
@@ -179,7 +179,7 @@ def _request() -> Request:
     )
 
 
-async def run(folder: Path, films: int) -> dict[str, float]:
+async def run(folder: Path, films: int, watched_seconds: float) -> dict[str, float]:
     async with started(folder) as waiting:
         await waiting.connection.execute("SET search_path TO generator")
         await waiting.connection.execute("UPDATE models SET deadline_seconds = 7200 WHERE id = $1", MODEL)
@@ -188,7 +188,7 @@ async def run(folder: Path, films: int) -> dict[str, float]:
         await asyncio.sleep(12)  # the catalog is read again
         await waiting.fund(films)
         submitting = await waiting.until("submitted", films, SUBMITTED_WITHIN_SECONDS + films / 10)
-        rows = {"memory before, MB": rest, "submitting all, s": submitting, **await waiting.watched()}
+        rows = {"memory before, MB": rest, "submitting all, s": submitting, **await waiting.watched(watched_seconds)}
         await waiting.ask("POST", "clock", {"seconds": 4 * TASK_SECONDS})
         rows["ending all, s"] = await waiting.until("rendered", films, ENDED_WITHIN_SECONDS)
         paid = await waiting.connection.fetchval("SELECT count(*) FROM generator.attempts")
@@ -199,9 +199,11 @@ async def run(folder: Path, films: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=5000)
-    films = parser.parse_args().films
+    parser.add_argument("--watched", type=float, default=WATCHED_SECONDS, help="seconds")
+    asked = parser.parse_args()
+    films = asked.films
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
-        rows = asyncio.run(run(Path(folder), films))
+        rows = asyncio.run(run(Path(folder), films, asked.watched))
     table = Table("", "measured", "goal", title=f"One generator waits for {films} films")
     for row, value in rows.items():
         table.add_row(row, f"{value:,.3f}" if value < 10 else f"{value:,.1f}", GOALS.get(row, ""))

@@ -25,7 +25,7 @@ ROOTS = {
     "simulator": ("darkroom-simulator",),
 }
 """Image → what the Dockerfile installs into it."""
-BUNDLED = {"av": "its wheels bring FFmpeg with libx264: GPL-2.0-or-later as a whole"}
+BUNDLED = {"av": "its wheels bring FFmpeg with x264 and x265: GPL-3.0-or-later as a whole"}
 """What a package's own metadata does not say of what it brings along."""
 LICENCES_FILE = "docs/licences.md"
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))?(?: \\)?$", re.MULTILINE)
@@ -174,6 +174,7 @@ _INTRODUCTION = (
     "Every package of `requirements.lock` with its licence, as the package says it, and the images that hold it.",
     "Made by `python -m deploy.supply licences > docs/licences.md`; a test keeps it true.",
     "A bill of materials of one image (CycloneDX 1.6): `python -m deploy.supply gateway`.",
+    "What the GPL of encoders means for images that hold `av`: [ADR 39](adr/0039-images-with-ffmpeg-are-gpl.md).",
     "",
     "| package | version | licence | in |",
     "| --- | --- | --- | --- |",

@@ -39,7 +39,7 @@ from contracts.facts import (
     Visibility,
 )
 from contracts.ids import asset_id, event_id
-from contracts.judging import Category, Judgement, Moderate, Moderated
+from contracts.judging import Category, JudgedFrames, JudgeFrames, Judgement, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -276,6 +276,8 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         LookedAtTask(is_known=True),
         Moderate(texts=("a lighthouse",)),
         Moderated(judgements=(Judgement(flagged=True, by="openai", categories=(BROKEN,)),)),
+        JudgeFrames(frames=("/9j/",)),
+        JudgedFrames(failure=Failure(code="content_policy", message="This film is not allowed here.", stage="film")),
         FreshAddressOf(generation_id=GENERATION, index=0),
         FreshAddress(url="https://provider/1?signed=anew"),
         TakeUpload(upload_id=GENERATION, user_id=USER, claim="uploads/1"),

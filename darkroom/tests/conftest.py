@@ -146,6 +146,7 @@ class World:
             for made in (trio.completed, trio.failed, trio.unfinished):
                 await record(connection, made)
             await record_purchase(connection, trio.user)
+            await record_delivery(connection, trio)
             await connection.execute("INSERT INTO gateway.slots VALUES ($1, 'interactive', 1, 0)", trio.user)
             self.object_path(trio).parent.mkdir(parents=True)
             self.object_path(trio).write_bytes(BYTES)
@@ -311,6 +312,21 @@ async def record_purchase(connection: asyncpg.Connection, user_id: UUID) -> None
     )
     consumed = {"available": -PRICE, "consumed": PRICE}
     await post(connection, user_id, f"consume:{consumption_id}", "consume", consumed)
+
+
+async def record_delivery(connection: asyncpg.Connection, trio: Trio) -> None:
+    """What a webhook was told of the one that completed."""
+    webhook_id = uuid4()
+    await connection.execute(
+        """INSERT INTO gateway.webhooks (id, user_id, url, events)
+           VALUES ($1, $2, 'https://example.com/', '{generation.completed}')""",
+        *(webhook_id, trio.user),
+    )
+    await connection.execute(
+        """INSERT INTO gateway.deliveries (id, webhook_id, generation_id, event, state, attempts, ended_at)
+           VALUES (gen_random_uuid(), $1, $2, 'generation.completed', 'delivered', 1, now())""",
+        *(webhook_id, trio.completed.id),
+    )
 
 
 async def post(connection: asyncpg.Connection, user_id: UUID, key: str, kind: str, amounts: dict[str, int]) -> None:

@@ -64,6 +64,21 @@ PLANTED = {
         "slots leak",
         _slots("waiting = 1"),
     ),
+    # 9: what a client was told, its next read shows
+    "a webhook that nobody tells": (
+        "webhook not told",
+        """UPDATE gateway.deliveries SET state = 'pending', next_at = now() - interval '1 hour'
+           WHERE generation_id = '{completed}'""",
+    ),
+    "a webhook that is tried for ever": (
+        "webhook not told",
+        """UPDATE gateway.deliveries SET state = 'pending', created_at = now() - interval '3 days'
+           WHERE generation_id = '{completed}'""",
+    ),
+    "a webhook that was told something else": (
+        "webhook not told",
+        "UPDATE gateway.deliveries SET event = 'generation.failed' WHERE generation_id = '{completed}'",
+    ),
     # 3: every service closes the id
     "work that goes on after the outcome": (
         "still worked on",

@@ -42,6 +42,13 @@ def test_a_token_of_another_secret_is_none() -> None:
         jwt.decode(make_token("x" * 32, USER, 1, "i"), SECRET, algorithms=["HS256"], audience="authenticated")
 
 
+@pytest.mark.parametrize("operator", [False, True])
+def test_only_an_operators_token_says_that_it_is_one(operator: bool) -> None:
+    token = make_token(SECRET, USER, 1, "i", operator=operator)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="authenticated")
+    assert claims.get("app_metadata") == ({"roles": ["operator"]} if operator else None)
+
+
 def test_the_command_prints_the_token_alone() -> None:
     command = [sys.executable, "-m", "darkroom", "token", "--user", str(USER), "--hours", "1", "--data", "/nowhere"]
     environment = {**os.environ, "SUPABASE_JWT_SECRET": SECRET}
@@ -80,13 +87,13 @@ def test_the_command_prints_the_token_alone() -> None:
 )
 def test_what_is_missing_is_named(words: list[str], expected: str, tmp_path: Path) -> None:
     ended = runner.invoke(app, [*words, "--data", str(tmp_path)])
-    assert ended.exit_code == 1
+    assert ended.exit_code == (78 if "is not set" in expected else 1)
     assert expected in ended.output
     assert "Traceback" not in ended.output
 
 
 def test_an_audit_without_a_database_is_no_clean_audit(tmp_path: Path) -> None:
-    assert runner.invoke(app, ["audit", "--data", str(tmp_path)]).exit_code == 2
+    assert runner.invoke(app, ["audit", "--data", str(tmp_path)]).exit_code == 78
     away = runner.invoke(
         app, ["audit", "--data", str(tmp_path)], env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     )

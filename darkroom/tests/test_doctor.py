@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import uvicorn
+from aiohttp import web
 from nats.aio.client import Client
 from typer.testing import CliRunner
 
 from contracts.topology import CONSUMERS, DEAD, GENERATION
-from darkroom.doctor import Deployment, Finding, broker, database, doors, examine, keeping
+from darkroom.doctor import Deployment, Finding, broker, database, doors, examine, keeping, webhooks
 from darkroom.embedded import NatsServer, free_port
 from darkroom.jetstream import ask, connect
 from darkroom.main import app
@@ -284,6 +286,45 @@ def test_secrets_that_can_be_guessed_or_are_shared_are_said_and_not_shown() -> N
     assert not any(value in str(findings) for value in secrets.values() if value)
 
 
+# -- webhooks ----------------------------------------------------------------------------------------------------
+
+
+async def test_webhooks_that_nobody_sends_or_takes_are_said(database_url: str) -> None:
+    url = database_url
+    assert (await webhooks.look(Deployment(database_url=url))).findings == []
+    connection = await asyncpg.connect(url)
+    await connection.execute("""
+        INSERT INTO gateway.webhooks (id, user_id, url, events, failing_since)
+        VALUES (gen_random_uuid(), gen_random_uuid(), 'https://r.example', '{}', now() - interval '2 hours');
+        INSERT INTO gateway.deliveries (id, webhook_id, event, next_at)
+        SELECT gen_random_uuid(), id, 'generation.completed', now() - interval '10 minutes' FROM gateway.webhooks
+    """)
+    found = (await webhooks.look(Deployment(database_url=url))).findings
+    assert about(found, "deliveries 1 are due for more than five minutes")
+    assert about(found, "receivers 1 have taken nothing for an hour")
+    await connection.execute("UPDATE gateway.webhooks SET state = 'disabled'")
+    await connection.close()
+    assert (await webhooks.look(Deployment(database_url=url))).findings == [], "its owner knows why"
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, ""), (200, "without a signature is taken"), (404, "answers 404")])
+async def test_a_gateway_that_stripe_does_not_reach_is_said(status: int, said: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_post("/webhooks/stripe", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        found = (await webhooks.look(Deployment(gateway_url=url))).findings
+    finally:
+        await runner.cleanup()
+    assert [bool(said and said in finding.found) for finding in found] == ([True] if said else [])
+
+
 # -- the command -------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +332,11 @@ async def test_nothing_is_looked_at_where_nothing_is_named() -> None:
     examination = await examine(Deployment())
     assert examination.findings == []
     assert all(part.skipped for part in examination.parts)
+    runner = CliRunner(env=dict.fromkeys(os.environ.keys() - {"PATH"}))
+    told = await asyncio.to_thread(runner.invoke, app, ["doctor", "--data", "/nowhere"])
+    assert told.exit_code == 78, "which is not to be taken for a healthy deployment"
+    assert "Nothing was looked at" in told.output
+    assert "as it should be" not in told.output
 
 
 async def test_the_command_says_what_to_do_and_ends_with_1(database_url: str) -> None:

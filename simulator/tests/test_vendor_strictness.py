@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import random
 
 import aiohttp
 import pytest
@@ -178,6 +179,15 @@ async def test_stability_s_forms(simulator, service, fields, status):
         else:
             said = await answer.json()
             assert set(said) == {"id", "name", "errors"}
+
+
+async def test_a_picture_of_a_megabyte_is_read_like_a_small_one(simulator):
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", (600, 600), random.Random(1).randbytes(600 * 600 * 3)).save(buffer, "PNG")
+    path = f"{simulator.url}/stability/v2beta/stable-image/generate/ultra"
+    fields = {"prompt": "x", "image": buffer.getvalue(), "strength": "0.5"}
+    async with simulator.http.post(path, data=form(**fields), headers=HEADERS) as answer:
+        assert (len(buffer.getvalue()) > 1_000_000, answer.status) == (True, 200)
 
 
 async def test_stability_takes_forms_alone(simulator):

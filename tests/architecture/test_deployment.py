@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from darkroom.environment_example import SERVICES, Variable, environment_example, sections
 from darkroom.stack import NATS_USERS
 from darkroom.topology.authorization import CLUSTER_FILE, nats_documents
+from runtime.settings import MISCONFIGURED, configured
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -40,6 +41,7 @@ BASELINE = {
     **{f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1/c" for service in SERVICES},
     "GATEWAY_PROXY_NETWORKS": "127.0.0.1/32",
     "SUPABASE_JWT_SECRET": "the key of the tokens",
+    "MEDIA_SIGNING_KEY": "the key of the addresses",
     "GATEWAY_FUNDING_ACCOUNT": "00000000-0000-4000-8000-00000000000a",
     **dict.fromkeys(("AWS_S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "given"),
 }
@@ -101,23 +103,85 @@ def another_value(variable: Variable) -> str:
         return "postgresql://somebody:else@127.0.0.1/f"
 
 
+def started(*words: str, **environment: str) -> tuple[int, str]:
+    """Exit status, and what a process says on stderr that knows nothing but this environment."""
+    given = {"PATH": os.environ["PATH"], **environment}
+    ended = subprocess.run(
+        [sys.executable, "-m", *words], env=given, capture_output=True, text=True, timeout=100, check=False
+    )
+    return ended.returncode, ended.stderr
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_is_told_too_little_says_what_is_missing_and_no_secret(service: str) -> None:
-    program = [sys.executable, "-m", service]
-    # What is wrong with the store is found by looking at all of its settings, one of which is a secret.
-    wrong = {"AWS_SECRET_ACCESS_KEY": "canary-of-a-secret", "MEDIA_STORAGE_BACKEND": "s3"}
-    wrong |= {f"{service.upper()}_DATABASE_POOL_SIZE": "canary", "PATH": os.environ["PATH"]}
-    ended = subprocess.run(program, env=wrong, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode != 0
-    assert re.search(r"^database_url\n  Field required", ended.stderr, re.MULTILINE)
-    database = {f"{service.upper()}_DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c"}
-    if service == "storage":
-        wrong.pop("STORAGE_DATABASE_POOL_SIZE")
-        later = subprocess.run(program, env=wrong | database, capture_output=True, text=True, timeout=60, check=False)
-        assert later.returncode != 0
-        assert "s3 needs AWS_S3_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in later.stderr
-        assert "canary" not in later.stderr
-    assert "canary" not in ended.stderr
+    own = service.upper()
+    status, said = started(service, **{f"{own}_DATABASE_POOL_SIZE": "canary"})
+    assert status == MISCONFIGURED
+    assert said.splitlines() == [
+        f"{service} cannot start: {own}_DATABASE_URL is not set: where its role and schema in Postgres are: "
+        "postgresql://role:password@host:port/database",
+        f"{service} cannot start: {own}_DATABASE_POOL_SIZE: Input should be a valid integer, unable to parse string "
+        "as an integer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service", "given", "named"),
+    [
+        ("ledger", {"LEDGER_DATABASE_URL": "mysql://a:canary@host/c"}, "LEDGER_DATABASE_URL: it has to be postgresql"),
+        ("ledger", {"LEDGER_RECONCILE_SECONDS": "canary"}, "LEDGER_RECONCILE_SECONDS: Input should be a valid number"),
+        ("gateway", {"JWT_SECRET": "canary"}, "JWT_SECRET: Value should have at least 16 items"),
+        ("gateway", {}, "SUPABASE_JWT_SECRET or SUPABASE_URL has to be set: whose tokens are believed"),
+        ("gateway", {"GATEWAY_LOCAL_USERS": "true"}, "GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET"),
+        (
+            # What is wrong with the store is found by looking at all of its settings, one of which is a secret.
+            "storage",
+            {"AWS_SECRET_ACCESS_KEY": "canary", "MEDIA_STORAGE_BACKEND": "s3"},
+            "s3 needs AWS_S3_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+        ),
+        ("generator", {"MODERATION_WHEN_SILENT": "canary"}, "MODERATION_WHEN_SILENT: Input should be 'pass' or"),
+    ],
+)
+def test_a_service_that_is_told_something_wrong_names_it_and_not_its_value(
+    service: str,
+    given: dict[str, str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable in read_by(service):
+        monkeypatch.delenv(variable.name, raising=False)
+    for name, value in {f"{service.upper()}_DATABASE_URL": "postgresql://a:canary@127.0.0.1/c", **given}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        configured(service, SERVICES[service].from_environment)
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (MISCONFIGURED, 1)
+    assert said.startswith(f"{service} cannot start: {named}")
+    assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("migrate", "DATABASE_URL"),
+        ("migrate --wait-for storage", "STORAGE_DATABASE_URL"),
+        ("topology", "NATS_URL"),
+        ("topology --watch", "NATS_URL"),
+        ("audit", "DATABASE_URL"),
+    ],
+)
+def test_a_job_that_is_told_too_little_says_what_is_missing(words: str, missing: str, tmp_path: Path) -> None:
+    status, said = started("darkroom", *words.split(), "--data", str(tmp_path))
+    assert (status, said.count("\n")) == (MISCONFIGURED, 1)
+    assert f"{missing} is not set" in said
+    assert f"or set {missing}: " in said, "and what it is for"
+    if missing != "NATS_URL":  # which is waited for
+        nonsense = {missing: "nonsense of a canary"}
+        wrong, told = started("darkroom", *words.split(), "--data", str(tmp_path), **nonsense)
+        assert (wrong, told.count("\n")) == (MISCONFIGURED, 1)
+        assert f"{missing} has to be " in told
+        assert "canary" not in told
 
 
 def test_every_image_that_is_run_can_be_built() -> None:

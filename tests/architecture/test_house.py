@@ -24,7 +24,7 @@ SOURCES = sorted(
 DUMPING_GROUNDS = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "base", "shared"}
 MOST_LINES = 400
 RUNTIME_MODULES = 7
-RUNTIME_CODE_LINES = 950
+RUNTIME_CODE_LINES = 985
 
 
 def tracked_files() -> list[Path]:

@@ -33,7 +33,7 @@ OTHERS = {
     "kubelet_volume_stats_capacity_bytes",
 }
 """Of Prometheus, of every Python process, and of the cluster."""
-WORDS = {"sum", "max", "min", "rate", "increase", "histogram_quantile", "by", "le"}
+WORDS = {"sum", "max", "min", "rate", "increase", "histogram_quantile", "scalar", "by", "le"}
 
 
 def metrics_of(expression: str) -> set[str]:
@@ -106,7 +106,35 @@ def test_every_promise_that_can_be_late_has_an_alert() -> None:
         "attempts_total",
         "consumer_lag",
         "dead_letters",
+        "generations_oldest_unfinished_seconds",
+        "provider_cost_micros_total",
+        "moderation_silent_total",
+        "webhook_deliveries_total",
     } <= asked
+
+
+SEEN = {
+    "accepted": "generations_accepted_total",
+    "outcomes by kind": "generations_ended_total",
+    "age of the oldest unfinished": "generations_oldest_unfinished_seconds",
+    "holds open": "holds_open_units",
+    "unknown attempts": "attempts_unknown_open",
+    "exposure": "attempts_unknown_open_units",
+    "notification lag": "notification_lag_seconds_bucket",
+    "consumer lag": "consumer_lag",
+    "cost": "provider_cost_micros_total",
+    "margin": "sold_units_total",
+    "cache hits": "reuses_total",
+    "moderation": "moderation_refused_total",
+    "webhooks": "webhook_deliveries_total",
+}
+
+
+@pytest.mark.parametrize("promise", SEEN)
+def test_every_promise_is_a_figure_on_a_board_and_on_the_page(promise: str) -> None:
+    assert SEEN[promise] in exported()
+    assert any(SEEN[promise] in metrics_of(expression) for where, expression in expressions() if ".json" in where)
+    assert SEEN[promise].removesuffix("_bucket") in (ROOT / "docs/operating.md").read_text()
 
 
 @pytest.mark.parametrize("name", BOARDS)

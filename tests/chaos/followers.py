@@ -28,8 +28,12 @@ from darkroom.embedded.ports import free_port
 from darkroom.stack import read_stack_file
 from darkroom.tokens import make_token
 
-END_SECONDS = 180
+END_SECONDS = 600
 AGAIN_SECONDS = 0.1
+AWAY_SECONDS = 1.0
+"""How long a follower takes to come back at least: what ends meanwhile has to come from the log."""
+LATE = 4
+"""One of so many stays away until most ends were told to the others."""
 FINAL = {"completed", "failed", "declined", "cancelled"}
 PROMPT = "Followed, {} [[sim:latency=0.5]]"
 AT_ONCE = 32
@@ -51,6 +55,7 @@ class Follower:
     came_back: int = 0
     expected: set[str] = field(default_factory=set)
     following: asyncio.Event = field(default_factory=asyncio.Event)
+    may_come_back: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -72,7 +77,8 @@ class Follower:
                         self.following.set()
             self.came_back += 1
             self.elsewhere()
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(AWAY_SECONDS)
+            await self.may_come_back.wait()
 
     def _told(self, name: str, data: str) -> None:
         if name == "reset":
@@ -152,28 +158,37 @@ async def killed_under(data: Path, log: Path, number: int, pictures: int, *, bot
         first_url, second_url = gateways.urls
         await answering(f"{second_url}/ready")
         people = [Follower(_token(secret, uuid4()), gateways.urls, index % 2) for index in range(number)]
+        for each in people:
+            each.may_come_back.set()
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None, sock_connect=30)
         ) as session:
             reading = [asyncio.create_task(each.follow(session)) for each in people]
             await _within(asyncio.gather(*(each.following.wait() for each in people)))
-            asking = asyncio.create_task(_ask_all(session, people, pictures))
-            await _share_told(people, pictures, 0.2)
+            await _within(_ask_all(session, people, range(1)))
+            await _told(people, 1.0)  # everybody has a place in the log to go on from
+            asking = asyncio.create_task(_ask_all(session, people, range(1, pictures)))
+            late, others = people[::LATE], [each for index, each in enumerate(people) if index % LATE]
+            await _told(people, 1.2)
+            for each in late:
+                each.may_come_back.clear()
             gateways.kill_first()
+            await _told(others, 0.6 * pictures)
+            for each in late:
+                each.may_come_back.set()
             if both:
                 await answering(f"{first_url}/ready")
-                await _share_told(people, pictures, 0.6)
                 second.kill()
             await _within(asking)
-            await _share_told(people, pictures, 1.0)
+            await _told(people, pictures)
             for task in reading:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
     return people
 
 
-async def _ask_all(session: aiohttp.ClientSession, people: Sequence[Follower], pictures: int) -> None:
-    waiting = iter([(person, number) for number in range(pictures) for person in people])
+async def _ask_all(session: aiohttp.ClientSession, people: Sequence[Follower], numbers: range) -> None:
+    waiting = iter([(person, number) for number in numbers for person in people])
 
     async def some() -> None:
         for person, number in waiting:
@@ -182,12 +197,11 @@ async def _ask_all(session: aiohttp.ClientSession, people: Sequence[Follower], p
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
 
 
-async def _share_told(people: Sequence[Follower], pictures: int, share: float) -> None:
-    """Waits until so large a share of all ends was told."""
-    wanted = share * pictures * len(people)
+async def _told(people: Sequence[Follower], each: float) -> None:
+    """Waits until so many ends were told to each, on average."""
 
     async def told() -> None:
-        while sum(len(each.ended) for each in people) < wanted:
+        while sum(len(person.ended) for person in people) < each * len(people):
             await asyncio.sleep(0.02)
 
     await _within(told())
@@ -197,7 +211,7 @@ async def _within(doing: Awaitable[object]) -> None:
     try:
         await asyncio.wait_for(doing, END_SECONDS)
     except TimeoutError:
-        raise AssertionError(f"not told after {END_SECONDS} s") from None
+        raise AssertionError(f"not after {END_SECONDS} s") from None
 
 
 def _token(secret: str, user: UUID) -> str:
@@ -208,7 +222,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the stack is stopped
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--followers", type=int, default=1000)
-    parser.add_argument("--pictures", type=int, default=2)
+    parser.add_argument("--pictures", type=int, default=3)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="darkroom-followers-") as folder, running(Path(folder) / "data"):
         log = Path(folder) / "second.log"

@@ -84,8 +84,8 @@ async def test_a_gateway_killed_under_its_followers_hides_no_end_from_them(
     darkroom: Broken, session: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """They go on at the other replica, from the log. `python -m tests.chaos.followers` is the same for a thousand."""
-    people = await killed_under(darkroom.data, tmp_path / "second.log", 40, 2, both=False)
-    assert all(len(each.expected) == 2 and each.expected == each.ended for each in people)
+    people = await killed_under(darkroom.data, tmp_path / "second.log", 25, 3, both=False)
+    assert all(len(each.expected) == 3 and each.expected == each.ended for each in people)
     assert all(each.came_back for each in people[::2]), "those of the gateway that was killed"
     assert not any(each.resets for each in people)
     await darkroom.ready(session)

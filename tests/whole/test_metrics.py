@@ -58,14 +58,33 @@ async def test_every_figure_of_boards_and_alerts_is_there(
     assert named <= names
 
 
-async def test_logs_name_no_prompt_and_no_secret(darkroom: Darkroom, new_user: Callable[[], User]) -> None:
+async def test_logs_name_no_prompt_and_no_secret(
+    darkroom: Darkroom, session: aiohttp.ClientSession, new_user: Callable[[], User]
+) -> None:
+    """Canaries through everything that takes one: prompts that succeed and fail, keys, passwords, signed addresses."""
     user = new_user()
-    made = await user.make(PROMPT)
-    await user.ended(made["id"])
-    logs = {path.name: path.read_text() for path in (darkroom.data / "logs").glob("*.log")}
-    assert any(made["id"] in text for text in logs.values()), "it is worked on, and logged"
+    made = await user.ended((await user.make(PROMPT))["id"])
+    refused = await user.ended((await user.make(f"{PROMPT} [[sim:status=400]]"))["id"])
+    assert (made["status"], refused["status"]) == ("completed", "failed")
+    told = await user.call("POST", "/v1/generations", json={"kind": "image", "prompt": PROMPT, "size": "canary"})
+    assert told[0] == 422
     secrets = [darkroom.token(user.id).rpartition(".")[2], *_secrets(darkroom)]
-    assert len(secrets) > 5
+    status, key, _ = await user.call("POST", "/v1/api-keys", json={"name": "canary"})
+    assert status == 201, key
+    status, webhook, _ = await user.call("POST", "/v1/webhooks", json={"url": "https://canary.example/told"})
+    assert status == 201, webhook
+    signup = {"email": f"{user.id}@canary.example", "password": "canary-coloured password"}
+    async with session.post(f"{darkroom.url}/auth/v1/signup", json=signup) as answer:
+        signed_up = await answer.json()
+        assert answer.status == 200, signed_up
+    for header in (key["key"], signed_up["access_token"], "sk-canary-coloured"):
+        async with session.get(f"{darkroom.url}/v1/credits", headers={"Authorization": f"Bearer {header}"}) as answer:
+            assert answer.status == (401 if header.startswith("sk-") else 200)
+    secrets += [key["key"], webhook["secret"], signed_up["access_token"], signed_up["refresh_token"]]
+    assert len(secrets) > 10
+    logs = {path.name: path.read_text() for path in (darkroom.data / "logs").glob("*.log")}
+    for generation in (made, refused):
+        assert any(generation["id"] in text for text in logs.values()), "it is worked on, and logged"
     for name, text in logs.items():
         assert "canary-coloured" not in text, name
         assert not [secret[:4] for secret in secrets if secret in text], name

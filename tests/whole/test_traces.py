@@ -1,4 +1,4 @@
-"""Where a collector is named, one trace follows one generation from the request to the notification."""
+"""Where a collector is named, one trace follows one generation from the request to the webhook."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,6 +34,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: dict[str, list[Seen]] = {}
+        self.told: list[str] = []
+        """The trace contexts with which webhooks were told."""
         self.url = ""
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -52,6 +54,10 @@ class Collector:
                         milliseconds,
                     )
                     self.spans.setdefault(span.trace_id.hex(), []).append(seen)
+        return web.Response()
+
+    async def hear(self, request: web.Request) -> web.Response:
+        self.told.append(request.headers["traceparent"])
         return web.Response()
 
     def steps(self, trace_id: str) -> set[tuple[str, str]]:
@@ -76,6 +82,7 @@ EVERYTHING = {
     ("ledger", "ledger-settle-outcomes"),
     # Which tells the client, before it is done.
     ("gateway", "gateway-record-outcomes"),
+    ("gateway", "webhook"),
 }
 CALLER = "00f067aa0ba902b7"
 """The span of whoever asked."""
@@ -86,6 +93,7 @@ async def collector() -> AsyncIterator[Collector]:
     collector = Collector()
     app = web.Application()
     app.router.add_post("/v1/traces", collector.receive)
+    app.router.add_post("/told", collector.hear)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -97,12 +105,20 @@ async def collector() -> AsyncIterator[Collector]:
 
 async def test_a_trace_follows_a_generation(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> None:
     data = tmp_path_factory.mktemp("traced")
-    environment = {**BRISK, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "300"}
+    environment = {
+        **BRISK,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "300",
+        "OUTBOUND_ALLOW": collector.url.removeprefix("http://"),
+    }
     stack = running(data, **environment)
     darkroom = Darkroom(await asyncio.to_thread(stack.__enter__), data)
     try:
         async with aiohttp.ClientSession() as session:
             user = User(darkroom, session, uuid4())
+            webhook = {"url": f"{collector.url}/told", "events": ["generation.completed"]}
+            status, made, _ = await user.call("POST", "/v1/webhooks", json=webhook)
+            assert status == 201, made
             trace_id = uuid4().hex
             headers = {"traceparent": f"00-{trace_id}-{CALLER}-01"}
             body = {"kind": "image", "prompt": "Traced", "size": "512x512"}
@@ -118,6 +134,8 @@ async def test_a_trace_follows_a_generation(collector: Collector, tmp_path_facto
         print("\n" + "\n".join(told))
         assert collector.steps(trace_id) >= EVERYTHING
         assert len(told) == len(spans), "every span is below the caller's"
+        (last,) = [span for span in spans if span.name == "webhook"]
+        assert collector.told == [f"00-{trace_id}-{last.id}-01"], "and the receiver can go on with it"
         assert {span.service for span in spans} == {"gateway", "ledger", "generator", "storage"}
     finally:
         await asyncio.to_thread(stack.__exit__, None, None, None)

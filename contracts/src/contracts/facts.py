@@ -178,7 +178,7 @@ class Failure(Frozen):
     code: str
     message: str
     stage: str | None = None
-    """What moderation here looked at, where it refused: `prompt` or `picture`."""
+    """What moderation here looked at, where it refused: `prompt`, `picture` or `film`."""
 
     @field_validator("message")
     @classmethod
@@ -195,6 +195,8 @@ class Rendering(Frozen):
     outputs: tuple[Output, ...]
     cached: Cached | None = None
     """Set where storage has its assets already, from an earlier generation: the outputs then name none."""
+    judge_frames: bool = False
+    """Whether what is seen in its films is to be judged before they are shown."""
 
 
 class Asset(Frozen):

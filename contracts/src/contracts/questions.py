@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from contracts.facts import Kind, Outcome
-from contracts.judging import Moderate, Moderated
+from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -68,6 +68,7 @@ GENERATOR_LOOK_AT_TASK = "generator.look_at_task"
 GENERATOR_MODERATE = "generator.moderate"
 GENERATOR_COURSE = "generator.course"
 GENERATOR_FIGURES = "generator.figures"
+GENERATOR_JUDGE_FRAMES = "generator.judge_frames"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
@@ -349,6 +350,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_MODERATE: (Moderate, Moderated),
     GENERATOR_COURSE: (CourseOf, Course),
     GENERATOR_FIGURES: (FiguresOf, WorkFigures),
+    GENERATOR_JUDGE_FRAMES: (JudgeFrames, JudgedFrames),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),

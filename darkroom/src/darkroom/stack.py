@@ -43,15 +43,17 @@ class Stack:
         """`url`, `nats_url`, `database_url` (the administrator's), `simulator_url`, `media_url`, `user_id` or a secret.
 
         Raises:
-            NoStackError: nobody named it.
+            NoStackError: nobody named it, or it is an address of something else.
         """
         value = self.known.get(name)
         if not value:
             variable = _VARIABLES.get(name, name.upper())
             raise NoStackError(
                 f"No stack runs in {self.data}, and {variable} is not set. "
-                f"Start one with 'darkroom up', name its folder with --data, or set {variable}."
+                f"Start one with 'darkroom up', name its folder with --data, or set {variable}: {_meaning(name)}."
             )
+        if name.endswith("database_url") and not str(value).startswith(("postgresql://", "postgres://")):
+            raise NoStackError(f"{_VARIABLES[name]} has to be {_meaning(name)}.")
         return str(value)
 
     def optional(self, name: str) -> str | None:
@@ -77,6 +79,18 @@ _VARIABLES = {
     "token": "DARKROOM_TOKEN",
     **{f"{service}_database_url": f"{service.upper()}_DATABASE_URL" for service in SERVICES},
 }
+_MEANINGS = {
+    "url": "the gateway's address",
+    "nats_url": "nats://host:port of NATS",
+    "database_url": "postgresql://administrator:password@host:port/database",
+    "jwt_secret": "the key of users' tokens",
+}
+
+
+def _meaning(name: str) -> str:
+    if name.endswith("_database_url"):
+        return f"{name.removesuffix('_database_url')}'s own postgresql://role:password@host:port/database"
+    return _MEANINGS.get(name, "where it is")
 
 
 def is_running(data: Path) -> bool:

@@ -1,7 +1,15 @@
 """Settings fragments. A service composes those it needs, builds them once in its `app.py` and passes them down."""
 
-from pydantic import Field, SecretStr
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MISCONFIGURED = 78
+"""How a process ends that is told too little, or something wrong (EX_CONFIG of sysexits.h)."""
+Settings = TypeVar("Settings")
 
 
 class Fragment(BaseSettings):
@@ -21,8 +29,17 @@ class BrokerSettings(Fragment):
 class DatabaseSettings(Fragment):
     """The service's own role and schema in Postgres."""
 
-    database_url: SecretStr = Field(description="postgresql://role:password@host:port/database")
+    database_url: SecretStr = Field(
+        description="where its role and schema in Postgres are: postgresql://role:password@host:port/database"
+    )
     database_pool_size: int = Field(default=10, ge=1, description="connections held by one process")
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_database(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith("postgresql"):
+            raise ValueError("it has to be postgresql://role:password@host:port/database")
+        return url
 
 
 class ProcessSettings(Fragment):
@@ -36,3 +53,33 @@ class ProcessSettings(Fragment):
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="OTLP/HTTP collector; traces are off without it",
     )
+
+
+def configured(service: str, read: Callable[[], Settings]) -> Settings:
+    """What `read` makes of the environment, or the end of the process: a line for each variable that is missing or
+    wrong, with what it is for, and never with its value.
+    """
+    try:
+        return read()
+    except ValidationError as error:
+        wrong = list(_in_words(error, f"{service}_"))
+    except ValueError as error:
+        wrong = [str(error)]
+    sys.stderr.writelines(f"{service} cannot start: {line}\n" for line in wrong)
+    raise SystemExit(MISCONFIGURED)
+
+
+def _in_words(error: ValidationError, prefix: str) -> Iterator[str]:
+    fragment = next(each for each in Fragment.__subclasses__() if each.__name__ == error.title)
+    # These two are read with the service's own name in front.
+    own = fragment in (DatabaseSettings, ProcessSettings)
+    for wrong in error.errors(include_input=False, include_url=False):
+        field = str(wrong["loc"][0]) if wrong["loc"] else ""
+        about = fragment.model_fields.get(field)
+        name = (
+            field if about is None else f"{prefix if own else fragment.model_config.get('env_prefix', '')}{field}"
+        ).upper()
+        if wrong["type"] == "missing":
+            yield f"{name} is not set: {about.description if about else ''}"
+        else:
+            yield ": ".join(filter(None, (name, wrong["msg"].removeprefix("Value error, "))))

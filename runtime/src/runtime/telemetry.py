@@ -19,8 +19,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from runtime.settings import ProcessSettings
 
 _SECRETS = re.compile(
-    r"(sk-[A-Za-z0-9_-]{8,}|whsec_[A-Za-z0-9+/=]+|eyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|(?<=[?&]X-Amz-Signature=)\w+|(?<=://)[^/@\s:\"]+:[^/@\s\"]+(?=@)|Bearer\s+[^\s\"\\]+)"
+    r"(\b[sr]k[-_][A-Za-z0-9_-]{8,}|\bdk_[\w-]{43}|\br8_\w{20,}|\bAIza[\w-]{30,}|whsec_[A-Za-z0-9+/=]+"
+    r"|eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=[?&]X-Amz-Signature=)\w+|(?<=[?&]signature=)[\w-]+|(?<=[?&]key=)[\w-]+|(?<=://)[^/@\s:\"]+:[^/@\s\"]+(?=@)|Bearer\s+[^\s\"\\]+)"
 )
 _propagator = TraceContextTextMapPropagator()
 _tracer: trace.Tracer | None = None

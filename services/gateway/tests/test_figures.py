@@ -1,6 +1,7 @@
 """What was accepted, how it ended, what is late: the figures say what the rows say."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -26,7 +27,7 @@ IMAGES = {"kind": "image", "lane": "interactive"}
 
 async def test_the_unfinished_and_the_oldest_of_them(kit: Kit, settings, bus: NatsClient) -> None:
     broker = make_broker(settings.broker, "gateway")
-    figures = Figures(kit.database, broker)
+    figures = Figures(kit.database, broker, Decimal("0.10"))
     accepted = figure("generations_accepted_total", **IMAGES) or 0.0
     first, _ = await kit.create(2)
     await kit.set("created_at = now() - interval '2 hours'", first)
@@ -59,7 +60,7 @@ async def test_lag_and_dead_letters_come_from_the_bus(kit: Kit, settings, bus: N
     broker = make_broker(settings.broker, "gateway")
     await broker.start()
     try:
-        figures = Figures(kit.database, broker)
+        figures = Figures(kit.database, broker, Decimal("0.10"))
         await figures.count_dead()
         before = figure("dead_letters") or 0.0
         await bus.jetstream().publish("dead.gateway-record-outcomes", b"{}", stream=DEAD.name)

@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from gateway.dialects.instaveo import ranking as rounds
 from gateway.dialects.instaveo.creators import Creators
 from gateway.dialects.instaveo.feed import Cursor, Feed
 from gateway.dialects.instaveo.interactions import Interactions
-from gateway.dialects.instaveo.ranking import KEPT_EPOCHS, Ranking
+from gateway.dialects.instaveo.ranking import KEPT_EPOCHS, KEPT_VIEW_DAYS, Ranking
 from gateway.dialects.instaveo.who import Who
 from gateway.refusals import Invalid
 from gateway.settings import Settings
@@ -242,3 +243,29 @@ class TestOverHttp:
     async def test_a_page_that_cannot_be_is_refused(self, nobody: Client, query: str) -> None:
         answer = await nobody.get(f"/videos/feed?{query}")
         assert (answer.status, answer.json["statusCode"]) == (422, 422)
+
+
+async def test_old_views_are_forgotten_a_few_at_a_time_and_still_counted(
+    ranking: Ranking, postgres: asyncpg.Pool, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "PRUNED_ROWS", 2)
+    seen = await video(postgres)
+    for _ in range(4):
+        await Interactions(database).view(seen, uuid4(), "")
+    [youngest] = await postgres.fetch(
+        """UPDATE instaveo_views SET hour = hour - make_interval(days => $1) WHERE viewer IN (
+             SELECT viewer FROM instaveo_views ORDER BY viewer DESC LIMIT 1) RETURNING viewer""",
+        KEPT_VIEW_DAYS,
+    )
+    await postgres.execute(
+        "UPDATE instaveo_views SET hour = hour - make_interval(days => $1, hours => 1) WHERE viewer <> $2",
+        KEPT_VIEW_DAYS,
+        youngest["viewer"],
+    )
+    left = []
+    for _ in range(3):
+        await ranking.round()
+        left.append(await postgres.fetchval("SELECT count(*) FROM instaveo_views"))
+    assert left == [2, 1, 1], "what is exactly so old stays"
+    assert await postgres.fetchval("SELECT viewer FROM instaveo_views") == youngest["viewer"]
+    assert await postgres.fetchval("SELECT views FROM instaveo_videos") == 4

@@ -73,6 +73,32 @@ async def test_a_device_is_signed_in_once_its_user_allows_it(
     assert (await device.get("/api/v1/canvases")).status == 200
 
 
+async def device_of(client: Client, nobody: Client, client_of: MakeClient) -> Client:
+    begun = await begin(nobody)
+    await client.post(APPROVE, json={"user_code": begun["user_code"]})
+    answer = await nobody.post(TOKEN, json={"device_code": begun["device_code"]})
+    return client_of(client.user_id, answer.json["access_token"])
+
+
+async def test_a_device_is_signed_out(
+    client: Client, nobody: Client, client_of: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Itself, or all of a user's from elsewhere; a token that was made new is of the same session."""
+    monkeypatch.setattr("gateway.identity.BELIEVED_SECONDS", 0)
+    one, other, third = [await device_of(client, nobody, client_of) for _ in range(3)]
+    renewed = client_of(client.user_id, (await one.get("/api/device/refresh-token")).json["new_token"])
+    assert (await renewed.get("/api/v1/canvases")).status == 200
+    assert (await one.post("/api/v1/auth/logout", json={})).json == {"success": True}
+    for device in (one, renewed):
+        answer = await device.get("/api/v1/canvases")
+        assert (answer.status, answer.json["message"]) == (401, "This device was signed out.")
+        assert (await device.get("/api/device/refresh-token")).status == 401
+    assert (await other.get("/api/v1/canvases")).status == 200
+    assert (await client.post("/api/v1/auth/logout", json={})).status == 422
+    assert (await client.post("/api/v1/auth/logout", json={"all": True})).status == 200
+    assert [(await device.get("/api/v1/canvases")).status for device in (other, third, client)] == [401, 401, 200]
+
+
 async def test_a_code_is_used_up_when_its_token_is_handed_out(client: Client, nobody: Client) -> None:
     begun = await begin(nobody)
     await client.post(APPROVE, json={"user_code": begun["user_code"]})

@@ -56,6 +56,16 @@ async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
         yield storage
 
 
+def test_every_route_is_among_them(service: Service) -> None:
+    ours = {
+        (method.upper(), path)
+        for path, item in service.app.openapi()["paths"].items()
+        for method, operation in item.items()
+        if operation.get("tags") in (["modelark"], ["supabase"])
+    }
+    assert ours == {(method, path) for method, path, _ in ROUTES}
+
+
 @pytest.mark.usefixtures("storage")
 @pytest.mark.parametrize(("method", "path", "mode"), ROUTES, ids=str)
 async def test_what_the_description_allows_and_what_it_does_not(

@@ -16,6 +16,19 @@ from gateway.settings import AddressSettings, Settings, TokenSettings
 @pytest.fixture(autouse=True)
 def required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_DATABASE_URL", "postgresql://gateway@127.0.0.1/darkroom")
+    monkeypatch.setenv("SUPABASE_JWT_SECRET", "the key of the tokens")
+
+
+def test_a_gateway_that_believes_nobody_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would answer 401 to everybody, and look well."""
+    monkeypatch.delenv("SUPABASE_JWT_SECRET")
+    with pytest.raises(ValueError, match="SUPABASE_JWT_SECRET or SUPABASE_URL has to be set"):
+        Settings.from_environment()
+    monkeypatch.setenv("SUPABASE_URL", "https://project.supabase.example")
+    assert Settings.from_environment().tokens.are_believed
+    monkeypatch.delenv("SUPABASE_URL")
+    monkeypatch.setenv("GATEWAY_LOCAL_MODE", "true")
+    Settings.from_environment()
 
 
 def test_every_variable_has_its_documented_name(monkeypatch: pytest.MonkeyPatch) -> None:

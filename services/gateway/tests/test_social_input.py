@@ -25,6 +25,17 @@ MAX_EXAMPLES = 10
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 
 
+def test_every_route_is_among_them(service: Service) -> None:
+    """Those below /api/ai are the same."""
+    ours = {
+        (method.upper(), path.replace("/api/ai/", "/api/social/"))
+        for path, item in service.app.openapi()["paths"].items()
+        for method, operation in item.items()
+        if operation.get("tags") == ["social"]
+    }
+    assert ours == set(ROUTES)
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda value: str(value).rpartition("/")[2])
 async def test_what_the_description_allows_and_what_it_does_not(

@@ -126,6 +126,32 @@ async def test_a_user_does_not_take_all_sockets(open_socket: Open, monkeypatch: 
     await until(again, 10)
 
 
+async def test_who_opens_and_does_not_join_is_shown_out(
+    open_socket: Open, service: Service, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do such keep others out for ever; whoever has joined stays, and who leaves again is counted again."""
+    monkeypatch.setattr("gateway.sockets.doorway.JOIN_SECONDS", 1.0)
+    monkeypatch.setattr("gateway.sockets.doorway.MAX_STANDING", 2)
+    joined, left = await open_socket(), await open_socket()
+    address = f"{service.url}/socket.io/?EIO=4&transport=websocket"
+    async with http.ws_connect(address) as first:
+        assert (await first.receive_str()).startswith("0{")
+        await left.client.eio.send("1")
+        opened = await http.get(f"{service.url}/socket.io/?EIO=4&transport=polling")
+        refused = await http.get(f"{service.url}/socket.io/?EIO=4&transport=polling")
+        assert {opened.status, refused.status} <= {200, 401} and refused.status == 401
+        while (await asyncio.wait_for(first.receive(), 20)).type is not aiohttp.WSMsgType.CLOSE:
+            pass
+    await asyncio.wait_for(left.is_closed.wait(), 20)
+
+    async def lets_in_again() -> bool:
+        return (await http.get(f"{service.url}/socket.io/?EIO=4&transport=polling")).status == 200
+
+    await until(lets_in_again, 20)
+    await joined.client.emit("ping", {})
+    await joined.hears("pong")
+
+
 # -- chats --------------------------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,14 @@ def test_it_is_small() -> None:
 # -- what they name -------------------------------------------------------------------------------------------------
 
 
+def test_what_is_not_seen_first_is_not_loaded_first() -> None:
+    """The pages of the account, of the operator and about one generation come when somebody turns to them."""
+    text = content("studio.js")
+    later = {"following.js", "account.js", "operator.js"}
+    assert set(re.findall(r'import\("/studio/([^"]+)"\)', text)) == later
+    assert not later & set(re.findall(r'from "/studio/([^"]+)"', "".join(map(content, set(SCRIPTS) - later))))
+
+
 async def test_every_path_that_is_asked_for_exists(service: Service) -> None:
     known = {
         (method.upper(), re.sub(r"\{\w+\}", "{}", path))
@@ -201,7 +209,9 @@ async def test_on_ones_own_machine_the_page_needs_no_token(
     assert answer.headers["cache-control"] == "no-store"
     local = client_of(bearer=answer.json["access_token"])
     made = await local.accepted()
+    assert (await local.get("/v1/operator/house")).status == 200
     own = client_of(bearer=token(DEVELOPMENT_USER))
+    assert (await own.get("/v1/operator/house")).status == 403
     assert UUID((await own.show(made["id"]))["id"]) == UUID(made["id"])
 
 

@@ -38,7 +38,7 @@ async def settings(nats_server: Any, make_database: Any) -> Settings:
         public_media_url=MEDIA_URL,
         media_signing_key=SecretStr(KEY),
         media_addresses="public",
-        media_upload_visibility=Visibility.OWNER,
+        media_upload_visibility="owner",
     )
     return replace(found, addresses=addresses)
 
@@ -164,7 +164,7 @@ async def test_an_upload_is_shown_as_it_says_and_else_as_the_deployment_does(cli
 
 def test_without_a_key_it_is_not_offered() -> None:
     with pytest.raises(ValidationError, match="MEDIA_SIGNING_KEY"):
-        AddressSettings(media_upload_visibility=Visibility.OWNER)
+        AddressSettings(media_upload_visibility="owner")
     check_offered(AddressSettings(), Visibility.PUBLIC)
     with pytest.raises(NotConfigured):
         check_offered(AddressSettings(), Visibility.OWNER)

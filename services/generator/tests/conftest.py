@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
 from nats.js.errors import NotFoundError
 
 import generator
+from contracts.facts import Request
 from contracts.topology import DEAD, GENERATION, OUTCOMES
 from darkroom.embedded import Process as ChildProcess
 from darkroom.embedded import free_port
@@ -82,3 +85,21 @@ async def make_process(
 @pytest.fixture
 async def process(make_process) -> Process:
     return await make_process()
+
+
+@pytest.fixture
+def kill(database_url: str, streams: str, simulator: Simulator) -> Callable[..., Any]:
+    """Runs a generator process that is killed at a point of the way."""
+
+    async def run(**at: Sequence[Request]) -> None:
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable,
+            Path(__file__).with_name("victim.py"),
+            *(f"{point}={request.model_dump_json()}" for point, requests in at.items() for request in requests),
+            env=os.environ | {"DATABASE": database_url, "BROKER": streams, "SIMULATOR": simulator.url},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, complaint = await victim.communicate()
+        assert victim.returncode == -signal.SIGKILL, complaint.decode()[-2000:]
+
+    return run

@@ -6,7 +6,7 @@ from PIL import Image
 
 from generator.providers.interface import Given
 
-from .conformance import steer
+from .vendor import steer
 
 
 def still(role="first_frame", width=320, height=180):

@@ -9,7 +9,9 @@ from generator.providers.anthropic import Anthropic
 from generator.providers.interface import Invalid, Throttled, Unknown
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, TextConformance, answering
+from .conformance import KEY
+from .conformance_words import TextConformance
+from .vendor import answering
 
 START = (
     b'event: message_start\ndata: {"type": "message_start", "message": {"usage": {"input_tokens": 3}}}\n\n'

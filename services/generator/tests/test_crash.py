@@ -1,10 +1,6 @@
 """Processes that die, pause, are stopped or meet each other: every attempt is paid once, and none silently twice."""
 
 import asyncio
-import os
-import signal
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,23 +10,6 @@ from generator.attempts import INTERRUPTED
 from .stage import CHEAP, DEAR, FILM, ask, ask_film, ended, until
 
 pytestmark = pytest.mark.connected
-
-
-@pytest.fixture
-def kill(database_url, streams, simulator):
-    """Runs a generator process that is killed at a point of the way."""
-
-    async def run(**at):
-        victim = await asyncio.create_subprocess_exec(
-            sys.executable,
-            Path(__file__).with_name("victim.py"),
-            *(f"{point}={request.model_dump_json()}" for point, requests in at.items() for request in requests),
-            env=os.environ | {"DATABASE": database_url, "BROKER": streams, "SIMULATOR": simulator.url},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert await victim.wait() == -signal.SIGKILL
-
-    return run
 
 
 async def test_f13_and_f14_killed_before_the_call_left_and_after_it_was_accepted(process, simulator, kill):

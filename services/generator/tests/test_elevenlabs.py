@@ -9,7 +9,9 @@ from generator.providers.elevenlabs import ElevenLabs
 from generator.providers.interface import Invalid, Rejected, Throttled, Unavailable
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, SpeechConformance, answering
+from .conformance import KEY
+from .conformance_words import SpeechConformance
+from .vendor import answering
 
 
 class TestElevenLabs(SpeechConformance):

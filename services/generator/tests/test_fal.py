@@ -11,8 +11,10 @@ from generator.providers.fal import Fal
 from generator.providers.interface import Invalid, Running, Task, Unavailable, Unknown
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, TaskConformance, answering, content_of
+from .conformance import KEY
+from .conformance_tasks import TaskConformance
 from .films import StoppedAtACost, still
+from .vendor import answering, content_of
 
 FLUX = "fal-ai/flux/schnell"
 

@@ -22,8 +22,10 @@ from generator.providers.interface import (
 )
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, ProviderConformance, TaskConformance, answering, content_of, steer
+from .conformance import KEY, ProviderConformance
+from .conformance_tasks import TaskConformance
 from .films import StoppedAtACost, still
+from .vendor import answering, content_of, steer
 
 PIXEL = "iVBORw0KGgo="
 

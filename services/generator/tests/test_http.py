@@ -15,7 +15,7 @@ from generator.providers.interface import Given, Invalid, Submission, Throttled,
 from generator.providers.sdk import NotKnown
 from runtime.outbound import OutboundSettings, make_session
 
-from .conformance import answering
+from .vendor import answering
 
 KEY = "Key not-for-others"
 MEGABYTE = 1024 * 1024

@@ -106,3 +106,30 @@ async def test_no_more_begin_in_a_minute_than_the_limit_says(limit, simulator):
     await asyncio.gather(*((first, other)[index % 2].generate(request) for index, request in enumerate(requests)))
     assert sum(len(simulator.calls(request)) for request in requests) == 2
     await first.generator.close([ended(request) for request in requests])
+
+
+async def test_what_is_tried_again_counts_as_well(limit, simulator):
+    """A provider counts calls. What must wait for the next minute waits in its row, and burns no attempt."""
+    first, other = await limit(per_minute=6)
+    await first.rows("UPDATE limits SET tokens = 2 RETURNING 1")
+    request = ask("[[sim:500x2]]")
+    await first.generate(request)
+    assert len(simulator.calls(request)) == 2
+    assert await first.attempts(request) == [(0, number, "failed", "provider_unavailable") for number in (1, 2)]
+    assert await first.state(request) == "open"
+    await first.rows("UPDATE limits SET tokens = 1 RETURNING 1")
+    await first.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+    await other.take_due()
+    assert [attempt[2] for attempt in await first.attempts(request)] == ["failed", "failed", "rendered"]
+
+
+async def test_several_calls_of_one_generation_are_several(limit, simulator):
+    """One that needs more than a minute allows begins with all that there is."""
+    first, other = await limit(per_minute=6)
+    await first.rows("UPDATE limits SET tokens = 3 RETURNING 1")
+    four, many = ask(count=4), ask(count=8)
+    await asyncio.gather(first.generate(four), other.generate(many))
+    assert simulator.calls(four) == simulator.calls(many) == []
+    await first.rows("UPDATE limits SET tokens = 6 RETURNING 1")
+    assert await first.limits.admit(many, "modelark", 8)
+    await first.generator.close([ended(request) for request in (four, many)])

@@ -14,17 +14,10 @@ from generator.providers.modelark import ModelArk
 from generator.providers.modelark_videos import frame, without_flags
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import (
-    KEY,
-    ProviderConformance,
-    TaskConformance,
-    answering,
-    average_colour,
-    content_of,
-    picture,
-    steer,
-)
+from .conformance import KEY, ProviderConformance
+from .conformance_tasks import TaskConformance
 from .stage import until
+from .vendor import answering, average_colour, content_of, picture, steer
 
 
 def sse(*events):

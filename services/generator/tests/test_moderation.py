@@ -1,16 +1,20 @@
 """What may be asked for and shown: judged before it is paid, whatever it says about being judged."""
 
 import asyncio
+import base64
+import io
 import time
 
 import pytest
+from PIL import Image
 from prometheus_client import REGISTRY
 
 from contracts.facts import Kind, Message, Verdict
+from contracts.judging import JudgeFrames
 from generator.moderation import PAUSE_SECONDS, SILENCES_TO_PAUSE
 from generator.rules import Rules
 
-from .stage import CHEAP, DEAR, ask, ended
+from .stage import CHEAP, DEAR, ask, ask_film, ended
 
 pytestmark = pytest.mark.connected
 
@@ -174,6 +178,43 @@ async def test_a_picture_is_judged_before_anybody_sees_it(process, simulator, mo
     assert len(simulator.calls(request)) == 1, "the same again would be refused again"
     assert await process.rendered(request) is None
     assert figure("moderation_refused_total", stage="picture", by="openai") == before + 1
+
+
+def jpeg(colour):
+    content = io.BytesIO()
+    Image.new("RGB", (64, 36), colour).save(content, "JPEG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+async def test_a_film_is_judged_by_frames_that_storage_sends(process):
+    """One that must not be seen is enough; which films are judged stands in the fact."""
+    moderation = process.submitter._moderation
+    before = figure("moderation_refused_total", stage="film", by="openai")
+    clean, bad = jpeg("navy"), jpeg((255, 0, 255))
+    assert (await moderation.judge_frames(JudgeFrames(frames=(clean, clean, clean)))).failure is None
+    failure = (await moderation.judge_frames(JudgeFrames(frames=(clean, clean, bad)))).failure
+    assert (failure.code, failure.stage) == ("content_policy", "film")
+    assert figure("moderation_refused_total", stage="film", by="openai") == before + 1
+    film, drawn = ask_film(), ask()
+    await asyncio.gather(process.generate(film), process.generate(drawn))
+    await process.finish()
+    assert (await process.rendered(film)).data.judge_frames and not (await process.rendered(drawn)).data.judge_frames
+
+
+@pytest.mark.parametrize("by_provider", ["prompts", "off"])
+async def test_films_are_judged_where_pictures_are(make_process, by_provider):
+    process = await make_process(by_provider=by_provider)
+    question = JudgeFrames(frames=(jpeg((255, 0, 255)),))
+    assert (await process.submitter._moderation.judge_frames(question)).failure is None
+    assert not process.submitter._moderation.judges_frames(ask_film())
+
+
+@pytest.mark.parametrize(("when_silent", "code"), [("pass", None), ("refuse", "moderation_unavailable")])
+async def test_frames_that_are_not_judged(make_process, when_silent, code):
+    """What is no picture gets no judgement."""
+    process = await make_process(when_silent=when_silent)
+    found = await process.submitter._moderation.judge_frames(JudgeFrames(frames=("bm8gcGljdHVyZQ==",)))
+    assert (found.failure and found.failure.code) == code
 
 
 async def test_moderation_that_is_silent_lets_pass_and_says_so(process, simulator):

@@ -19,18 +19,10 @@ from generator.providers.openai import OpenAI
 from generator.providers.transport import MAX_ANSWER_BYTES
 from runtime.outbound import OutboundSettings, make_session
 
-from .conformance import (
-    KEY,
-    ProviderConformance,
-    SpeechConformance,
-    TaskConformance,
-    TextConformance,
-    answering,
-    average_colour,
-    content_of,
-    picture,
-    steer,
-)
+from .conformance import KEY, ProviderConformance
+from .conformance_tasks import TaskConformance
+from .conformance_words import SpeechConformance, TextConformance
+from .vendor import answering, average_colour, content_of, picture, steer
 
 
 class OfOpenAI:

@@ -14,9 +14,11 @@ from generator.providers.interface import Delivered, Invalid, QuotaExhausted, Ta
 from generator.providers.replicate import Replicate
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, TaskConformance, answering, content_of, steer
+from .conformance import KEY
+from .conformance_tasks import TaskConformance
 from .films import StoppedAtACost, still
 from .stage import until
+from .vendor import answering, content_of, steer
 
 
 class TestKling(StoppedAtACost, TaskConformance):

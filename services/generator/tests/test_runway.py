@@ -6,8 +6,10 @@ from generator.providers.interface import Invalid, Running, Task, Unavailable, U
 from generator.providers.runway import Runway
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, TaskConformance, answering, steer
+from .conformance import KEY
+from .conformance_tasks import TaskConformance
 from .films import StoppedAtACost, still
+from .vendor import answering, steer
 
 TASK = Task("018f0000-0000-7000-8000-000000000009")
 

@@ -129,55 +129,6 @@ async def test_what_is_spoken_is_written_unless_nobody_wants_that(process, still
     assert scripts == [spoken.prompt if written else None, None]
 
 
-@pytest.mark.parametrize(
-    ("point", "states"),
-    [
-        ("spoken", [SPOKEN, SHOWN]),
-        ("begun", [SPOKEN, (1, 1, NAME, None, "failed"), (1, 2, NAME, None, "rendered")]),
-        ("made", [SPOKEN, (1, 1, NAME, None, "failed"), (1, 2, NAME, None, "rendered")]),
-    ],
-)
-async def test_a_crash_between_the_steps_pays_the_speech_once(make_process, simulator, give, point, states):
-    """Three at once at each arrow: the speech is recorded, the film is begun, the film is made and not recorded."""
-    victim, other = await make_process(0.2), await make_process()
-    requests = [ask_avatar(await give("image", picture(), f"{point}-{number}")) for number in range(3)]
-    stopped = asyncio.Barrier(len(requests) + 1)
-    submit, save = victim.submitter.submit, victim.work.save
-
-    async def die():
-        await stopped.wait()
-        await asyncio.Event().wait()
-
-    async def submit_or_die(assignment, attempt):
-        if point == "begun" and attempt.kind is None:
-            await die()
-        found = await submit(assignment, attempt)
-        if point == "made" and attempt.kind is None:
-            await die()
-        return found
-
-    async def save_or_die(lease, ended, begun=(), **others):
-        if point == "spoken" and any(attempt.kind is None for attempt in begun):
-            assert await save(lease, ended, (), **others)  # the speech is recorded, and nothing after it
-            await die()
-        return await save(lease, ended, begun, **others)
-
-    victim.submitter.submit, victim.work.save = submit_or_die, save_or_die
-    dying = [victim.begin(request) for request in requests]
-    await stopped.wait()
-    await asyncio.sleep(0.3)
-    await other.take_due()
-    for request in requests:
-        assert await steps(other, request) == states
-        assert [(call["model"], call["billed"]) for call in simulator.calls(request)] == [(VOICE, 1)]
-        assert await other.rendered_times(request) == 1
-    assert (await film_of(other, requests[0]))[0] == ("h264", "aac")
-    victim.work.save = victim.work.release = lambda *_, **__: asyncio.sleep(0, True)  # the dead write nothing
-    for task in dying:
-        task.cancel()
-    await asyncio.gather(*dying, return_exceptions=True)
-
-
 async def test_a_cancel_between_the_steps_begins_no_film(process, simulator, still):
     request = ask_avatar(still)
     save = process.work.save

@@ -21,7 +21,8 @@ from generator.providers.interface import (
 from generator.providers.stability import Stability
 from generator.providers.transport import MAX_ANSWER_BYTES
 
-from .conformance import KEY, ProviderConformance, answering, steer
+from .conformance import KEY, ProviderConformance
+from .vendor import answering, steer
 
 
 def picture(width=1024, height=576):

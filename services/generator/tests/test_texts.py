@@ -7,7 +7,7 @@ import pytest
 
 from contracts.facts import Input, Kind, Message, Progress, Tool, Verdict
 from contracts.topology import progress_subject
-from generator.announcements import SPOKEN_EVERY_SECONDS, Announcer, Speech
+from generator.announcements import SPOKEN_EVERY_SECONDS, Speech
 
 from .stage import ask, ended, until
 
@@ -125,7 +125,7 @@ async def test_a_text_is_said_in_few_pieces(process):
     request = ask_text()
     subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
     told = Progress(generation_id=request.generation_id, number=0, stage="rendering", percent=0)
-    speech = Speech(Announcer(process.broker), told)
+    speech = Speech(process.announcer, told)
     began_at = time.monotonic()
     while time.monotonic() - began_at < 0.5:
         await speech.say("word ")

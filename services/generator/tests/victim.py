@@ -3,6 +3,8 @@
 `python victim.py <point>=<request>…`, addresses in the environment. `sent`: just before the call leaves; `accepted`:
 the provider has answered, and nothing is recorded. Of a task: `submitted`: it is recorded, and nothing else happened;
 `looked`: the provider says that it is done, and nothing is recorded; `rendered`: that is recorded, and nobody was told.
+Of a film that we make ourselves: `begun`: its speech is recorded, and so is that the film begins; `composing`: the
+processes that make the films of all of them run; `made`: the film is there, and nothing is recorded.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from contracts.facts import Request
 from generator.attempts import Attempt
+from generator.providers import darkroom
 
 _spec = importlib.util.spec_from_file_location("stage", Path(__file__).with_name("stage.py"))
 assert _spec is not None and _spec.loader is not None
@@ -24,12 +27,14 @@ _spec.loader.exec_module(stage)
 
 async def main(arguments: list[list[str]]) -> None:
     requests = [Request.model_validate_json(text) for _, text in arguments]
+    darkroom.FILMS_AT_ONCE = len(requests)
     points = {request.generation_id: point for request, (point, _) in zip(requests, arguments, strict=True)}
     process = await stage.Process.start(
         os.environ["DATABASE"], os.environ["BROKER"], os.environ["SIMULATOR"], lease_seconds=1.0
     )
     submit, look = process.submitter.submit, process.submitter.look
     follow, rendered = process.follower.follow, process.announcer.rendered
+    start = asyncio.create_subprocess_exec
     all_there = asyncio.Barrier(len(requests))
 
     async def die():
@@ -38,12 +43,19 @@ async def main(arguments: list[list[str]]) -> None:
 
     async def submit_or_die(assignment, attempt):
         point = points[assignment.request.generation_id]
-        if point == "sent":
+        is_film = attempt.provider == darkroom.NAME
+        if point == "sent" or (point == "begun" and is_film):
             await die()
         found = await submit(assignment, attempt)
-        if point == "accepted":
+        if point == "accepted" or (point == "made" and is_film):
             await die()
         return found
+
+    async def start_or_die(*command, **options):
+        child = await start(*command, **options)
+        if "composing" in points.values():
+            await die()
+        return child
 
     def follow_or_die(course):
         if points[course.generation_id] == "submitted":
@@ -65,6 +77,7 @@ async def main(arguments: list[list[str]]) -> None:
     process.dying = []
     process.submitter.submit, process.submitter.look = submit_or_die, look_or_die
     process.follower.follow, process.announcer.rendered = follow_or_die, rendered_or_die
+    asyncio.create_subprocess_exec = start_or_die
     process.follower.start(process.leases.go_on)
     await asyncio.gather(*map(process.generate, requests))
     await asyncio.sleep(60)

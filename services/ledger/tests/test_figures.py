@@ -6,7 +6,10 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
-from ledger.figures import Figures
+from contracts.facts import Cached
+from contracts.money import Quote
+from ledger.domain.holds import Hold, State
+from ledger.figures import Figures, cost_micros
 from ledger.operations import Ledger
 from runtime.database import Database
 
@@ -14,6 +17,11 @@ from .conftest import get
 from .samples import CREDIT, completed, failed, request, requested
 
 pytestmark = pytest.mark.connected
+
+_LISTED = text("""
+    SELECT amount, provider_cost_micros AS micros FROM prices
+    WHERE model = :model AND size = '' AND quality = '' ORDER BY version DESC LIMIT 1
+""")
 
 
 def figure(name: str, **labels: str) -> float:
@@ -50,6 +58,42 @@ async def test_what_was_captured_and_what_was_released(database: Database, opera
     assert figure("holds_closed_total", state="captured") == captured + 1
     assert figure("holds_closed_total", state="released") == released + 1
     assert figure("credits_captured_units_total") == units + CREDIT
+
+
+async def test_what_providers_take_for_what_was_sold(database: Database, operations: Ledger) -> None:
+    """By the list; nothing for what was made before, nor where the list does not say it."""
+    made, kept, unsold, unknown = request(uuid4(), count=2), request(uuid4()), request(uuid4()), request(uuid4())
+    unknown = unknown.model_copy(update={"model": "nobody-knows-what-it-costs"})
+    await Figures(database).count()
+    units, micros = figure("sold_units_total", model=made.model), figure("provider_cost_micros_total", model=made.model)
+    await operations.hold([requested(each) for each in (made, kept, unsold, unknown)])
+    before = completed(kept.generation_id)
+    earlier = Cached(generation_id=made.generation_id, percent=100)
+    before = before.model_copy(update={"data": before.data.model_copy(update={"cached": earlier})})
+    outcomes = [completed(made.generation_id, delivered=2), before, failed(unsold.generation_id)]
+    await operations.settle([*outcomes, completed(unknown.generation_id)])
+    async with database.statement() as connection:
+        listed = (await connection.execute(_LISTED, {"model": made.model})).one()
+    assert figure("sold_units_total", model=made.model) == units + 3 * CREDIT
+    expected = 2 * CREDIT * listed.micros // listed.amount
+    assert expected > 0
+    assert figure("provider_cost_micros_total", model=made.model) == micros + expected
+    assert figure("sold_units_total", model=unknown.model) == 0
+
+
+@pytest.mark.parametrize(
+    ("unit_price", "expected"),
+    [
+        (10_000, 40_000),
+        (20_000, 60_000),  # a special price, listed
+        (50_000, 200_000),  # five seconds of the general one
+        (7_000, 28_000),  # a quote of an older list: the general share
+    ],
+)
+def test_the_share_of_the_provider_is_that_of_the_listed_price(unit_price: int, expected: int) -> None:
+    quote = Quote(amount=unit_price, unit_price=unit_price, price_version=1)
+    hold = Hold(uuid4(), uuid4(), quote, State.CAPTURED, unit_price, model="any")
+    assert cost_micros(hold, [(10_000, 40_000), (20_000, 60_000)]) == expected
 
 
 async def test_disputes_and_corrections_are_seen(database: Database, operations: Ledger) -> None:

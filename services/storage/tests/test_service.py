@@ -394,6 +394,8 @@ def test_which_store_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         (S3 | {"MEDIA_FORMER_BACKEND": "s3"}, "MEDIA_FORMER_BACKEND"),
         (S3 | {"MEDIA_FORMER_BACKEND": "gcp"}, "GCS_BUCKET"),
         ({"MEDIA_STORAGE_BACKEND": "ftp"}, "media_storage_backend"),
+        ({"MEDIA_STORAGE_BACKEND": "azure"}, "azure: .* MEDIA_STORAGE_BACKEND=s3, S3_ENDPOINT"),
+        (S3 | {"MEDIA_FORMER_BACKEND": "Azure_Blob"}, "Azure_Blob: .* a gateway that speaks S3"),
     ],
 )
 def test_a_store_that_is_not_told_enough_is_said(

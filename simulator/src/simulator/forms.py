@@ -40,7 +40,8 @@ async def read_form(request: web.Request, raw: bytes) -> Form:
     if not request.content_type.startswith("multipart/form-data"):
         raise InvalidFieldError("body", "type", "must be multipart/form-data")
     loop = asyncio.get_running_loop()
-    stream = StreamReader(BaseProtocol(loop), limit=2**16, loop=loop)
+    # All of it is here already: a stream that held less would ask a connection to wait that there is not.
+    stream = StreamReader(BaseProtocol(loop), limit=max(1, len(raw)), loop=loop)
     stream.feed_data(raw)
     stream.feed_eof()
     form = Form()

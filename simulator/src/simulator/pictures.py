@@ -142,6 +142,8 @@ def _sound(recipe: Recipe) -> bytes:
     if not recipe.seconds:
         return _encoded(_composed(recipe, recipe.width, recipe.height), recipe)
     scene = _scene(recipe, *wide_enough(recipe.width, recipe.height), WORKING_SIDE_PIXELS // 2)
+    if recipe.flaw == "asset-forbidden":  # wherever the camera is
+        scene.paste(FORBIDDEN, (0, 0, scene.width // 2, scene.height // FORBIDDEN_SHARE))
     if recipe.poster:
         return _encoded(last_frame(scene, recipe.width, recipe.height), recipe)
     return film(scene, recipe.width, recipe.height, recipe.seconds, _dice_seed(recipe) if recipe.sound else None)

@@ -9,13 +9,15 @@ import aiohttp
 import asyncpg
 
 from darkroom import namespaces
-from darkroom.audit import assets, attempts, generations, holds, money
+from darkroom.audit import assets, attempts, deliveries, generations, holds, money
 from darkroom.audit.evidence import STATEMENT_SECONDS, Bounds, Evidence, Journal, read_log
 from darkroom.audit.findings import Finding, Report, Result
 from darkroom.jetstream import connect
 
 CONNECT_SECONDS = 10
 JOURNAL_SECONDS = 30
+WORK_MEMORY = "64MB"
+"""Of the server, for each step of a statement."""
 
 Check = Callable[[Evidence], Awaitable[Result]]
 CHECKS: tuple[Check, ...] = (
@@ -36,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     assets.rows,
     assets.left_behind,
     assets.objects,
+    deliveries.owed,
     holds.corrections,
 )
 
@@ -96,6 +99,9 @@ async def _snapshot(database_url: str, stack: AsyncExitStack) -> asyncpg.Connect
             "application_name": "audit",
             "default_transaction_read_only": "on",
             "statement_timeout": f"{STATEMENT_SECONDS}s",
+            # Sums over everything are sorted and hashed in memory, and nothing is compiled for one run.
+            "work_mem": WORK_MEMORY,
+            "jit": "off",
         },
     )
     stack.push_async_callback(connection.close)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,7 @@ from darkroom.namespaces import placed
 MAX_FINDINGS = 100
 """Of one check; where there are more, the first ones tell the story."""
 LOG_BATCH = 1000
+STREAMED_ROWS = 1000
 LOG_SECONDS = 5.0
 STATEMENT_SECONDS = 300
 
@@ -76,6 +77,11 @@ class Evidence:
     async def rows(self, statement: str, *parameters: object) -> Sequence[asyncpg.Record]:
         """Rows of a question, at most MAX_FINDINGS + 1."""
         return await self.fetch(f"{statement} LIMIT {MAX_FINDINGS + 1}", *parameters)
+
+    async def stream(self, statement: str, *parameters: object) -> AsyncIterator[asyncpg.Record]:
+        """Rows as they are asked for: however many there are, few are in memory. Within the audit's transaction."""
+        async for row in self.database.cursor(placed(statement, self.schemas), *parameters, prefetch=STREAMED_ROWS):
+            yield row
 
     async def count(self, statement: str, *parameters: object) -> int:
         return int((await self.fetch(statement, *parameters))[0][0])

@@ -10,9 +10,12 @@ async def postings(evidence: Evidence) -> Result:
     found = finder(result.check)
     result.looked_at = await evidence.count("SELECT count(*) FROM ledger.transactions")
     rows = await evidence.rows(
-        """SELECT t.id, t.key, coalesce(sum(p.amount), 0) AS sum, count(p.amount) AS postings
-           FROM ledger.transactions t LEFT JOIN ledger.postings p ON p.transaction_id = t.id
-           GROUP BY t.id, t.key HAVING coalesce(sum(p.amount), 0) <> 0 OR count(p.amount) < 2"""
+        """SELECT t.id, t.key, coalesce(p.sum, 0) AS sum, coalesce(p.postings, 0) AS postings
+           FROM ledger.transactions t LEFT JOIN (
+               SELECT transaction_id, sum(amount) AS sum, count(*) AS postings FROM ledger.postings
+               GROUP BY transaction_id
+           ) p ON p.transaction_id = t.id
+           WHERE coalesce(p.sum, 0) <> 0 OR coalesce(p.postings, 0) < 2"""
     )
     result.findings = [
         found(row["key"], f"has {row['postings']} postings that add up to {row['sum']} units") for row in rows

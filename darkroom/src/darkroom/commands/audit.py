@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from darkroom.audit.findings import Report
@@ -47,7 +47,7 @@ def audit(
             )
         )
     except NoStackError as error:
-        fail(str(error), 2)
+        fail(str(error), MISCONFIGURED)
     except (OSError, asyncpg.PostgresError, NatsError, aiohttp.ClientError) as error:
         fail(f"The audit could not be made: {type(error).__name__}: {error}", 2)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -146,7 +146,7 @@ def _run(data: Any, act: Callable[[Client], Awaitable[Any]]) -> Any:
     try:
         return asyncio.run(connected(Stack.find(data).address("nats_url")))
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     except RefusedError as error:
         fail(f"NATS refused: {error}.")
     except (NatsError, OSError) as error:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from darkroom.doctor import Examination
@@ -34,6 +34,11 @@ def doctor(
         typer.echo(json.dumps(examination.as_json(), indent=2))
     else:
         _show(examination)
+    if all(part.skipped is not None for part in examination.parts):
+        fail(
+            "Nothing was looked at: set DATABASE_URL, NATS_URL, GATEWAY_URL, or name the folder of a local stack.",
+            MISCONFIGURED,
+        )
     raise typer.Exit(1 if examination.findings else 0)
 
 
@@ -54,5 +59,5 @@ def _show(examination: "Examination") -> None:
     for finding in examination.findings:
         console.print(f"[red]{escape(finding.about)}[/] {escape(finding.found)}", soft_wrap=True)
         console.print(f"    → {escape(finding.do)}", soft_wrap=True)
-    if not examination.findings:
+    if not examination.findings and any(part.skipped is None for part in examination.parts):
         console.print("[green]All is as it should be.[/]")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from darkroom.client import AsyncClient, Generation, NewGeneration
@@ -38,7 +38,9 @@ def generate(
     try:
         output.mkdir(parents=True, exist_ok=True)
         asyncio.run(_generate(stack.address("url"), stack.optional("token"), wanted, output))
-    except (NoStackError, ApiError, OSError) as error:
+    except NoStackError as error:
+        fail(str(error), MISCONFIGURED)
+    except (ApiError, OSError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("Stopped watching; what was accepted goes on.", 130)

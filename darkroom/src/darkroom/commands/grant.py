@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 ANSWER_SECONDS = 5.0
 
@@ -33,7 +33,9 @@ def grant(
         if amount <= 0:
             raise ValueError(f"not more than nothing: {credits_given}")
         nats_url = Stack.find(data).address("nats_url")
-    except (ValueError, NoStackError) as error:
+    except NoStackError as error:
+        fail(str(error), MISCONFIGURED)
+    except ValueError as error:
         fail(str(error))
     grant_id = grant_id or uuid4()
     try:

@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 
 from contracts.model import Frozen
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,7 @@ def _ask(data: "Path", subject: str, question: Frozen, answer: type[Answer]) -> 
     try:
         return asyncio.run(ask(Stack.find(data).address("nats_url")))
     except NoStackError as error:
-        fail(str(error), 2)
+        fail(str(error), MISCONFIGURED)
     except (NatsError, OSError, ValidationError) as error:
         fail(f"Storage did not answer ({type(error).__name__}): ask again.")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 from darkroom.stack import SERVICES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def migrate(
         else:
             _wait(stack, wait_for)
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     except (OSError, asyncpg.PostgresError) as error:
         fail(f"The database cannot be prepared: {error}")
 

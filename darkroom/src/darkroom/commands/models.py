@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from contracts.model import Frozen
@@ -90,7 +90,7 @@ def _ask(data: Data, subject: str, question: "Frozen", answer: type[A]) -> A:
     try:
         return asyncio.run(ask(Stack.find(data).address("nats_url")))
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     except (NatsError, OSError, ValidationError) as error:
         fail(f"The generator did not answer ({type(error).__name__}). Asking again is harmless.")
 

@@ -8,6 +8,8 @@ import typer
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of a local stack.", show_default=True)]
 DEFAULT_DATA = Path(".darkroom")
+MISCONFIGURED = 78
+"""How a command ends that nobody told where something is; a service ends in the same way."""
 
 
 def fail(message: str, code: int = 1) -> NoReturn:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from contracts.questions import (
@@ -32,7 +32,7 @@ def plan(
     try:
         nats_url = Stack.find(data).address("nats_url")
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     try:
         answer = asyncio.run(_ask(nats_url, user, name))
     except (NatsError, OSError, ValidationError) as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from contracts.money import PriceList
@@ -46,7 +46,7 @@ def prices(
     except ArithmeticError:
         fail(f"Not an amount of dollars: {credit_dollars}")
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     try:
         found = asyncio.run(_ask(nats_url))
     except (NatsError, OSError, ValidationError) as error:
@@ -99,7 +99,9 @@ def set_prices(
             raise ValueError("Say which price to set: a model with --credits, a --file, or what to --remove.")
         question = SetPrices(prices=tuple(listed), remove=tuple(remove or ()), free=free)
         nats_url = Stack.find(data).address("nats_url")
-    except (ValueError, OSError, NoStackError) as error:
+    except NoStackError as error:
+        fail(str(error), MISCONFIGURED)
+    except (ValueError, OSError) as error:
         fail(str(error))
     try:
         answer = asyncio.run(_set(nats_url, question))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 if TYPE_CHECKING:
     from contracts.statement import StatementEntry
@@ -30,7 +30,7 @@ def statement(
     try:
         nats_url = Stack.find(data).address("nats_url")
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     try:
         asyncio.run(_show(nats_url, user, entries))
     except (NatsError, OSError, ValidationError) as error:

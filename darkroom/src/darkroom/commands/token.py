@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 
 def token(
@@ -25,6 +25,6 @@ def token(
     try:
         secret = stack.address("jwt_secret")
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     issuer = stack.optional("url") or "http://127.0.0.1"
     typer.echo(make_token(secret, user, hours, f"{issuer}/auth/v1", operator=operator))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
 
 
 def topology(
@@ -20,7 +20,7 @@ def topology(
     try:
         nats_url = Stack.find(data).address("nats_url")
     except NoStackError as error:
-        fail(str(error))
+        fail(str(error), MISCONFIGURED)
     if watch:
         # Becomes a process that has loaded only what it needs, since it stays.
         arguments = [sys.executable, "-m", "darkroom.topology", "--replicas", str(replicas)]

@@ -32,7 +32,7 @@ async def look(deployment: Deployment) -> Part:
         return part
     try:
         connection = await asyncpg.connect(deployment.database_url, timeout=CONNECT_SECONDS)
-    except (OSError, asyncpg.PostgresError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
         part.check(False, "Postgres", f"does not let us in: {error}", "Start it, or correct DATABASE_URL.")
         return part
     try:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from darkroom.doctor import broker, database, doors, keeping
+from darkroom.doctor import broker, database, doors, keeping, webhooks
 from darkroom.doctor.findings import Deployment, Examination
 from darkroom.stack import NATS_USERS, SERVICES, Stack
 
@@ -18,6 +18,7 @@ async def examine(deployment: Deployment) -> Examination:
             await database.look(deployment),
             await broker.look(deployment),
             await doors.look(deployment),
+            await webhooks.look(deployment),
             await keeping.look_at_objects(deployment),
             keeping.look_at_secrets(deployment),
         ]

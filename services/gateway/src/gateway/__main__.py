@@ -5,10 +5,11 @@ import contextlib
 from gateway.app import create_app
 from gateway.listeners import server_of, sockets_of
 from gateway.settings import Settings
+from runtime.settings import configured
 
 
 def main() -> None:
-    settings = Settings.from_environment()
+    settings = configured("gateway", Settings.from_environment)
     sockets = sockets_of(settings.process, settings.doors)
     with contextlib.suppress(KeyboardInterrupt):
         server_of(create_app(settings), settings.process).run(sockets=sockets)

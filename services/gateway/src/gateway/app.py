@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from contracts.facts import Visibility
 from gateway import subscribers
 from gateway.api_keys.keys import ApiKeys
 from gateway.api_keys.ring import Ring
@@ -113,7 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
     commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper, settings.funding)
     queries = Queries(database, broker, offers, inputs)
     sweeper = Sweeper(database, broker, commands, settings.sweeper)
-    figures = Figures(database, broker)
+    figures = Figures(database, broker, settings.money.credit_price)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(
@@ -124,6 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
         links=Links(database),
         ring=Ring(database),
         rates=commands.rates,
+        sessions=Tokens(settings.tokens, database),
     )
     sockets = Sockets(identity, hub, broker, settings.money.credit_price)
     surface = Surface(
@@ -138,7 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
-        Uploads(broker, settings.limits.max_upload_bytes, settings.addresses.media_upload_visibility),
+        Uploads(broker, settings.limits.max_upload_bytes, Visibility(settings.addresses.media_upload_visibility)),
         settings.money.credit_price,
         ApiKeys(database),
         Users(database, settings.users, commands.rates),

@@ -7,6 +7,7 @@ is counted in the database is asked for now and then, along an index and over so
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import structlog
 from faststream.nats import NatsBroker
@@ -34,6 +35,7 @@ UNFINISHED = Gauge("generations_unfinished", "Generations without an outcome.", 
 OLDEST = Gauge("generations_oldest_unfinished_seconds", "Age of the oldest of these.", ["kind", "lane"])
 OVERDUE = Gauge("generations_overdue", "Generations without an outcome past their deadline.")
 LAG = Gauge("consumer_lag", "Facts that a consumer has not been given yet.", ["consumer"])
+CREDIT_PRICE = Gauge("credit_price_micros", "What one credit is sold for, in millionths of a US dollar.")
 DEAD_LETTERS = Gauge("dead_letters", "Messages in DEAD: looked at by `darkroom dead`.")
 
 log = structlog.get_logger()
@@ -64,7 +66,8 @@ def tell(outcomes: Sequence[Outcome]) -> None:
 class Figures:
     """Looks every 15 s."""
 
-    def __init__(self, database: Database, broker: NatsBroker) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, credit_price: Decimal) -> None:
+        CREDIT_PRICE.set(int(credit_price * 1_000_000))
         self._database = database
         self._broker = broker
         self._task: asyncio.Task[None] | None = None

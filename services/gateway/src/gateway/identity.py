@@ -22,7 +22,7 @@ from gateway.proxies import Proxies
 from gateway.rates import Rates
 from gateway.refusals import OperatorsOnly, Unauthenticated, Unavailable
 from gateway.settings import DoorSettings, TokenSettings
-from gateway.tokens import Issuer, signing_keys
+from gateway.tokens import Issuer, Tokens, signing_keys
 from runtime.outbound import OutboundSettings, Refused, Unreachable, fetch, make_session
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
@@ -151,6 +151,7 @@ class Identity:
         links: Links | None = None,
         ring: Ring | None = None,
         rates: Rates | None = None,
+        sessions: Tokens | None = None,
     ) -> None:
         self._secret = settings.supabase_jwt_secret
         self._issuer = f"{settings.supabase_url.rstrip('/')}/auth/v1" if settings.supabase_url else None
@@ -163,6 +164,7 @@ class Identity:
         self._links = links
         self._ring = ring
         self._rates = rates
+        self._sessions = sessions
 
     async def caller(self, request: Request) -> Caller | None:
         """The user of the token, the API key or the trusted proxy's header; NOBODY for a service's key; None where
@@ -230,6 +232,7 @@ class Identity:
             return caller
         claims = await self._verify(token)
         caller = await self._linked(_caller_of(claims), claims)
+        await self._check_session(caller, claims)
         self._believed[digest] = (min(time.time() + BELIEVED_SECONDS, int(claims["exp"])), caller)
         if len(self._believed) > MAX_TOKENS_BELIEVED:
             self._believed.popitem(last=False)
@@ -270,6 +273,13 @@ class Identity:
         if claims.get("iss") in _OURS and claims["iss"] != issuer:
             raise Unauthenticated("The token is not signed by the issuer that it names.")
         return claims
+
+    async def _check_session(self, caller: Caller | None, claims: dict[str, Any]) -> None:
+        """A device's token is good for a month, unless its session is ended: it is refused within BELIEVED_SECONDS."""
+        if self._sessions is None or caller is None or caller.session_id is None or claims.get("iss") != Issuer.JAAZ:
+            return
+        if not await self._sessions.goes_on(caller.session_id):
+            raise Unauthenticated("This device was signed out.")
 
     async def _linked(self, caller: Caller | None, claims: dict[str, Any]) -> Caller | None:
         """The user whom a verified e-mail address names, whoever signed the token; ours name him already."""

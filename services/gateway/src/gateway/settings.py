@@ -50,6 +50,11 @@ class TokenSettings(Fragment):
         return self
 
     @property
+    def are_believed(self) -> bool:
+        """Whether anybody's are."""
+        return bool(self.supabase_jwt_secret or self.supabase_url or self.supabase_jwks_url or self.jwt_secret)
+
+    @property
     def jwt_lifetime_seconds(self) -> int:
         return int(self.jwt_expires_in[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[self.jwt_expires_in[-1]]
 
@@ -129,8 +134,8 @@ class AddressSettings(Fragment):
         description="with MEDIA_SIGNING_KEY: `signed` lets every address end, `public` only those of what is its "
         "owner's alone",
     )
-    media_upload_visibility: Visibility = Field(
-        default=Visibility.PUBLIC,
+    media_upload_visibility: Literal["public", "owner"] = Field(
+        default="public",
         description="who may look at what users bring, where they do not say it: `public`, or `owner`, which needs "
         "MEDIA_SIGNING_KEY",
     )
@@ -142,7 +147,7 @@ class AddressSettings(Fragment):
 
     @model_validator(mode="after")
     def _can_be_seen(self) -> Self:
-        if self.media_upload_visibility is Visibility.OWNER and self.media_signing_key is None:
+        if self.media_upload_visibility == "owner" and self.media_signing_key is None:
             raise ValueError("MEDIA_UPLOAD_VISIBILITY=owner needs MEDIA_SIGNING_KEY")
         return self
 
@@ -338,6 +343,8 @@ class Settings:
         ).as_its_frontend_says()
         if settings.users.local_users and settings.tokens.supabase_jwt_secret is None:
             raise ValueError("GATEWAY_LOCAL_USERS needs SUPABASE_JWT_SECRET, with which their tokens are signed")
+        if not (settings.tokens.are_believed or settings.doors.proxy_user_header or settings.limits.local_mode):
+            raise ValueError("SUPABASE_JWT_SECRET or SUPABASE_URL has to be set: whose tokens are believed")
         if settings.limits.local_mode and not _is_loopback(settings.process.host):
             raise ValueError("GATEWAY_LOCAL_MODE needs GATEWAY_HOST to be a loopback address")
         return settings

@@ -167,6 +167,11 @@ class Tokens:
         async with self._database.statement() as connection:
             return (await connection.execute(_ALIVE, {"id": session_id})).first() is not None
 
+    async def lengthen(self, session_id: UUID) -> None:
+        """A session of which a token was made new lasts as long as that; one that has ended stays so."""
+        async with self._database.statement() as connection:
+            await connection.execute(_EXTEND, {"id": session_id, "seconds": SESSION_SECONDS})
+
     async def end(self, issuer: Issuer, user_id: UUID, *, only: UUID | None = None, but: UUID | None = None) -> None:
         """Ends a user's sessions: all, only one, or all but one. Access tokens live on until they expire."""
         values = {"user_id": user_id, "issuer": issuer.value, "only": only, "but": but}

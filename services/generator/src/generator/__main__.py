@@ -4,8 +4,9 @@ import uvicorn
 
 from generator.app import create_app
 from generator.settings import Settings
+from runtime.settings import configured
 
 if __name__ == "__main__":
-    settings = Settings.from_environment()
+    settings = configured("generator", Settings.from_environment)
     process = settings.process
     uvicorn.run(create_app(settings), host=process.host, port=process.port, log_config=None, access_log=False)

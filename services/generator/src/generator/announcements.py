@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 
-from contracts.facts import CONTENT_TYPE, Ending, Outcome, Progress, Rendered, Rendering
+from contracts.facts import CONTENT_TYPE, Ending, Outcome, Progress, Rendered, Rendering, Request
 from contracts.topology import outcome_subject, progress_subject, rendered_subject
 from runtime.broker import connected, publish, publish_unique
 from runtime.telemetry import current_traceparent
@@ -23,14 +24,17 @@ NUMBERS_PER_ATTEMPT = 1_000_000
 class Announcer:
     """The generator's voice."""
 
-    def __init__(self, broker: NatsBroker) -> None:
+    def __init__(self, broker: NatsBroker, judges_frames: Callable[[Request], bool]) -> None:
+        """`judges_frames`: whether what was made of a request is judged once it can be seen."""
         self._broker = broker
+        self._judges_frames = judges_frames
 
     async def rendered(self, rendering: Rendering, traceparent: str | None) -> None:
+        seen = rendering.model_copy(update={"judge_frames": self._judges_frames(rendering.request)})
         await publish(
             self._broker,
             rendered_subject(rendering.request),
-            Rendered.of(rendering, SOURCE, current_traceparent(traceparent)).encode(),
+            Rendered.of(seen, SOURCE, current_traceparent(traceparent)).encode(),
             stream="GENERATION",
             content_type=CONTENT_TYPE,
         )

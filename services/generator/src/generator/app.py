@@ -62,9 +62,9 @@ def create_app(settings: Settings) -> App:
     providers: dict[str, Provider] = {}
     catalog = Catalog(database, [*keys(settings.providers), darkroom.NAME])
     work = Work(database, uuid4(), settings.work.lease_seconds)
-    announcer = Announcer(broker)
     breakers, limits, rules = Breakers(database), Limits(database), Rules(database)
     moderation = Moderation(rules, providers, settings.moderation)
+    announcer = Announcer(broker, moderation.judges_frames)
     submitter = Submitter(providers, Claims(broker), announcer, moderation)
     follower = Follower(submitter, announcer, History(database), breakers)
     driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))

@@ -6,6 +6,7 @@ another process. A task is recorded before anything else is done with it.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -90,7 +91,10 @@ class Driver:
         A failure where it must not be begun: judged last, since what waits comes here again and again."""
         voice = voice_of(request, model)
         worker = self._breakers.worker(voice or model)
-        if worker is None or not await self._limits.admit(request, worker.provider):
+        if worker is None:
+            return []
+        calls = 1 if voice else -(-request.count // worker.max_per_submission)
+        if not await self._limits.admit(request, worker.provider, calls):
             return []
         refusal = await self._moderation.judge_prompt(request)
         if refusal is not None:
@@ -232,24 +236,36 @@ class Driver:
                 await self._save(course)
                 await asyncio.sleep(now.pause_seconds)
             if tired:
-                asked = map(course.assignment.asked_of, tired)
-                workers = [
-                    self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)
-                ]
-                if None in workers:
+                begun = await self._again(course, course.assignment, tired, in_place=bool(now.waiting))
+                if begun is None:
                     if not now.waiting and await self._is_left_alone(course):
                         return None
                     course.is_given_up = True
                     continue
-                begun = [
-                    attempt.next(course.generation_id, self._work.process, (worker.provider, worker.id))
-                    for attempt, worker in zip(tired, workers, strict=True)
-                    if worker is not None
-                ]
                 await self._save(course, begun)
                 course.put(begun)
                 going += begun
             await self._round(course, course.assignment, going)
+
+    async def _again(
+        self, course: Course, assignment: Assignment, tired: Sequence[Attempt], *, in_place: bool
+    ) -> list[Attempt] | None:
+        """The attempts after these; None while somebody who could make them is left alone or busy. With tasks under
+        way there is no giving the work back, so who is busy is waited for in place."""
+        asked = map(assignment.asked_of, tired)
+        workers = [self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)]
+        if None in workers:
+            return None
+        for provider, calls in Counter(worker.provider for worker in workers if worker).items():
+            while not await self._limits.admit_again(course.generation_id, provider, calls):
+                if not in_place or assignment.remaining_seconds <= LEAST_SECONDS:
+                    return None
+                await asyncio.sleep(self._limits.pause_seconds(course.generation_id))
+        return [
+            attempt.next(course.generation_id, self._work.process, (worker.provider, worker.id))
+            for attempt, worker in zip(tired, workers, strict=True)
+            if worker is not None
+        ]
 
     def _next_step(self, course: Course) -> Attempt | None:
         assignment = course.assignment

@@ -51,14 +51,20 @@ _WAIT = text("""
     ON CONFLICT (provider, lane, user_id) DO UPDATE SET seen_at = now()
 """)
 _GO = text("DELETE FROM waiters WHERE provider = :provider AND lane = :lane AND user_id = :user_id")
-_TOKEN = text("""
-    UPDATE limits SET filled_at = now(), tokens =
-        LEAST(per_minute, tokens + per_minute * EXTRACT(EPOCH FROM now() - filled_at)::float8 / 60) - 1
-    WHERE provider = :provider
-        AND LEAST(per_minute, tokens + per_minute * EXTRACT(EPOCH FROM now() - filled_at)::float8 / 60) >= 1
-    RETURNING provider
+# A generation of more calls than a minute allows begins with a full bucket. Without a limit every call passes.
+_TOKENS = text("""
+    WITH bucket AS (
+        SELECT provider, LEAST(CAST(:calls AS int), per_minute) AS wanted,
+            LEAST(per_minute, tokens + per_minute * EXTRACT(EPOCH FROM now() - filled_at)::float8 / 60) AS tokens
+        FROM limits WHERE provider = :provider AND per_minute IS NOT NULL FOR UPDATE
+    ), taken AS (
+        UPDATE limits SET filled_at = now(), tokens = bucket.tokens - wanted
+        FROM bucket WHERE limits.provider = bucket.provider AND bucket.tokens >= wanted
+        RETURNING limits.provider
+    )
+    SELECT EXISTS (SELECT FROM taken) OR NOT EXISTS (SELECT FROM bucket)
 """)
-_LIMIT = text("SELECT max_running, per_minute FROM limits WHERE provider = :provider")
+_LIMIT = text("SELECT max_running FROM limits WHERE provider = :provider")
 
 log = structlog.get_logger()
 
@@ -77,8 +83,8 @@ class Limits:
         async with self._database.statement() as connection:
             self._limited = frozenset((await connection.execute(_READ)).scalars())
 
-    async def admit(self, request: Request, provider: str) -> bool:
-        """Whether a generation may begin its calls now; asking again for one that was admitted is harmless."""
+    async def admit(self, request: Request, provider: str, calls: int = 1) -> bool:
+        """Whether a generation may begin with so many calls now; asking again for one that was admitted is harmless."""
         if provider not in self._limited:
             return True
         async with self._database.statement() as connection:
@@ -94,10 +100,23 @@ class Limits:
                 }
                 admitted = (await connection.execute(_PERMIT, waiter | asked)).first() is not None
                 await connection.execute(_GO if admitted else _WAIT, waiter)
-            if admitted and limit is not None and limit.per_minute is not None:
-                admitted = (await connection.execute(_TOKEN, {"provider": provider})).first() is not None
+            if admitted:
+                tokens = {"provider": provider, "calls": calls}
+                admitted = bool((await connection.execute(_TOKENS, tokens)).scalar_one())
         if not admitted:
             self._refused.add(request.generation_id)
+        return admitted
+
+    async def admit_again(self, generation_id: UUID, provider: str, calls: int) -> bool:
+        """Whether a generation that was admitted may make so many calls more: it has its place, a minute has no more
+        calls than before."""
+        if provider not in self._limited:
+            return True
+        async with self._database.statement() as connection:
+            tokens = {"provider": provider, "calls": calls}
+            admitted = bool((await connection.execute(_TOKENS, tokens)).scalar_one())
+        if not admitted:
+            self._refused.add(generation_id)
         return admitted
 
     def pause_seconds(self, generation_id: UUID) -> float:

@@ -1,7 +1,8 @@
 """What may be asked for, and what may be shown: the operator's rules, and OpenAI's moderation where it has a key.
 
-A prompt is judged before anything is paid, a picture before anybody sees it. Both are judged as they are: nothing that
-they say is obeyed. OpenAI's silence is not waited for long, and the operator decides what it means.
+A prompt is judged before anything is paid, a picture before anybody sees it, and so is a film, by some of its frames,
+which storage sends. All are judged as they are: nothing that they say is obeyed. OpenAI's silence is not waited for
+long, and the operator decides what it means.
 """
 
 import asyncio
@@ -14,15 +15,15 @@ from typing import TypeVar
 import structlog
 from prometheus_client import Counter
 
-from contracts.facts import Failure, Request
-from contracts.judging import Category, Judgement, Moderate, Moderated
+from contracts.facts import Failure, Kind, Request
+from contracts.judging import Category, JudgedFrames, JudgeFrames, Judgement, Moderate, Moderated
 from generator.providers.interface import Delivered, Provider, Rejected
 from generator.providers.openai import NAME, OpenAI
 from generator.providers.openai_moderation import Opinion
 from generator.rules import Rules
 from generator.settings import ModerationSettings
 
-PROMPT, PICTURE = "prompt", "picture"
+PROMPT, PICTURE, FILM = "prompt", "picture", "film"
 """The stages at which something may be refused."""
 PROMPT_SECONDS = 3.0
 PICTURE_SECONDS = 10.0
@@ -94,6 +95,23 @@ class Moderation:
         if len(item.content or b"") > MAX_PICTURE_BYTES:
             return self._silence(PICTURE, "too large")
         return await self._judgement(partial(openai.picture_flags, _address(item)), PICTURE, PICTURE_SECONDS)
+
+    def judges_frames(self, request: Request) -> bool:
+        """Whether what is seen in the films of a request is to be judged before they are shown."""
+        return request.kind is Kind.VIDEO and self._settings.by_provider == "all" and self._openai() is not None
+
+    async def judge_frames(self, question: JudgeFrames) -> JudgedFrames:
+        """Whether a film may be shown in which this is seen."""
+        openai = self._openai() if self._settings.by_provider == "all" else None
+        if openai is None:
+            return JudgedFrames()
+
+        async def flags() -> frozenset[str]:
+            """Each by itself: the vendor takes one picture in a question."""
+            addresses = (f"data:image/jpeg;base64,{frame}" for frame in question.frames)
+            return frozenset().union(*await asyncio.gather(*map(openai.picture_flags, addresses)))
+
+        return JudgedFrames(failure=await self._judgement(flags, FILM, PICTURE_SECONDS))
 
     async def _judgement(
         self, ask: Callable[[], Awaitable[frozenset[str]]], stage: str, seconds: float

@@ -76,7 +76,8 @@ class ModerationSettings(Fragment):
     model_config = SettingsConfigDict(env_prefix="MODERATION_", extra="ignore", frozen=True)
 
     by_provider: Literal["all", "prompts", "off"] = Field(
-        default="all", description="what is sent to it: prompts and finished pictures, prompts alone, or nothing"
+        default="all",
+        description="what is sent to it: prompts, finished pictures and frames of films; prompts alone; or nothing",
     )
     when_silent: Literal["pass", "refuse"] = Field(
         default="pass", description="what becomes of what it gave no judgement on"

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from faststream.nats import NatsBroker
 
 from contracts.facts import Funded, Lane, Outcome
-from contracts.judging import Moderate, Moderated
+from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.questions import (
     GENERATOR_CATALOG,
     GENERATOR_COURSE,
     GENERATOR_FIGURES,
     GENERATOR_FRESH_ADDRESS,
+    GENERATOR_JUDGE_FRAMES,
     GENERATOR_KEYS,
     GENERATOR_LOOK_AT_TASK,
     GENERATOR_MODELS,
@@ -109,6 +110,10 @@ def register(
     @broker.subscriber(GENERATOR_MODERATE, queue="generator", max_workers=ANSWERS_AT_ONCE)
     async def moderate(question: Moderate) -> Moderated:
         return await moderation.judge_texts(question)
+
+    @broker.subscriber(GENERATOR_JUDGE_FRAMES, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def judge_frames(question: JudgeFrames) -> JudgedFrames:
+        return await moderation.judge_frames(question)
 
     _answer_watchers(broker, database)
 

@@ -83,7 +83,7 @@ limits = Table(
     metadata,
     Column("provider", Text, primary_key=True),
     Column("max_running", Integer),  # generations at its provider at a time; a trigger makes as many permits
-    Column("per_minute", Integer),  # generations that begin
+    Column("per_minute", Integer),  # calls
     Column("tokens", Double, nullable=False, server_default="0"),  # of those, left when it was last looked
     Column("filled_at", DateTime(timezone=True), nullable=False, server_default=_now),
     CheckConstraint("max_running > 0", name="max_running"),

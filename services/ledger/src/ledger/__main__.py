@@ -4,9 +4,10 @@ import uvicorn
 
 from ledger.app import create_app
 from ledger.settings import Settings
+from runtime.settings import configured
 
 if __name__ == "__main__":
-    settings = Settings.from_environment()
+    settings = configured("ledger", Settings.from_environment)
     uvicorn.run(
         create_app(settings), host=settings.process.host, port=settings.process.port, log_config=None, access_log=False
     )

@@ -6,12 +6,13 @@ is counted in the database is asked for now and then, along an index and over so
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 
+from contracts.facts import Outcome
 from ledger.domain.holds import Hold
 from runtime.database import Database
 
@@ -20,6 +21,10 @@ MOST_ROWS = 20_000
 
 CLOSED = Counter("holds_closed_total", "Holds that ended.", ["state"])
 CAPTURED = Counter("credits_captured_units_total", "Units that were captured: what users paid.")
+SOLD = Counter("sold_units_total", "Units captured for what models made whose cost is in the price list.", ["model"])
+COST = Counter(
+    "provider_cost_micros_total", "What providers take for it, by that list, in millionths of a US dollar.", ["model"]
+)
 CORRECTED = Counter(
     "holds_corrected_total", "Corrections, where a client was told otherwise than was applied.", ["type"]
 )
@@ -39,14 +44,36 @@ _DISPUTED = text("""
     SELECT count(*) AS disputed
     FROM (SELECT 1 FROM holds WHERE disputed_at IS NOT NULL ORDER BY disputed_at LIMIT :most) AS found
 """)
+_COSTS = text("""
+    SELECT model, amount, provider_cost_micros AS micros FROM prices
+    WHERE version = (SELECT max(version) FROM prices) AND amount > 0 AND provider_cost_micros IS NOT NULL
+    ORDER BY model, size, quality
+""")
+_costs: dict[str, list[tuple[int, int]]] = {}
+"""Model → its prices in units and what the provider takes for the same, as of the last look; the general one first."""
 
 
-def close(closed: Iterable[Hold]) -> None:
+def close(closed: Sequence[tuple[Hold, Outcome]]) -> None:
     """Counts a batch of holds that have just ended."""
-    holds = list(closed)
-    for state, ended in Tally(hold.state for hold in holds).items():
+    for state, ended in Tally(hold.state for hold, _ in closed).items():
         CLOSED.labels(state).inc(ended)
-    CAPTURED.inc(sum(hold.captured for hold in holds))
+    CAPTURED.inc(sum(hold.captured for hold, _ in closed))
+    for hold, outcome in closed:
+        if hold.captured and hold.model in _costs:
+            SOLD.labels(hold.model).inc(hold.captured)
+            # What was made before was paid to its provider then.
+            COST.labels(hold.model).inc(0 if outcome.data.cached else cost_micros(hold, _costs[hold.model]))
+
+
+def cost_micros(hold: Hold, prices: Sequence[tuple[int, int]]) -> int:
+    """What the provider takes for what was captured: the share of the price that the list says.
+
+    A hold keeps its unit price alone, which is the listed one, or so many seconds or characters of it.
+    """
+    unit = hold.quote.unit_price
+    fitting = [price for price in prices if price[0] == unit] or [price for price in prices if unit % price[0] == 0]
+    amount, micros = (fitting or prices)[0]
+    return hold.captured * micros // amount
 
 
 class Figures:
@@ -76,6 +103,10 @@ class Figures:
         async with self._database.statement() as connection:
             open_holds = (await connection.execute(_OPEN, {"most": MOST_ROWS})).one()
             disputed = (await connection.execute(_DISPUTED, {"most": MOST_ROWS})).scalar_one()
+            costs = (await connection.execute(_COSTS)).all()
+        _costs.clear()
+        for row in costs:
+            _costs.setdefault(row.model, []).append((row.amount, row.micros))
         OPEN.set(open_holds.open)
         OPEN_UNITS.set(open_holds.units)
         OLDEST.set(open_holds.oldest_seconds)

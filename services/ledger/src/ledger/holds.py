@@ -77,7 +77,7 @@ _TAKEN_TODAY = text("""
 """)
 _FIND = """
     SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state, captured,
-        outcome_id
+        outcome_id, model
     FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[]))
 """
 _LOOK = text(_FIND)
@@ -261,4 +261,4 @@ def _ended(ended: Sequence[tuple[Hold, Outcome]]) -> dict[str, Any]:
 def _hold(row: Row) -> Hold:
     tokens = None if row.input_price is None else TokenPrices(input=row.input_price, output=row.output_price)
     quote = Quote(amount=row.amount, unit_price=row.unit_price, price_version=row.price_version, tokens=tokens)
-    return Hold(row.generation_id, row.user_id, quote, State(row.state), row.captured, row.outcome_id)
+    return Hold(row.generation_id, row.user_id, quote, State(row.state), row.captured, row.outcome_id, row.model)

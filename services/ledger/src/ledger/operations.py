@@ -382,7 +382,7 @@ class Ledger:
 
 
 def _log_closings(closings: Closings) -> None:
-    figures.close(hold for hold, _ in (*closings.closed, *closings.new))
+    figures.close([*closings.closed, *closings.new])
     log.info(
         "holds.closed",
         generation_id=[str(hold.generation_id) for hold, _ in closings.closed],

@@ -2,6 +2,7 @@
 
 import uvicorn
 
+from runtime.settings import configured
 from storage.app import create_app
 from storage.settings import Settings
 
@@ -10,7 +11,7 @@ SHUTDOWN_SECONDS = 10
 
 
 def main() -> None:
-    settings = Settings.from_environment()
+    settings = configured("storage", Settings.from_environment)
     uvicorn.run(
         create_app(settings),
         host=settings.process.host,

@@ -24,6 +24,7 @@ from runtime.telemetry import current_traceparent
 from storage import assets
 from storage.addresses import addresses
 from storage.downloads import Body, Downloads
+from storage.judging import judge
 from storage.objects import Objects, name_of
 from storage.pictures import Unusable
 from storage.preparation import Preparation
@@ -101,21 +102,27 @@ class Ingest:
     ) -> tuple[list[Arrival], list[Failure]]:
         """All outputs that are not stored yet, in parallel. What is away for all of them is raised once."""
         wanted = [output for output in rendering.outputs if output.index not in stored]
-        results = await _all(self._take(rendering.request, output, bodies) for output in wanted)
+        results = await _all(self._take(rendering, output, bodies) for output in wanted)
         return (
             [result for result in results if isinstance(result, Arrival)],
             [result for result in results if isinstance(result, Failure)],
         )
 
-    async def _take(self, request: Request, output: Output, bodies: ExitStack) -> Arrival | Failure:
-        """One output, fetched and decoded, or why it cannot be kept."""
+    async def _take(self, rendering: Rendering, output: Output, bodies: ExitStack) -> Arrival | Failure:
+        """One output, fetched, decoded and judged where that is wanted, or why it cannot be kept."""
         if output.failure is not None:
             return output.failure
+        request = rendering.request
         try:
             body = await self._downloads.get(request, output)
             bodies.callback(body.content.close)
             prepared = await self._preparation.prepare(request, body)
             bodies.callback(prepared.body.content.close)
+            if rendering.judge_frames:
+                refusal = await judge(self._broker, await self._preparation.frames(prepared.body))
+                if refusal is not None:
+                    log.info("output.refused", index=output.index, code=refusal.code)
+                    return refusal
         except (Refused, Unusable) as error:
             log.warning("output.unusable", index=output.index, error=str(error))
             return Failure(code="result_unusable", message=f"The provider's result cannot be used: {error}.")

@@ -69,6 +69,11 @@ class Preparation:
             return await self._picture(body, size)
         return await self._recording(request, body, size)
 
+    async def frames(self, body: Body) -> list[bytes]:
+        """A few small pictures of a film that is kept. Raises storage.pictures.Unusable."""
+        async with self._workshop.place() as place:
+            return await place.do(_frames, body.content.name, cpu_seconds=RECORDING_CPU_SECONDS)
+
     async def clean(self, body: Body) -> Prepared:
         """What is to be kept of what a user uploaded: made anew, so that nothing else is in it; as `prepare`.
 
@@ -211,6 +216,12 @@ def _inspect_recording(path: str, kind: Kind | None) -> "Recording":
     from storage.recordings import inspect  # FFmpeg is loaded by the processes that need it
 
     return inspect(path, kind)
+
+
+def _frames(path: str) -> list[bytes]:
+    from storage.frames import frames
+
+    return frames(path)
 
 
 def _make_exact(source: str, target: str, size: tuple[int, int] | None, seconds: int | None) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from runtime.outbound import OutboundSettings
@@ -46,6 +46,17 @@ class StoreSettings(Fragment):
     supabase_s3_access_key_id: str | None = Field(default=None, description="an S3 key of the Supabase project")
     supabase_s3_secret_access_key: SecretStr | None = None
     supabase_region: str = "us-east-1"
+
+    @field_validator("media_storage_backend", "media_former_backend", mode="before")
+    @classmethod
+    def _has_no_azure(cls, backend: object) -> object:
+        if isinstance(backend, str) and backend.lower().startswith("azure"):
+            raise ValueError(
+                f"{backend}: a container of Azure Blob is reached through a gateway that speaks S3. Run one beside it "
+                "(versitygw or S3Proxy), and set MEDIA_STORAGE_BACKEND=s3, S3_ENDPOINT to the gateway, and "
+                "AWS_S3_BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to what it was told"
+            )
+        return backend
 
     @property
     def backend(self) -> Backend:

@@ -115,13 +115,13 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         told = Packet(MESSAGE, packet)
         for socket, connection in list(self.get_participants(namespace, room)):
             known = self.server.eio.sockets.get(connection)
-            if socket == skipped or known is None:
+            if socket == skipped or known is None or known.closed:
                 continue
             if known.queue.qsize() >= MAX_QUEUED_PACKETS:
                 log.warning("socket.too_slow", queued=known.queue.qsize())
                 await known.close(wait=False, abort=True)
                 continue
-            await self.server._send_eio_packet(connection, told)
+            known.queue.put_nowait(told)
 
     async def _listen(self, user_id: UUID) -> None:
         if user_id in self._heard or not connected(self._broker):

@@ -23,10 +23,10 @@ from gateway.dialects.callers import caller as caller_of
 from gateway.identity import Caller, Identity
 from gateway.live import Hub
 from gateway.refusals import Refusal, TooManyRequests
+from gateway.sockets.doorway import NAMESPACE, Doorway
 from gateway.sockets.replay import missed
 from gateway.sockets.rooms import Rooms, user_room
 
-NAMESPACE = "/"
 MAX_FRAME_BYTES = 5 << 20
 MAX_SOCKETS = 5000
 MAX_SOCKETS_OF_USER = 100
@@ -49,7 +49,7 @@ class Sockets:
         self._broker = broker
         self._credit_price = credit_price
         self.rooms = Rooms(broker, self._changed)
-        self._server = socketio.AsyncServer(
+        self._server = Doorway(
             async_mode="asgi",
             client_manager=self.rooms,
             cors_allowed_origins=[],  # what surrounds the routes answers for that

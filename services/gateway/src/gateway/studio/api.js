@@ -27,6 +27,16 @@ export function onSignedOut(listener) {
 export const isSignedIn = () => session !== null;
 export const isLocal = () => Boolean(session?.local);
 
+/** What the token says of itself; the gateway alone decides. */
+export function isOperator() {
+  try {
+    const claims = session.access_token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    return Boolean(JSON.parse(atob(claims)).app_metadata?.roles?.includes("operator"));
+  } catch {
+    return false;
+  }
+}
+
 /** The session of a stack on this machine, which needs no sign-in. Whether there is one. */
 export async function beginLocally() {
   const answer = await fetch("/studio/session", { method: "POST" });
@@ -68,13 +78,12 @@ export async function signOut() {
  * With a key, and for reading, a lost connection is tried again: the same request cannot count twice.
  */
 export async function send(method, path, { query, body, form, key, signal } = {}) {
-  const asked = withQuery(path, query);
   const headers = key ? { "Idempotency-Key": key } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const content = form ?? (body === undefined ? undefined : JSON.stringify(body));
   const isRepeatable = method === "GET" || Boolean(key);
   const answer = await tried(isRepeatable ? ATTEMPTS : 1, () =>
-    open(method, asked, { headers, body: content, signal }),
+    open(method, path, { query, headers, body: content, signal }),
   );
   return answer.status === 204 ? null : answer.json();
 }
@@ -93,9 +102,9 @@ async function problemOf(answer) {
   return new Problem(answer.status, facts, Number(answer.headers.get("Retry-After")) || null);
 }
 
-function fetched(method, path, { headers = {}, body, signal } = {}) {
+function fetched(method, path, { query, headers = {}, body, signal } = {}) {
   const bearer = session === null ? {} : { Authorization: `Bearer ${session.access_token}` };
-  return fetch(path, { method, headers: { ...headers, ...bearer }, body, signal });
+  return fetch(withQuery(path, query), { method, headers: { ...headers, ...bearer }, body, signal });
 }
 
 async function tried(attempts, attempt) {

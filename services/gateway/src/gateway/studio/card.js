@@ -3,16 +3,18 @@
 import { newKey, send } from "/studio/api.js";
 import { find, make, show } from "/studio/dom.js";
 import { follow } from "/studio/events.js";
-import { amount, clock, explain, kindName, stageName, stateName } from "/studio/words.js";
+import { amount, clock, explain, kindName, seconds, stageName, stateName } from "/studio/words.js";
 
 const FINAL = ["completed", "failed", "declined", "cancelled"];
 const LINK_SECONDS = 300;
+const SHARED_SECONDS = 604_800;
+/** As long as the gateway gives links. */
 
 export const isFinal = (generation) => FINAL.includes(generation.status);
 
 /**
  * A card, which follows its generation until that ends. `acts` are what others do: `again(generation)`,
- * `startFrom(asset)`, `made(generation)` for one that was tried again, `ended(generation)`.
+ * `vary(generation, asset)`, `startFrom(asset)`, `made(generation)` for one that was tried again, `ended(generation)`.
  */
 export class Card {
   constructor(generation, acts) {
@@ -29,7 +31,7 @@ export class Card {
   build() {
     const title = `title-${this.generation.id}`;
     this.title = make("h3", { id: title });
-    this.state = make("strong", { role: "status" });
+    this.state = make("strong", { role: "status", class: "state" });
     this.detail = make("span");
     this.bar = make("progress", { max: 100, "aria-label": "Progress" });
     this.steps = make("ol", { class: "steps", "aria-label": "Steps" });
@@ -37,19 +39,21 @@ export class Card {
     this.result = make("div", { class: "results" });
     this.problem = make("p", { class: "problem", role: "alert", hidden: true });
     this.buttons = make("div", { class: "row" });
-    const away = make("button", { type: "button", class: "quiet", onclick: () => this.remove() }, "Put away");
+    this.shared = make("div", { class: "shared", hidden: true });
+    const away = make("button", { type: "button", class: "quiet small", onclick: () => this.remove() }, "Put away");
     this.element = make(
       "article",
       { "aria-labelledby": title, tabindex: "-1" },
       make("header", {}, this.title, away),
       make("p", { class: "prompt" }, this.generation.prompt),
-      make("p", { class: "hint" }, this.state, this.detail),
+      make("p", { class: "line" }, this.state, this.detail),
       this.bar,
       this.written,
       this.problem,
       this.result,
-      this.steps,
       this.buttons,
+      this.shared,
+      this.steps,
     );
   }
 
@@ -68,13 +72,16 @@ export class Card {
     if (isFinal(this.generation)) return;
     this.generation = generation;
     this.render();
-    if (isFinal(generation)) this.acts.ended(generation);
+    if (isFinal(generation)) {
+      this.leaving.abort();
+      this.acts.ended(generation);
+    }
   }
 
   progress({ stage, percent, is_estimate, remaining_seconds, position, text }) {
     if (stage !== this.stage) {
       this.stage = stage;
-      this.step(stageName(stage), new Date());
+      this.step(stageName(stage, this.acts.providerOf(this.generation.model)), new Date());
     }
     if (text) this.write(text);
     if (percent) this.bar.value = percent;
@@ -106,8 +113,10 @@ export class Card {
   render() {
     const { generation } = this;
     const size = generation.size ? `, ${generation.size}` : "";
-    const seconds = generation.seconds ? `, ${generation.seconds} s` : "";
-    this.title.textContent = `${kindName(generation.kind)} by ${generation.model}${size}${seconds}`;
+    const length = generation.seconds ? `, ${generation.seconds} s` : "";
+    const provider = this.acts.providerOf(generation.model);
+    this.title.textContent = `${kindName(generation.kind)} by ${generation.model}${provider ? ` (${provider})` : ""}${size}${length}`;
+    this.element.dataset.status = generation.status;
     show(this.bar, !isFinal(generation));
     if (isFinal(generation)) this.finish();
     this.say();
@@ -117,8 +126,7 @@ export class Card {
   finish() {
     const { generation } = this;
     const end = new Date(generation.completed_at ?? Date.now());
-    const took = ((end - new Date(generation.created_at)) / 1000).toFixed(1);
-    this.detail.textContent = ` · ${amount(generation.cost)} · ${took} s`;
+    this.detail.textContent = ` · ${amount(generation.cost)} · ${seconds(end - new Date(generation.created_at))}`;
     this.step(stateName(generation.status), end);
     if (generation.error) {
       this.problem.textContent = explain(generation.error);
@@ -135,7 +143,8 @@ export class Card {
     const { generation, acts } = this;
     const button = (name, act) =>
       make("button", { type: "button", class: "quiet", onclick: (event) => this.doing(event.target, act) }, name);
-    if (!isFinal(generation)) return [button("Cancel", () => this.cancel())];
+    const way = make("a", { class: "button quiet", href: `#follow/${generation.id}` }, "Every step");
+    if (!isFinal(generation)) return [button("Cancel", () => this.cancel()), way];
     const assets = generation.assets;
     const several = assets.length > 1;
     const downloads = assets.map((asset, index) =>
@@ -145,7 +154,10 @@ export class Card {
       .filter((asset) => asset.mime_type.startsWith("image/"))
       .map((asset, index) => button(several ? `Start from ${index + 1}` : "Start from it", () => acts.startFrom(asset)));
     const retry = generation.status === "completed" ? [] : [button("Try again", () => this.retry())];
-    return [...retry, ...downloads, button("Make again", () => acts.again(generation)), ...starts];
+    const first = assets.find((asset) => asset.mime_type.startsWith("image/"));
+    const more = first && generation.kind === "image" ? [button("Variations", () => acts.vary(generation, first))] : [];
+    const share = several || assets.length ? [button("Share", () => this.share())] : [];
+    return [...retry, ...downloads, ...share, button("Make again", () => acts.again(generation)), ...more, ...starts, way];
   }
 
   async doing(button, act) {
@@ -181,10 +193,28 @@ export class Card {
     make("a", { href: link.url, download: "" }).click();
   }
 
+  /** Addresses that open without a token, to be copied; copied at once where the browser lets us. */
+  async share() {
+    const body = { lifetime_seconds: SHARED_SECONDS };
+    const { items, expires_at } = await send("POST", `/v1/generations/${this.generation.id}/links`, { body });
+    const links = items.map(({ url }) => url).join("\n");
+    const isCopied = await navigator.clipboard?.writeText(links).then(() => true, () => false);
+    const until = expires_at ? ` until ${new Date(expires_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}` : "";
+    const said = `${isCopied ? "Copied. " : ""}Whoever has the link can look${until}.`;
+    const id = `link-${this.generation.id}`;
+    this.shared.replaceChildren(
+      make("label", { for: id }, "Link"),
+      make("textarea", { id, readonly: true, rows: items.length }, links),
+      make("p", { class: "hint", role: "status" }, said),
+    );
+    show(this.shared);
+    this.shared.querySelector("textarea").select();
+  }
+
   remove() {
     this.leaving.abort();
     this.element.remove();
-    find("work-title").scrollIntoView();
+    show(find("nothing"), !find("work").children.length);
   }
 }
 

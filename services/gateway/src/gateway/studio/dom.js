@@ -24,3 +24,31 @@ export function offer(select, values, preferred, nameOf = (value) => value) {
   select.replaceChildren(...values.map((value) => make("option", { value }, nameOf(value))));
   if (values.includes(former)) select.value = former;
 }
+
+/** An element of a picture. */
+export function draw(name, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+export const button = (name, act, look = "quiet small") => make("button", { type: "button", class: look, onclick: act }, name);
+
+/** A part of a page with a heading that names it. */
+export function part(id, title, ...children) {
+  return make("section", { "aria-labelledby": id }, make("h2", { id }, title), ...children);
+}
+
+/** A table that is scrolled within itself where it is wider than the page; cells are texts or elements. */
+export function table(label, heads, rows) {
+  return make(
+    "div",
+    { class: "scroll", role: "group", "aria-label": label, tabindex: "0" },
+    make(
+      "table",
+      {},
+      make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+      make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell ?? "–"))))),
+    ),
+  );
+}

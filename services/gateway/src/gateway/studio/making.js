@@ -6,6 +6,7 @@ import { amount, explain, roleName } from "/studio/words.js";
 
 const QUOTE_PAUSE_MILLISECONDS = 300;
 const STAND_IN = "…";
+const VARIATIONS = 4;
 const TYPES = { audio: "audio/*", video: "video/*" };
 
 const form = find("make");
@@ -23,9 +24,13 @@ export function begin(given) {
   acts = given;
   form.addEventListener("submit", submit);
   form.addEventListener("input", changed);
+  fields.prompt.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
   find("file").addEventListener("change", () => bring(find("file").files[0]));
   find("forget").addEventListener("click", () => startFrom(null));
   const zone = find("start");
+  for (const name of ["dragover", "drop"]) form.addEventListener(name, (event) => event.preventDefault());
   zone.addEventListener("dragover", (event) => {
     event.preventDefault();
     zone.classList.add("over");
@@ -51,7 +56,7 @@ export async function load() {
 export function again({ kind, model, prompt, size, seconds, count }) {
   fields.kind.value = kind;
   offerModels();
-  fields.model.value = model;
+  if (models.some((each) => each.id === model && each.state === "active")) fields.model.value = model;
   fields.prompt.value = prompt;
   fit();
   if (size) fields.size.value = size;
@@ -61,12 +66,23 @@ export function again({ kind, model, prompt, size, seconds, count }) {
   fields.prompt.focus();
 }
 
+/** The same words from what came of them, several at once: what they cost is seen before it is paid. */
+export function vary(generation, asset) {
+  again(generation);
+  startFrom(asset);
+  fields.count.value = Math.min(VARIATIONS, chosen().max_count);
+  price();
+}
+
+/** Who makes what a model is asked for. */
+export const providerOf = (id) => models.find((model) => model.id === id)?.provider ?? null;
+
 /** What to start from: an asset, or nothing. Where the model cannot, one that can is chosen. */
 export function startFrom(asset) {
   start = asset;
   if (asset && !roles(chosen(), asset).length) {
-    const able = models.find((model) => model.kind === fields.kind.value && roles(model, asset).length)
-      ?? models.find((model) => roles(model, asset).length);
+    const offered = models.filter((model) => model.state === "active" && roles(model, asset).length);
+    const able = offered.find((model) => model.kind === fields.kind.value) ?? offered[0];
     if (able) {
       fields.kind.value = able.kind;
       offerModels();

@@ -81,7 +81,14 @@ export function explain(error) {
 }
 
 export const stateName = (status) => STATES[status] ?? status;
-export const stageName = (stage) => STAGES[stage] ?? stage;
+/** With who does it, where that is known and matters. */
+export function stageName(stage, provider = null) {
+  const name = STAGES[stage] ?? stage;
+  return stage === "rendering" && provider ? `${name} by ${provider}` : name;
+}
+
+export const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
+export const moment = (text) => new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 export const kindName = (kind) => KINDS[kind] ?? kind;
 export const roleName = (role) => ROLES[role] ?? role;
 
@@ -94,4 +101,9 @@ export const clock = (moment) => moment.toLocaleTimeString("en-GB");
 
 function sentence(text) {
   return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
+/** Minor units of a currency, as people write them. */
+export function money(cents, currency) {
+  return (cents / 100).toLocaleString("en", { style: "currency", currency: currency.toUpperCase() });
 }

@@ -60,7 +60,7 @@ class Darkroom:
         names = {f"picture-{number}": still for number, still in enumerate(stills)}
         for name, given in {**names, "sound": sound}.items():
             await asyncio.to_thread((place / name).write_bytes, await content_of(self._session, given))
-        quality = submission.options.get("quality")
+        wished = submission.options.get("quality")
         width, height = size
         return Plan(
             width=width,
@@ -68,7 +68,7 @@ class Darkroom:
             pictures=tuple(names),
             sound="sound",
             script=submission.prompt if submission.options.get("captions") is True else None,
-            quality=next((known for known in get_args(Quality) if known == quality), "standard"),
+            quality=next((each for each in get_args(Quality) if each == wished), "standard"),
         )
 
 

@@ -40,6 +40,7 @@ class Hold:
     state: State
     captured: int = 0
     outcome_id: UUID | None = None
+    model: str | None = None
 
 
 @dataclass(slots=True)

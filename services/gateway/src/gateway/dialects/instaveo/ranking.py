@@ -22,6 +22,8 @@ EVERY_SECONDS = 5.0
 ROWS = 1000
 """Videos, and creators, in one round; where there are more, the next one follows at once."""
 PRUNED_ROWS = 5000
+KEPT_VIEW_DAYS = 90
+"""Of views who saw a video when; a video's counter stays as it is."""
 KEPT_EPOCHS = 180
 """One in five seconds: a scroll may last a quarter of an hour, and is cut shorter only by a backlog of changes."""
 _FIRST_DAY = 1_735_689_600
@@ -98,6 +100,12 @@ _PRUNE_SIGNATURES = text("""
         SELECT signature, user_id FROM instaveo_signatures WHERE expires_at < now() ORDER BY expires_at LIMIT :rows
     )
 """)
+_PRUNE_VIEWS = text("""
+    DELETE FROM instaveo_views WHERE (video_id, viewer, hour) IN (
+        SELECT video_id, viewer, hour FROM instaveo_views
+        WHERE hour < date_trunc('hour', now(), 'UTC') - make_interval(days => :days) ORDER BY hour LIMIT :rows
+    )
+""")
 _END = text("""
     UPDATE instaveo_ranking SET epoch = :epoch, next_at = now() + make_interval(secs => :pause_seconds)
 """)
@@ -141,6 +149,7 @@ class Ranking:
             creators = await _rank_creators(connection, videos)
             await connection.execute(_PRUNE_SCORES, {"epoch": epoch - KEPT_EPOCHS, "rows": PRUNED_ROWS})
             await connection.execute(_PRUNE_SIGNATURES, {"rows": PRUNED_ROWS})
+            await connection.execute(_PRUNE_VIEWS, {"days": KEPT_VIEW_DAYS, "rows": PRUNED_ROWS})
             is_more = len(videos) == ROWS or creators == ROWS
             # A little early, so that the next look of this loop is in time.
             pause_seconds = 0 if is_more else self._every_seconds * 0.9

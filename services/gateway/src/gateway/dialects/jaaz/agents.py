@@ -111,15 +111,18 @@ class Agents:
         await self._steps.begin(connection, caller, turn_id, session_id, canvas_id)
 
     async def cancel(self, caller: Caller, session_id: str) -> int:
-        """Nothing more is begun in a session's turns, and what is at work is asked to end; how many that were."""
-        stopped = await self._steps.stop(caller, session_id)
-        for turn_id in stopped:
+        """Nothing more is begun in a session's turns, and what is at work is asked to end; how many of them went on."""
+        went_on = 0
+        for turn_id in await self._steps.stop(caller, session_id):
             turn = await self._steps.turn(turn_id)
-            for step in [step for each in turn.rounds for step in each.steps] if turn else ():
+            if turn is None:
+                continue
+            went_on += bool(turn.last.words.calls) or not turn.last.is_over
+            for step in turn.last.steps:
                 if step.generation is not None and not step.generation.is_final:
                     await self._surface.commands.cancel(caller, step.id)
         self._wake.set()
-        return len(stopped)
+        return went_on
 
     async def next_words(self, turn_id: UUID, number: int) -> Generation | None:
         """The words of a round as soon as there are some; None where the turn ends without them."""

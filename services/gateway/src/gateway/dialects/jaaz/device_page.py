@@ -1,6 +1,6 @@
 """The page on which a user allows a device: signed in by a cookie of its own, every form with a token against forgery.
 
-It needs no script. The studio's page takes its place once there is one.
+It needs no script, and looks like the studio by the studio's own stylesheet.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ SESSION_SECONDS = 900
 MAX_FIELDS = 8
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
@@ -123,21 +123,27 @@ def _sign_in_form(code: str) -> str:
     return f"""
       <form method="post" action="{PAGE}/sign-in">
         <input type="hidden" name="code" value="{escape(code)}">
-        <label>E-mail <input name="email" type="email" autocomplete="username" required></label>
-        <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
-        <button>Sign in</button>
+        <label for="email">E-mail</label>
+        <input id="email" name="email" type="email" autocomplete="username" required>
+        <label for="password">Password</label>
+        <input id="password" name="password" type="password" autocomplete="current-password" required>
+        <div class="row"><button>Sign in</button></div>
       </form>"""
 
 
 def _decision_form(code: str, name: str, token: str) -> str:
     return f"""
-      <p>You are signed in as <strong>{escape(name)}</strong>. A device wants to be, too.
-      Allow it only if it is yours and shows this code.</p>
+      <p>You are signed in as <strong>{escape(name)}</strong>. A device asks to be signed in as you: to see what you
+      made, to make things, and to spend your credits, until its token ends. Allow it only if it is yours and shows
+      this code.</p>
       <form method="post" action="{PAGE}">
         <input type="hidden" name="token" value="{token}">
-        <label>Code <input name="code" value="{escape(code)}" {"readonly" if code else "required"}></label>
-        <button name="decision" value="allow">Allow</button>
-        <button name="decision" value="refuse">Refuse</button>
+        <label for="code">Code</label>
+        <input id="code" name="code" value="{escape(code)}" {"readonly" if code else "required"}>
+        <div class="row">
+          <button name="decision" value="allow">Allow</button>
+          <button name="decision" value="refuse" class="quiet">Refuse</button>
+        </div>
       </form>"""
 
 
@@ -153,14 +159,15 @@ def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>{escape(title)} · Darkroom</title>
-    <style>
-      body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 26rem; margin: 4rem auto; padding: 0 1rem }}
-      label, button, input {{ display: block; width: 100%; margin: .5rem 0; font: inherit; box-sizing: border-box }}
-    </style>
+    <meta name="color-scheme" content="light dark">
+    <link rel="icon" href="/studio/icon.svg" type="image/svg+xml">
+    <link rel="stylesheet" href="/studio/studio.css">
   </head>
   <body>
     <main>
-      <h1>{escape(title)}</h1>{content}
+      <section class="narrow">
+        <h1>{escape(title)}</h1>{content}
+      </section>
     </main>
   </body>
 </html>""",

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 from urllib.parse import parse_qs, urlencode
+from uuid import UUID
 
 import jwt
 from fastapi import APIRouter, Request
@@ -48,6 +49,10 @@ class Decision(BaseModel):
     allow: bool = True
 
 
+class Logout(BaseModel):
+    all: bool = False
+
+
 def make_router(desk: Desk, devices: Devices) -> APIRouter:
     """Both forms."""
     both = APIRouter()
@@ -77,13 +82,23 @@ def _seed(desk: Desk, devices: Devices) -> APIRouter:
     async def token(request: Request) -> DeviceToken:
         """As JSON, or as the form of RFC 8628; `error` is one of its words until there is a token."""
         allowed = await devices.take(await _device_code(request))
-        return DeviceToken(access_token=_token(surface, allowed), expires_in=surface.tokens.lifetime(Issuer.JAAZ))
+        return DeviceToken(access_token=await _token(surface, allowed), expires_in=surface.tokens.lifetime(Issuer.JAAZ))
 
     @router.post("/device/approve", summary="Allow a device, or refuse it")
     async def decide(body: Decision, request: Request) -> Done:
         """For whoever is signed in here, and for nobody else."""
         who = await desk.who(request)
         await devices.decide(who.user_id, body.user_code, await profile_of(surface, who, request), allow=body.allow)
+        return Done()
+
+    @router.post("/logout", summary="Sign a device out, or all of them")
+    async def logout(body: Logout, request: Request) -> Done:
+        """The device that asks; with `all` every device of whoever asks, by whatever token. Within a minute their
+        tokens are refused; a socket that is open ends with its connection."""
+        who = await desk.who(request)
+        if not body.all and who.session_id is None:
+            raise Invalid("all: true, since this is no device's token")
+        await surface.tokens.end(Issuer.JAAZ, who.user_id, only=None if body.all else who.session_id)
         return Done()
 
     @router.get("/user", summary="Who is signed in")
@@ -113,7 +128,7 @@ def _client(desk: Desk, devices: Devices) -> APIRouter:
         """Always 200: the client looks at `status` alone."""
         try:
             allowed = await devices.take(code)
-            return {"status": "authorized", "token": _token(surface, allowed), "user_info": allowed.profile}
+            return {"status": "authorized", "token": await _token(surface, allowed), "user_info": allowed.profile}
         except DeviceRefusal as refusal:
             pending = refusal.code in {"authorization_pending", "slow_down"}
             status = "pending" if pending else "expired" if refusal.code == "expired_token" else "error"
@@ -127,7 +142,8 @@ def _client(desk: Desk, devices: Devices) -> APIRouter:
         who, claims = await desk.who(request), _claims(request)
         if claims.get("iss") != Issuer.JAAZ.value:
             raise Unauthenticated("Only the token of a device is made new: sign in again.")
-        return {"new_token": _token(surface, Allowed(who.user_id, await profile_of(surface, who, request)))}
+        allowed = Allowed(who.user_id, await profile_of(surface, who, request))
+        return {"new_token": await _token(surface, allowed, who.session_id)}
 
     return router
 
@@ -151,9 +167,16 @@ async def profile_of(surface: Surface, who: Caller, request: Request) -> dict[st
     }
 
 
-def _token(surface: Surface, allowed: Allowed) -> str:
-    """A device's token, which says of its user what the page knew. Raises NotConfigured."""
-    claims = {"email": allowed.profile["email"], "name": allowed.profile["username"]}
+async def _token(surface: Surface, allowed: Allowed, session_id: UUID | None = None) -> str:
+    """A device's token, which says of its user what the page knew; of a new session, where it is of none yet.
+
+    Raises NotConfigured.
+    """
+    if session_id is None:
+        session_id = (await surface.tokens.begin(Issuer.JAAZ, allowed.user_id)).id
+    else:
+        await surface.tokens.lengthen(session_id)
+    claims = {"email": allowed.profile["email"], "name": allowed.profile["username"], "session_id": str(session_id)}
     claims["picture"] = allowed.profile["image_url"]
     return surface.tokens.access(Issuer.JAAZ, allowed.user_id, {name: value for name, value in claims.items() if value})
 

@@ -1,0 +1,109 @@
+"""`python -m bench.upstream --port N`: a provider that costs next to nothing, the same for everybody who is measured.
+
+It speaks OpenAI's images: an answer names a PNG of 64 KB at its own address. No two pictures are the same bytes, so
+nobody stores one for another, and none takes longer to decode than another. `PUT /__bench/latency?seconds=` says how
+long each answer takes; `GET /__bench/answered` tells when each prompt was answered, on this machine's monotonic clock.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import random
+import struct
+import time
+import zlib
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs
+
+import uvicorn
+from PIL import Image
+
+PICTURE_BYTES = 64 * 1024
+SIDE = 512
+BLOCKS = 100
+"""So many a side, each of one colour at random, make a PNG of about 49 KB, which is padded to `PICTURE_BYTES`."""
+MAX_ANSWERED = 100_000
+
+
+class Upstream:
+    """An ASGI application without a framework: it must never be what is measured."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}/pictures/"
+        self._head, self._tail = _picture()
+        self._numbers = count()
+        self._latency = 0.0
+        self._answered: dict[str, float] = {}
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = await _body(receive)
+        path = scope["path"]
+        if path.startswith("/pictures/"):
+            await _answer(send, 200, self._numbered(int(path.rsplit("/", 1)[-1].partition(".")[0])), b"image/png")
+        elif path.endswith("/images/generations"):
+            await self._generate(json.loads(body), send)
+        elif path == "/__bench/latency":
+            self._latency = float(parse_qs(scope["query_string"].decode())["seconds"][0])
+            await _answer(send, 200, b"{}")
+        elif path == "/__bench/answered":
+            await _answer(send, 200, json.dumps(self._answered).encode())
+        else:
+            await _answer(send, 404, b"{}")
+
+    async def _generate(self, asked: dict[str, Any], send: Any) -> None:
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        made = [{"url": f"{self._address}{next(self._numbers)}.png"} for _ in range(asked.get("n") or 1)]
+        await _answer(send, 200, json.dumps({"created": int(time.time()), "data": made}).encode())
+        if len(self._answered) < MAX_ANSWERED:
+            self._answered[asked["prompt"]] = time.perf_counter()
+
+    def _numbered(self, number: int) -> bytes:
+        return self._head + _chunk(b"tEXt", b"Comment\0" + f"{number:020}".encode()) + self._tail
+
+
+def _picture() -> tuple[bytes, bytes]:
+    """A PNG of `PICTURE_BYTES`, in two parts between which a numbered comment belongs."""
+    chance = random.Random(11)
+    blocks = Image.frombytes("RGB", (BLOCKS, BLOCKS), chance.randbytes(3 * BLOCKS * BLOCKS))
+    output = io.BytesIO()
+    blocks.resize((SIDE, SIDE), Image.Resampling.NEAREST).save(output, "PNG")
+    content = output.getvalue()
+    head = content[: 8 + 25]  # the signature and IHDR
+    comment = len(_chunk(b"tEXt", b"Comment\0" + bytes(20)))
+    padding = _chunk(b"tEXt", b"Padding\0" + b"." * max(0, PICTURE_BYTES - len(content) - comment - 20))
+    return head, padding + content[len(head) :]
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+async def _body(receive: Any) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _answer(send: Any, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    uvicorn.run(Upstream(port), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Who has opened a connection and joined nothing: how many may, and for how long.
+
+A connection is counted for its user once it has joined, with a token. Before that it belongs to nobody, and after it
+has left as well.
+"""
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import Any
+
+import socketio
+from engineio.async_socket import AsyncSocket
+from engineio.exceptions import QueueEmpty
+from engineio.packet import Packet
+
+NAMESPACE = "/"
+MAX_STANDING = 1000
+"""Connections of one process that have not joined."""
+JOIN_SECONDS = 10.0
+
+
+class Doorway(socketio.AsyncServer):  # type: ignore[misc]
+    """Socket.IO's server, with a door that does not stay blocked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._standing: dict[str, asyncio.TimerHandle] = {}
+        """Those who have not joined, and when their time is over."""
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
+        if len(self._standing) >= MAX_STANDING:
+            return False
+        await super()._handle_eio_connect(eio_sid, environ)
+        connection = self.eio.sockets[eio_sid]
+        connection.poll = partial(_poll, connection)
+        self._stand(eio_sid)
+        return None
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        await super()._handle_connect(eio_sid, namespace, data)
+        if self.manager.sid_from_eio_sid(eio_sid, NAMESPACE) is not None:
+            self._go(eio_sid)
+
+    async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: Any = None) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        if eio_sid in self.eio.sockets and eio_sid not in self._standing:
+            self._stand(eio_sid)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: Any) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        self._go(eio_sid)
+
+    def _stand(self, eio_sid: str) -> None:
+        self._standing[eio_sid] = asyncio.get_running_loop().call_later(JOIN_SECONDS, self._show_out, eio_sid)
+
+    def _go(self, eio_sid: str) -> None:
+        if (timer := self._standing.pop(eio_sid, None)) is not None:
+            timer.cancel()
+
+    def _show_out(self, eio_sid: str) -> None:
+        async def close() -> None:
+            connection = self.eio.sockets.get(eio_sid)
+            if connection is not None:
+                with contextlib.suppress(Exception):
+                    await connection.close(wait=False)
+                    connection.queue.put_nowait(None)  # which ends its writer, and so the connection
+                self.eio.sockets.pop(eio_sid, None)
+            self._go(eio_sid)
+
+        task = asyncio.get_running_loop().create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _poll(connection: AsyncSocket) -> list[Packet]:
+    """What there is to be sent, as Engine.IO's own `poll` gives it, but without making a task for each wait. Nothing
+    means that the connection is over.
+
+    Raises:
+        QueueEmpty: there was nothing for longer than a client may be silent.
+    """
+    queue, server = connection.queue, connection.server
+    try:
+        if queue.empty():
+            async with asyncio.timeout(server.ping_interval + server.ping_timeout):
+                packets = [await queue.get()]
+        else:
+            packets = [queue.get_nowait()]
+    except (TimeoutError, asyncio.CancelledError) as error:
+        raise QueueEmpty from error
+    queue.task_done()
+    if packets == [None]:
+        return []
+    while not queue.empty():
+        packet = queue.get_nowait()
+        queue.task_done()
+        if packet is None:
+            queue.put_nowait(None)
+            break
+        packets.append(packet)
+    return packets

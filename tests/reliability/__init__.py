@@ -1,0 +1,1 @@
+"""What is expected of every fault and every bad input, which tests show it, and the page that is made from both."""
