@@ -92,6 +92,18 @@ async def test_the_same_key_is_the_same_edit(client: Client, players: Players, s
     assert len(players.of(client.user_id)) == 1
 
 
+async def test_pictures_by_their_addresses(client: Client, players: Players, storage: Storage) -> None:
+    elsewhere, inside = "https://pictures.example/x.png", "data:image/png;base64,aGVsbG8="
+    body = {"prompt": "x", "images": [{"image_url": elsewhere}, {"image_url": inside}], "mask": {"image_url": inside}}
+    made = await client.post(EDITS, json=body | {"response_format": "url"})
+    assert made.status == 200, made.text
+    [request] = players.of(client.user_id)
+    assert [given.role for given in request.inputs] == ["image", "image", "mask"]
+    first, *others = request.inputs
+    assert (first.url, request.model) == (elsewhere, PAINTER)
+    assert {_brought(storage, client, given.asset_id) for given in others} == {b"hello"}
+
+
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
@@ -116,7 +128,12 @@ async def test_an_edit_that_cannot_be_made_is_refused(
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [
-        ("application/json", b"{}", 415),
+        ("text/plain", b"{}", 415),
+        ("application/json", b"{}", 400),
+        ("application/json", b"{", 400),
+        ("application/json", b'{"prompt": "x", "images": []}', 400),
+        ("application/json", b'{"prompt": "x", "images": [{"file_id": "file-1"}]}', 400),
+        ("application/json", b'{"prompt": "x", "images": [{"image_url": "https://10.0.0.1/"}]}', 400),
         ("multipart/form-data", b"x", 400),
         ("multipart/form-data; boundary=x", b"nonsense", 400),
         ("multipart/form-data; boundary=x", b"--x\r\n", 400),

@@ -1,7 +1,7 @@
 """OpenAI's pictures: made from words, or from other pictures that come in a form; whole, or as events."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,10 +11,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
 from contracts.facts import Asset, Input, Kind
+from gateway.dialects.brought import bring
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors, translate
 from gateway.dialects.openai.answers import ERRORS, event, json_answer, streamed
-from gateway.dialects.openai.schemas import EditImages, GenerateImages, Pictures
+from gateway.dialects.openai.bodies import is_json, json_of
+from gateway.dialects.openai.schemas import EditImages, EditReferences, GenerateImages, Pictures
 from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
 from gateway.lending import Lending
@@ -30,6 +32,7 @@ MAX_FIELDS = 32
 MAX_FIELD_BYTES = 64 << 10
 _IMAGES = ("image", "image[]")
 _MASK = "mask"
+Body = TypeVar("Body", bound=EditImages)
 _COMPLETED = {GENERATE: "image_generation.completed", EDIT: "image_edit.completed"}
 _FORM = {
     "requestBody": {
@@ -120,11 +123,13 @@ def _completed(name: str, generation: Generation, asset: Asset, text: str) -> di
 
 
 async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditImages, list[Input]]:
-    """The fields of the form, and its pictures as uploads of the caller's.
+    """The fields of the form, and its pictures as uploads of the caller's; or those of JSON, and their addresses.
 
     Raises:
         Refusal: nothing that was uploaded is used then.
     """
+    if is_json(request):
+        return await _referenced(surface, who, request)
     form = await _form(request)
     try:
         files = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
@@ -132,7 +137,7 @@ async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditI
         masks = [part for name, part in files if name == _MASK]
         if not 1 <= len(pictures) <= MAX_INPUTS - len(masks) or len(masks) > 1:
             raise _invalid("image", f"1 to {MAX_INPUTS} pictures, and at most one mask")
-        body = _fields(form)
+        body = _validated(EditImages, {name: part for name, part in form.items() if isinstance(part, str)})
         given = [("image", part) for part in pictures] + [(_MASK, part) for part in masks]
         inputs = [await _upload(surface, who, request, index, *each) for index, each in enumerate(given)]
     finally:
@@ -152,10 +157,22 @@ async def _form(request: Request) -> FormData:
         raise MalformedForm("The body is not a valid form.") from error
 
 
-def _fields(form: FormData) -> EditImages:
+async def _referenced(surface: Surface, who: Caller, request: Request) -> tuple[EditImages, list[Input]]:
+    """Raises Refusal, RequestValidationError."""
+    body = _validated(EditReferences, await json_of(request))
+    given = {"images": [picture.image_url for picture in body.images], _MASK: body.mask and body.mask.image_url}
+    found = await bring(surface, who, given, request.url.path, request.headers.get("idempotency-key"))
+    inputs = [Input(role="image", url=address) for address in found["images"]]
+    inputs += [Input(role="mask", url=found[_MASK])] if found[_MASK] else []
+    if not body.model:
+        body = body.model_copy(update={"model": _model(surface, {given.role for given in inputs})})
+    return body, inputs
+
+
+def _validated(wanted: type[Body], fields: dict[str, Any]) -> Body:
     """Raises RequestValidationError."""
     try:
-        return EditImages.model_validate({name: part for name, part in form.items() if isinstance(part, str)})
+        return wanted.model_validate(fields)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
 

@@ -53,6 +53,17 @@ class EditImages(ImageFields):
     input_fidelity: Literal["high", "low"] | None = None
 
 
+class PictureReference(BaseModel):
+    image_url: str
+
+
+class EditReferences(EditImages):
+    """The same with the addresses of its pictures, which may be `data:` addresses."""
+
+    images: list[PictureReference] = Field(min_length=1, max_length=16)
+    mask: PictureReference | None = None
+
+
 class Picture(BaseModel):
     url: str
     b64_json: str | None = None

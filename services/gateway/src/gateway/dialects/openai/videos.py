@@ -1,6 +1,5 @@
 """OpenAI's videos: asked for, looked at, listed, downloaded and deleted."""
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,6 +11,7 @@ from contracts.facts import Asset, Input, Kind
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import ERRORS, bytes_answer, json_answer
+from gateway.dialects.openai.bodies import is_json, json_of
 from gateway.dialects.openai.schemas import CreateVideo, DeletedVideo, Video, VideoError, Videos
 from gateway.dialects.openai.translate import DIALECT, address_of, id_in, remarks_of
 from gateway.dialects.surface import Surface, route_class, traceparent_of
@@ -21,13 +21,12 @@ from gateway.lending import Lending
 from gateway.orders import Order
 from gateway.pages import Filter, cursor_after
 from gateway.records import Generation
-from gateway.refusals import BodyTooLarge, MalformedBody, NotFinished, NotFound, Refusal
+from gateway.refusals import NotFinished, NotFound, Refusal
 
 PATH = "/videos"
 REFERENCE = "input_reference"
 MAX_BYTES = 64 << 20
 """What passes through here; a larger one is read where it is served."""
-MAX_JSON_BYTES = 1 << 20
 MAX_PAGE = 100
 _PREFIX = "video_"
 _ROLES = ("first_frame", "image")
@@ -142,25 +141,11 @@ async def _order(surface: Surface, who: Caller, request: Request) -> Order:
 
 async def _said(surface: Surface, who: Caller, request: Request) -> tuple[dict[str, Any], Asset | None]:
     """The fields of a form or of a JSON body, and the picture of a form as an upload of the caller's."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        return await _json(request), None
+    if is_json(request):
+        return await json_of(request), None
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
     fields, asset = await surface.uploads.take_with(who, form, request.headers.get("idempotency-key"), request.url.path)
     return dict(fields), asset
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """Bounded by itself: where files are sent bodies may be larger."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise BodyTooLarge(f"A body may have {MAX_JSON_BYTES} bytes at most.")
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedBody("The body is not valid JSON.") from error
-    return fields if isinstance(fields, dict) else {}
 
 
 def _model(surface: Surface, name: str | None, *, starts: bool) -> tuple[str | None, str]:
