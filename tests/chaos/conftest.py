@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -69,9 +68,7 @@ async def _status(session: aiohttp.ClientSession, address: str) -> int:
 @pytest.fixture(scope="module")
 def darkroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     data = tmp_path_factory.mktemp("stack")
-    quick = {"GATEWAY_SWEEP_DRIVES_BEFORE_DEADLINE": "3", "GATEWAY_SWEEP_FIRST_DRIVE_SECONDS": "1"}
-    poison = {"PYTHONPATH": str(Path(__file__).parent / "poison")}
-    with running(data, **{**BRISK, **quick, **poison}) as stack:
+    with running(data, **BRISK) as stack:
         broken = Broken(stack, data)
         yield broken
     broken.check_permissions(late_answers=True)

@@ -99,31 +99,6 @@ async def test_a_flood_of_one_user_delays_no_other(darkroom: Broken, new_user: C
     assert {generation["status"] for generation in ended} == {"completed"}
 
 
-async def test_a_fact_that_kills_its_consumer_ends_by_its_deadline(
-    darkroom: Broken, new_user: Callable[[], User], session: aiohttp.ClientSession
-) -> None:
-    """F11: every generator that reads it dies at once; its neighbours are unharmed."""
-    victim = new_user()
-    poison = await victim.make("Poison [[poison]]")
-    neighbours = [new_user() for _ in range(5)]
-    slow = [await user.make(f"Neighbour {uuid4()} [[sim:latency=0.5]]") for user in neighbours]
-    await asyncio.sleep(1)
-    connection = await asyncpg.connect(darkroom.known["database_url"])
-    try:
-        time_passes = "UPDATE gateway.generations SET deadline_at = now(), next_drive_at = now() WHERE id = $1"
-        await connection.execute(time_passes, UUID(poison["id"]))
-    finally:
-        await connection.close()
-    ended = await victim.ended(poison["id"], 120)
-    assert (ended["status"], ended["error"]["code"], ended["cost"]) == ("failed", "deadline", 0)
-    beside = await asyncio.gather(
-        *(user.ended(generation["id"], 120) for user, generation in zip(neighbours, slow, strict=True))
-    )
-    assert {generation["status"] for generation in beside} == {"completed"}
-    assert await victim.credits() == {"available": 10, "held": 0, "used": 0, "owed": 0}
-    await darkroom.ready(session)
-
-
 def test_zz_the_auditor_finds_nothing(darkroom: Broken) -> None:
     """After every fault above; the name keeps it last."""
     darkroom.audit()

@@ -89,7 +89,7 @@ FAULTS = (
         (
             "runtime/consumption::a_fact_that_kills_its_process_is_buried_after_five_deliveries",
             "runtime/consumption::a_defect_is_tried_again_later_and_then_buried",
-            "chaos/faults::a_fact_that_kills_its_consumer_ends_by_its_deadline",
+            "chaos/poison::a_fact_that_kills_its_consumer_ends_by_its_deadline",
         ),
     ),
     Entry(
