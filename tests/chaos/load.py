@@ -9,13 +9,17 @@ import aiohttp
 from tests.whole.conftest import User
 
 QUIESCE_SECONDS = 90
+SOME = 10
 
 
 async def accepted_under_load(
-    new_user: Callable[[], User], seconds: float, every_seconds: float = 0.05
+    new_user: Callable[[], User],
+    seconds: float,
+    every_seconds: float = 0.05,
+    accepted: list[tuple[User, str]] | None = None,
 ) -> list[tuple[User, str]]:
     """Asks for a picture every so often and lists what was accepted; refusals are the client's to repeat."""
-    accepted: list[tuple[User, str]] = []
+    accepted = [] if accepted is None else accepted
 
     async def ask(number: int) -> None:
         user = new_user()
@@ -35,6 +39,12 @@ async def accepted_under_load(
         await asyncio.sleep(every_seconds)
     await asyncio.gather(*asking)
     return accepted
+
+
+async def in_mid_load(accepted: list[tuple[User, str]], load: "asyncio.Task[Any]") -> None:
+    """Once some were accepted, however slow the machine is; the load goes on."""
+    while len(accepted) < SOME and not load.done():
+        await asyncio.sleep(0.02)
 
 
 async def all_ended(accepted: list[tuple[User, str]]) -> list[dict[str, Any]]:
