@@ -27,6 +27,8 @@ pytestmark = pytest.mark.connected
 
 ID = uuid4()
 PASSWORDS = {user: f"n{uuid4().hex}" for user in NATS_USERS}
+DROPS = "$JS.API.STREAM.MSG.DELETE.DEAD"
+"""A dead letter, which an operator forgets in the studio: all that a service may delete, and the gateway alone."""
 SAYS = {
     "gateway": {
         f"generation.requested.image.interactive.{ID}",
@@ -65,6 +67,16 @@ SAYS = {
         "storage.show",
         "storage.delete",
         "storage.forget",
+        "ledger.course",
+        "ledger.figures",
+        "generator.course",
+        "generator.figures",
+        "generator.models",
+        "generator.switch_model",
+        "storage.course",
+        "$JS.API.DIRECT.GET.GENERATION",
+        "$JS.API.DIRECT.GET.DEAD",
+        DROPS,
     },
     "generator": {
         f"generation.rendered.image.batch.{ID}",
@@ -139,6 +151,7 @@ NOBODY_SAYS = {
         f"$JS.API.STREAM.{verb}.{stream}"
         for stream in ("OUTCOMES", "GENERATION", "NOTIFICATIONS", "CREDITS", "DEAD", "MINE")
         for verb in ("CREATE", "UPDATE", "DELETE", "PURGE", "MSG.GET", "MSG.DELETE", "SNAPSHOT", "RESTORE")
+        if (verb, stream) != ("MSG.DELETE", "DEAD")
     ),
     *(f"$JS.API.STREAM.{verb}.OBJ_claims" for verb in ("CREATE", "UPDATE", "DELETE", "MSG.DELETE", "RESTORE")),
     *(
