@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Asset, Call, Ending, Kind, Outcome, Request, Verdict
+from contracts.facts import Asset, Ending, Kind, Outcome, Request, Verdict
 from contracts.money import Usage
 from contracts.questions import Plan
+from contracts.talking import Call
 from gateway.dialects.jaaz import agents as loop
 from gateway.dialects.jaaz import easel
 from gateway.dialects.jaaz.repeating import Repeater

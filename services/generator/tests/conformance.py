@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from contracts.facts import Failure, Kind, Message, Tool
+from contracts.facts import Failure, Kind
+from contracts.talking import Message, Tool
 from generator.providers.interface import (
     Delivered,
     Invalid,

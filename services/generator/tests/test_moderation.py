@@ -6,7 +6,8 @@ import time
 import pytest
 from prometheus_client import REGISTRY
 
-from contracts.facts import Kind, Message, Verdict
+from contracts.facts import Kind, Verdict
+from contracts.talking import Message
 from generator.moderation import PAUSE_SECONDS, SILENCES_TO_PAUSE
 from generator.rules import Rules
 
