@@ -257,7 +257,7 @@ async def test_everything_done_twice_is_done_once(
 ) -> None:
     """Two replicas go on with one turn at the same time, again and again."""
     monkeypatch.setattr("gateway.dialects.jaaz.steps.LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "EVERY_SECONDS", 0.05)
     async with serving(settings, bus):
         canvas_id = await with_canvas(client)
         players.scripts[client.user_id] = Artist(players, [FOX, FILM], [FOX])
