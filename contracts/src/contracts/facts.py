@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, JsonValue, field_validator
 from contracts.ids import event_id
 from contracts.model import Frozen
 from contracts.money import Quote, Usage
+from contracts.talking import Call, Message, Tool
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -68,36 +69,6 @@ class Visibility(StrEnum):
 
     PUBLIC = "public"
     OWNER = "owner"
-
-
-class Tool(Frozen):
-    """Something that a model may call for. Whoever asked the model does it, and tells the model what came of it."""
-
-    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
-    description: str
-    parameters: dict[str, JsonValue]
-    """A JSON Schema of an object: what a call has to say."""
-
-
-class Call(Frozen):
-    """That a model calls for a tool."""
-
-    id: str
-    """By the provider's own name."""
-    name: str
-    arguments: str
-    """JSON, as the model wrote it; nobody has checked it."""
-
-
-class Message(Frozen):
-    """One turn of a conversation; a tool's says what came of a call."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-    calls: tuple[Call, ...] = ()
-    """What the assistant called for."""
-    call_id: str | None = None
-    """Which call a tool answers."""
 
 
 class Reuse(Frozen):

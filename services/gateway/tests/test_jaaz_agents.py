@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Asset, Call, Ending, Kind, Outcome, Request, Verdict
+from contracts.facts import Asset, Ending, Kind, Outcome, Request, Verdict
 from contracts.money import Usage
 from contracts.questions import Plan
+from contracts.talking import Call
 from gateway.dialects.jaaz import agents as loop
 from gateway.dialects.jaaz import easel
 from gateway.dialects.jaaz.repeating import Repeater
@@ -256,7 +257,7 @@ async def test_everything_done_twice_is_done_once(
 ) -> None:
     """Two replicas go on with one turn at the same time, again and again."""
     monkeypatch.setattr("gateway.dialects.jaaz.steps.LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "EVERY_SECONDS", 0.05)
     async with serving(settings, bus):
         canvas_id = await with_canvas(client)
         players.scripts[client.user_id] = Artist(players, [FOX, FILM], [FOX])

@@ -6,8 +6,9 @@ import openai
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Failure, Kind, Message, Progress, Request, Verdict
+from contracts.facts import Failure, Kind, Progress, Request, Verdict
 from contracts.questions import CatalogModel
+from contracts.talking import Message
 from contracts.topology import progress_subject
 from gateway.dialects.openai.chats import _provider
 from gateway.settings import Settings

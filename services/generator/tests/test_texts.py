@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from contracts.facts import Input, Kind, Message, Progress, Tool, Verdict
+from contracts.facts import Input, Kind, Progress, Verdict
+from contracts.talking import Message, Tool
 from contracts.topology import progress_subject
 from generator.announcements import SPOKEN_EVERY_SECONDS, Speech
 

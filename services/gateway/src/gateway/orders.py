@@ -9,12 +9,13 @@ from typing import Any
 from unicodedata import east_asian_width
 from uuid import UUID
 
-from contracts.facts import Input, Kind, Lane, Message, Tool, Visibility
+from contracts.facts import Input, Kind, Lane, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
     CatalogModel,
 )
+from contracts.talking import Message, Tool
 from gateway.identity import Caller
 from gateway.records import Generation
 from gateway.refusals import Invalid, InvalidKey

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID, uuid5
 
-from contracts.facts import Call, Failure, Kind, Output
+from contracts.facts import Failure, Kind, Output
 from contracts.money import Usage
+from contracts.talking import Call
 from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown
 
 MAX_TRIES = 3

@@ -15,8 +15,9 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import TextClause
 
-from contracts.facts import Call, Failure, Kind, Outcome, Output, Request
+from contracts.facts import Failure, Kind, Outcome, Output, Request
 from contracts.money import Usage
+from contracts.talking import Call
 from generator import statements
 from generator.attempts import CANCELLED, LEAST_SECONDS, Attempt, State
 from generator.providers.interface import Task

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from contracts.facts import Input, Kind, Message, Role
+from contracts.facts import Input, Kind, Role
 from contracts.questions import CatalogModel
+from contracts.talking import Message
 from gateway.orders import unfit
 from gateway.refusals import Invalid
 

@@ -15,8 +15,9 @@ import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.types import MessageParam, RawMessageStreamEvent, ToolParam
 
-from contracts.facts import Call, Kind, Message
+from contracts.facts import Kind
 from contracts.money import Usage
+from contracts.talking import Call, Message
 from generator.providers import sdk
 from generator.providers.calling import Calls
 from generator.providers.interface import (

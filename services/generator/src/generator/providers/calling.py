@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from contracts.facts import Call
+from contracts.talking import Call
 from generator.providers import sdk
 from generator.providers.interface import Unknown
 

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from contracts.facts import Call, Failure, Kind, Message, Tool
+from contracts.facts import Failure, Kind
 from contracts.money import Usage
+from contracts.talking import Call, Message, Tool
 
 
 @dataclass(frozen=True, slots=True)

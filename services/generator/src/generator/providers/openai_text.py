@@ -10,8 +10,8 @@ from typing import Any
 from openai import AsyncOpenAI
 from pydantic import Field, JsonValue, ValidationError
 
-from contracts.facts import Call, Message
 from contracts.money import Usage
+from contracts.talking import Call, Message
 from generator.providers import sdk
 from generator.providers.calling import Calls
 from generator.providers.interface import Delivered, Invalid, Item, Rejected, Submission, Unknown

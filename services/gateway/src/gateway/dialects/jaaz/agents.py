@@ -14,7 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from contracts.facts import Call, Kind, Tool, Verdict
+from contracts.facts import Kind, Verdict
+from contracts.talking import Call, Tool
 from gateway.dialects.jaaz import easel, transcripts, translate
 from gateway.dialects.jaaz.canvases import Canvases
 from gateway.dialects.jaaz.chats import Chats

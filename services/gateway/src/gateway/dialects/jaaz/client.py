@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from contracts.facts import Message
+from contracts.talking import Message
 from gateway.dialects.jaaz import elements as things
 from gateway.dialects.jaaz import errors, names, transcripts, translate
 from gateway.dialects.jaaz.answers import Desk

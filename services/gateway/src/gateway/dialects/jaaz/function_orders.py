@@ -7,7 +7,8 @@ from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Input, Kind, Message
+from contracts.facts import Input, Kind
+from contracts.talking import Message
 from gateway.dialects.callers import uuid_of
 from gateway.dialects.jaaz.client import message_of
 from gateway.dialects.jaaz.function_schemas import (

@@ -13,7 +13,8 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import text
 
-from contracts.facts import Asset, Call, Verdict
+from contracts.facts import Asset, Verdict
+from contracts.talking import Call
 from gateway.identity import Caller
 from gateway.records import COLUMNS, Generation, generation_of
 from gateway.refusals import AlreadyFinished, Refusal

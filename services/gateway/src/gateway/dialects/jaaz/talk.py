@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from contracts.facts import Message
+from contracts.talking import Message
 from gateway.sockets.rooms import session_room, user_room
 from gateway.sockets.server import Sockets
 

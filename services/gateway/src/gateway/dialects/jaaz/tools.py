@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from contracts.facts import Call, Input, Kind, Tool
+from contracts.facts import Input, Kind
 from contracts.questions import CatalogModel
+from contracts.talking import Call, Tool
 from gateway.dialects.jaaz.talk import DIALECT
 from gateway.orders import Order
 from gateway.refusals import Invalid

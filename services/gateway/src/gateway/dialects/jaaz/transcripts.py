@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from contracts.facts import Call, Message
+from contracts.talking import Call, Message
 from gateway.dialects.endings import delivered
 from gateway.dialects.jaaz import easel, translate
 from gateway.dialects.jaaz.chats import Turn

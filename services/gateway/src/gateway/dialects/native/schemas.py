@@ -14,8 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from contracts.facts import Kind, Lane, Message, Role, Visibility
+from contracts.facts import Kind, Lane, Role, Visibility
 from contracts.money import Per, Usage
+from contracts.talking import Message
 from gateway.batches import MAX_ITEMS
 from gateway.orders import MAX_INPUTS
 

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from contracts.facts import Ending, Kind, Message
+from contracts.facts import Ending, Kind
 from contracts.questions import CatalogModel
+from contracts.talking import Message
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import DONE, ERRORS, event, json_answer, streamed

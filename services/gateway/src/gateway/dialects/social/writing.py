@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from contracts.facts import Message
+from contracts.talking import Message
 
 MAX_TOKENS = 600
 """Of one post, hashtags included."""
