@@ -48,11 +48,10 @@ Role = Literal["image", "first_frame", "last_frame", "mask", "audio", "video"]
 
 
 class Input(Frozen):
-    """Something that a generation starts from. Exactly one of `url`, `claim` and `asset_id` is set."""
+    """What a generation starts from. Exactly one of `url` (the provider reads it), `claim` and `asset_id` is set."""
 
     role: Role
     url: str | None = None
-    """A public address, read by the provider."""
     claim: str | None = None
     """The name of an object in the claims bucket."""
     asset_id: UUID | None = None
@@ -159,7 +158,7 @@ class Failure(Frozen):
 
 
 class Rendering(Frozen):
-    """What the provider returned for a request."""
+    """What the provider returned; `judge_frames`: what its films show is to be judged before anybody sees them."""
 
     request: Request
     provider: str
@@ -167,7 +166,6 @@ class Rendering(Frozen):
     cached: Cached | None = None
     """Set where storage has its assets already, from an earlier generation: the outputs then name none."""
     judge_frames: bool = False
-    """Whether what is seen in its films is to be judged before they are shown."""
 
 
 class Asset(Frozen):
