@@ -12,7 +12,6 @@ import pytest
 
 from tests.chaos.conftest import Broken
 from tests.chaos.followers import killed_under
-from tests.chaos.load import QUIESCE_SECONDS, accepted_under_load, all_ended
 from tests.chaos.load import QUIESCE_SECONDS, SOME, accepted_under_load, all_ended, in_mid_load
 from tests.whole.conftest import User
 

@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 
 from contracts.facts import Failure, Kind
-from contracts.talking import Message, Tool
 from generator.providers.interface import (
     Delivered,
     Invalid,

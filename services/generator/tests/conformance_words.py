@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import av
 import pytest
 
-from contracts.facts import Kind, Message, Tool
+from contracts.facts import Kind
+from contracts.talking import Message, Tool
 from generator.providers.interface import (
     Delivered,
     ProviderRefusal,

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
 
-from contracts.facts import Kind, Message, Verdict
-from contracts.judging import JudgeFrames
 from contracts.facts import Kind, Verdict
+from contracts.judging import JudgeFrames
 from contracts.talking import Message
 from generator.moderation import PAUSE_SECONDS, SILENCES_TO_PAUSE
 from generator.rules import Rules
