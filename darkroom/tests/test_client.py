@@ -128,7 +128,8 @@ class Gateway:
         answer = await self.create(request)
         if answer.status != 202:
             return answer
-        return web.json_response({"id": ID, "asset": generation("completed")["assets"][0]}, status=201)
+        asset = generation("completed")["assets"][0]
+        return web.json_response({"id": ID, "asset": asset, "visibility": "public"}, status=201)
 
     async def media(self, request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers, "nobody who keeps files is told the token"

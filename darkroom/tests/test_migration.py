@@ -104,8 +104,8 @@ def test_the_command_takes_its_addresses_from_the_environment(admin_url: str) ->
     run = subprocess.run(
         command, env={**os.environ, "DATABASE_URL": admin_url}, capture_output=True, text=True, check=False, timeout=60
     )
-    assert run.returncode == 1
-    assert "GATEWAY_DATABASE_URL is not set" in run.stderr
+    assert run.returncode == 78, "what sysexits.h calls a configuration error"
+    assert "set GATEWAY_DATABASE_URL" in run.stderr
 
 
 async def test_a_start_with_nothing_to_migrate_knows_it(tmp_path: Path) -> None:

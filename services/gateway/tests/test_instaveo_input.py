@@ -73,6 +73,8 @@ async def test_what_the_description_allows_and_what_it_does_not(
     known = {"video_id": (await completed(client))["id"], "user_id": str(client.user_id)}
     schema = schemathesis.openapi.from_dict(service.app.openapi())
     headers = {"Authorization": f"Bearer {token(client.user_id)}"}
+    # What a GET has too much of, nobody has to refuse.
+    is_refused = mode is NEGATIVE and method != "GET"
 
     @bounded(
         max_examples=MAX_EXAMPLES,
@@ -86,7 +88,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
         for parameters in ({}, known):  # an id that names nothing, and one that does
             case.path_parameters = {**(case.path_parameters or {}), **parameters}
             response = case.call(base_url=service.url, headers=headers, timeout=30)
-            case.validate_response(response, checks=CHECKS + ([negative_data_rejection] if mode is NEGATIVE else []))
+            case.validate_response(response, checks=CHECKS + ([negative_data_rejection] if is_refused else []))
 
     await asyncio.to_thread(ask)
 

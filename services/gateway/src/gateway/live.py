@@ -29,6 +29,8 @@ from runtime.database import Database
 from runtime.health import is_transient
 
 LOOK_AGAIN_SECONDS = 3.0
+BEGUN_SECONDS = 0.5
+"""The first look is sooner: of what began before anybody listened, the progress has been said."""
 PING_SECONDS = 15.0
 FLUSH_SECONDS = 1
 RESUBSCRIBE_SECONDS = 2.0
@@ -178,12 +180,15 @@ async def follow(
     generation: Generation,
     render: Callable[[Generation], str],
 ) -> AsyncIterator[bytes]:
-    """The events of one generation, until it is final: `generation`, `progress`…, `outcome`."""
+    """The events of one generation, until it is final: `generation`, `progress`…, `outcome`.
+
+    `generation` comes again where it began and no progress told so.
+    """
     with hub.following(generation.id, caller.user_id) as queue:
         async with hearing(broker, generation.id, queue):
             generation = await look(database, caller, generation)
             yield event("generation", render(generation))
-            last = 0
+            last, patience_seconds = 0, BEGUN_SECONDS
             written_at = time.monotonic()
             event_id: str | None = None
             while not generation.is_final:
@@ -191,14 +196,18 @@ async def follow(
                     return
                 heard = None
                 with contextlib.suppress(TimeoutError):
-                    heard = await asyncio.wait_for(queue.get(), LOOK_AGAIN_SECONDS)
+                    heard = await asyncio.wait_for(queue.get(), patience_seconds)
+                patience_seconds = LOOK_AGAIN_SECONDS
                 if isinstance(heard, Progress):
                     if heard.number > last:
                         last, written_at = heard.number, time.monotonic()
                         yield event("progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True))
                     continue
-                generation = await look(database, caller, generation)
+                before, generation = generation.status, await look(database, caller, generation)
                 event_id = heard
+                if not last and before != generation.status and not generation.is_final:
+                    written_at = time.monotonic()
+                    yield event("generation", render(generation))
                 if time.monotonic() - written_at > PING_SECONDS:
                     written_at = time.monotonic()
                     yield b": ping\n\n"

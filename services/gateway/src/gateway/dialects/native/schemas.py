@@ -16,11 +16,17 @@ from pydantic import (
 
 from contracts.facts import Kind, Lane, Role, Visibility
 from contracts.money import Per, Usage
-from contracts.talking import Message
 from gateway.batches import MAX_ITEMS
 from gateway.orders import MAX_INPUTS
 
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
+
+
+class Message(BaseModel):
+    """What was said before the prompt. What tools say is no user's to say."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
 
 
 class NewInput(BaseModel):

@@ -20,6 +20,7 @@ from contracts.money import (
 from contracts.questions import (
     CatalogModel,
 )
+from contracts.talking import Message
 from gateway.batches import Batch
 from gateway.dialects.native.schemas import (
     AssetView,
@@ -66,7 +67,7 @@ def order(surface: Surface, body: NewGeneration, request: Request, lane: Lane = 
         size=body.size,
         seconds=body.seconds,
         inputs=tuple(map(_input, body.inputs)),
-        messages=tuple(body.messages),
+        messages=tuple(Message(role=each.role, content=each.content) for each in body.messages),
         max_tokens=body.max_tokens,
         prepaid=body.prepaid,
         reuse=body.reuse,
