@@ -15,7 +15,8 @@ from playwright.async_api import Browser, Route, expect
 from tests.whole.browser import Visit, running_browser, visiting
 from tests.whole.conftest import Darkroom, User
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
+"""A browser may have to be installed first."""
 PAGED_ITEMS = 250
 ITEMS = 10_000
 STEPS = 60
