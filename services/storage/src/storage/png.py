@@ -33,7 +33,7 @@ def is_whole(content: IO[bytes]) -> bool | None:
                 return rows.complete
             if kind == b"IDAT" and not rows.take(data):
                 return False
-    except zlib.error:
+    except zlib.error:  # type: ignore[misc]  # its stub says that this is an exception, not a class of them
         pass
     return False
 
