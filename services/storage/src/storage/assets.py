@@ -84,10 +84,11 @@ _OPEN = text("""
     RETURNING id, token
 """)
 
+# The hash is compared so that no index of it is used: many assets may have one hash, and one has its id.
 _FINISH = text("""
     UPDATE assets SET state = 'stored'
     FROM unnest(CAST(:ids AS uuid[]), CAST(:hashes AS text[])) AS written (id, sha256)
-    WHERE assets.id = written.id AND assets.sha256 = written.sha256
+    WHERE assets.id = written.id AND assets.sha256 IS NOT DISTINCT FROM written.sha256
     RETURNING assets.id
 """)
 
