@@ -17,6 +17,7 @@ from contracts.facts import Visibility
 from gateway import subscribers
 from gateway.api_keys.keys import ApiKeys
 from gateway.api_keys.ring import Ring
+from gateway.beginnings import Beginnings
 from gateway.commands import Commands
 from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
@@ -230,11 +231,11 @@ def _add_routes(
         replicate,
         studio,
     ):
-        app.include_router(dialect.make_router(surface))
-    app.include_router(social.make_router(surface, settings.social))
-    app.include_router(instaveo.make_router(surface, settings.instaveo))
-    app.include_router(jaaz.make_router(desk, settings.tokens.session_secret))
-    app.include_router(reelmate.make_router(surface))
+        app.include_router(Beginnings(dialect.make_router(surface)))
+    app.include_router(Beginnings(social.make_router(surface, settings.social)))
+    app.include_router(Beginnings(instaveo.make_router(surface, settings.instaveo)))
+    app.include_router(Beginnings(jaaz.make_router(desk, settings.tokens.session_secret)))
+    app.include_router(Beginnings(reelmate.make_router(surface)))
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:
