@@ -6,7 +6,7 @@ SERVICES := services/gateway services/generator services/storage services/ledger
 PACKAGES := contracts runtime simulator $(SERVICES) darkroom
 STAMP  := $(VENV)/.ready
 
-.PHONY: env up test check format lock schemas manifests former bench proof chaos soak fuzz
+.PHONY: env up test check format lock vendor schemas manifests former bench proof chaos soak fuzz
 
 env: $(STAMP)  ## the Python environment, from the lock
 
@@ -62,3 +62,6 @@ lock:  ## resolves the dependencies again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  $(foreach p,contracts runtime gateway generator storage ledger simulator cli,--no-emit-package darkroom-$(p)) \
 	  requirements.in --output-file requirements.lock
+
+vendor: env  ## copies the libraries of the studio's page from the packages of deploy/studio (needs npm)
+	$(BIN)/python -m deploy.vendor

@@ -7,6 +7,7 @@ what the gateway's image holds. From the lock and the metadata of what is instal
 import json
 import re
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -15,6 +16,8 @@ from pathlib import Path
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from deploy.vendor import Library, libraries
 
 ROOT = Path(__file__).parents[1]
 ROOTS = {
@@ -27,6 +30,8 @@ ROOTS = {
 """Image → what the Dockerfile installs into it."""
 BUNDLED = {"av": "its wheels bring FFmpeg with x264 and x265: GPL-3.0-or-later as a whole"}
 """What a package's own metadata does not say of what it brings along."""
+PAGE_IN = "gateway"
+"""The image that holds the studio's page, and with it the libraries of deploy/studio."""
 LICENCES_FILE = "docs/licences.md"
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))?(?: \\)?$", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -121,7 +126,8 @@ def licences() -> str:
         words = "; ".join(filter(None, (licence(name), BUNDLED.get(name))))
         images = ", ".join(image for image in ROOTS if name in holds[image])
         rows.append(f"| {name} | {', '.join(known)} | {words} | {images or 'development'} |")
-    return "\n".join([*_INTRODUCTION, *rows]) + "\n"
+    browsers = [f"| {each.name} | {each.version} | {each.licence} | {PAGE_IN} |" for each in libraries()]
+    return "\n".join([*_INTRODUCTION, *rows, *_BROWSERS, *browsers]) + "\n"
 
 
 def bill_of_materials(image: str) -> str:
@@ -145,15 +151,22 @@ def bill_of_materials(image: str) -> str:
                 {"name": "darkroom:lock:sha256", "value": digest} for digest in packages[name].hashes
             ]
         components.append(component)
+    scripts = [_script(library) for library in libraries()] if image == PAGE_IN else []
     references = {name: str(component["bom-ref"]) for name, component in zip(names, components, strict=True)}
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": {"type": "container", "name": f"darkroom/{image}", "bom-ref": image}},
-        "components": components,
+        "components": [*components, *scripts],
         "dependencies": [
-            {"ref": image, "dependsOn": [references[root] for root in ROOTS[image]]},
+            {
+                "ref": image,
+                "dependsOn": [
+                    *(references[root] for root in ROOTS[image]),
+                    *(str(each["bom-ref"]) for each in scripts),
+                ],
+            },
             *(
                 {
                     "ref": references[name],
@@ -168,6 +181,20 @@ def bill_of_materials(image: str) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+def _script(library: Library) -> dict[str, object]:
+    """A library of the page: its package has one archive, so that its hash is the component's."""
+    address = f"pkg:npm/{library.name.replace('@', '%40')}@{library.version}"
+    return {
+        "type": "library",
+        "bom-ref": address,
+        "name": library.name,
+        "version": library.version,
+        "purl": address,
+        "licenses": [{"license": {"name": library.licence}}],
+        "hashes": [{"alg": "SHA-512", "content": b64decode(library.integrity.removeprefix("sha512-")).hex()}],
+    }
+
+
 _INTRODUCTION = (
     "# What Darkroom is made of",
     "",
@@ -175,6 +202,15 @@ _INTRODUCTION = (
     "Made by `python -m deploy.supply licences > docs/licences.md`; a test keeps it true.",
     "A bill of materials of one image (CycloneDX 1.6): `python -m deploy.supply gateway`.",
     "What the GPL of encoders means for images that hold `av`: [ADR 39](adr/0039-images-with-ffmpeg-are-gpl.md).",
+    "",
+    "| package | version | licence | in |",
+    "| --- | --- | --- | --- |",
+)
+_BROWSERS = (
+    "",
+    "## In browsers",
+    "",
+    "What the studio's page takes from others, by `deploy/studio/package-lock.json`; their licences are served, too.",
     "",
     "| package | version | licence | in |",
     "| --- | --- | --- | --- |",

@@ -6,13 +6,14 @@ from importlib.metadata import version
 
 import pytest
 
-from deploy import advisories
+from deploy import advisories, vendor
 from deploy.supply import ROOT, ROOTS, bill_of_materials, contents, licence, licences, locked, pinned
 
 PAGE = (ROOT / "docs" / "licences.md").read_text()
+PYTHON, _, BROWSERS = PAGE.partition("## In browsers")
 ROWS = {
     row[0]: row[1:]
-    for row in re.findall(r"^\| ([a-z0-9-]+) \| (\d[^|]*) \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)
+    for row in re.findall(r"^\| ([a-z0-9-]+) \| (\d[^|]*) \| ([^|]+) \| ([^|]+) \|$", PYTHON, re.MULTILINE)
 }
 WEAK = re.compile(r"\bA?GPL", re.IGNORECASE)
 
@@ -47,7 +48,8 @@ def test_a_bill_of_materials_names_what_the_image_holds(image: str) -> None:
     bill = json.loads(bill_of_materials(image))
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     names = {component["name"] for component in bill["components"]}
-    assert names == contents(image)
+    scripts = {library.name for library in vendor.libraries()} if image == "gateway" else set()
+    assert names == contents(image) | scripts
     assert f"darkroom-{image}" in names
     references = {component["bom-ref"] for component in bill["components"]}
     assert len(references) == len(bill["components"])
@@ -55,7 +57,27 @@ def test_a_bill_of_materials_names_what_the_image_holds(image: str) -> None:
         assert set(entry["dependsOn"]) <= references
     for component in bill["components"]:
         if not component["name"].startswith("darkroom-"):
-            assert component["properties"], "the lock has hashes for it"
+            assert component.get("properties") or component["hashes"], "the lock has hashes for it"
+
+
+def test_the_libraries_of_the_page_are_on_it() -> None:
+    said = {f"| {each.name} | {each.version} | {each.licence} | gateway |" for each in vendor.libraries()}
+    assert len(said) == len(vendor.FILES)
+    assert said == set(re.findall(r"^\| [@a-z].*\d.*$", BROWSERS, re.MULTILINE))
+    assert {each.licence for each in vendor.libraries()} <= {"MIT", "Apache-2.0"}
+
+
+def test_the_lock_of_the_page_is_exact_and_names_no_address() -> None:
+    asked = json.loads((vendor.FOLDER / "package.json").read_text())["dependencies"]
+    assert asked == {each.name: each.version for each in vendor.libraries()}
+    assert all(each.integrity.startswith("sha512-") for each in vendor.libraries())
+    assert '"resolved"' not in (vendor.FOLDER / "package-lock.json").read_text()
+
+
+@pytest.mark.node
+def test_the_libraries_of_the_page_are_what_the_packages_hold() -> None:
+    """Byte for byte, and nothing beside them: npm has checked the packages against the lock's hashes."""
+    assert {each.name: each.read_bytes() for each in vendor.VENDOR.iterdir()} == vendor.packed(), "make vendor"
 
 
 def test_a_service_ships_nothing_of_another_ones() -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
+from darkroom.jetstream import ask, connect
 from tests.whole.browser import Visit, running_browser, visiting
 from tests.whole.conftest import Darkroom, User
 
@@ -210,6 +211,44 @@ async def test_an_operator_sees_the_house_and_switches_a_model(visit: Visit) -> 
     await on.click()
     await expect(switch).to_be_visible()
     await visit.check()
+
+
+async def test_a_dead_letter_is_replayed_by_an_operator(visit: Visit, darkroom: Darkroom) -> None:
+    """One that a service could not read, about a generation that is still being made."""
+    page, client = visit.page, await connect(darkroom.known["nats_url"], "test")
+    await visit.open()
+    await make(visit, f"Slow {uuid4()} [[sim:latency=60]]")
+    card = page.locator("article")
+    await expect(card.locator(".state")).to_have_text(re.compile("Being made"))
+    about = str(await card.locator("h3").get_attribute("id")).removeprefix("title-")
+    kept = await client.jetstream().publish(f"generation.requested.image.interactive.{about}", b"{}")
+    await visit.turn_to("operator", "h3:has-text('Providers')")
+    letter = page.get_by_role("group", name="Dead letters").get_by_role("row", name=about)
+    while not await letter.is_visible():
+        await page.get_by_role("button", name="Look again").click()
+        await page.locator("button:has-text('Look again'):enabled").wait_for()
+    await ask(client, "STREAM.MSG.DELETE.GENERATION", {"seq": kept.seq})
+    await client.close()
+    await expect(letter).to_contain_text("ledger-hold-requested")
+    await letter.get_by_role("button", name="Replay").click()
+    await expect(letter).to_have_count(0)
+    await expect(page.get_by_text("None: every fact was handled.")).to_be_visible()
+    await visit.turn_to("make", "article")
+    await card.get_by_role("button", name="Cancel").click()
+    await expect(card.locator(".state")).to_have_text("Cancelled")
+    await visit.check()
+
+
+async def test_whoever_is_no_operator_sees_nothing_of_the_house(
+    visit: Visit, darkroom: Darkroom, someone: UUID
+) -> None:
+    page = visit.page
+    await visit.open(darkroom.token(someone))
+    await expect(page.locator("#pages a")).to_have_text(["Make", "Account"])
+    await page.goto(f"{darkroom.url}/#operator")
+    await expect(page.locator("#problem")).to_contain_text("Sign in with an operator's token.")
+    await expect(page.locator("#page-operator table")).to_have_count(0)
+    await expect(page.locator("#page-operator dl")).to_have_count(0)
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])

@@ -1,233 +1,170 @@
 /** One generation on the table: its steps as they happen, what came of it, and what can be done with it. */
 
+import { useEffect, useRef, useState } from "preact/hooks";
 import { newKey, send } from "/studio/api.js";
-import { find, make, show } from "/studio/dom.js";
 import { follow } from "/studio/events.js";
-import { amount, clock, explain, kindName, seconds, stageName, stateName } from "/studio/words.js";
+import { providerOf } from "/studio/state.js";
+import { called, heard, isFinal, made, putAway } from "/studio/table.js";
+import { Button, Copyable, html, save } from "/studio/view.js";
+import { again, startFrom, vary } from "/studio/wishes.js";
+import { amount, clock, explain, kindName, moment, seconds, stageName, stateName } from "/studio/words.js";
 
-const FINAL = ["completed", "failed", "declined", "cancelled"];
 const LINK_SECONDS = 300;
 const SHARED_SECONDS = 604_800;
 /** As long as the gateway gives links. */
+const NOT_STARTED = { progress: {}, stages: [], text: "" };
 
-export const isFinal = (generation) => FINAL.includes(generation.status);
+export function Card({ generation }) {
+  const { id } = generation;
+  const [{ progress, stages, text }, setSeen] = useState(NOT_STARTED);
+  const [problem, fail] = useState(null);
+  const [shared, setShared] = useState(null);
+  const element = useRef();
+  useEffect(() => {
+    if (isFinal(generation)) return undefined;
+    const leaving = new AbortController();
+    listen(id, leaving.signal, (data) => setSeen((seen) => advanced(seen, data))).catch(fail);
+    return () => leaving.abort();
+  }, [id]);
+  useEffect(() => {
+    if (called.value?.id === id) element.current.focus();
+  }, [called.value]);
+  const said = problem ?? generation.error;
+  const written = generation.text ?? text;
+  return html`
+    <article ref=${element} aria-labelledby="title-${id}" tabindex="-1" data-status=${generation.status}>
+      <header>
+        <h3 id="title-${id}">${titleOf(generation)}</h3>
+        <button type="button" class="quiet small" onClick=${() => putAway(id)}>Put away</button>
+      </header>
+      <p class="prompt">${generation.prompt}</p>
+      <${State} generation=${generation} progress=${progress} />
+      ${written && html`<p class="written">${written}</p>`}
+      ${said && html`<p class="problem" role="alert">${explain(said)}</p>`}
+      <div class="results">${generation.assets.map((asset) => html`<${Asset} key=${asset.id} asset=${asset} prompt=${generation.prompt} />`)}</div>
+      <${Choices} generation=${generation} fail=${fail} share=${async () => setShared(await links(generation))} />
+      ${shared && html`<${Copyable} id="link-${id}" label="Link" ...${shared} />`}
+      <${Steps} generation=${generation} stages=${stages} />
+    </article>
+  `;
+}
 
-/**
- * A card, which follows its generation until that ends. `acts` are what others do: `again(generation)`,
- * `vary(generation, asset)`, `startFrom(asset)`, `made(generation)` for one that was tried again, `ended(generation)`.
- */
-export class Card {
-  constructor(generation, acts) {
-    this.generation = generation;
-    this.acts = acts;
-    this.stage = null;
-    this.leaving = new AbortController();
-    this.build();
-    this.step("Asked for", new Date(generation.created_at));
-    this.render();
-    if (!isFinal(generation)) this.run();
-  }
-
-  build() {
-    const title = `title-${this.generation.id}`;
-    this.title = make("h3", { id: title });
-    this.state = make("strong", { role: "status", class: "state" });
-    this.detail = make("span");
-    this.bar = make("progress", { max: 100, "aria-label": "Progress" });
-    this.steps = make("ol", { class: "steps", "aria-label": "Steps" });
-    this.written = make("p", { class: "written", hidden: true });
-    this.result = make("div", { class: "results" });
-    this.problem = make("p", { class: "problem", role: "alert", hidden: true });
-    this.buttons = make("div", { class: "row" });
-    this.shared = make("div", { class: "shared", hidden: true });
-    const away = make("button", { type: "button", class: "quiet small", onclick: () => this.remove() }, "Put away");
-    this.element = make(
-      "article",
-      { "aria-labelledby": title, tabindex: "-1" },
-      make("header", {}, this.title, away),
-      make("p", { class: "prompt" }, this.generation.prompt),
-      make("p", { class: "line" }, this.state, this.detail),
-      this.bar,
-      this.written,
-      this.problem,
-      this.result,
-      this.buttons,
-      this.shared,
-      this.steps,
-    );
-  }
-
-  async run() {
-    try {
-      for await (const { name, data } of follow(this.generation.id, this.leaving.signal)) {
-        if (name === "progress") this.progress(data);
-        else this.update(data);
-      }
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  update(generation) {
-    if (isFinal(this.generation)) return;
-    this.generation = generation;
-    this.render();
-    if (isFinal(generation)) {
-      this.leaving.abort();
-      this.acts.ended(generation);
-    }
-  }
-
-  progress({ stage, percent, is_estimate, remaining_seconds, position, text }) {
-    if (stage !== this.stage) {
-      this.stage = stage;
-      this.step(stageName(stage, this.acts.providerOf(this.generation.model)), new Date());
-    }
-    if (text) this.write(text);
-    if (percent) this.bar.value = percent;
-    const before = position ? `, ${position} before it` : "";
-    const about = percent ? `, ${is_estimate ? "about " : ""}${percent} %` : "";
-    const rest = remaining_seconds ? `, ${remaining_seconds} s to go` : "";
-    this.bar.setAttribute("aria-valuetext", `${stageName(stage)}${about}`);
-    this.detail.textContent = `${before}${about}${rest}`;
-    this.say();
-  }
-
-  /** As it is written; the outcome brings the whole text, also what was lost on the way. */
-  write(text) {
-    this.written.append(text);
-    show(this.written);
-  }
-
-  step(name, moment) {
-    const time = make("time", { datetime: moment.toISOString() }, clock(moment));
-    this.steps.append(make("li", {}, time, make("span", {}, name)));
-  }
-
-  /** The state is spoken when it changes; the percentage beside it is not. */
-  say() {
-    const word = this.stage && !isFinal(this.generation) ? stageName(this.stage) : stateName(this.generation.status);
-    if (this.state.textContent !== word) this.state.textContent = word;
-  }
-
-  render() {
-    const { generation } = this;
-    const size = generation.size ? `, ${generation.size}` : "";
-    const length = generation.seconds ? `, ${generation.seconds} s` : "";
-    const provider = this.acts.providerOf(generation.model);
-    this.title.textContent = `${kindName(generation.kind)} by ${generation.model}${provider ? ` (${provider})` : ""}${size}${length}`;
-    this.element.dataset.status = generation.status;
-    show(this.bar, !isFinal(generation));
-    if (isFinal(generation)) this.finish();
-    this.say();
-    this.buttons.replaceChildren(...this.choices());
-  }
-
-  finish() {
-    const { generation } = this;
-    const end = new Date(generation.completed_at ?? Date.now());
-    this.detail.textContent = ` · ${amount(generation.cost)} · ${seconds(end - new Date(generation.created_at))}`;
-    this.step(stateName(generation.status), end);
-    if (generation.error) {
-      this.problem.textContent = explain(generation.error);
-      show(this.problem);
-    }
-    if (generation.text !== null) {
-      this.written.textContent = generation.text;
-      show(this.written);
-    }
-    this.result.replaceChildren(...generation.assets.map((asset) => pictured(asset, generation)));
-  }
-
-  choices() {
-    const { generation, acts } = this;
-    const button = (name, act) =>
-      make("button", { type: "button", class: "quiet", onclick: (event) => this.doing(event.target, act) }, name);
-    const way = make("a", { class: "button quiet", href: `#follow/${generation.id}` }, "Every step");
-    if (!isFinal(generation)) return [button("Cancel", () => this.cancel()), way];
-    const assets = generation.assets;
-    const several = assets.length > 1;
-    const downloads = assets.map((asset, index) =>
-      button(several ? `Download ${index + 1}` : "Download", () => this.download(asset)),
-    );
-    const starts = assets
-      .filter((asset) => asset.mime_type.startsWith("image/"))
-      .map((asset, index) => button(several ? `Start from ${index + 1}` : "Start from it", () => acts.startFrom(asset)));
-    const retry = generation.status === "completed" ? [] : [button("Try again", () => this.retry())];
-    const first = assets.find((asset) => asset.mime_type.startsWith("image/"));
-    const more = first && generation.kind === "image" ? [button("Variations", () => acts.vary(generation, first))] : [];
-    const share = several || assets.length ? [button("Share", () => this.share())] : [];
-    return [...retry, ...downloads, ...share, button("Make again", () => acts.again(generation)), ...more, ...starts, way];
-  }
-
-  async doing(button, act) {
-    button.disabled = true;
-    show(this.problem, Boolean(this.generation.error));
-    try {
-      await act();
-    } catch (error) {
-      this.fail(error);
-    } finally {
-      button.disabled = false;
-    }
-  }
-
-  fail(error) {
-    this.problem.textContent = explain(error);
-    show(this.problem);
-  }
-
-  async cancel() {
-    this.update(await send("POST", `/v1/generations/${this.generation.id}/cancel`));
-  }
-
-  async retry() {
-    this.retryKey ??= newKey();
-    this.acts.made(await send("POST", `/v1/generations/${this.generation.id}/retry`, { key: this.retryKey }));
-  }
-
-  async download(asset) {
-    const body = { lifetime_seconds: LINK_SECONDS, download: true };
-    const { items } = await send("POST", `/v1/generations/${this.generation.id}/links`, { body });
-    const link = items.find((item) => item.asset_id === asset.id);
-    make("a", { href: link.url, download: "" }).click();
-  }
-
-  /** Addresses that open without a token, to be copied; copied at once where the browser lets us. */
-  async share() {
-    const body = { lifetime_seconds: SHARED_SECONDS };
-    const { items, expires_at } = await send("POST", `/v1/generations/${this.generation.id}/links`, { body });
-    const links = items.map(({ url }) => url).join("\n");
-    const isCopied = await navigator.clipboard?.writeText(links).then(() => true, () => false);
-    const until = expires_at ? ` until ${new Date(expires_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}` : "";
-    const said = `${isCopied ? "Copied. " : ""}Whoever has the link can look${until}.`;
-    const id = `link-${this.generation.id}`;
-    this.shared.replaceChildren(
-      make("label", { for: id }, "Link"),
-      make("textarea", { id, readonly: true, rows: items.length }, links),
-      make("p", { class: "hint", role: "status" }, said),
-    );
-    show(this.shared);
-    this.shared.querySelector("textarea").select();
-  }
-
-  remove() {
-    this.leaving.abort();
-    this.element.remove();
-    show(find("nothing"), !find("work").children.length);
+/** Until the outcome: `progressed` hears of progress, the table of the rest. */
+async function listen(id, signal, progressed) {
+  for await (const { name, data } of follow(id, signal)) {
+    if (name === "progress") progressed(data);
+    else heard(data);
   }
 }
 
+/** A text comes in pieces; the outcome brings the whole, also what was lost on the way. */
+function advanced({ progress, stages, text }, data) {
+  const isNew = data.stage !== progress.stage;
+  return {
+    progress: { ...data, percent: data.percent || (isNew ? null : progress.percent) },
+    stages: isNew ? [...stages, { stage: data.stage, at: new Date() }] : stages,
+    text: text + (data.text ?? ""),
+  };
+}
+
+function titleOf({ kind, model, size, seconds: length }) {
+  const provider = providerOf(model);
+  const parts = [`${kindName(kind)} by ${model}${provider ? ` (${provider})` : ""}`, size, length && `${length} s`];
+  return parts.filter(Boolean).join(", ");
+}
+
+const endOf = ({ completed_at, created_at }) => new Date(completed_at ?? created_at);
+
+/** The state is spoken when it changes; the percentage beside it is not. */
+function State({ generation, progress: { stage, percent, is_estimate, remaining_seconds, position } }) {
+  if (isFinal(generation)) {
+    const took = seconds(endOf(generation) - new Date(generation.created_at));
+    return html`<p class="line"><strong role="status" class="state">${stateName(generation.status)}</strong><span> · ${amount(generation.cost)} · ${took}</span></p>`;
+  }
+  const name = stage ? stageName(stage) : stateName(generation.status);
+  const about = percent ? `, ${is_estimate ? "about " : ""}${percent} %` : "";
+  const before = position ? `, ${position} before it` : "";
+  const rest = remaining_seconds ? `, ${remaining_seconds} s to go` : "";
+  return html`
+    <p class="line"><strong role="status" class="state">${name}</strong><span>${before}${about}${rest}</span></p>
+    <progress max="100" value=${percent ?? undefined} aria-label="Progress" aria-valuetext="${name}${about}"></progress>
+  `;
+}
+
+function Steps({ generation, stages }) {
+  const provider = providerOf(generation.model);
+  const steps = [
+    ["Asked for", new Date(generation.created_at)],
+    ...stages.map(({ stage, at }) => [stageName(stage, provider), at]),
+    ...(isFinal(generation) ? [[stateName(generation.status), endOf(generation)]] : []),
+  ];
+  return html`
+    <ol class="steps" aria-label="Steps">
+      ${steps.map(([name, at]) => html`<li><time datetime=${at.toISOString()}>${clock(at)}</time><span>${name}</span></li>`)}
+    </ol>
+  `;
+}
+
+/** What can be done now. */
+function Choices({ generation, fail, share }) {
+  const retryKey = useRef(null);
+  const choice = (name, act) => html`<${Button} key=${name} look="quiet" act=${act} failed=${fail}>${name}<//>`;
+  const way = html`<a class="button quiet" href="#follow/${generation.id}">Every step</a>`;
+  if (!isFinal(generation)) {
+    const cancel = async () => heard(await send("POST", `/v1/generations/${generation.id}/cancel`));
+    return html`<div class="row">${choice("Cancel", cancel)}${way}</div>`;
+  }
+  const retry = async () => {
+    retryKey.current ??= newKey();
+    made(await send("POST", `/v1/generations/${generation.id}/retry`, { key: retryKey.current }));
+  };
+  const { assets } = generation;
+  const pictures = assets.filter((asset) => asset.mime_type.startsWith("image/"));
+  const numbered = (one, several, index) => (assets.length > 1 ? `${several} ${index + 1}` : one);
+  return html`
+    <div class="row">
+      ${generation.status !== "completed" && choice("Try again", retry)}
+      ${assets.map((asset, index) => choice(numbered("Download", "Download", index), () => download(generation, asset)))}
+      ${assets.length > 0 && choice("Share", share)}
+      ${choice("Make again", () => again(generation))}
+      ${generation.kind === "image" && pictures.length > 0 && choice("Variations", () => vary(generation, pictures[0]))}
+      ${pictures.map((asset, index) => choice(numbered("Start from it", "Start from", index), () => startFrom(asset)))}
+      ${way}
+    </div>
+  `;
+}
+
+async function download(generation, asset) {
+  const body = { lifetime_seconds: LINK_SECONDS, download: true };
+  const { items } = await send("POST", `/v1/generations/${generation.id}/links`, { body });
+  save(items.find((item) => item.asset_id === asset.id).url);
+}
+
+/** Addresses that open without a token, to be copied; copied at once where the browser lets us. */
+async function links(generation) {
+  const body = { lifetime_seconds: SHARED_SECONDS };
+  const { items, expires_at } = await send("POST", `/v1/generations/${generation.id}/links`, { body });
+  const value = items.map(({ url }) => url).join("\n");
+  const isCopied = await navigator.clipboard?.writeText(value).then(() => true, () => false);
+  const until = expires_at ? ` until ${moment(expires_at)}` : "";
+  return { value, said: `${isCopied ? "Copied. " : ""}Whoever has the link can look${until}.` };
+}
+
 /** Pictures say their size before they are there, so that nothing jumps. */
-function pictured(asset, { prompt }) {
-  const { url, width, height, variants, mime_type } = asset;
+function Asset({ asset: { url, width, height, variants, mime_type }, prompt }) {
   if (mime_type.startsWith("image/")) {
-    const picture = make("img", { src: variants.full ?? url, alt: prompt, width, height });
-    return make("figure", {}, make("a", { href: url, target: "_blank", rel: "noopener" }, picture));
+    return html`
+      <figure>
+        <a href=${url} target="_blank" rel="noopener"><img src=${variants.full ?? url} alt=${prompt} width=${width} height=${height} /></a>
+      </figure>
+    `;
   }
   if (mime_type.startsWith("video/")) {
-    const video = { src: url, poster: variants.poster, width, height, controls: true, preload: "metadata" };
-    return make("figure", {}, make("video", { ...video, "aria-label": prompt }));
+    return html`
+      <figure>
+        <video src=${url} poster=${variants.poster} width=${width} height=${height} controls preload="metadata" aria-label=${prompt}></video>
+      </figure>
+    `;
   }
-  return make("figure", {}, make("audio", { src: url, controls: true, preload: "metadata", "aria-label": prompt }));
+  return html`<figure><audio src=${url} controls preload="metadata" aria-label=${prompt}></audio></figure>`;
 }

@@ -1,8 +1,10 @@
 /** What was made before, newest first. Only what can be seen is on the page, however many there are. */
 
+import { batch, signal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { send } from "/studio/api.js";
-import { find, make } from "/studio/dom.js";
-import { explain, kindName, stateName } from "/studio/words.js";
+import { html } from "/studio/view.js";
+import { explain, kindName, moment, stateName } from "/studio/words.js";
 
 const PAGE_ITEMS = 100;
 const ROW_PIXELS = 212;
@@ -14,41 +16,30 @@ const ROWS_AHEAD = 12;
 /** Before the end of what is known, the next page is asked for. */
 const SYMBOLS = { image: "▦", video: "▶", speech: "♪", text: "¶" };
 
-const list = find("history");
-const tiles = new Map();
-let items = [];
-let known = new Map();
-let cursor = null;
+const items = signal([]);
+/** Where the next page begins; null after the last one. */
+const cursor = signal(null);
+const asking = signal(null);
+const problem = signal(null);
+const known = new Map();
 let words = "";
-let opened = null;
-let asking = null;
-let isDue = false;
 
-/** `open(generation)` is called with what was chosen. */
-export function begin(open) {
-  opened = open;
-  find("search").addEventListener("submit", (event) => {
-    event.preventDefault();
-    words = find("words").value.trim();
-    load();
-  });
-  addEventListener("scroll", soon, { passive: true });
-  new ResizeObserver(soon).observe(list.parentElement);
-}
+// -- what is known ---------------------------------------------------------------------------------------------------
 
-/** From the newest on. */
-export async function load() {
+/** From the newest on: all, or those with these words. */
+export async function load(wanted = words) {
   clear();
+  words = wanted;
   await next();
 }
 
 export function clear() {
-  asking?.abort();
-  asking = null;
-  cursor = null;
-  items = [];
-  known = new Map();
-  fit();
+  asking.value?.abort();
+  known.clear();
+  batch(() => {
+    items.value = [];
+    cursor.value = asking.value = problem.value = null;
+  });
 }
 
 /** Shows one that is new, or has changed, where it belongs. */
@@ -56,107 +47,163 @@ export function put(generation) {
   if (words && !generation.prompt.toLowerCase().includes(words.toLowerCase())) return;
   const former = known.get(generation.id);
   if (former && former.status === generation.status) return;
+  const all = items.value;
+  const found = former ? all.indexOf(former) : all.findIndex((each) => each.created_at <= generation.created_at);
+  if (found < 0 && cursor.value !== null) return;
   known.set(generation.id, generation);
-  if (former) {
-    items[items.indexOf(former)] = generation;
-    tiles.get(generation.id)?.remove();
-    tiles.delete(generation.id);
-  } else {
-    const place = items.findIndex((each) => each.created_at <= generation.created_at);
-    if (place < 0 && cursor !== null) known.delete(generation.id);
-    else items.splice(place < 0 ? items.length : place, 0, generation);
-  }
-  soon();
+  const place = found < 0 ? all.length : found;
+  items.value = [...all.slice(0, place), generation, ...all.slice(former ? place + 1 : place)];
 }
 
 async function next() {
-  asking = new AbortController();
-  const { signal } = asking;
+  const leaving = new AbortController();
+  asking.value = leaving;
+  const { signal: aborted } = leaving;
   try {
-    const page = await send("GET", "/v1/generations", { query: { limit: PAGE_ITEMS, cursor, q: words }, signal });
-    for (const each of page.items) {
-      if (known.has(each.id)) continue;
-      known.set(each.id, each);
-      items.push(each);
-    }
-    cursor = page.next_cursor;
+    const query = { limit: PAGE_ITEMS, cursor: cursor.value, q: words };
+    const page = await send("GET", "/v1/generations", { query, signal: aborted });
+    const fresh = page.items.filter(({ id }) => !known.has(id));
+    for (const each of fresh) known.set(each.id, each);
+    batch(() => {
+      items.value = [...items.value, ...fresh];
+      cursor.value = page.next_cursor;
+      asking.value = null;
+    });
   } catch (error) {
-    if (signal.aborted) return;
-    find("found").textContent = explain(error);
+    if (aborted.aborted) return;
+    batch(() => {
+      problem.value = error;
+      asking.value = null;
+    });
   }
-  if (asking?.signal === signal) asking = null;
-  soon();
 }
 
-/** Once for each frame, however often it is asked for. */
-function soon() {
-  if (isDue) return;
-  isDue = true;
-  requestAnimationFrame(() => {
-    isDue = false;
-    fit();
+// -- what is seen ----------------------------------------------------------------------------------------------------
+
+/** `open(generation)` is called with what was chosen. */
+export function History({ open }) {
+  const search = (event) => {
+    event.preventDefault();
+    load(event.currentTarget.elements.words.value.trim());
+  };
+  return html`
+    <section class="bare" aria-labelledby="history-title">
+      <div class="heading">
+        <h2 id="history-title">What you made</h2>
+        <form id="search" role="search" onSubmit=${search}>
+          <label for="words" class="unseen">Search your words</label>
+          <input id="words" name="words" type="search" maxlength="200" placeholder="Search your words" />
+          <button class="quiet small">Search</button>
+        </form>
+      </div>
+      <${Found} />
+      <${Tiles} open=${open} />
+    </section>
+  `;
+}
+
+function Found() {
+  const before = useRef("");
+  const number = items.value.length;
+  const more = cursor.value === null ? " in all" : ", and more below";
+  const said = number ? `${number.toLocaleString("en")}${more}.` : words ? "Nothing has these words." : "Nothing yet.";
+  // While a page is asked for, what was said stands.
+  if (!asking.value) before.current = problem.value ? explain(problem.value) : said;
+  return html`<p id="found" class="hint" role="status">${before.current}</p>`;
+}
+
+function Tiles({ open }) {
+  const list = useRef();
+  const [{ columns, width, from, to, held }, setWindow] = useState({ columns: 2, width: 0, from: 0, to: 0, held: null });
+  const all = items.value;
+  const rows = Math.ceil(all.length / columns);
+  const look = useRef();
+  look.current = () => {
+    const seen = windowOf(list.current, all.length);
+    if (seen) setWindow((former) => (Object.keys(seen).every((name) => seen[name] === former[name]) ? former : seen));
+  };
+  useLayoutEffect(() => look.current(), [all]);
+  useEffect(() => onceAFrame(() => look.current()), []);
+  const isDue = cursor.value !== null && !asking.value && !problem.value && width > 0;
+  useEffect(() => {
+    if (isDue && to / columns + ROWS_AHEAD > rows) next();
   });
+  const numbers = all.slice(from, to).map((_, index) => from + index);
+  const apart = held === null ? -1 : all.findIndex(({ id }) => id === held);
+  if (apart >= 0 && apart < from) numbers.unshift(apart);
+  if (apart >= to) numbers.push(apart);
+  const size = cursor.value === null ? all.length : -1;
+  return html`
+    <ul id="history" class="history" aria-labelledby="history-title" ref=${list}
+      style=${{ height: `${Math.max(0, rows * ROW_PIXELS - GAP_PIXELS)}px` }}>
+      ${numbers.map((number) => html`
+        <${Tile} key=${all[number].id} generation=${all[number]} number=${number} columns=${columns} width=${width}
+          size=${size} open=${open} />
+      `)}
+    </ul>
+  `;
 }
 
-/** Lays out the rows that can be seen; those that cannot are taken away. */
-export function fit() {
-  const width = list.clientWidth;
-  if (!width && items.length) return;
-  const columns = Math.max(2, Math.floor((width + GAP_PIXELS) / (LEAST_TILE_PIXELS + GAP_PIXELS)));
-  const tile = (width - GAP_PIXELS * (columns - 1)) / columns;
-  const rows = Math.ceil(items.length / columns);
-  list.style.height = `${Math.max(0, rows * ROW_PIXELS - GAP_PIXELS)}px`;
+/** Which items can be seen, and how wide they are; null while none can. `held` has the focus, and is never taken away. */
+function windowOf(list, number) {
+  const whole = list.clientWidth;
+  if (!whole) return null;
+  const columns = Math.max(2, Math.floor((whole + GAP_PIXELS) / (LEAST_TILE_PIXELS + GAP_PIXELS)));
   const top = -list.getBoundingClientRect().top;
   const first = Math.max(0, Math.floor(top / ROW_PIXELS) - ROWS_AROUND);
-  const last = Math.min(rows, Math.ceil((top + innerHeight) / ROW_PIXELS) + ROWS_AROUND);
-  place(first * columns, Math.min(items.length, last * columns), columns, tile);
-  tell();
-  if (cursor !== null && !asking && last + ROWS_AHEAD > rows && list.clientWidth) next();
+  const last = Math.max(0, Math.ceil((top + innerHeight) / ROW_PIXELS) + ROWS_AROUND);
+  const focused = list.contains(document.activeElement) ? document.activeElement.closest("li") : null;
+  return {
+    columns,
+    width: (whole - GAP_PIXELS * (columns - 1)) / columns,
+    from: Math.min(number, first * columns),
+    to: Math.min(number, last * columns),
+    held: focused?.dataset.id ?? null,
+  };
 }
 
-function place(from, to, columns, width) {
-  const wanted = items.slice(from, to);
-  const seen = new Set(wanted.map((each) => each.id));
-  for (const [id, element] of tiles) {
-    if (seen.has(id) || element.contains(document.activeElement)) continue;
-    element.remove();
-    tiles.delete(id);
-  }
-  wanted.forEach((generation, index) => {
-    const number = from + index;
-    const element = tiles.get(generation.id) ?? item(generation);
-    const left = (number % columns) * (width + GAP_PIXELS);
-    element.style.width = `${width}px`;
-    element.style.transform = `translate(${left}px, ${Math.floor(number / columns) * ROW_PIXELS}px)`;
-    element.setAttribute("aria-posinset", number + 1);
-    element.setAttribute("aria-setsize", cursor === null ? items.length : -1);
-    tiles.set(generation.id, element);
-    // In the order of the list, for those who do not see where it stands.
-    const following = tiles.get(wanted[index - 1]?.id)?.nextSibling ?? (index ? null : list.firstChild);
-    if (!element.isConnected) list.insertBefore(element, following);
-  });
+/** Calls back when something may have moved, once for each frame; gives the way to end it. */
+function onceAFrame(moved) {
+  let isDue = false;
+  const soon = () => {
+    if (isDue) return;
+    isDue = true;
+    requestAnimationFrame(() => {
+      isDue = false;
+      moved();
+    });
+  };
+  const sizes = new ResizeObserver(soon);
+  sizes.observe(document.body);
+  addEventListener("scroll", soon, { passive: true });
+  return () => {
+    sizes.disconnect();
+    removeEventListener("scroll", soon);
+  };
 }
 
-function tell() {
-  const more = cursor === null ? " in all" : ", and more below";
-  const said = items.length ? `${items.length.toLocaleString("en")}${more}.` : words ? "Nothing has these words." : "Nothing yet.";
-  if (!asking && find("found").textContent !== said) find("found").textContent = said;
+function Tile({ generation, number, columns, width, size, open }) {
+  const left = (number % columns) * (width + GAP_PIXELS);
+  const place = { width: `${width}px`, transform: `translate(${left}px, ${Math.floor(number / columns) * ROW_PIXELS}px)` };
+  const content = useMemo(() => html`<${Content} generation=${generation} open=${open} />`, [generation, open]);
+  return html`
+    <li data-id=${generation.id} class=${generation.status} style=${place} aria-posinset=${number + 1} aria-setsize=${size}>
+      ${content}
+    </li>
+  `;
 }
 
-function item(generation) {
+function Content({ generation, open }) {
   const asset = generation.assets[0];
   const picture = asset?.variants.thumbnail ?? asset?.variants.poster;
-  const seen = picture
-    ? make("img", { src: picture, alt: "", width: asset.width, height: asset.height, decoding: "async" })
-    : make("span", { class: "nothing", "aria-hidden": "true" }, SYMBOLS[generation.kind]);
   const state = generation.status === "completed" ? "" : `, ${stateName(generation.status).toLowerCase()}`;
-  const when = new Date(generation.created_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
-  const label = `${kindName(generation.kind)}${state}, ${when}: ${generation.prompt}`;
-  const button = make(
-    "button",
-    { type: "button", "aria-label": label, onclick: () => opened(generation) },
-    seen,
-    make("span", { class: "words" }, generation.prompt),
-  );
-  return make("li", { id: `made-${generation.id}`, class: generation.status }, button);
+  const label = `${kindName(generation.kind)}${state}, ${moment(generation.created_at)}: ${generation.prompt}`;
+  return html`
+    <button type="button" aria-label=${label} onClick=${() => open(generation)}>
+      ${picture
+        ? html`<img src=${picture} alt="" width=${asset.width} height=${asset.height} decoding="async" />`
+        : html`<span class="nothing" aria-hidden="true">${SYMBOLS[generation.kind]}</span>`}
+      <span class="words">${generation.prompt}</span>
+    </button>
+  `;
 }

@@ -4,8 +4,10 @@ Each file has a route of its own, so that whatever else is asked for below `/stu
 """
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -20,10 +22,14 @@ from gateway.settings import AddressSettings
 from gateway.tokens import Issuer
 
 PAGE = "index.html"
+VENDOR = "vendor"
+"""The folder of the libraries: `make vendor` writes it (ADR 35)."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 
@@ -31,8 +37,9 @@ _TYPES = {
 def make_router(surface: Surface) -> APIRouter:
     """The page at `/`, its parts, and the session of a stack on one's own machine."""
     router = APIRouter(route_class=route_class(errors.render), include_in_schema=False)
-    headers = _headers(surface.addresses)
-    for name, (content, media_type) in _files().items():
+    served = _files()
+    headers = _headers(surface.addresses, served[PAGE][0])
+    for name, (content, media_type) in served.items():
         path = "/" if name == PAGE else f"/studio/{name}"
         router.add_api_route(path, _giving(content, media_type, headers), methods=["GET"])
 
@@ -53,13 +60,18 @@ def make_router(surface: Surface) -> APIRouter:
 
 def _files() -> dict[str, tuple[bytes, str]]:
     """Name → content and type, of what stands beside this module for browsers."""
-    found = {each.name: each for each in files(__package__).iterdir()}
+    own = files(__package__)
+    found = {**_within(own), **{f"{VENDOR}/{name}": each for name, each in _within(own / VENDOR).items()}}
     suffixes = {name: name[name.rfind(".") :] for name in found}
     return {
         name: (found[name].read_bytes(), _TYPES[suffix])
         for name, suffix in sorted(suffixes.items())
         if suffix in _TYPES
     }
+
+
+def _within(folder: Traversable) -> dict[str, Traversable]:
+    return {each.name: each for each in folder.iterdir() if each.is_file()}
 
 
 def _giving(content: bytes, media_type: str, headers: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
@@ -73,12 +85,15 @@ def _giving(content: bytes, media_type: str, headers: dict[str, str]) -> Callabl
     return give
 
 
-def _headers(addresses: AddressSettings) -> dict[str, str]:
-    """What every file says: nothing but these files runs, and media come from where media are."""
+def _headers(addresses: AddressSettings, page: bytes) -> dict[str, str]:
+    """What every file says: nothing but these files runs, and media come from where media are.
+
+    The page's import map has to stand in the page; its hash says that it is this one.
+    """
     media = " ".join(sorted({_origin(addresses.media_base), _origin(addresses.public_media_url)}))
     policy = {
         "default-src": "'none'",
-        "script-src": "'self'",
+        "script-src": f"'self' '{_hash_of_map(page)}'",
         "style-src": "'self'",
         "connect-src": f"'self' {media}",
         "img-src": f"'self' {media}",
@@ -97,6 +112,11 @@ def _headers(addresses: AddressSettings) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
     }
+
+
+def _hash_of_map(page: bytes) -> str:
+    written = page.partition(b'<script type="importmap">')[2].partition(b"</script>")[0]
+    return f"sha256-{b64encode(hashlib.sha256(written).digest()).decode()}"
 
 
 def _origin(url: str) -> str:

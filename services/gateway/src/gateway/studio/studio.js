@@ -1,87 +1,26 @@
 /** The studio, put together: who is signed in, which page is shown, the table, the history, the balance. */
 
-import {
-  beginLocally, isLocal, isOperator, isSignedIn, offersSignIn, onSignedOut, send, signIn, signOut, signUp, usePasted,
-} from "/studio/api.js";
-import { Card, isFinal } from "/studio/card.js";
-import { find, show } from "/studio/dom.js";
+import { signal } from "@preact/signals";
+import { render } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { beginLocally, isLocal, isOperator, isSignedIn, onSignedOut, signOut } from "/studio/api.js";
+import { Card } from "/studio/card.js";
 import { followAll } from "/studio/events.js";
 import * as history from "/studio/history.js";
-import * as making from "/studio/making.js";
+import { Making } from "/studio/making.js";
+import { SignIn } from "/studio/signing.js";
+import { balance, complain, credits, loadModels, problem, signedIn, told } from "/studio/state.js";
+import { clear, heard, lay, table } from "/studio/table.js";
+import { Hint, html } from "/studio/view.js";
+import { begin } from "/studio/wishes.js";
 import { amount, explain } from "/studio/words.js";
 
 const TITLES = { make: "Darkroom", follow: "One generation · Darkroom", account: "Account · Darkroom", operator: "Operator · Darkroom" };
-
-const cards = new Map();
-let leaving = new AbortController();
-let shown = null;
-
-const acts = {
-  again: (generation) => making.again(generation),
-  vary: (generation, asset) => making.vary(generation, asset),
-  startFrom: (asset) => making.startFrom(asset),
-  providerOf: (model) => making.providerOf(model),
-  failed: complain,
-  made(generation) {
-    complain(null);
-    history.put(generation);
-    lay(generation);
-    balance();
-  },
-  ended(generation) {
-    history.put(generation);
-    balance();
-  },
+const LOADERS = {
+  follow: () => import("/studio/following.js"),
+  account: () => import("/studio/account.js"),
+  operator: () => import("/studio/operator.js"),
 };
-
-/** Lays a generation on the table, once, and goes there unless it came by itself. */
-function lay(generation, isAsked = true) {
-  const former = cards.get(generation.id);
-  const card = former?.element.isConnected ? former : new Card(generation, acts);
-  cards.set(generation.id, card);
-  if (card !== former || isAsked) find("work").prepend(card.element);
-  show(find("nothing"), false);
-  if (isAsked) card.element.focus();
-}
-
-/** What the user's stream tells: whatever is not final is on the table, also after a reload. */
-async function listen(signal) {
-  try {
-    for await (const { name, data } of followAll(signal)) {
-      if (name === "snapshot") for (const each of data.items.reverse()) told(each);
-      if (name === "generation") told(data);
-    }
-  } catch (error) {
-    if (!signal.aborted && isSignedIn()) complain(error);
-  }
-}
-
-function told(generation) {
-  const card = cards.get(generation.id);
-  if (card) card.update(generation);
-  else if (!isFinal(generation)) lay(generation, false);
-  if (!card && isFinal(generation)) acts.ended(generation);
-  else history.put(generation);
-}
-
-async function balance() {
-  try {
-    const credits = await send("GET", "/v1/credits");
-    const { available, held } = credits;
-    find("balance").textContent = `${amount(available)}${held ? ` (${amount(held)} set aside)` : ""}`;
-    show(find("balance"));
-    document.dispatchEvent(new CustomEvent("balance", { detail: credits }));
-  } catch (error) {
-    if (isSignedIn()) complain(error);
-  }
-}
-
-function complain(error) {
-  const place = find("problem");
-  place.textContent = error ? explain(error) : "";
-  show(place, Boolean(error));
-  if (error) place.scrollIntoView({ block: "nearest" });
-}
 
 /** `#follow/<id>` and the like: the page, and what it is about. */
 function wanted() {
@@ -89,105 +28,122 @@ function wanted() {
   return { name: name in TITLES && (name !== "follow" || about) ? name : "make", about };
 }
 
-const loaders = {
-  make: async () => ({ enter: () => history.fit() }),
-  follow: () => import("/studio/following.js"),
-  account: () => import("/studio/account.js"),
-  operator: () => import("/studio/operator.js"),
-};
+const turned = signal(wanted());
 
-async function turn() {
-  if (!isSignedIn()) return;
-  if (location.hash === "#main") return;
-  const { name, about } = wanted();
-  shown?.leave?.();
-  shown = null;
-  for (const page of Object.keys(TITLES)) show(find(`page-${page}`), page === name);
-  for (const link of find("pages").children) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
-  document.title = TITLES[name];
-  complain(null);
+function Studio() {
+  const { name, about } = turned.value;
+  useEffect(() => {
+    document.title = TITLES[name];
+  }, [name]);
+  return html`
+    <a class="skip" href="#main">Skip to the content</a>
+    <${Top} page=${name} />
+    <main id="main" tabindex="-1">
+      <${Complaint} />
+      ${signedIn.value === false && html`<${SignIn} enter=${enter} />`}
+      ${signedIn.value && html`<${Table} isShown=${name === "make"} />`}
+      ${signedIn.value && name in LOADERS && html`<${Later} key=${name} name=${name} about=${about} />`}
+    </main>
+    <footer><p><a href="/docs">The API</a></p></footer>
+  `;
+}
+
+function Top({ page }) {
+  const link = (name, title) => html`<a href="#${name}" aria-current=${page === name ? "page" : null}>${title}</a>`;
+  const { available, held } = credits.value ?? {};
+  return html`
+    <header class="top">
+      <h1><a href="#make"><img src="/studio/icon.svg" alt="" width="24" height="24" />Darkroom</a></h1>
+      <nav id="pages" aria-label="Pages" hidden=${!signedIn.value}>
+        ${link("make", "Make")}${link("account", "Account")}${signedIn.value && isOperator() && link("operator", "Operator")}
+      </nav>
+      <p id="balance" role="status" hidden=${!signedIn.value || !credits.value}>
+        ${credits.value && `${amount(available)}${held ? ` (${amount(held)} set aside)` : ""}`}
+      </p>
+      ${signedIn.value && !isLocal() && html`<button type="button" class="quiet small" onClick=${leave}>Sign out</button>`}
+    </header>
+  `;
+}
+
+function Complaint() {
+  const place = useRef();
+  const error = problem.value;
+  useEffect(() => {
+    if (error) place.current.scrollIntoView({ block: "nearest" });
+  }, [error]);
+  return html`<p id="problem" ref=${place} class="problem" role="alert" hidden=${!error}>${error && explain(error)}</p>`;
+}
+
+/** Making, the table and what was made: it stays while another page is looked at, and goes on. */
+function Table({ isShown }) {
+  useEffect(() => {
+    const leaving = new AbortController();
+    told(() => Promise.all([loadModels().then(begin), history.load(), balance()])).then(() => listen(leaving.signal));
+    return () => {
+      leaving.abort();
+      clear();
+      history.clear();
+    };
+  }, []);
+  return html`
+    <div id="page-make" hidden=${!isShown}>
+      <${Making} />
+      <section class="bare" aria-labelledby="work-title">
+        <h2 id="work-title">On the table</h2>
+        ${table.value.length === 0 && html`<${Hint}>What you make appears here, step by step.<//>`}
+        <div id="work">${table.value.map((each) => html`<${Card} key=${each.id} generation=${each} />`)}</div>
+      </section>
+      <${history.History} open=${lay} />
+    </div>
+  `;
+}
+
+/** What the user's stream tells: whatever is not final is on the table, also after a reload. */
+async function listen(signal) {
   try {
-    const page = await loaders[name]();
-    if (wanted().name !== name) return;
-    shown = page;
-    await page.enter(find(`page-${name}`), about, { balance, complain });
-  } catch (error) {
-    complain(error);
-  }
-}
-
-async function enter() {
-  show(find("sign-in"), false);
-  for (const part of ["pages"]) show(find(part));
-  show(find("to-operator"), isOperator());
-  show(find("sign-out"), !isLocal());
-  complain(null);
-  leaving = new AbortController();
-  const turned = turn();
-  try {
-    await Promise.all([making.load(), history.load(), balance()]);
-  } catch (error) {
-    complain(error);
-  }
-  await turned;
-  listen(leaving.signal);
-}
-
-async function ask() {
-  leaving.abort();
-  shown?.leave?.();
-  shown = null;
-  for (const card of cards.values()) card.remove();
-  cards.clear();
-  history.clear();
-  for (const page of Object.keys(TITLES)) show(find(`page-${page}`), false);
-  for (const part of ["pages", "sign-out", "balance"]) show(find(part), false);
-  show(find("nothing"));
-  show(find("sign-in"));
-  show(find("people"), await offersSignIn().catch(() => false));
-}
-
-/** Runs what a form means, and says what was wrong with it. */
-function onSubmit(form, act) {
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    complain(null);
-    try {
-      await act(form.elements, event.submitter?.value);
-    } catch (error) {
-      complain(error);
+    for await (const { name, data } of followAll(signal)) {
+      if (name === "snapshot") for (const each of data.items.reverse()) heard(each);
+      if (name === "generation") heard(data);
     }
-  });
+  } catch (error) {
+    if (!signal.aborted && isSignedIn()) complain(error);
+  }
 }
 
-onSubmit(find("people"), async ({ email, password }, wish) => {
-  const isIn = wish === "sign-up" ? await signUp(email.value, password.value) : !(await signIn(email.value, password.value));
-  password.value = "";
-  if (isIn) await enter();
-  else complain(new Error("You have an account now. Confirm your e-mail address, then sign in"));
-});
+/** A page that is loaded when somebody turns to it. */
+function Later({ name, about }) {
+  const [Page, setPage] = useState(null);
+  useEffect(() => {
+    told(async () => {
+      const loaded = await LOADERS[name]();
+      setPage(() => loaded.Page);
+    });
+  }, []);
+  return html`<div id="page-${name}">${Page && html`<${Page} key=${about} about=${about} />`}</div>`;
+}
 
-onSubmit(find("pasted"), async ({ token }) => {
-  usePasted(token.value.trim());
-  token.value = "";
-  await enter();
-});
+function enter() {
+  complain(null);
+  signedIn.value = true;
+}
 
-find("sign-out").addEventListener("click", () => {
+function leave() {
   complain(null);
   signOut();
+}
+
+addEventListener("hashchange", () => {
+  if (location.hash === "#main") return;
+  complain(null);
+  turned.value = wanted();
+  scrollTo({ top: 0, behavior: "instant" });
 });
-addEventListener("hashchange", async () => {
-  await turn();
-  if (location.hash !== "#main") scrollTo({ top: 0, behavior: "instant" });
+onSignedOut(() => {
+  signedIn.value = false;
+  credits.value = null;
 });
-onSignedOut(ask);
-making.begin(acts);
-history.begin((generation) => {
-  lay(generation);
-});
-if (isSignedIn() || (await beginLocally().catch(() => false))) await enter();
-else await ask();
+
+const place = document.getElementById("studio");
+place.replaceChildren();
+render(html`<${Studio} />`, place);
+signedIn.value = isSignedIn() || (await beginLocally().catch(() => false));

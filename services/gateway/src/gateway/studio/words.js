@@ -88,7 +88,8 @@ export function stageName(stage, provider = null) {
 }
 
 export const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
-export const moment = (text) => new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const MOMENTS = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+export const moment = (text) => MOMENTS.format(new Date(text));
 export const kindName = (kind) => KINDS[kind] ?? kind;
 export const roleName = (role) => ROLES[role] ?? role;
 
