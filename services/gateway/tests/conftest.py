@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -113,6 +113,10 @@ async def playing(nats_url: str) -> AsyncIterator[tuple[NatsClient, Players]]:
 async def migrated(database_url: str) -> str:
     """A database as a gateway finds it that ran before: migrated, with the offers that it last heard."""
     await upgrade(database_url, migrations_of("gateway"))
+    return await with_offers(database_url)
+
+
+async def with_offers(database_url: str) -> str:
     connection = await asyncpg.connect(database_url)
     for name, document in [("catalog", CATALOG), ("prices", PRICES)]:
         await connection.execute("INSERT INTO offers VALUES ($1, $2)", name, document.model_dump_json())
@@ -155,9 +159,12 @@ def players(played: tuple[NatsClient, Players]) -> Players:
 
 
 @pytest.fixture(scope="module")
-async def settings(nats_server: Any, make_database: Callable[[str], str]) -> Settings:
+async def settings(
+    nats_server: Any, make_database: Callable[..., str], make_template: Callable[[str], Awaitable[str]]
+) -> Settings:
     """What the module's gateway is told; a module with other wishes has a fixture of this name."""
-    return settings_of(nats_server.nats_url, await migrated(make_database("gateway")))
+    copy = make_database("gateway", like=await make_template("gateway"))
+    return settings_of(nats_server.nats_url, await with_offers(copy))
 
 
 @pytest.fixture(scope="module")
