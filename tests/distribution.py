@@ -3,7 +3,7 @@
 from xdist.scheduler import LoadScopeScheduling
 
 ONE_STACK = "tests/whole"
-OWN_STACK = {"test_former.py", "test_restore.py", "test_traces.py"}
+OWN_STACK = {"test_restore.py", "test_traces.py"}
 """Of the folder above, those that start one for themselves."""
 LONGEST = {
     ONE_STACK: 150,
@@ -17,8 +17,7 @@ LONGEST = {
     "services/generator/tests/test_film_crash.py": 35,
     "services/ledger/tests/test_planted.py": 35,
     "services/ledger/tests/test_model.py": 28,
-    "bench/test_ledger_run.py": 28,
-    "contracts/tests/test_schemas.py": 25,
+    "bench/test_ledger_run.py": 18,
     "services/generator/tests/test_service.py": 25,
 }
 """About how many seconds: what is long and begins last is what everybody waits for."""
