@@ -4,14 +4,15 @@ The same tests run on both and none is skipped for want of Docker. A server star
 run of pure tests starts none. The fixtures import what they need themselves, for the same reason.
 """
 
+import gc
 import json
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
@@ -58,10 +59,15 @@ class S3(Server, Protocol):
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
-    """`nats_url`. One test's streams are there for the next: name them apart or remove them."""
+    """`nats_url`. One test's streams are there for the next: name them apart or remove them.
+
+    Nobody here cuts the power, so neither this server nor the database waits for a disk.
+    """
     from darkroom.embedded import NatsServer
 
-    server: Nats = ContainerNats() if can_run(NATS_IMAGE) else NatsServer(tmp_path_factory.mktemp("nats"))
+    server: Nats = (
+        ContainerNats() if can_run(NATS_IMAGE) else NatsServer(tmp_path_factory.mktemp("nats"), durable=False)
+    )
     with running(server):
         yield server
 
@@ -72,7 +78,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     from darkroom.embedded import PostgresServer
 
     server: Postgres = (
-        ContainerPostgres() if can_run(POSTGRES_IMAGE) else PostgresServer(tmp_path_factory.mktemp("postgres"))
+        ContainerPostgres()
+        if can_run(POSTGRES_IMAGE)
+        else PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False)
     )
     with running(server):
         yield server
@@ -89,23 +97,44 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture(scope="module")
-def make_database(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
-    """Call it with a name for the URL of a fresh empty database, dropped when the module's tests are done."""
+def make_database(postgres_server: Postgres) -> Iterator[Callable[..., str]]:
+    """Call it with a name for the URL of a fresh database, dropped when the module's tests are done.
+
+    It is empty, or a copy of the one at the URL `like`.
+    """
     from darkroom.embedded.postgres import execute
 
     admin_url = postgres_server.admin_url
     created: list[str] = []
 
-    def make(name: str) -> str:
-        database = f"{name}_{secrets.token_hex(4)}"
-        execute(admin_url, f'CREATE DATABASE "{database}"')
-        created.append(database)
-        return urlsplit(admin_url)._replace(path=f"/{database}").geturl()
+    def make(name: str, *, like: str = "/template1") -> str:
+        created.append(create_database(admin_url, name, like))
+        return created[-1]
 
     yield make
-    for database in created:
+    for url in created:
         # A connection that a failed test left open must not keep its database.
-        execute(admin_url, f'DROP DATABASE "{database}" WITH (FORCE)')
+        execute(admin_url, f'DROP DATABASE "{urlsplit(url).path[1:]}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def make_template(postgres_server: Postgres) -> Callable[[str], Awaitable[str]]:
+    """Call it with a service's name for the URL of a database with its tables: copying it takes a third of migrating.
+
+    Whoever changes what is in it, or stays connected, is in the way of the next copy.
+    """
+    made: dict[str, str] = {}
+
+    async def make(service: str) -> str:
+        from darkroom.migration import migrations_of, upgrade
+
+        if service not in made:
+            url = create_database(postgres_server.admin_url, f"template_{service}", "/template1")
+            await upgrade(url, migrations_of(service))
+            made[service] = url
+        return made[service]
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +151,31 @@ async def tables(make_database: Callable[[str], str]) -> "AsyncIterator[Tables]"
     connection = await asyncpg.connect(url)
     yield Tables(url, connection)
     await connection.close()
+
+
+def create_database(admin_url: str, name: str, like: str) -> str:
+    from darkroom.embedded.postgres import execute
+
+    database = f"{name}_{secrets.token_hex(4)}"
+    execute(admin_url, f'CREATE DATABASE "{database}" TEMPLATE "{urlsplit(like).path[1:]}"')
+    return urlsplit(admin_url)._replace(path=f"/{database}").geturl()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Thousands of tests and modules are there to stay: nobody looks through them for garbage again and again."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.distribution import ByFile
+
+    return ByFile(config, log)
 
 
 @contextmanager
@@ -171,7 +225,7 @@ class ContainerNats:
         from testcontainers.core.wait_strategies import HttpWaitStrategy
 
         # In a file as the embedded server has it: there is no option for the size of a message.
-        config = b"http: 8222\nmax_payload: 8MB\njetstream {\n  store_dir: /tmp/store\n  sync_interval: always\n}\n"
+        config = b"http: 8222\nmax_payload: 8MB\njetstream {\n  store_dir: /tmp/store\n}\n"
         self._container = (
             DockerContainer(NATS_IMAGE)
             .with_copy_into_container(config, "/darkroom.conf")
@@ -200,7 +254,8 @@ class ContainerPostgres:
             DockerContainer(POSTGRES_IMAGE)
             .with_env("POSTGRES_PASSWORD", self._password)
             .with_env(
-                "POSTGRES_INITDB_ARGS", "--encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
+                "POSTGRES_INITDB_ARGS",
+                "--encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C --set=fsync=off",
             )
             .with_command(["-c", "max_connections=200"])
             .with_exposed_ports(5432)

@@ -307,6 +307,9 @@ ANSWERS: dict[type[Frozen], Frozen] = {
 }
 
 
+SCHEMAS = json_schemas()
+
+
 # -- documents ----------------------------------------------------------------------------------------------------
 
 
@@ -323,9 +326,9 @@ def test_the_exported_documents_are_those_of_today() -> None:
     assert exported <= documents.keys(), "documents of something that is gone"
 
 
-@pytest.mark.parametrize("name", sorted(json_schemas()))
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_every_document_is_a_schema(name: str) -> None:
-    Draft202012Validator.check_schema(json_schemas()[name])
+    Draft202012Validator.check_schema(SCHEMAS[name])
 
 
 def test_every_fact_has_a_sample() -> None:
@@ -336,7 +339,7 @@ def test_every_fact_has_a_sample() -> None:
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
 def test_a_sample_is_what_its_schema_says(sample: Event) -> None:
     document = json.loads(sample.encode())
-    schema = json_schemas()[type(sample).__name__.lower()]
+    schema = SCHEMAS[type(sample).__name__.lower()]
     Draft202012Validator(schema).validate(document)
     del document["data"]
     assert list(Draft202012Validator(schema).iter_errors(document)), "the schema would accept anything"
@@ -348,7 +351,7 @@ def test_every_reader_understands_every_writer_of_tomorrow(sample: Event) -> Non
     assert type(sample).decode(sample.encode()) == sample
     document = json.loads(sample.encode())
     _add_unknown_fields(document)
-    Draft202012Validator(json_schemas()[type(sample).__name__.lower()]).validate(document)
+    Draft202012Validator(SCHEMAS[type(sample).__name__.lower()]).validate(document)
     assert type(sample).decode(json.dumps(document).encode()) == sample
 
 
@@ -356,14 +359,14 @@ def test_every_reader_understands_every_writer_of_tomorrow(sample: Event) -> Non
 def test_questions_and_answers_are_what_their_schemas_say(subject: str) -> None:
     for model, part in zip(QUESTIONS[subject], ("question", "answer"), strict=True):
         document = json.loads(ANSWERS[model].model_dump_json(exclude_none=True))
-        Draft202012Validator(json_schemas()[f"{subject}.{part}"]).validate(document)
+        Draft202012Validator(SCHEMAS[f"{subject}.{part}"]).validate(document)
         _add_unknown_fields(document)
         assert model.model_validate(document) == ANSWERS[model]
 
 
 def test_progress_is_what_its_schema_says() -> None:
     progress = Progress(generation_id=GENERATION, number=1, stage="rendering", percent=100)
-    validator = Draft202012Validator(json_schemas()["progress"])
+    validator = Draft202012Validator(SCHEMAS["progress"])
     validator.validate(json.loads(progress.model_dump_json()))
     assert not validator.is_valid(json.loads(progress.model_dump_json()) | {"percent": 101})
 

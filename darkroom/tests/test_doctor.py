@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from contracts.topology import CONSUMERS, DEAD, GENERATION
 from darkroom.doctor import Deployment, Finding, broker, database, doors, examine, keeping, webhooks
 from darkroom.embedded import NatsServer, free_port
+from darkroom.embedded.postgres import execute
 from darkroom.jetstream import ask, connect
 from darkroom.main import app
 from darkroom.migration import migrate, service_urls
@@ -40,6 +41,14 @@ def about(findings: list[Finding], words: str) -> list[str]:
 
 
 # -- Postgres ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def durable(postgres_server: Any) -> Iterator[None]:
+    """A server as an operator's should be: that of the tests waits for no disk."""
+    execute(postgres_server.admin_url, "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()")
+    yield
+    execute(postgres_server.admin_url, "ALTER SYSTEM RESET fsync; SELECT pg_reload_conf()")
 
 
 @pytest.fixture
@@ -117,13 +126,6 @@ async def test_an_empty_database_and_one_that_is_away(make_database: Callable[[s
 # -- NATS --------------------------------------------------------------------------------------------------------
 
 
-class Lazy(NatsServer):
-    """Acknowledges what is not on the disk yet."""
-
-    def _config(self) -> str:
-        return super()._config().replace("sync_interval: always", 'sync_interval: "2m"')
-
-
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     variables = {f"{user.upper()}_NATS_PASSWORD": password for user, password in NATS_PASSWORDS.items()}
@@ -177,7 +179,7 @@ async def test_what_differs_from_the_contracts_is_said(guarded: NatsServer) -> N
 
 
 async def test_a_broker_that_lets_everybody_in_and_syncs_late(tmp_path: Path) -> None:
-    server = Lazy(tmp_path)
+    server = NatsServer(tmp_path, durable=False)
     server.start()
     try:
         found = (await broker.look(deployment(server, user=None))).findings

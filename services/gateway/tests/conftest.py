@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,6 +34,7 @@ from .lenders import Lender, lending
 from .players import CATALOG, PRICES, Players
 
 PUBLIC_URL = "https://darkroom.example"
+DESCRIPTION = Path(__file__).parents[3] / "docs/openapi.json"
 MANY = 1_000_000
 
 
@@ -55,8 +58,11 @@ class Server(uvicorn.Server):
 async def serving(settings: Settings, client: NatsClient | None = None, port: int = 0) -> AsyncIterator[Service]:
     """A gateway on a free port, or on the one given; given a client of its bus it is ready and has joined that bus."""
     before = await followers(client) if client else set()
+    app = create_app(settings)
+    # Putting it together takes seconds; contracts/tests says that the exported one is the same.
+    app.openapi_schema = json.loads(DESCRIPTION.read_text())
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         port=port,
         log_config=None,
         access_log=False,
@@ -74,7 +80,7 @@ async def serving(settings: Settings, client: NatsClient | None = None, port: in
     try:
         if client:
             await until(partial(is_ready, url, client, before), 20)
-        yield Service(url, config.app)  # type: ignore[arg-type]
+        yield Service(url, app)
     finally:
         server.should_exit = True
         await task
@@ -113,6 +119,10 @@ async def playing(nats_url: str) -> AsyncIterator[tuple[NatsClient, Players]]:
 async def migrated(database_url: str) -> str:
     """A database as a gateway finds it that ran before: migrated, with the offers that it last heard."""
     await upgrade(database_url, migrations_of("gateway"))
+    return await with_offers(database_url)
+
+
+async def with_offers(database_url: str) -> str:
     connection = await asyncpg.connect(database_url)
     for name, document in [("catalog", CATALOG), ("prices", PRICES)]:
         await connection.execute("INSERT INTO offers VALUES ($1, $2)", name, document.model_dump_json())
@@ -155,9 +165,12 @@ def players(played: tuple[NatsClient, Players]) -> Players:
 
 
 @pytest.fixture(scope="module")
-async def settings(nats_server: Any, make_database: Callable[[str], str]) -> Settings:
+async def settings(
+    nats_server: Any, make_database: Callable[..., str], make_template: Callable[[str], Awaitable[str]]
+) -> Settings:
     """What the module's gateway is told; a module with other wishes has a fixture of this name."""
-    return settings_of(nats_server.nats_url, await migrated(make_database("gateway")))
+    copy = make_database("gateway", like=await make_template("gateway"))
+    return settings_of(nats_server.nats_url, await with_offers(copy))
 
 
 @pytest.fixture(scope="module")

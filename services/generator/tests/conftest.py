@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,13 @@ import nats
 import pytest
 from nats.js.errors import NotFoundError
 
-import generator
 from contracts.facts import Request
 from contracts.topology import DEAD, GENERATION, OUTCOMES
 from darkroom.embedded import Process as ChildProcess
 from darkroom.embedded import free_port
-from darkroom.migration import upgrade
 from darkroom.topology.apply import apply
 
 from .stage import Process, Simulator
-
-MIGRATIONS = Path(generator.__file__).parent / "migrations"
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +45,8 @@ def simulator(simulator_url: str) -> Simulator:
 
 
 @pytest.fixture(scope="module")
-async def database_url(make_database: Callable[[str], str]) -> str:
-    url = make_database("generator")
-    await upgrade(url, MIGRATIONS)
-    return url
+async def database_url(make_database: Callable[..., str], make_template: Callable[[str], Awaitable[str]]) -> str:
+    return make_database("generator", like=await make_template("generator"))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,6 @@ from contracts.topology import (
 )
 from darkroom.embedded import Process as ChildProcess
 from darkroom.embedded import free_port
-from darkroom.migration import upgrade
 from ledger.app import create_app
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
@@ -45,10 +44,8 @@ Service = Callable[[], AbstractAsyncContextManager[AsgiFastStream]]
 
 
 @pytest.fixture(scope="module")
-async def database_url(make_database) -> str:
-    url = make_database("ledger")
-    await upgrade(url, MIGRATIONS)
-    return url
+async def database_url(make_database, make_template) -> str:
+    return make_database("ledger", like=await make_template("ledger"))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.facts import Funded, Request
-from darkroom.migration import upgrade
 from ledger import accounts, app, holds, operations, plans
 from ledger.announcements import announce
 from ledger.domain import holds as decisions
@@ -29,7 +28,6 @@ from runtime.database import Database
 
 from . import test_connected, test_double_entry, test_operations, test_payers, test_plans, test_races
 from .books import contradictions
-from .conftest import MIGRATIONS
 from .planted_payments import PAYMENT_BUGS, at_a_new_bank
 from .planting import Bug, reworded
 from .samples import CREDIT
@@ -348,11 +346,9 @@ BUGS = {
 
 
 @pytest.fixture
-async def database_url(make_database) -> str:
+async def database_url(make_database, make_template) -> str:
     """A database for each bug: what it breaks stays broken."""
-    url = make_database("planted")
-    await upgrade(url, MIGRATIONS)
-    return url
+    return make_database("planted", like=await make_template("ledger"))
 
 
 @pytest.fixture

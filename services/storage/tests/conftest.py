@@ -1,7 +1,7 @@
 """A storage service in parts: real Postgres, real NATS, local files, and a provider on loopback."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from aiohttp import web
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-import storage
 from contracts.topology import STREAMS
 from darkroom.jetstream import RefusedError, ask
-from darkroom.migration import upgrade
 from darkroom.topology.apply import apply
 from runtime.broker import make_broker
 from runtime.consumption import Consumers
@@ -42,7 +40,6 @@ from storage.workshop import Workshop
 
 from .samples import Provider
 
-MIGRATIONS = Path(storage.__file__).parent / "migrations"
 MAX_BYTES = 2_000_000
 GIVE_UP_SECONDS = 2.0
 
@@ -61,10 +58,8 @@ async def provider() -> AsyncIterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-async def database_url(make_database: Callable[[str], str]) -> str:
-    url = make_database("storage")
-    await upgrade(url, MIGRATIONS)
-    return url
+async def database_url(make_database: Callable[..., str], make_template: Callable[[str], Awaitable[str]]) -> str:
+    return make_database("storage", like=await make_template("storage"))
 
 
 @pytest.fixture(scope="module")

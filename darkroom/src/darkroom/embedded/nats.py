@@ -23,15 +23,18 @@ class NatsServer:
         server_name: str = "darkroom",
         authorization: str = "",
         variables: Mapping[str, str] | None = None,
+        durable: bool = True,
     ) -> None:
         """`authorization` is the configuration's text about users, with `variables` for their passwords.
 
-        Without it everybody may do everything.
+        Without it everybody may do everything. What a server that is not `durable` acknowledged survives its own
+        crash, not the machine's: it waits for no disk.
         """
         self.port = port or free_port()
         self.monitoring_port = monitoring_port or free_port()
         self._server_name = server_name
         self._authorization = authorization
+        self._durable = durable
         self._directory = data_dir.resolve() / "nats"
         self._store = self._directory / "store"
         self._config_path = self._directory / "nats-server.conf"
@@ -92,7 +95,7 @@ class NatsServer:
                 "max_payload: 8MB",
                 "jetstream {",
                 f"  store_dir: {json.dumps(str(self._store), ensure_ascii=False)}",
-                "  sync_interval: always",
+                *(["  sync_interval: always"] if self._durable else []),
                 "}",
                 self._authorization,
             ]

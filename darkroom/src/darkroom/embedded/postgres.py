@@ -42,12 +42,16 @@ _SETTINGS = {
 class PostgresServer:
     """One server. Keeps its files in `<data_dir>/postgres` and its log in `<data_dir>/logs/postgres.log`."""
 
-    def __init__(self, data_dir: Path, *, port: int | None = None) -> None:
+    def __init__(self, data_dir: Path, *, port: int | None = None, durable: bool = True) -> None:
+        """What a server that is not `durable` wrote survives its own crash, not the machine's: it waits for no disk."""
         self.port = port or free_port()
         self._directory = data_dir.resolve() / "postgres"
         self._cluster = self._directory / "data"
         self._password_path = self._directory / "password"
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        self._durable = durable
+        # Without "fsync" the cluster's own file says it, where a session may decide otherwise.
+        chosen = {name: value for name, value in _SETTINGS.items() if durable or name != "fsync"}
+        settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
         switch = _user_switch()
         self.process = Process(
             "postgres",
@@ -125,6 +129,7 @@ class PostgresServer:
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
                 "--locale=C",
+                *([] if self._durable else ["--set=fsync=off"]),
             ],
             env=minimal_environment(),
             user=_user_for_subprocess(),

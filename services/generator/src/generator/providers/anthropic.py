@@ -2,18 +2,24 @@
 
 A text counts when the provider says why it stopped; one that broke off is not delivered, whatever was heard of it. A
 refusal by the model is a stop reason inside a 200. What came of all calls of a text is said in one message.
+
+Loading the SDK takes a quarter of what a generator does until it is ready, so the first text loads it.
 """
 
+import asyncio
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
-import anthropic
 import httpx2
-from anthropic import AsyncAnthropic, AsyncStream
-from anthropic.types import MessageParam, RawMessageStreamEvent, ToolParam
+
+if TYPE_CHECKING:
+    from anthropic import APIStatusError, AsyncAnthropic, AsyncStream
+    from anthropic.types import MessageParam, RawMessageStreamEvent, ToolParam
 
 from contracts.facts import Kind
 from contracts.money import Usage
@@ -50,12 +56,20 @@ class Anthropic:
     def __init__(
         self, session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
     ) -> None:
-        http = httpx2.AsyncClient(transport=AiohttpTransport(session, max_answer_bytes), trust_env=False)
-        self._client = AsyncAnthropic(api_key=key, base_url=base_url, max_retries=0, http_client=http)
+        self._http = httpx2.AsyncClient(transport=AiohttpTransport(session, max_answer_bytes), trust_env=False)
+        self._key = key
+        self._base_url = base_url
+
+    @cached_property
+    def _client(self) -> "AsyncAnthropic":
+        from anthropic import AsyncAnthropic
+
+        return AsyncAnthropic(api_key=self._key, base_url=self._base_url, max_retries=0, http_client=self._http)
 
     async def submit(self, submission: Submission) -> Sequence[Item]:
         if submission.kind is not Kind.TEXT or submission.count != 1:
             raise Invalid("This model writes one text at a time.")
+        await asyncio.to_thread(importlib.import_module, "anthropic")
         written = _Written(submission)
         with _meant(written):
             async with await self._open(submission) as stream:
@@ -63,14 +77,16 @@ class Anthropic:
                     await written.hear(event)
         return [written.delivered()]
 
-    async def _open(self, submission: Submission) -> AsyncStream[RawMessageStreamEvent]:
+    async def _open(self, submission: Submission) -> "AsyncStream[RawMessageStreamEvent]":
+        from anthropic import omit
+
         system = "\n\n".join(message.content for message in submission.messages if message.role == "system")
         return await self._client.messages.create(
             model=submission.model,
             max_tokens=submission.max_tokens or DEFAULT_MAX_TOKENS,
             messages=_messages(submission),
-            system=system or anthropic.omit,
-            tools=_tools(submission) or anthropic.omit,
+            system=system or omit,
+            tools=_tools(submission) or omit,
             extra_body=sdk.chosen(submission.options, _OPTIONS),
             extra_headers={"X-Client-Request-Id": str(submission.reference)},
             timeout=httpx2.Timeout(submission.timeout_seconds, connect=sdk.CONNECT_TIMEOUT_SECONDS),
@@ -95,7 +111,7 @@ class _Written:
     def begun(self) -> bool:
         return bool(self._parts) or self._has_called
 
-    async def hear(self, event: RawMessageStreamEvent) -> None:
+    async def hear(self, event: "RawMessageStreamEvent") -> None:
         match event.type:
             case "message_start":
                 usage = event.message.usage
@@ -137,21 +153,23 @@ class _Written:
 @contextmanager
 def _meant(written: _Written) -> Iterator[None]:
     """What the SDK raises, as what it means; once something was written, only that it is not known what it took."""
+    from anthropic import APIConnectionError, APIError, APIStatusError
+
     try:
         yield
-    except anthropic.APIStatusError as error:
+    except APIStatusError as error:
         raise (Unknown() if written.begun else _refusal(error)) from error
-    except anthropic.APIConnectionError as error:
+    except APIConnectionError as error:
         if isinstance(error.__cause__, sdk.BEFORE_A_BYTE_LEFT):
             raise Unavailable from error
         raise Unknown from error
-    except (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError) as error:
+    except (APIError, httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unknown from error
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise Unknown from error  # an event of another shape than the SDK says
 
 
-def _refusal(error: anthropic.APIStatusError) -> ProviderRefusal:
+def _refusal(error: "APIStatusError") -> ProviderRefusal:
     body = error.body if isinstance(error.body, dict) else {}
     details: Any = body.get("error")
     if isinstance(details, dict) and _FILTERED in str(details.get("message")):
@@ -163,7 +181,7 @@ def _meaning(status: int, _: str, kind: str) -> type[ProviderRefusal] | None:
     return Throttled if status == 529 or kind == "overloaded_error" else None
 
 
-def _messages(submission: Submission) -> list[MessageParam]:
+def _messages(submission: Submission) -> "list[MessageParam]":
     said = [*submission.messages, Message(role="user", content=submission.prompt), *submission.since]
     messages: list[dict[str, Any]] = []
     for message in said:
@@ -196,7 +214,7 @@ def _call(call: Call) -> dict[str, Any]:
     return {"type": "tool_use", "id": call.id, "name": call.name, "input": given if isinstance(given, dict) else {}}
 
 
-def _tools(submission: Submission) -> list[ToolParam]:
+def _tools(submission: Submission) -> "list[ToolParam]":
     return [
         {"name": tool.name, "description": tool.description, "input_schema": cast("Any", tool.parameters)}
         for tool in submission.tools
