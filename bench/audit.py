@@ -6,9 +6,12 @@ completed. Without objects, and without the log, which is read in batches of a t
 
 import argparse
 import asyncio
+import json
+import platform
 import resource
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +24,7 @@ from darkroom.embedded import PostgresServer
 from darkroom.migration import migrate, service_urls
 from darkroom.stack import SERVICES
 
+RESULTS = Path(__file__).parent / "results"
 PER_USER = 1000
 PRICE = 10_000
 _FILL = f"""
@@ -89,6 +93,16 @@ def processor_seconds(server: PostgresServer) -> float:
     return total + used.ru_utime + used.ru_stime
 
 
+def keep(rows: int, seconds: float, processor: float) -> None:
+    kept = {
+        "rows": {"audit, s": seconds, "audit, CPU-s": processor},
+        "generations": rows,
+        "machine": platform.platform(),
+        "python": platform.python_version(),
+    }
+    RESULTS.joinpath(f"audit-{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
 async def measure(rows: int) -> None:
     with tempfile.TemporaryDirectory(prefix="darkroom-audit-") as folder:
         server = PostgresServer(Path(folder))
@@ -114,7 +128,9 @@ async def measure(rows: int) -> None:
                 words = f"{result.check:22} {result.looked_at:9} looked at, {passed:6.1f} s, {spent:6.1f} CPU-s"
                 print(words, *wrong[:2])
             spent = processor_seconds(server) - whole_used
-            print(f"all: {time.monotonic() - whole_began:.1f} s, {spent:.1f} CPU-s for {rows}")
+            passed = time.monotonic() - whole_began
+            print(f"all: {passed:.1f} s, {spent:.1f} CPU-s for {rows}")
+            keep(rows, passed, spent)
         finally:
             await connection.close()
             server.stop()

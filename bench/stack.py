@@ -52,14 +52,15 @@ class Stack:
 
 
 @contextmanager
-def running(data: Path | None = None, **environment: str) -> Iterator[Stack]:
-    """`darkroom up` with its data in a folder that goes away, or in the given one."""
+def running(data: Path | None = None, *, s3: bool = False, **environment: str) -> Iterator[Stack]:
+    """`darkroom up` with its data in a folder that goes away, or in the given one; media in files, or in a real S3."""
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         data = data or Path(folder)
         ready_file = Path(folder) / "ready.json"
         began = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "darkroom", "up", "--data", str(data), "--ready-file", str(ready_file)],
+            [sys.executable, "-m", "darkroom", "up", "--data", str(data), "--ready-file", str(ready_file)]
+            + ["--s3"] * s3,
             env={**os.environ, **GENEROUS, **environment},
             stdout=subprocess.DEVNULL,
             start_new_session=True,

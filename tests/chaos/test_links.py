@@ -16,6 +16,7 @@ import pytest
 from bench.stack import running
 from darkroom.embedded.ports import free_port
 from darkroom.stack import STACK_FILE
+from darkroom.supervisor.ports import S3_COMPANION_OFFSET
 from tests.chaos.conftest import Broken
 from tests.chaos.load import accepted_under_load, all_ended
 from tests.chaos.nemesis import Nemesis
@@ -24,7 +25,9 @@ from tests.whole.conftest import BRISK, User
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED", "41"))
-LINKED = ("nats", "postgres", "simulator")
+S3 = bool(os.environ.get("CHAOS_S3"))
+"""Whether media are kept in a real S3, whose link is one of those; the suite keeps them in files."""
+LINKED = ("nats", "postgres", "simulator", *(["s3"] if S3 else []))
 KEPT = Path(__file__).with_name("kept_seeds.txt")
 START_SECONDS = 150
 
@@ -43,9 +46,13 @@ def loop_of_links() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+def target_of(name: str) -> int:
+    return free_port(companion_offset=S3_COMPANION_OFFSET) if name == "s3" else free_port()
+
+
 @pytest.fixture(scope="module")
 def links(loop_of_links: asyncio.AbstractEventLoop) -> Iterator[list[Link]]:
-    links = [Link(name, free_port(), free_port()) for name in LINKED]
+    links = [Link(name, free_port(), target_of(name)) for name in LINKED]
     for link in links:
         asyncio.run_coroutine_threadsafe(link.start(), loop_of_links).result(5)
     yield links
@@ -63,7 +70,7 @@ def darkroom(tmp_path_factory: pytest.TempPathFactory, links: list[Link]) -> Ite
         "CHAOS_LINKS": ",".join(f"{link.target}={link.port}" for link in links),
         "PYTHONPATH": str(Path(__file__).parent / "linked"),
     }
-    with running(data, **environment) as stack:
+    with running(data, s3=S3, **environment) as stack:
         broken = Broken(stack, data)
         yield broken
 
@@ -99,7 +106,7 @@ async def test_a_minute_of_everything_and_nothing_is_lost(
         ended = await all_ended(accepted)
         await asyncio.to_thread(darkroom.audit)
         counted = Counter(generation["status"] for generation in ended)
-        summary = {"seed": SEED, "accepted": len(accepted), "ended": len(ended), **counted}
+        summary = {"seed": SEED, "links": list(LINKED), "accepted": len(accepted), "ended": len(ended), **counted}
         print(json.dumps(summary), *nemesis.done, sep="\n")
         (darkroom.data / "chaos.json").write_text(json.dumps({**summary, "done": nemesis.done}))
         assert len(accepted) > SECONDS / 4, "a load that is refused proves nothing"

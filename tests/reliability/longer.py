@@ -28,6 +28,12 @@ LONGER = (
         ("proof/cluster::p1_a_leader_that_dies_a_minority_that_is_cut_off_and_a_rolling_restart_lose_nothing",),
     ),
     Entry(
+        "a film that we speak and make ourselves",
+        "its generator killed at each of six arrows, twenty times at each",
+        "no speech is silently paid twice, and neither a process nor a file of it is left",
+        ("proof/film_crash::f13_f14_p11_each_arrow_of_a_film_is_crossed_twenty_times",),
+    ),
+    Entry(
         "everything at once",
         "kills, stops, bad links, a wiped broker, deleted streams and consumers, by a seed",
         "all that was accepted ends, and the auditor finds nothing",

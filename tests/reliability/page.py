@@ -18,8 +18,9 @@ last ran ({day}); a test compares this page with both. What was not run on that 
 their number are in [promises.md](promises.md); why it is proved like this, in
 [ADR 41](adr/0041-promises-are-proved-by-seeds-faults-and-planted-bugs.md).
 
-`make proof` runs all of it, `make chaos` ten minutes of faults on every link, `make fuzz` half an hour of whatever the
-OpenAPI document allows and does not, `make soak` two hours under load.
+`make proof` runs all of it, `make chaos` ten minutes of faults on every link (that to a real S3 among them, at odd
+seeds), `make fuzz` half an hour of whatever the OpenAPI document allows and does not, by seeds, `make soak` two hours
+under load.
 """
 
 

@@ -8,8 +8,7 @@ from uuid import uuid4
 import jwt
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -23,6 +22,7 @@ from gateway.settings import Settings
 from .client import SECRET, Client, token
 from .conformance import JSON
 from .conftest import MakeClient, Service
+from .examples import bounded
 from .test_instaveo import completed, with_instaveo
 
 pytestmark = pytest.mark.connected
@@ -76,13 +76,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
     # What a GET has too much of, nobody has to refuse.
     is_refused = mode is NEGATIVE and method != "GET"
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         for parameters in ({}, known):  # an id that names nothing, and one that does

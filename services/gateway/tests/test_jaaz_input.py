@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from nats.aio.client import Client as NatsClient
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
 
 from .client import token
 from .conftest import Service
+from .examples import bounded
 from .jaaz import keeping_files, keeping_keys
 from .players import Players
 from .test_jaaz_functions import begun
@@ -62,14 +62,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
     if path == "/api/device/poll":
         checks = [not_a_server_error]  # always 200, as its client wants it
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         response = case.call(base_url=service.url, headers=headers, timeout=30, allow_redirects=False)

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from nats.aio.client import Client as NatsClient
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
@@ -20,6 +19,7 @@ from tests.tables import Tables
 
 from .client import token
 from .conftest import MakeClient, Service, migrated, settings_of
+from .examples import bounded
 from .takers import Storage, taking
 
 pytestmark = pytest.mark.connected
@@ -76,13 +76,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
     # In a form everything is text, so that what is no text there becomes one.
     is_checked = mode is NEGATIVE and path != "/api/videos/generate"
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         response = case.call(base_url=service.url, headers=headers, timeout=30)

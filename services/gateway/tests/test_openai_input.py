@@ -9,8 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from nats.aio.client import Client as NatsClient
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
@@ -20,6 +19,7 @@ from contracts.questions import GENERATOR_MODERATE
 
 from .client import token
 from .conftest import Service
+from .examples import bounded
 from .jaaz import answering
 from .lenders import Lender
 from .takers import taking
@@ -58,14 +58,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
     headers = {"Authorization": f"Bearer {token(user)}"}
     checks = [not_a_server_error] + ([negative_data_rejection] if mode is GenerationMode.NEGATIVE else [])
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         response = case.call(base_url=service.url, headers=headers, timeout=30, allow_redirects=False)

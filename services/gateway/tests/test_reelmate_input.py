@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from nats.aio.client import Client as NatsClient
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
@@ -19,6 +18,7 @@ from gateway.settings import Settings
 
 from .client import token
 from .conftest import MakeClient, Service, migrated, settings_of
+from .examples import bounded
 from .players import Players
 from .reelmate import keeping_media, offer
 
@@ -59,14 +59,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
     is_refused = mode is GenerationMode.NEGATIVE and method != "GET"
     checks = CHECKS + ([negative_data_rejection] if is_refused else [])
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         response = case.call(base_url=service.url, headers=headers, timeout=30, allow_redirects=False)

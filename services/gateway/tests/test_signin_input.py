@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from pydantic import SecretStr
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
@@ -17,6 +16,7 @@ from gateway.settings import Settings, TokenSettings, UserSettings
 
 from .client import SECRET, token
 from .conftest import MakeClient, Service
+from .examples import bounded
 
 pytestmark = pytest.mark.connected
 
@@ -71,13 +71,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
         token(None, role="service_role", aud=None) if path.startswith("/auth/v1/admin") else token(client_of().user_id)
     )
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         headers = {"Authorization": f"Bearer {bearer}"}

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as bounded
+from hypothesis import given
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import negative_data_rejection, not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from .client import token
 from .conftest import MakeClient, Service
+from .examples import bounded
 
 pytestmark = pytest.mark.connected
 
@@ -45,13 +45,7 @@ async def test_what_the_description_allows_and_what_it_does_not(
     headers = {"Authorization": f"Bearer {token(client_of().user_id)}"}
     checks = CHECKS + ([negative_data_rejection] if mode is GenerationMode.NEGATIVE else [])
 
-    @bounded(
-        max_examples=MAX_EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @bounded(MAX_EXAMPLES)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Case) -> None:
         response = case.call(base_url=service.url, headers=headers, timeout=30)

@@ -27,6 +27,7 @@ async def opened(process):
 async def closed(process):
     yield
     await process.rows("DELETE FROM breakers RETURNING 1")
+    await process.rows("DELETE FROM retry_budgets RETURNING 1")
 
 
 async def test_what_fails_in_a_row_is_left_alone_and_the_work_waits_in_its_row(process, make_process, simulator):

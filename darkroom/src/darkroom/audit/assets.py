@@ -16,12 +16,17 @@ async def rows(evidence: Evidence) -> Result:
     """Every asset that a client was told of is a stored row with the same hash, unless it was deleted since."""
     result = Result("asset not stored", "8")
     found = finder(result.check)
-    result.looked_at = await evidence.count(
-        """SELECT coalesce(sum(jsonb_array_length(outcome->'data'->'assets')), 0) FROM gateway.generations
-           WHERE status = 'completed' AND created_at > now() - make_interval(secs => $1 * 86400)
-             AND jsonb_typeof(outcome->'data'->'assets') = 'array'""",
+    (counted,) = await evidence.fetch(
+        """SELECT coalesce(sum(told), 0) AS told, count(*) FILTER (WHERE told = 0 AND kind <> 'text') AS empty FROM (
+               SELECT kind, CASE jsonb_typeof(outcome->'data'->'assets') WHEN 'array'
+                   THEN jsonb_array_length(outcome->'data'->'assets') ELSE 0 END AS told
+               FROM gateway.generations
+               WHERE status = 'completed' AND created_at > now() - make_interval(secs => $1 * 86400)
+               OFFSET 0
+           ) AS completed""",
         evidence.bounds.days,
     )
+    result.looked_at = int(counted["told"])
     missing = await evidence.rows(
         """SELECT g.id, told.asset->>'id' AS asset, told.asset->>'sha256' AS told, a.state, a.sha256
            FROM gateway.generations g
@@ -40,6 +45,8 @@ async def rows(evidence: Evidence) -> Result:
         else:
             words = f"has the hash {row['sha256']}, the client was told {row['told']}"
         result.findings.append(found(row["id"], f"is completed, and its asset {row['asset']} {words}"))
+    if not counted["empty"]:
+        return result
     empty = await evidence.rows(
         """SELECT id FROM gateway.generations
            WHERE status = 'completed' AND kind <> 'text' AND created_at > now() - make_interval(secs => $1 * 86400)
@@ -59,8 +66,7 @@ async def left_behind(evidence: Evidence) -> Result:
         """SELECT a.id, a.generation_id, s.outcome->'data'->>'verdict' AS verdict
            FROM storage.assets a JOIN storage.generations s USING (generation_id)
            WHERE s.outcome IS NOT NULL AND s.closed_at + make_interval(secs => $1) < now()
-             AND NOT jsonb_path_exists(s.outcome, '$.data.assets[*] ? (@.id == $asset)',
-                                       jsonb_build_object('asset', a.id::text))""",
+             AND (s.outcome->'data'->'assets' @> jsonb_build_array(jsonb_build_object('id', a.id))) IS NOT TRUE""",
         evidence.bounds.settle_seconds,
     )
     result.findings = [

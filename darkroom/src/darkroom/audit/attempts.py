@@ -26,16 +26,16 @@ async def paid_twice(evidence: Evidence) -> Result:
         evidence.bounds.days,
     )
     rows = await evidence.rows(
-        """SELECT generation_id, item, rendered, unknown, policy FROM (
-               SELECT a.generation_id, a.item, count(*) FILTER (WHERE a.state = 'rendered') AS rendered,
-                      count(*) FILTER (WHERE a.state = 'unknown') AS unknown,
-                      coalesce(min(m.unknown_policy), 'fail') AS policy
-               FROM generator.attempts a JOIN generator.work w USING (generation_id)
-               LEFT JOIN generator.models m ON m.id = w.request->>'model'
-               WHERE a.created_at > now() - make_interval(secs => $1 * 86400) AND a.provider <> $2
-               GROUP BY a.generation_id, a.item
+        """SELECT generation_id, item, rendered, unknown, coalesce(m.unknown_policy, 'fail') AS policy FROM (
+               SELECT generation_id, item, count(*) FILTER (WHERE state = 'rendered') AS rendered,
+                      count(*) FILTER (WHERE state = 'unknown') AS unknown
+               FROM generator.attempts
+               WHERE created_at > now() - make_interval(secs => $1 * 86400) AND provider <> $2
+               GROUP BY generation_id, item HAVING count(*) FILTER (WHERE state IN ('rendered', 'unknown')) > 1
            ) AS items
-           WHERE rendered > 1 OR rendered + unknown > CASE policy WHEN 'resubmit_once' THEN 2 ELSE 1 END""",
+           JOIN generator.work w USING (generation_id)
+           LEFT JOIN generator.models m ON m.id = w.request->>'model'
+           WHERE rendered > 1 OR rendered + unknown > CASE m.unknown_policy WHEN 'resubmit_once' THEN 2 ELSE 1 END""",
         evidence.bounds.days,
         _OUTSIDE,
     )

@@ -25,6 +25,7 @@ from generator.attempts import (
     first_attempts,
 )
 from generator.breakers import Breakers
+from generator.budgets import is_retry
 from generator.catalog import Model
 from generator.conclusions import conclusion, said_again
 from generator.course import Assignment, Course
@@ -256,8 +257,10 @@ class Driver:
         workers = [self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)]
         if None in workers:
             return None
-        for provider, calls in Counter(worker.provider for worker in workers if worker).items():
-            while not await self._limits.admit_again(course.generation_id, provider, calls):
+        pairs = [(worker.provider, attempt) for worker, attempt in zip(workers, tired, strict=True) if worker]
+        retries = Counter(provider for provider, attempt in pairs if is_retry(attempt))
+        for provider, calls in Counter(provider for provider, _ in pairs).items():
+            while not await self._limits.admit_again(course.generation_id, provider, calls, retries[provider]):
                 if not in_place or assignment.remaining_seconds <= LEAST_SECONDS:
                     return None
                 await asyncio.sleep(self._limits.pause_seconds(course.generation_id))
@@ -288,6 +291,7 @@ class Driver:
 
     async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:
         """Makes these attempts at the same time and records each that ends while others still run."""
+        self._limits.budgets.count(going)
         await self._tell(course)
         assignment = replace(assignment, made=made(course.attempts.values()))
         if len(going) == 1:

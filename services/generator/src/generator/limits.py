@@ -13,10 +13,13 @@ import structlog
 from sqlalchemy import text
 
 from contracts.facts import Lane, Request
+from generator.budgets import Budgets
 from runtime.database import Database
 
 PAUSE_SECONDS = (1.0, 3.0)
 """Until it is tried again to be admitted, at random in between."""
+RETRY_PAUSE_SECONDS = (3.0, 12.0)
+"""The same where the provider's budget had no retry left."""
 WAITING_SECONDS = 10.0
 """Who was not sent away for so long does not wait any more."""
 
@@ -75,11 +78,13 @@ class Limits:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._limited: frozenset[str] = frozenset()
-        self._refused: set[UUID] = set()
+        self._refused: dict[UUID, tuple[float, float]] = {}
         self._dice = random.Random()
+        self.budgets = Budgets(database)
 
     async def refresh(self) -> None:
-        """Reads which providers are limited."""
+        """Reads which providers are limited, and tells what retries were earned here."""
+        await self.budgets.tell()
         async with self._database.statement() as connection:
             self._limited = frozenset((await connection.execute(_READ)).scalars())
 
@@ -104,24 +109,26 @@ class Limits:
                 tokens = {"provider": provider, "calls": calls}
                 admitted = bool((await connection.execute(_TOKENS, tokens)).scalar_one())
         if not admitted:
-            self._refused.add(request.generation_id)
+            self._refused[request.generation_id] = PAUSE_SECONDS
         return admitted
 
-    async def admit_again(self, generation_id: UUID, provider: str, calls: int) -> bool:
-        """Whether a generation that was admitted may make so many calls more: it has its place, a minute has no more
-        calls than before."""
+    async def admit_again(self, generation_id: UUID, provider: str, calls: int, retries: int = 0) -> bool:
+        """Whether a generation that was admitted may make so many calls more, of which so many are for what failed: it
+        has its place, a minute has no more calls than before, and the provider's budget has its retries."""
+        if retries and not await self.budgets.take(provider, retries):
+            self._refused[generation_id] = RETRY_PAUSE_SECONDS
+            return False
         if provider not in self._limited:
             return True
         async with self._database.statement() as connection:
             tokens = {"provider": provider, "calls": calls}
             admitted = bool((await connection.execute(_TOKENS, tokens)).scalar_one())
         if not admitted:
-            self._refused.add(generation_id)
+            self.budgets.give_back(provider, retries)
+            self._refused[generation_id] = PAUSE_SECONDS
         return admitted
 
     def pause_seconds(self, generation_id: UUID) -> float:
         """How long one that was not admitted waits; 0 for any other."""
-        if generation_id not in self._refused:
-            return 0.0
-        self._refused.discard(generation_id)
-        return self._dice.uniform(*PAUSE_SECONDS)
+        between = self._refused.pop(generation_id, None)
+        return self._dice.uniform(*between) if between is not None else 0.0

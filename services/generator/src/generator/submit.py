@@ -17,6 +17,7 @@ from contracts.facts import Failure, Kind, Output, Progress
 from generator.announcements import NUMBERS_PER_ATTEMPT, Announcer, Speech
 from generator.attempts import (
     DEADLINE,
+    INTERRUPTED,
     LEAST_SECONDS,
     NOT_SENT,
     RETRY_AFTER_LIMIT_SECONDS,
@@ -188,7 +189,9 @@ class Submitter:
                 return attempt.submitted(task)
             missed += 1
             if missed == 2:
-                return attempt.ended(State.FAILED, Unavailable().failure)
+                return attempt.ended(
+                    State.FAILED, NOT_SENT if attempt.failure == INTERRUPTED else Unavailable().failure
+                )
         return attempt.ended(State.UNKNOWN, attempt.failure or Unknown().failure)
 
     async def address(self, assignment: Assignment, attempt: Attempt, index: int) -> str | None:

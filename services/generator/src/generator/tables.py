@@ -109,6 +109,14 @@ waiters = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=_now),  # when it was sent away last
 )
 
+retry_budgets = Table(
+    "retry_budgets",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("retries_left", Double, nullable=False),
+    Column("counted_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+)
+
 moderation_rules = Table(
     "moderation_rules",
     metadata,
