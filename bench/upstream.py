@@ -4,6 +4,10 @@ It speaks OpenAI's images: an answer names a PNG of 64 KB at its own address. No
 nobody stores one for another, and none takes longer to decode than another: a number is in the last row of pixels,
 since what is only metadata is not stored. `PUT /__bench/latency?seconds=` says how long each answer takes;
 `GET /__bench/answered` tells when each prompt was answered, on this machine's monotonic clock.
+nobody stores one for another, and none takes longer to decode than another. It speaks OpenAI's chats as well, always as
+a stream of a few words, and counts one as answered when it says the first of them. `PUT /__bench/latency?seconds=` says
+how long each answer takes; `GET /__bench/answered` tells when each prompt was answered, on this machine's monotonic
+clock.
 """
 
 import argparse
@@ -25,6 +29,9 @@ SIDE = 512
 BLOCKS = 100
 """So many a side, each of one colour at random, make a PNG of about 49 KB, which is padded to `PICTURE_BYTES`."""
 MAX_ANSWERED = 100_000
+WORDS = ("A ", "quiet ", "harbour ", "at ", "night.")
+WORD_SECONDS = 0.02
+"""From one to the next."""
 
 
 class Upstream:
@@ -46,6 +53,8 @@ class Upstream:
             await _answer(send, 200, self._numbered(int(path.rsplit("/", 1)[-1].partition(".")[0])), b"image/png")
         elif path.endswith("/images/generations"):
             await self._generate(json.loads(body), send)
+        elif path.endswith("/chat/completions"):
+            await self._write(json.loads(body), send)
         elif path == "/__bench/latency":
             self._latency = float(parse_qs(scope["query_string"].decode())["seconds"][0])
             await _answer(send, 200, b"{}")
@@ -59,8 +68,24 @@ class Upstream:
             await asyncio.sleep(self._latency)
         made = [{"url": f"{self._address}{next(self._numbers)}.png"} for _ in range(asked.get("n") or 1)]
         await _answer(send, 200, json.dumps({"created": int(time.time()), "data": made}).encode())
+        self._answers(asked["prompt"])
+
+    async def _write(self, asked: dict[str, Any], send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await _say(send, {"choices": [_choice({"role": "assistant", "content": ""})]})
+        await asyncio.sleep(self._latency)
+        self._answers(asked["messages"][-1]["content"])
+        for word in WORDS:
+            await _say(send, {"choices": [_choice({"content": word})]})
+            await asyncio.sleep(WORD_SECONDS)
+        await _say(send, {"choices": [_choice({}, "stop")]})
+        await _say(send, {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+    def _answers(self, prompt: str) -> None:
         if len(self._answered) < MAX_ANSWERED:
-            self._answered[asked["prompt"]] = time.perf_counter()
+            self._answered[prompt] = time.perf_counter()
 
     def _numbered(self, number: int) -> bytes:
         row = b"\0" + f"{number:0{3 * SIDE}}".encode()
@@ -89,6 +114,15 @@ def _picture() -> tuple[bytes, int]:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _choice(delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": reason}
+
+
+async def _say(send: Any, chunk: dict[str, Any]) -> None:
+    whole = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 0, "model": "bench", **chunk}
+    await send({"type": "http.response.body", "body": f"data: {json.dumps(whole)}\n\n".encode(), "more_body": True})
 
 
 async def _body(receive: Any) -> bytes:

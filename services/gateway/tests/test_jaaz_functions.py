@@ -25,6 +25,7 @@ F = "/functions/v1"
 PIPELINE = f"{F}/process-image-pipeline"
 EDITOR = "an-editor"
 FILM = "darkroom-avatar"
+SOUND = "darkroom-sound"
 CLIENT_HEADERS = {"apikey": "anon", "x-client-info": "supabase-js-web/2.50.0"}
 
 
@@ -45,9 +46,10 @@ def players(played: tuple[NatsClient, Players]) -> Players:
             needs=("image",),
             follows_speech=True,
         ),
+        CatalogModel(id=SOUND, kind=Kind.SPEECH, provider="darkroom", inputs=("video",), needs=("video",)),
     )
     players.catalog = Catalog(version=2, models=(*CATALOG.models, *added))
-    prices = {**PRICES.prices, EDITOR: 1_000, FILM: 2_000}
+    prices = {**PRICES.prices, EDITOR: 1_000, FILM: 2_000, SOUND: 1_000}
     table = (*PRICES.table, Price(model=FILM, amount=2_000, per="second"))
     players.prices = PriceList(version=8, prices=prices, table=table)
     return players
@@ -307,10 +309,39 @@ async def test_a_video_is_made_of_a_picture_and_a_sound(client: Client, players:
     assert made["video_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.mp4"
 
 
+async def test_the_sound_of_a_video_is_taken_out_of_it(client: Client, players: Players, storage: Storage) -> None:
+    """Of one's own, or of one elsewhere, which the generator reads; each for the same price."""
+    film = f"{uuid4().hex}/original.mp4"
+    storage.has(client, film, "video/mp4", seconds=12.2)
+    for url in (f"{PUBLIC_URL}/media/{film}", "https://a.example/a.mp4"):
+        made = await call(client, "process-elevenlabs-video", videoUrl=url)
+        request = players.of(client.user_id)[-1]
+        [given] = request.inputs
+        assert (request.model, request.kind, request.quote.amount) == (SOUND, Kind.SPEECH, 1_000)
+        assert (given.role, given.asset_id is None) == ("video", url.startswith("https://a."))
+        assert made["audioUrl"] == made["audio_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.mp3"
+        assert made["success"] is True
+
+
+async def test_a_video_without_a_sound_is_refused_and_says_so(client: Client, players: Players) -> None:
+    why = "The sound cannot be made: there is nothing to hear in it."
+
+    async def nothing_to_hear(request: Request) -> None:
+        await players.fund(request)
+        await players.end(request, Verdict.FAILED, Failure(code="invalid_request", message=why))
+
+    players.scripts[client.user_id] = nothing_to_hear
+    answer = await client.post(f"{F}/process-elevenlabs-video", json={"videoUrl": "https://a.example/silent.mp4"})
+    assert (answer.status, answer.json["success"], answer.json["error"]) == (400, False, why)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {},
+        {"videoUrl": "http://169.254.169.254/x.mp4"},
+        {"videoUrl": "file:///etc/passwd"},
+        {"videoUrl": f"{PUBLIC_URL}/media/{'0' * 32}/original.mp4"},
         {"image_url": "https://a.example/x.png"},
         {"image_url": "http://127.0.0.1:1/x.png", "audio_url": "http://169.254.169.254/x.mp3", "seconds": 5},
         {"image_url": "file:///etc/passwd", "audio_url": "https://a.example/x.mp3", "seconds": 5},

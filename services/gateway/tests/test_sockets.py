@@ -305,10 +305,56 @@ async def test_what_became_of_any_generation_is_said_to_its_user(open_socket: Op
     assert stranger.heard["generation_updated"] == []
 
 
+def change_of(user_id: UUID) -> Changed:
+    change = Change(user_id=user_id, available=1_250_000, held=0, used=0, change=-15_000)
+    return Changed(id=uuid4(), source="ledger", subject=str(user_id), time="2026-11-25T00:00:00Z", data=change)  # type: ignore[arg-type]
+
+
+async def test_how_far_a_generation_is_is_said_now_and_then(
+    open_socket: Open, client_of: MakeClient, players: Players, bus: NatsClient
+) -> None:
+    """What begins while a socket is open, and what had begun before; never backwards, nor after the end."""
+    client = client_of()
+    players.scripts[client.user_id] = players.hold
+    before = UUID((await client.accepted())["id"])
+    socket, stranger = await open_socket(client.user_id), await open_socket()
+    generation = await client.accepted()
+    request = await players.heard(generation["id"])
+    await bus.publish(changed_subject(client.user_id), change_of(client.user_id).encode())
+
+    async def told(of: UUID) -> bool:
+        await players.progress(of, 1, 30)
+        return any(update["id"] == str(of) for update in socket.heard["generation_updated"])
+
+    await until(lambda: told(before), 10)
+    await until(lambda: told(request.generation_id), 10)
+    for number in range(2, 60):
+        await players.progress(generation["id"], number, 31 + number // 2 if number % 5 else 2)
+    await players.progress(generation["id"], 60, 100)
+
+    def heard() -> list[dict[str, Any]]:
+        return [update for update in socket.heard["generation_updated"] if update["id"] == generation["id"]]
+
+    async def nearly_done() -> bool:
+        return bool(heard()[-1]["progress"] == 99)
+
+    await until(nearly_done, 10)
+    assert heard()[0] == {"id": generation["id"], "status": "processing", "progress": 30, "dialect": "native"}
+    percents = [update["progress"] for update in heard()]
+    assert percents == sorted(set(percents)) and len(percents) <= 6, "of sixty, in a moment"
+    await players.complete(request)
+
+    async def ended() -> bool:
+        await players.progress(generation["id"], 61, 99)
+        return bool(heard()[-1]["status"] == "completed")
+
+    await until(ended, 10)
+    assert stranger.heard["generation_updated"] == []
+
+
 async def test_a_balance_that_changed_is_said_to_its_user(open_socket: Open, bus: NatsClient) -> None:
     socket, stranger = await open_socket(), await open_socket()
-    change = Change(user_id=socket.user_id, available=1_250_000, held=0, used=0, change=-15_000)
-    fact = Changed(id=uuid4(), source="ledger", subject=str(socket.user_id), time="2026-11-25T00:00:00Z", data=change)  # type: ignore[arg-type]
+    fact = change_of(socket.user_id)
     await bus.publish(changed_subject(socket.user_id), fact.encode(), headers={"Content-Type": CONTENT_TYPE})
     assert await socket.hears("balance_updated") == [{"new_balance": 12.5, "change": -0.15}]
     assert stranger.heard["balance_updated"] == []

@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from contracts.facts import Input, Kind
+from generator.claims import Claims
 from generator.providers.darkroom import NAME
 
 from .stage import ask
+from .test_sounds import SOUND, film
 
 pytestmark = pytest.mark.connected
 
@@ -22,13 +24,16 @@ async def test_every_model_that_is_offered_delivers(process, simulator):
     started = ask()
     await process.generate(started)
     address = (await process.rendered(started)).data.outputs[0].url
+    await Claims(process.broker).put("a-film", film(0.3))
     requests = []
     for model in (await process.catalog.answer()).models:
         request = ask("[[sim:latency=0]]", model=model.id, kind=model.kind, size=model.default_size)
         changes = {"seconds": model.default_seconds, "max_tokens": model.max_tokens and 50, "size": model.default_size}
         if model.id in STARTS:
             changes["inputs"] = (Input(role=STARTS[model.id], url=address, mime_type="image/jpeg"),)
-        if model.provider == NAME:
+        if model.id == SOUND:
+            changes["inputs"] = (Input(role="video", claim="a-film", mime_type="video/mp4"),)
+        elif model.provider == NAME:
             changes |= {"size": "96x128", "options": {"quality": "draft"}}  # all others are drawn by somebody else
         requests.append(request.model_copy(update=changes))
     assert len(requests) > 30 and {request.kind for request in requests} == set(Kind)

@@ -128,7 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
         rates=commands.rates,
         sessions=Tokens(settings.tokens, database),
     )
-    sockets = Sockets(identity, hub, broker, settings.money.credit_price)
+    sockets = Sockets(identity, hub, database, broker, settings.money.credit_price)
     surface = Surface(
         commands,
         queries,

@@ -6,6 +6,7 @@ Every room belongs to one user, and a process listens only for the users that it
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -131,7 +132,8 @@ class Rooms(AsyncManager):  # type: ignore[misc]
         async def changed(message: Msg) -> None:
             await self._changed(user_id, message.data)
 
-        for subject, arrived in ((live_subject(user_id), self._arrived), (changed_subject(user_id), changed)):
+        said = partial(self._arrived, user_room(user_id), session_room(user_id, ""))
+        for subject, arrived in ((live_subject(user_id), said), (changed_subject(user_id), changed)):
             try:
                 subscription = await self._broker.connection.subscribe(subject, cb=arrived)
             except (NatsError, OSError) as error:
@@ -140,12 +142,11 @@ class Rooms(AsyncManager):  # type: ignore[misc]
                 return
             self._heard.setdefault(user_id, []).append(subscription)
 
-    async def _arrived(self, message: Msg) -> None:
+    async def _arrived(self, user: str, sessions: str, message: Msg) -> None:
+        """Takes what was said elsewhere to the rooms of one user: nobody says to others' what arrives for them."""
         try:
             origin, namespace, room, skipped, packet = message.data.decode().split(_SEPARATOR, 4)
         except ValueError:
             return
-        owner = owner_of(room)
-        # Nobody says to one user's rooms what arrives on another's subject.
-        if origin != self._origin and owner is not None and live_subject(owner) == message.subject:
+        if origin != self._origin and (room == user or room.startswith(sessions)):
             await self._deliver(packet, namespace, room, skipped)

@@ -24,8 +24,10 @@ from gateway.identity import Caller, Identity
 from gateway.live import Hub
 from gateway.refusals import Refusal, TooManyRequests
 from gateway.sockets.doorway import NAMESPACE, Doorway
+from gateway.sockets.following import Following
 from gateway.sockets.replay import missed
 from gateway.sockets.rooms import Rooms, user_room
+from runtime.database import Database
 
 MAX_FRAME_BYTES = 5 << 20
 MAX_SOCKETS = 5000
@@ -44,11 +46,14 @@ log = structlog.get_logger()
 class Sockets:
     """All the sockets of this process."""
 
-    def __init__(self, identity: Identity, hub: Hub, broker: NatsBroker, credit_price: Decimal) -> None:
+    def __init__(
+        self, identity: Identity, hub: Hub, database: Database, broker: NatsBroker, credit_price: Decimal
+    ) -> None:
         self._identity = identity
         self._broker = broker
         self._credit_price = credit_price
         self.rooms = Rooms(broker, self._changed)
+        self._following = Following(database, broker, self._moved)
         self._server = Doorway(
             async_mode="asgi",
             client_manager=self.rooms,
@@ -105,6 +110,7 @@ class Sockets:
         """Closes every connection, so that the process can end; clients come back elsewhere."""
         for handle in self._expiries.values():
             handle.cancel()
+        self._following.stop()
         for task in list(self._tasks):
             task.cancel()
         with contextlib.suppress(Exception):
@@ -132,6 +138,8 @@ class Sockets:
             handle.cancel()
         if (caller := self._callers.pop(socket, None)) is not None:
             await self.rooms.part(caller.user_id)
+            if not self.rooms.count(caller.user_id):
+                self._following.leave(caller.user_id)
 
     def _expire(self, socket: str) -> None:
         async def end() -> None:
@@ -147,6 +155,8 @@ class Sockets:
         while socket in self._callers and not self.rooms.is_connected(socket, NAMESPACE):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await self._server.emit("connected", {"status": "connected", "user_id": str(caller.user_id)}, to=socket)
+        if socket in self._callers:
+            self._following.look(caller.user_id)
 
     async def _pong(self, _: Caller, socket: str, body: dict[str, Any]) -> None:
         await self._server.emit("pong", body, to=socket)
@@ -160,6 +170,7 @@ class Sockets:
 
     def _tell(self, sequence: str, notice: Notice) -> None:
         """Every replica hears every notification: each tells its own sockets."""
+        self._following.end(notice.user_id, notice.generation_id)
         if self.rooms.count(notice.user_id) and len(self._tasks) < MAX_TOLD_WAITING:
             room = user_room(notice.user_id)
             self.begin(self._here("generation_updated", _updated(sequence, notice), room))
@@ -169,8 +180,13 @@ class Sockets:
             change = Changed.decode(fact).data
         except ValidationError:
             return
+        if self.rooms.count(user_id):
+            self._following.look(user_id)
         money = {"new_balance": self._money(change.available), "change": self._money(change.change)}
         await self._here("balance_updated", money, user_room(user_id))
+
+    async def _moved(self, user_id: UUID, body: dict[str, Any]) -> None:
+        await self._here("generation_updated", body, user_room(user_id))
 
     async def _here(self, event: str, data: dict[str, Any], room: str) -> None:
         await self.rooms.emit(event, data, NAMESPACE, room=room, ignore_queue=True)

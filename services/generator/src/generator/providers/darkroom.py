@@ -1,4 +1,5 @@
-"""Darkroom itself: films of still pictures and sound, made in a process of their own. Nothing is paid for them."""
+"""Darkroom itself: films of still pictures and sound, and the sound of films, made in a process of their own. Nothing
+is paid for them."""
 
 import asyncio
 import os
@@ -11,6 +12,8 @@ from typing import get_args
 import aiohttp
 import structlog
 
+from contracts.facts import Kind
+from generator.composition import extraction
 from generator.composition.__main__ import UNUSABLE
 from generator.composition.folder import folder, remove_abandoned
 from generator.composition.plan import FILM, LEAST_SIDE, MAX_PICTURES, MOST_SIDE, Plan, Quality
@@ -40,14 +43,26 @@ class Darkroom:
             async with asyncio.timeout(submission.timeout_seconds), self._room:
                 await asyncio.to_thread(remove_abandoned)
                 with folder() as (place, lock):
-                    plan = await self._lay_out(submission, place)
-                    await asyncio.to_thread(plan.write, place)
-                    await _compose(place, lock)
-                    content = await asyncio.to_thread((place / FILM).read_bytes)
+                    make = self._sound if submission.kind is Kind.SPEECH else self._film
+                    return [await make(submission, place, lock)]
         except OSError as error:  # a full disk, and the time being over: it may be tried again
             log.warning("film.not_made", error=repr(error))
             raise Unavailable from error
-        return [Delivered(content=content, mime_type="video/mp4")]
+
+    async def _film(self, submission: Submission, place: Path, lock: int) -> Delivered:
+        plan = await self._lay_out(submission, place)
+        await asyncio.to_thread(plan.write, place)
+        await _run("film", place, lock)
+        return Delivered(content=await asyncio.to_thread((place / FILM).read_bytes), mime_type="video/mp4")
+
+    async def _sound(self, submission: Submission, place: Path, lock: int) -> Delivered:
+        film = http.first(submission, "video")
+        if film is None:
+            raise Invalid("A sound is taken out of a film.")
+        await asyncio.to_thread((place / extraction.FILM).write_bytes, await content_of(self._session, film))
+        await _run("sound", place, lock)
+        content = await asyncio.to_thread((place / extraction.SOUND).read_bytes)
+        return Delivered(content=content, mime_type="audio/mpeg")
 
     async def _lay_out(self, submission: Submission, place: Path) -> Plan:
         """Puts what the film is made of into the folder. Raises Invalid, Unavailable."""
@@ -72,7 +87,7 @@ class Darkroom:
         )
 
 
-async def _compose(place: Path, lock: int) -> None:
+async def _run(work: str, place: Path, lock: int) -> None:
     """Runs the process, without our environment: what it decodes comes from strangers. It holds the folder's lock as we
     do, and ends when the pipe to it closes, also where we are killed. Raises Invalid, Unavailable."""
     with ExitStack() as ends:
@@ -80,7 +95,7 @@ async def _compose(place: Path, lock: int) -> None:
         ends.callback(os.close, ours)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", "generator.composition", place),
+                *(sys.executable, "-I", "-m", "generator.composition", place, work),
                 env={"PATH": os.environ.get("PATH", "")},
                 stdin=theirs,
                 stdout=asyncio.subprocess.PIPE,
@@ -96,7 +111,7 @@ async def _compose(place: Path, lock: int) -> None:
                 process.kill()
                 await process.wait()
     if process.returncode == UNUSABLE:
-        raise Invalid(f"The film cannot be made: {said.decode(errors='replace')}.")
+        raise Invalid(f"The {work} cannot be made: {said.decode(errors='replace')}.")
     if process.returncode:
         words = complaint[-MAX_COMPLAINT_BYTES:].decode(errors="replace")
         log.error("film.broken", returncode=process.returncode, complaint=words)

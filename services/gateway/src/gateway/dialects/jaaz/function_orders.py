@@ -23,6 +23,7 @@ from gateway.orders import Order
 from gateway.refusals import Invalid, NotFound
 
 FILM_MODEL = "darkroom-avatar"
+SOUND_MODEL = "darkroom-sound"
 MAX_CONTEXT_CHARACTERS = 20_000
 _SETTINGS = {"seed", "guidance_scale", "num_inference_steps", "negative_prompt", "quality", "style", "strength"}
 _POKEMON = "A new Pokémon of {kind} type, whole figure, in the style of the games' official art, on a plain background"
@@ -85,6 +86,12 @@ def film(body: ProcessElevenLabsVideo, request: Request) -> Order:
         seconds=body.seconds,
         options={"captions": False},
     )
+
+
+def sound(url: str, request: Request) -> Order:
+    """The sound of the video at an address."""
+    inputs = (Input(role="video", url=url),)
+    return _order(request, Kind.SPEECH, "The sound of a film.", model=SOUND_MODEL, inputs=inputs)
 
 
 def chat(body: ChatWithGpt, request: Request) -> Order:

@@ -111,6 +111,12 @@ class MadeVideo(BaseModel):
     success: bool = True
 
 
+class TakenSound(BaseModel):
+    audio_url: str
+    audioUrl: str  # noqa: N815
+    success: bool = True
+
+
 class ChatWithGpt(BaseModel):
     """`messages`, or one `message` with what it is about in `context`."""
 

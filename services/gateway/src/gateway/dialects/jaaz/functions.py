@@ -25,6 +25,7 @@ from gateway.dialects.jaaz.function_schemas import (
     ProcessElevenLabsVideo,
     ProcessImagePipeline,
     ProcessPaymentSuccess,
+    TakenSound,
 )
 from gateway.dialects.jaaz.schemas import Document
 from gateway.dialects.surface import Surface, route_class
@@ -100,11 +101,14 @@ def make_router(desk: Desk) -> APIRouter:
         found = _addresses(surface, await _made(surface, who, order))
         return PokemonImages(images=found, imageUrls=found, imageUrl=found[0])
 
-    @router.post("/process-elevenlabs-video", summary="Make a video of a picture and a sound")
-    async def video(body: ProcessElevenLabsVideo, request: Request) -> MadeVideo:
-        """The picture and the sound may be media of the caller's own."""
-        who, order = await desk.who(request), function_orders.film(body, request)
-        [address] = _addresses(surface, await _made(surface, who, order))
+    @router.post("/process-elevenlabs-video", summary="Make a video of a picture and a sound, or take its sound out")
+    async def video(body: ProcessElevenLabsVideo, request: Request) -> MadeVideo | TakenSound:
+        """All of them may be media of the caller's own. A video without a sound is refused, uncharged."""
+        who = await desk.who(request)
+        if body.videoUrl:
+            [address] = _addresses(surface, await _made(surface, who, function_orders.sound(body.videoUrl, request)))
+            return TakenSound(audio_url=address, audioUrl=address)
+        [address] = _addresses(surface, await _made(surface, who, function_orders.film(body, request)))
         return MadeVideo(video_url=address, videoUrl=address)
 
     @router.post("/chat-with-gpt", summary="Ask a language model")
