@@ -7,7 +7,7 @@ one ordered consumer of NOTIFICATIONS per process; the row is looked at as well,
 import asyncio
 import contextlib
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -17,7 +17,8 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from contracts.facts import Notice, Notified, Progress
+from contracts.facts import Notice, Progress
+from contracts.model import Frozen
 from contracts.topology import progress_subject
 from gateway import records
 from gateway.identity import Caller
@@ -61,13 +62,18 @@ Heard = asyncio.Queue[Progress | Told]
 
 
 class Reader:
-    """Who reads all that one user is told. Whoever may have missed something is lost, and comes back."""
+    """Who reads all that one user is told. Whoever may have missed something is lost, and comes back.
 
-    __slots__ = ("__weakref__", "_told", "_waiting", "is_lost")
+    There are thousands, and most are silent: each has one alarm, which is put off and not made anew for each event.
+    """
+
+    __slots__ = ("__weakref__", "_alarm", "_heard_at", "_told", "_waiting", "is_lost")
 
     def __init__(self) -> None:
-        self._told: deque[Told] = deque()
+        self._told: list[Told] = []
         self._waiting: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
         self.is_lost = False
 
     def offer(self, told: Told) -> None:
@@ -81,26 +87,35 @@ class Reader:
         self.is_lost = True
         self._wake()
 
-    async def heard(self, seconds: float) -> Iterator[Told]:
-        """What was told since; nothing where so many seconds passed, or where it is lost."""
+    async def heard(self, seconds: float) -> Told | None:
+        """What was told next; None where nothing was for so many seconds, or where it is lost."""
         if not self._told and not self.is_lost:
             loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            patience = loop.call_later(seconds, self._wake)
-            try:
-                await self._waiting
-            finally:
-                patience.cancel()
-        return self._taken()
+            self._heard_at, self._waiting = loop.time(), loop.create_future()
+            if self._alarm is None:
+                self._alarm = loop.call_later(seconds, self._ring, loop, seconds)
+            await self._waiting
+        return self._told.pop(0) if self._told and not self.is_lost else None
 
-    def _taken(self) -> Iterator[Told]:
-        """One at a time: what its client has not read yet counts as waiting."""
-        while self._told and not self.is_lost:
-            yield self._told.popleft()
+    def leave(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _ring(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        left_seconds = self._heard_at + seconds - loop.time()
+        self._alarm = loop.call_later(left_seconds, self._ring, loop, seconds) if left_seconds > 0 else None
+        if self._alarm is None:
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+class _Fact(Frozen):
+    """A notification without its envelope, which nobody here reads."""
+
+    data: Notice
 
 
 class Hub:
@@ -160,6 +175,7 @@ class Hub:
         try:
             yield reader
         finally:
+            reader.leave()
             self._readers[user_id].discard(reader)
             if not self._readers[user_id]:
                 del self._readers[user_id]
@@ -172,7 +188,7 @@ class Hub:
 
     def _heard(self, event_id: str, fact: bytes) -> None:
         try:
-            notice = Notified.decode(fact).data
+            notice = _Fact.model_validate_json(fact).data
         except ValidationError:
             return
         told = Told(event_id, notice)

@@ -60,17 +60,15 @@ async def _told(
             if (shown := await show(notice.generation_id)) is not None:
                 yield event("generation", shown, event_id)
         while not heard.is_lost:
-            is_silent = True
-            for told in await heard.heard(PING_SECONDS):
-                is_silent = False
-                if not _is_after(told.event_id, known):
-                    continue
+            told = await heard.heard(PING_SECONDS)
+            if told is None:
+                if not heard.is_lost:
+                    yield b": ping\n\n"
+            elif _is_after(told.event_id, known):
                 known = None  # what comes after it is later
                 said = told.event("generation") or await _shown(told, show)
                 if said is not None:
                     yield said
-            if is_silent and not heard.is_lost:
-                yield b": ping\n\n"
 
 
 async def _shown(told: Told, show: Show) -> bytes | None:
