@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import itertools
+import json
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -77,7 +78,7 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
         session = await opened.enter_async_context(session_of())
         database = await asyncpg.connect(stack.known["database_url"])
         opened.push_async_callback(database.close)
-        await _ended_before(session, stack, secret, database, clients)
+        shown = await _ended_before(session, stack, secret, database, clients)
         bus = await nats.connect(stack.known["nats_url"])
         opened.push_async_callback(bus.close)
         bare_url, bare = await opened.enter_async_context(_bare(ground))
@@ -93,7 +94,11 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
             for number in [*range(1, clients + 1)] * times:
                 user = _uuid("told", number)
                 notice = Notice(
-                    generation_id=_uuid("ended", number), user_id=user, status=Verdict.COMPLETED, dialect="native"
+                    generation_id=_uuid("ended", number),
+                    user_id=user,
+                    status=Verdict.COMPLETED,
+                    dialect="native",
+                    shown=shown,
                 )
                 fact = Notified.of(notice, "gateway", None).encode()
                 said.append(await stream.publish_async(notification_subject(user, "completed"), fact))
@@ -101,7 +106,7 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
 
         async def say(times: int) -> None:
             for _ in range(times):
-                async with session.post(f"{bare_url}/say", data=b'{"status": "completed"}') as answer:
+                async with session.post(f"{bare_url}/say", data=shown) as answer:
                     answer.raise_for_status()
 
         async def measure_ours() -> Figures:
@@ -160,8 +165,8 @@ async def _after_the_provider(
 
 async def _ended_before(
     session: aiohttp.ClientSession, stack: Stack, secret: str, database: asyncpg.Connection, clients: int
-) -> None:
-    """A finished generation of each user, copied from one that was made: it is read whenever its end is told."""
+) -> str:
+    """A finished generation of each user, copied from one that was made; how the gateway shows that."""
     user = _uuid("told", 0)
     headers = {"Authorization": f"Bearer {make_token(secret, user, 1, 'darkroom')}", "Prefer": "wait=30"}
     body = {"kind": "image", "model": MODEL, "prompt": "A quiet harbour, the first", "size": "512x512"}
@@ -175,6 +180,7 @@ async def _ended_before(
             made = await answer.json()
     changes = {"id": "md5('ended' || n)::uuid", "user_id": "md5('told' || n)::uuid"}
     await copied(database, "gateway.generations", f"t.id = '{UUID(made['id'])}'", clients, changes)
+    return json.dumps(made, separators=(",", ":"))
 
 
 @asynccontextmanager
@@ -191,9 +197,9 @@ ROW = Row(
     name="notifications",
     title=f"Telling {CLIENTS:,} clients of one process",
     method=f"""{CLIENTS:,} users, each with an open event stream (`GET /v1/events`). Everybody is told once at the same
-time, then {BURST} times without a pause. For us that is a message for each user and time, written to NATS and synced,
-read by the gateway, which reads the generation from its database and writes it out: what a client is told, its next
-read shows. The limit says the same words to a queue for each client, without a user, a log or a row. Then
+time, then {BURST} times without a pause. For us that is a message for each user and time, with the generation in it as
+the gateway puts it there, written to NATS and synced, read and written out by the gateway: what a client is told, its
+next read shows. The limit says the same words to a queue for each client, without a user or a log. Then
 {PER_SECOND} pictures a second are asked for, and the time is taken from the provider's answer until the client has its
 event: fetched, decoded, stored, committed, said, recorded, told.""",
     contestants=contestants,

@@ -208,7 +208,9 @@ SAMPLES: tuple[Event, ...] = (
         data=Change(user_id=USER, available=5, held=0, used=0, change=-5),
     ),
     Notified.of(
-        Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native"), "gateway", TRACE
+        Notice(generation_id=GENERATION, user_id=USER, status=Verdict.COMPLETED, dialect="native", shown="{}"),
+        "gateway",
+        TRACE,
     ),
 )
 BROKEN = Category(name="violence", is_broken=True, score=0.9)

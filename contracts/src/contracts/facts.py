@@ -354,6 +354,8 @@ class Notice(Frozen):
     user_id: UUID
     status: Verdict
     dialect: str
+    shown: str | None = None
+    """The generation as `/v1` shows it to its owner, in JSON on one line; None where its record has to be read."""
 
 
 class Notified(Event):
@@ -366,6 +368,10 @@ class Notified(Event):
     def of(cls, notice: Notice, source: str, traceparent: str | None) -> Self:
         envelope = _envelope("notified", source, notice.generation_id, traceparent, what=notice.status)
         return cls(**envelope, data=notice)
+
+
+NUMBERS_PER_ATTEMPT = 1_000_000
+"""Of progress: what a later attempt says is numbered after all that an earlier one said, and each begins with 1."""
 
 
 class Progress(Frozen):
@@ -383,6 +389,10 @@ class Progress(Frozen):
     """How many are before it, while it waits."""
     text: str | None = None
     """What was written since the number before; only for text."""
+    picture: str | None = None
+    """A picture as far as it has come, in base64; only where that was asked for."""
+    picture_index: int | None = None
+    """How many pictures were shown before it."""
 
 
 FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, PaymentReceived, Changed, Notified)

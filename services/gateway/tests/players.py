@@ -242,8 +242,10 @@ class Players:
             return False
         return True
 
-    async def progress(self, generation_id: UUID | str, number: int, percent: int, stage: str = "rendering") -> None:
-        progress = Progress(generation_id=UUID(str(generation_id)), number=number, stage=stage, percent=percent)
+    async def progress(
+        self, generation_id: UUID | str, number: int, percent: int, stage: str = "rendering", **more: Any
+    ) -> None:
+        progress = Progress(generation_id=UUID(str(generation_id)), number=number, stage=stage, percent=percent, **more)
         await self._client.publish(
             topology.progress_subject(progress.generation_id), progress.model_dump_json().encode()
         )

@@ -42,9 +42,14 @@ SCRIPT = """
 import asyncio, json, sys
 import fal_client
 
-async def run(app, arguments, cancels):
+async def run(app, arguments, how):
     seen = []
-    if cancels:
+    if how == "held open":
+        try:
+            return {"result": await fal_client.run_async(app, arguments)}
+        except fal_client.FalClientHTTPError as error:
+            return {"status": error.status_code, "why": error.message}
+    if how == "cancel":
         handle = await fal_client.submit_async(app, arguments)
         await handle.cancel()
         return {"id": handle.request_id, "status": repr(await handle.status())}
@@ -53,7 +58,7 @@ async def run(app, arguments, cancels):
     result = await fal_client.subscribe_async(app, arguments, with_logs=True, on_queue_update=update)
     return {"result": result, "last": seen[-1]}
 
-print(json.dumps(asyncio.run(run(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "cancel"))))
+print(json.dumps(asyncio.run(run(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]))))
 """
 
 
@@ -72,7 +77,8 @@ def ports() -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 async def settings(settings: Settings, ports: tuple[int, int]) -> Settings:
-    doors = settings.doors.model_copy(update={"frontends": f"fal={ports[0]}", "fal_host": f"127.0.0.1:{ports[1]}"})
+    hosts = {"fal_host": f"127.0.0.1:{ports[1]}", "fal_run_host": f"localhost:{ports[1]}"}
+    doors = settings.doors.model_copy(update={"frontends": f"fal={ports[0]}", **hosts})
     return replace(with_limits(settings, sync_wait_seconds=3), doors=doors)
 
 
@@ -151,6 +157,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     now = datetime.now(UTC)
+    names = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -159,7 +166,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName(names),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -178,13 +188,12 @@ async def tls(gateway: Service, ports: tuple[int, int], certificate: tuple[Path,
         yield ports[1]
 
 
-async def official(
-    key: str, tls: int, chain: Path, app: str, arguments: dict[str, Any], *, cancels: bool = False
-) -> Any:
+async def official(key: str, tls: int, chain: Path, app: str, arguments: dict[str, Any], how: str = "subscribe") -> Any:
     """What the package says in a process of its own: it reads its environment when it is imported."""
     environment = {
         "PATH": os.environ["PATH"],
         "FAL_QUEUE_RUN_HOST": f"127.0.0.1:{tls}",
+        "FAL_RUN_HOST": f"localhost:{tls}",
         "FAL_KEY": key,
         "SSL_CERT_FILE": str(chain),
     }
@@ -194,7 +203,7 @@ async def official(
         SCRIPT,
         app,
         json.dumps(arguments),
-        "cancel" if cancels else "run",
+        how,
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -219,12 +228,30 @@ async def test_the_official_package_subscribes_and_gets_the_result(
     assert said["result"]["images"][0]["content_type"] == "image/png" and said["result"]["seed"] == 7
 
 
+async def test_the_official_package_runs_and_gets_the_result_at_once(
+    client: Client, elsewhere: Client, players: Players, tls: int, certificate: tuple[Path, Path]
+) -> None:
+    """`fal_client.run` is what is held open; what fails there says why."""
+    key = (await elsewhere.post("/v1/api-keys", json={"name": "fal"})).json["key"]
+    told = await official(key, tls, certificate[0], APP[1:], INPUT, how="held open")
+    assert "result" in told, told
+    [picture] = told["result"]["images"]
+    assert picture["url"].endswith("/original.png")
+
+    async def play(request: Request) -> None:
+        await players.end(request, Verdict.FAILED, Failure(code="content_policy", message="Not this."))
+
+    players.scripts[client.user_id] = play
+    told = await official(key, tls, certificate[0], APP[1:], INPUT, how="held open")
+    assert (told["status"], told["why"]) == (422, "Not this.")
+
+
 async def test_the_official_package_cancels(
     client: Client, elsewhere: Client, players: Players, tls: int, certificate: tuple[Path, Path]
 ) -> None:
     key = (await elsewhere.post("/v1/api-keys", json={"name": "fal"})).json["key"]
     players.scripts[client.user_id] = players.hold
-    said = await official(key, tls, certificate[0], f"fal-ai/{SEEDREAM}", INPUT, cancels=True)
+    said = await official(key, tls, certificate[0], f"fal-ai/{SEEDREAM}", INPUT, how="cancel")
     assert said["status"].startswith("Completed(") and "'cancelled'" in said["status"]
     assert (await elsewhere.show(said["id"]))["status"] == "cancelled"
 

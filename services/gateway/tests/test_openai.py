@@ -138,6 +138,7 @@ async def test_a_partial_delivery_is_what_is_there(client: Client, players: Play
         ({"prompt": "x", "n": 0}, "n"),
         ({"prompt": "x", "response_format": "xml"}, "response_format"),
         ({"prompt": "x", "output_compression": 101}, "output_compression"),
+        ({"prompt": "x", "output_format": "svg"}, "output_format"),
     ],
     ids=str,
 )

@@ -172,6 +172,31 @@ async def test_a_streamed_picture_is_one_event_each(client: Client, lender: Lend
     assert {(event.size, event.output_format, event.quality) for event in events} == {("512x512", "png", "auto")}
 
 
+async def test_a_picture_is_shown_as_far_as_it_has_come(client: Client, players: Players, lender: Lender) -> None:
+    """Late and repeated hints are passed over; who does not ask for any is shown none."""
+
+    async def play(request: Request) -> None:
+        for number, index, picture in ((1, 0, b"rough"), (2, 1, b"finer"), (1, 0, b"rough")):
+            drawn = {"picture": base64.b64encode(picture).decode(), "picture_index": index}
+            await players.progress(request.generation_id, number, 0, **drawn)
+        await players.complete(request)
+
+    players.scripts[client.user_id] = play
+    async with sdk_of(client) as sdk:
+        stream = await sdk.images.generate(prompt="x", stream=True, partial_images=2, quality="low")
+        *shown, last = [event async for event in stream]
+    assert [event.type for event in shown] == ["image_generation.partial_image"] * 2
+    assert [(event.partial_image_index, base64.b64decode(event.b64_json)) for event in shown] == [
+        (0, b"rough"),
+        (1, b"finer"),
+    ]
+    assert {(event.quality, event.output_format) for event in shown} == {("low", "png")}
+    assert last.type == "image_generation.completed"
+    asked = players.of(client.user_id)[0]
+    assert asked.options == {"quality": "low", "partial_images": 2}
+    assert base64.b64decode(last.b64_json) == lender.content(lender.asked[-1])
+
+
 async def test_a_streamed_edit_has_its_own_name(client: Client, storage: Storage, lender: Lender) -> None:
     async with sdk_of(client) as sdk:
         stream = await sdk.images.edit(image=("one.png", b"x", "image/png"), prompt="x", stream=True)

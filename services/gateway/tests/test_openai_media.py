@@ -162,6 +162,9 @@ async def test_a_video_is_queued_made_and_downloaded(client: Client, players: Pl
             await sdk.videos.download_content(made.id),
             await sdk.videos.download_content(made.id, variant="thumbnail"),
         )
+        with pytest.raises(openai.BadRequestError) as refused:
+            await sdk.videos.download_content(made.id, variant="spritesheet")
+        assert refused.value.param == "variant"
     assert film.content == f"{asset_id(request.generation_id, 0)} original ".encode()
     assert still.content == f"{asset_id(request.generation_id, 0)} thumbnail ".encode()
     types = [answer.response.headers["content-type"] for answer in (film, still)]

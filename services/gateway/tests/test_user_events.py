@@ -13,6 +13,7 @@ from nats.aio.client import Client as NatsClient
 from gateway import live, user_events
 from gateway.app import create_app
 from gateway.listeners import SHUTDOWN_SECONDS, server_of
+from gateway.queries import Queries
 from gateway.settings import Settings
 
 from .client import Client, Event, token, until
@@ -64,6 +65,21 @@ async def test_first_what_there_is_then_every_end(client: Client) -> None:
     assert all(event.data["status"] == "completed" for event in seen)
     numbers = [int(str(event.id).partition("-")[2]) for event in (first, *seen)]
     assert numbers == sorted(set(numbers))
+
+
+async def test_what_ends_is_told_without_reading_it_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notification holds it: a row for each of thousands of listeners would cost more than all the rest."""
+    async with following(client) as stream:
+        assert (await anext(stream)).name == "snapshot"
+        with monkeypatch.context() as broken:
+            broken.setattr(Queries, "generation", _not_read)
+            made = (await client.accepted())["id"]
+            told = await anext(stream)
+        assert (told.data["id"], told.data) == (made, await client.show(made))
+
+
+async def _not_read(*_: object) -> None:
+    raise AssertionError("its row was read")
 
 
 async def test_it_is_taken_up_where_it_was_left_on_any_replica(

@@ -1,5 +1,6 @@
 """OpenAI's own: edits, speech, texts, the retired videos, moderation; and servers that speak its dialect."""
 
+import base64
 import io
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from generator.providers.interface import (
     Rejected,
     Throttled,
     Unavailable,
+    Unknown,
 )
 from generator.providers.openai import OpenAI
 from generator.providers.transport import MAX_ANSWER_BYTES
@@ -45,6 +47,29 @@ class TestEdits(OfOpenAI, ProviderConformance):
             averages.append(average_colour(await content_of(items[0])))
         assert averages[0][0] > averages[1][0] and averages[0][2] < averages[1][2]
         assert [call["billed"] for call in self.journal(simulator)] == [2, 2]
+
+    @pytest.mark.parametrize("given", [asked["given"], ()])
+    async def test_it_is_shown_as_far_as_it_has_come(self, provider, simulator, given):
+        shown = []
+
+        async def show(index, sketch):
+            shown.append((index, base64.b64decode(sketch)[:4]))
+
+        [item] = await provider.submit(self.submission(given=given, options={"partial_images": 2}, show=show))
+        assert shown == [(0, b"\x89PNG"), (1, b"\x89PNG")]
+        await self.check(item)
+        assert [call["billed"] for call in self.journal(simulator)] == [1]
+
+    @pytest.mark.parametrize(
+        ("fault", "refusal"), [("stream-error", Unknown), ("stream-cut", Unknown), ("moderated", Rejected)]
+    )
+    async def test_one_that_is_shown_and_not_finished_is_none(self, provider, fault, refusal):
+        async def show(*_):
+            pass
+
+        words = f"A storm [[sim:{fault}]]"
+        with pytest.raises(refusal):
+            await provider.submit(self.submission(words, options={"partial_images": 1}, show=show))
 
     async def test_an_address_is_read_by_us(self, provider):
         async with answering(200, picture("blue"), {"Content-Type": "image/png"}) as url:

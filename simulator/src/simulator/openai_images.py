@@ -27,6 +27,7 @@ _TOKENS_OF_QUALITY = {"low": 272, "medium": 1056, "high": 4160, "auto": 1056}
 
 class OpenAIImages(OpenAIWords):
     url_seconds = 60 * 60
+    verb = "image_generation"
 
     def __init__(self, provider: str = "openai", models: Mapping[str, OpenAIModel] = OPENAI_MODELS) -> None:
         super().__init__(provider)
@@ -84,7 +85,21 @@ class OpenAIImages(OpenAIWords):
             spread=OPENAI_LOW_QUALITY if quality == "low" else OPENAI_PICTURE,
             serial_pictures=1,
             options=options,
+            events=self._events if options.get("streamed") else None,
         )
+
+    def _events(self, order: Order, made: list[Made], created: int) -> list[dict[str, Any]]:
+        """Each picture a few times before it is finished; of one that is blocked nothing is heard."""
+        whole = self.answer(order, made, created)
+        about = {name: whole[name] for name in ("background", "output_format", "quality", "size")}
+        about["created_at"] = created
+        events: list[dict[str, Any]] = []
+        for item in (item for item in made if not item.error):
+            one = about | {"b64_json": item.content}
+            partial = one | {"type": f"{self.verb}.partial_image"}
+            events += [partial | {"partial_image_index": index} for index in range(order.options["shown"])]
+            events.append(one | {"type": f"{self.verb}.completed", "usage": whole["usage"]})
+        return events
 
     def answer(self, order: Order, made: list[Made], created: int) -> dict[str, Any]:
         """A blocked item is simply missing: OpenAI has no per-item errors."""
@@ -119,6 +134,8 @@ class OpenAIImages(OpenAIWords):
 class OpenAIEdits(OpenAIImages):
     """`POST /images/edits`: a form with pictures in it."""
 
+    verb = "image_edit"
+
     async def read(self, call: Call) -> Order:
         form = await call.form()
         pictures = form.pop("image", "image[]")
@@ -141,9 +158,8 @@ class OpenAIEdits(OpenAIImages):
 
 def _current(fields: Fields, model: OpenAIModel, options: dict[str, Any]) -> tuple[str, int]:
     """The fields of the GPT image models; returns file format and compression, and notes what the answer echoes."""
-    if fields.flag("stream", default=False):
-        raise fields.invalid("stream", "value", "true is not offered by this simulator")
-    if fields.whole("partial_images", 0, 3, 0):
+    streamed, shown = fields.flag("stream", default=False), fields.whole("partial_images", 0, 3, 0)
+    if shown and not streamed:
         raise fields.invalid("partial_images", "value", "needs stream")
     background = fields.choice("background", ("transparent", "opaque", "auto"), "auto")
     file_format = fields.choice("output_format", model.formats, "png")
@@ -155,7 +171,7 @@ def _current(fields: Fields, model: OpenAIModel, options: dict[str, Any]) -> tup
     fields.choice("moderation", ("auto", "low"), "auto")
     fields.choice("input_fidelity", ("low", "high"), "low")
     fields.text("safety_identifier", "", 64)
-    options |= {"background": background, "output_format": file_format}
+    options |= {"background": background, "output_format": file_format, "streamed": streamed, "shown": shown}
     return file_format, compression
 
 

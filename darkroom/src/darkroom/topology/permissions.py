@@ -43,8 +43,8 @@ _OWN: dict[str, tuple[str, ...]] = {
         *(f"{_API}.CONSUMER.INFO.{consumer.stream}.{consumer.durable}" for consumer in CONSUMERS),
         # How many messages nobody could handle, for its figures.
         f"{_API}.STREAM.INFO.{DEAD.name}",
-        # Its clients' live feed is an ordered consumer, which each process makes for itself. Nobody else makes any,
-        # and on this subject the server makes none that is durable.
+        # Its clients' live feed is a consumer that each process makes for itself. Nobody else makes any, and on this
+        # subject the server makes none that is durable. Flow control is answered by the version before this one.
         f"{_API}.STREAM.INFO.{NOTIFICATIONS.name}",
         f"{_API}.CONSUMER.CREATE.{NOTIFICATIONS.name}",
         f"$JS.FC.{NOTIFICATIONS.name}.*.*",

@@ -290,7 +290,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
     forms = (*own, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
-    app.add_middleware(Door, surface=surface, host=settings.doors.fal_host)
+    app.add_middleware(Door, surface=surface, host=settings.doors.fal_host, run_host=settings.doors.fal_run_host)
     app.add_middleware(Allowance, rates=rates)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
@@ -302,6 +302,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
         allow_headers=["*"],
         expose_headers=[
             "Content-Range",
+            "Deprecation",
             "ETag",
             "Link",
             "Location",
@@ -309,6 +310,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
             "RateLimit",
             "RateLimit-Policy",
             "Retry-After",
+            "Sunset",
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
             "X-RateLimit-Reset",

@@ -82,6 +82,8 @@ class Commands:
         self._room = Room(broker)
         self.heard_by: list[Callable[[Sequence[Ended]], None]] = []
         """Who is told, in the process that records them, of generations that have ended: at least once."""
+        self.show: Callable[[Generation], str | None] = lambda _: None
+        """How a generation stands in the notification of its end (`Notice.shown`)."""
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
         """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
@@ -244,9 +246,10 @@ class Commands:
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Records outcomes, then tells the clients and lets the next ones in. Harmless when repeated."""
         async with self._database.statement() as connection:
-            await records.finish(connection, outcomes)
+            finished = await records.finish(connection, outcomes)
             ended, waited_for = await records.ended(connection, [outcome.data.generation_id for outcome in outcomes])
-        await asyncio.gather(*(notify(self._broker, generation) for generation in ended))
+        shown = {generation_id: self.show(generation) for generation_id, generation in finished.items()}
+        await asyncio.gather(*(notify(self._broker, each, shown.get(each.id)) for each in ended))
         for hear in self.heard_by:
             hear(ended)
         figures.tell(outcomes)

@@ -9,20 +9,20 @@ import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
-import structlog
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import ConsumerConfig, DeliverPolicy, StreamInfo
 from pydantic import ValidationError
 
-from contracts.facts import Notice, Notified, Progress
-from contracts.topology import NOTIFICATIONS, progress_subject
+from contracts.facts import Notice, Progress
+from contracts.model import Frozen
+from contracts.topology import progress_subject
 from gateway import records
 from gateway.identity import Caller
+from gateway.notifications import Notifications
 from gateway.records import Generation
 from runtime.broker import connected
 from runtime.database import Database
@@ -33,63 +33,111 @@ BEGUN_SECONDS = 0.5
 """The first look is sooner: of what began before anybody listened, the progress has been said."""
 PING_SECONDS = 15.0
 FLUSH_SECONDS = 1
-RESUBSCRIBE_SECONDS = 2.0
 MAX_QUEUED_EVENTS = 64
-STOP_SECONDS = 2.0
 MAX_STREAMS = 5000
 MAX_STREAMS_OF_USER = 100
 
-log = structlog.get_logger()
 
-Ended = str
-"""The id of a notification: `<stream created, base 36>-<sequence>`."""
+@dataclass(slots=True)
+class Told:
+    """One notification, and how it stands in the streams of all who hear it: encoded once."""
+
+    event_id: str
+    """`<stream created, base 36>-<sequence>`."""
+    notice: Notice
+    _events: dict[str, bytes] = field(default_factory=dict)
+
+    def event(self, name: str) -> bytes | None:
+        """As an event of that name; None where the notification does not hold the generation."""
+        if self.notice.shown is None:
+            return None
+        if name not in self._events:
+            self._events[name] = event(name, self.notice.shown, self.event_id)
+        return self._events[name]
 
 
-@dataclass(eq=False, slots=True)
+_NOT_TOLD = {"generation_id", "picture", "picture_index"}
+"""Of progress: what stands in the address, and the pictures, which are for those who asked for them."""
+Heard = asyncio.Queue[Progress | Told]
+
+
 class Reader:
-    """Who reads all that one user is told. Whoever may have missed something is lost, and comes back."""
+    """Who reads all that one user is told. Whoever may have missed something is lost, and comes back.
 
-    queue: asyncio.Queue[tuple[Ended, Notice] | None]
-    is_lost: bool = False
+    There are thousands, and most are silent: each has one alarm, which is put off and not made anew for each event.
+    """
 
-    def offer(self, event_id: Ended, notice: Notice) -> None:
-        if self.queue.full():
+    __slots__ = ("__weakref__", "_alarm", "_heard_at", "_told", "_waiting", "is_lost")
+
+    def __init__(self) -> None:
+        self._told: list[Told] = []
+        self._waiting: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
+        self.is_lost = False
+
+    def offer(self, told: Told) -> None:
+        if len(self._told) >= MAX_QUEUED_EVENTS:
             self.is_lost = True
         else:
-            self.queue.put_nowait((event_id, notice))
+            self._told.append(told)
+        self._wake()
 
     def lose(self) -> None:
         self.is_lost = True
-        if not self.queue.full():
-            self.queue.put_nowait(None)
+        self._wake()
+
+    async def heard(self, seconds: float) -> Told | None:
+        """What was told next; None where nothing was for so many seconds, or where it is lost."""
+        if not self._told and not self.is_lost:
+            loop = asyncio.get_running_loop()
+            self._heard_at, self._waiting = loop.time(), loop.create_future()
+            if self._alarm is None:
+                self._alarm = loop.call_later(seconds, self._ring, loop, seconds)
+            await self._waiting
+        return self._told.pop(0) if self._told and not self.is_lost else None
+
+    def leave(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _ring(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        left_seconds = self._heard_at + seconds - loop.time()
+        self._alarm = loop.call_later(left_seconds, self._ring, loop, seconds) if left_seconds > 0 else None
+        if self._alarm is None:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class _Fact(Frozen):
+    """A notification without its envelope, which nobody here reads."""
+
+    data: Notice
 
 
 class Hub:
     """Hands notifications to those who wait for them in this process."""
 
     def __init__(self, broker: NatsBroker) -> None:
-        self._broker = broker
-        self._waiting: dict[UUID, set[asyncio.Queue[Progress | Ended]]] = defaultdict(set)
+        self._waiting: dict[UUID, set[Heard]] = defaultdict(set)
         self._readers: dict[UUID, set[Reader]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
-        self._task: asyncio.Task[None] | None = None
-        self._lost = asyncio.Event()
-        self._epoch = ""
+        self._notifications = Notifications(broker, self._heard, self._lose_readers)
         self.is_closing = False
         self.told: list[Callable[[str, Notice], None]] = []
         """Who is told of every notification, with its id."""
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="notifications")
+        await self._notifications.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            # Bounded: on Python 3.11 a wait_for inside may swallow the cancellation.
-            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+        await self._notifications.stop()
 
     async def reconnected(self) -> None:
-        self._lost.set()
+        self._notifications.lose()
 
     def close(self) -> None:
         """Ends every stream, so that its reader goes on at another replica: the server stops."""
@@ -105,9 +153,9 @@ class Hub:
         return self._streams[user_id] < MAX_STREAMS_OF_USER and self._streams.total() < MAX_STREAMS
 
     @contextlib.contextmanager
-    def following(self, generation_id: UUID, user_id: UUID) -> Iterator[asyncio.Queue[Progress | Ended]]:
+    def following(self, generation_id: UUID, user_id: UUID) -> Iterator[Heard]:
         """Yields a bounded queue of what is heard of a generation."""
-        queue: asyncio.Queue[Progress | Ended] = asyncio.Queue(MAX_QUEUED_EVENTS)
+        queue: Heard = asyncio.Queue(MAX_QUEUED_EVENTS)
         self._waiting[generation_id].add(queue)
         self._streams[user_id] += 1
         try:
@@ -121,12 +169,13 @@ class Hub:
     @contextlib.contextmanager
     def following_user(self, user_id: UUID) -> Iterator[Reader]:
         """Yields a reader of all that a user is told from now on."""
-        reader = Reader(asyncio.Queue(MAX_QUEUED_EVENTS))
+        reader = Reader()
         self._readers[user_id].add(reader)
         self._streams[user_id] += 1
         try:
             yield reader
         finally:
+            reader.leave()
             self._readers[user_id].discard(reader)
             if not self._readers[user_id]:
                 del self._readers[user_id]
@@ -137,39 +186,18 @@ class Hub:
         if not self._streams[user_id]:
             del self._streams[user_id]
 
-    async def _run(self) -> None:
-        while True:
-            self._lost.clear()
-            try:
-                jetstream = self._broker.connection.jetstream()
-                info = await jetstream.stream_info(NOTIFICATIONS.name)
-                self._epoch = epoch_of(info)
-                subscription = await jetstream.subscribe(
-                    NOTIFICATIONS.subjects[0],
-                    stream=NOTIFICATIONS.name,
-                    ordered_consumer=True,
-                    config=ConsumerConfig(deliver_policy=DeliverPolicy.NEW),
-                    cb=self._arrived,
-                )
-                # What was said before is heard by nobody here: readers of that time come back for it.
-                self._lose_readers()
-                await self._lost.wait()
-                with contextlib.suppress(NatsError, OSError):
-                    await subscription.unsubscribe()
-            except Exception as error:
-                log.warning("notifications.not_followed", error=f"{type(error).__name__}: {error}"[:200])
-                await asyncio.sleep(RESUBSCRIBE_SECONDS)
-
-    async def _arrived(self, message: Msg) -> None:
-        with contextlib.suppress(ValidationError):
-            notice = Notified.decode(message.data).data
-            event_id = f"{self._epoch}-{message.metadata.sequence.stream}"
-            for queue in self._waiting.get(notice.generation_id, ()):
-                _offer(queue, event_id)
-            for reader in self._readers.get(notice.user_id, ()):
-                reader.offer(event_id, notice)
-            for tell in self.told:
-                tell(event_id, notice)
+    def _heard(self, event_id: str, fact: bytes) -> None:
+        try:
+            notice = _Fact.model_validate_json(fact).data
+        except ValidationError:
+            return
+        told = Told(event_id, notice)
+        for queue in self._waiting.get(notice.generation_id, ()):
+            _offer(queue, told)
+        for reader in self._readers.get(notice.user_id, ()):
+            reader.offer(told)
+        for tell in self.told:
+            tell(event_id, notice)
 
 
 async def follow(
@@ -201,10 +229,13 @@ async def follow(
                 if isinstance(heard, Progress):
                     if heard.number > last:
                         last, written_at = heard.number, time.monotonic()
-                        yield event("progress", heard.model_dump_json(exclude={"generation_id"}, exclude_defaults=True))
+                        yield event("progress", heard.model_dump_json(exclude=_NOT_TOLD, exclude_defaults=True))
                     continue
+                event_id = heard.event_id if heard else None
+                if heard and (ended := heard.event("outcome")) is not None:
+                    yield ended
+                    return
                 before, generation = generation.status, await look(database, caller, generation)
-                event_id = heard
                 if not last and before != generation.status and not generation.is_final:
                     written_at = time.monotonic()
                     yield event("generation", render(generation))
@@ -215,9 +246,7 @@ async def follow(
 
 
 @contextlib.asynccontextmanager
-async def hearing(
-    broker: NatsBroker, generation_id: UUID, queue: asyncio.Queue[Progress | Ended]
-) -> AsyncIterator[None]:
+async def hearing(broker: NatsBroker, generation_id: UUID, queue: Heard) -> AsyncIterator[None]:
     """Puts the progress of a generation into a queue."""
 
     async def arrived(message: Msg) -> None:
@@ -251,7 +280,7 @@ async def look(database: Database, caller: Caller, generation: Generation) -> Ge
         return generation
 
 
-def _offer(queue: asyncio.Queue[Progress | Ended], item: Progress | Ended) -> None:
+def _offer(queue: Heard, item: Progress | Told) -> None:
     """A slow reader loses progress, never the end: the row is looked at when the queue is silent."""
     if queue.full():
         queue.get_nowait()
@@ -262,16 +291,3 @@ def event(name: str, data: str, event_id: str | None = None) -> bytes:
     """One event as it stands in the stream."""
     head = f"id: {event_id}\n" if event_id else ""
     return f"{head}event: {name}\ndata: {data}\n\n".encode()
-
-
-def epoch_of(info: StreamInfo) -> str:
-    """Tells this stream from one that was made anew under its name."""
-    return _base36(int(info.created.timestamp() * 1000)) if info.created else "0"
-
-
-def _base36(number: int) -> str:
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
-    return digits or "0"

@@ -8,15 +8,26 @@ from gateway.records import Ended
 from runtime.broker import publish
 
 SOURCE = "gateway"
+MAX_SHOWN_CHARACTERS = 16_000
+"""What is longer, as a long text is, has to be read by whoever listens."""
 
 
-async def notify(broker: NatsBroker, ended: Ended) -> None:
-    """Tells the clients; said twice within two minutes it is kept once.
+async def notify(broker: NatsBroker, ended: Ended, shown: str | None = None) -> None:
+    """Tells the clients, with the generation as its owner sees it where that is known and may lie in a log; said twice
+    within two minutes it is kept once.
 
     Raises:
         nats.errors.Error, TimeoutError: unknown whether it was said; saying it again is harmless.
     """
-    notice = Notice(generation_id=ended.id, user_id=ended.user_id, status=Verdict(ended.status), dialect=ended.dialect)
+    if shown is not None and len(shown) > MAX_SHOWN_CHARACTERS:
+        shown = None
+    notice = Notice(
+        generation_id=ended.id,
+        user_id=ended.user_id,
+        status=Verdict(ended.status),
+        dialect=ended.dialect,
+        shown=shown,
+    )
     await publish(
         broker,
         notification_subject(ended.user_id, ended.status),

@@ -97,6 +97,11 @@ class Offers:
             f"There is no {kind} model {asked!r}. Offered: {known}.", details={"model": asked, "available": available}
         )
 
+    def is_retired(self, name: str) -> bool:
+        """Whether a model's provider took it out of service."""
+        known = self._catalog.models if self._catalog else ()
+        return any(model.id == name and model.state == "legacy" for model in known)
+
     def quote(self, model: CatalogModel, order: Order) -> Quote:
         """What it costs at most. Raises Invalid for what has no price: it is refused, and never free; and as
         `playing_seconds` does."""

@@ -94,6 +94,10 @@ class Queries:
         fitted = await self._inputs.find(caller, fit(self._inputs.named(order), model))
         return replace(fitted, model=model.id), self._offers.quote(model, fitted)
 
+    def is_retired(self, model: str) -> bool:
+        """Whether the name is one that should not be asked for any more."""
+        return self._offers.is_retired(model)
+
     def cost(self, order: Order) -> Quote:
         """What an order costs at most, whatever it starts from. Raises UnknownModel, Invalid, Unavailable."""
         return self._offers.quote(self._offers.model(order.kind, order.model), order)

@@ -87,6 +87,9 @@ class DoorSettings(Fragment):
     fal_host: str | None = Field(
         default=None, description="the host, with its port unless that is 443, by which fal's clients reach the queue"
     )
+    fal_run_host: str | None = Field(
+        default=None, description="another host, at which a request of theirs is answered with its result (fal.run)"
+    )
 
     @field_validator("proxy_networks")
     @classmethod

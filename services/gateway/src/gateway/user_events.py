@@ -5,7 +5,6 @@ and on any replica; where that cannot be told there is a `reset`, and again firs
 missed something ends, so that its reader comes back: nothing is left out in silence.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
@@ -15,7 +14,8 @@ from nats.errors import Error as NatsError
 
 from contracts.topology import NOTIFICATIONS, notification_subject
 from gateway.identity import Caller
-from gateway.live import Hub, epoch_of, event
+from gateway.live import Hub, Told, event
+from gateway.notifications import epoch_of
 from gateway.sockets.replay import Missed, missed
 from runtime.broker import connected
 from runtime.health import is_transient
@@ -60,15 +60,20 @@ async def _told(
             if (shown := await show(notice.generation_id)) is not None:
                 yield event("generation", shown, event_id)
         while not heard.is_lost:
-            try:
-                said = await asyncio.wait_for(heard.queue.get(), PING_SECONDS)
-            except TimeoutError:
-                yield b": ping\n\n"
-                continue
-            if said is None or not _is_after(said[0], known):
-                continue
-            if (shown := await show(said[1].generation_id)) is not None:
-                yield event("generation", shown, said[0])
+            told = await heard.heard(PING_SECONDS)
+            if told is None:
+                if not heard.is_lost:
+                    yield b": ping\n\n"
+            elif _is_after(told.event_id, known):
+                known = None  # what comes after it is later
+                said = told.event("generation") or await _shown(told, show)
+                if said is not None:
+                    yield said
+
+
+async def _shown(told: Told, show: Show) -> bytes | None:
+    shown = await show(told.notice.generation_id)
+    return None if shown is None else event("generation", shown, told.event_id)
 
 
 async def _missed(broker: NatsBroker, user_id: UUID, after: str) -> Missed:
@@ -108,6 +113,8 @@ async def _get(broker: NatsBroker, wanted: dict[str, object]) -> tuple[str, int]
 
 
 def _is_after(event_id: str, known: str | None) -> bool:
+    if known is None:
+        return True
     epoch, _, number = event_id.partition("-")
-    known_epoch, _, known_number = (known or "").partition("-")
+    known_epoch, _, known_number = known.partition("-")
     return epoch != known_epoch or int(number) > int(known_number)

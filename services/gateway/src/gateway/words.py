@@ -7,13 +7,11 @@ from uuid import UUID
 
 from faststream.nats import NatsBroker
 
-from contracts.facts import Progress
+from contracts.facts import NUMBERS_PER_ATTEMPT, Progress
 from gateway.identity import Caller
-from gateway.live import LOOK_AGAIN_SECONDS, Ended, Hub, hearing, look
+from gateway.live import LOOK_AGAIN_SECONDS, Heard, Hub, hearing, look
 from gateway.records import Generation
 from runtime.database import Database
-
-Heard = asyncio.Queue[Progress | Ended]
 
 
 class Words:
@@ -32,7 +30,7 @@ class Words:
                 yield queue
 
     async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Generation]:
-        """The pieces, then the final generation.
+        """The pieces, then the final generation. Whoever comes in the middle of them is told the whole at the end.
 
         Together the pieces are what the outcome holds. Where one was lost the others wait for the outcome, which has
         the whole; nothing that was said can be taken back, should another attempt have written something else.
@@ -47,7 +45,8 @@ class Words:
                 continue
             if told.text is None:
                 continue
-            is_whole = is_whole and number in {None, told.number - 1}
+            before = told.number - 1 if told.number % NUMBERS_PER_ATTEMPT != 1 else None
+            is_whole = is_whole and number == before
             number = told.number
             if is_whole:
                 said += told.text

@@ -2,23 +2,39 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from uuid import UUID
 
+import structlog
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 
-from contracts.facts import CONTENT_TYPE, Ending, Outcome, Progress, Rendered, Rendering, Request
+from contracts.facts import (
+    CONTENT_TYPE,
+    NUMBERS_PER_ATTEMPT,
+    Ending,
+    Kind,
+    Outcome,
+    Progress,
+    Rendered,
+    Rendering,
+    Request,
+)
 from contracts.topology import outcome_subject, progress_subject, rendered_subject
+from generator.providers.interface import PARTIAL_IMAGES, Show
 from runtime.broker import connected, publish, publish_unique
 from runtime.telemetry import current_traceparent
 
 SOURCE = "generator"
 SPOKEN_EVERY_SECONDS = 0.05
 """What a text grows by is said at most 20 times a second."""
-NUMBERS_PER_ATTEMPT = 1_000_000
-"""What a later attempt says is numbered after all that an earlier one said."""
+MAX_SKETCH_CHARACTERS = 4 << 20
+"""Of a picture that is not finished, in base64; NATS takes messages of 8 MB."""
+
+
+log = structlog.get_logger()
 
 
 class Announcer:
@@ -58,6 +74,29 @@ class Announcer:
                 await self._broker.connection.publish(
                     progress_subject(told.generation_id), told.model_dump_json(exclude_defaults=True).encode()
                 )
+
+
+def showing(announcer: Announcer, request: Request, attempt: int) -> Show | None:
+    """Shows a picture while one attempt draws it, where that was asked for: a hint as all progress, kept nowhere."""
+    if request.kind is not Kind.IMAGE or not request.options.get(PARTIAL_IMAGES):
+        return None
+    numbers = itertools.count((attempt - 1) * NUMBERS_PER_ATTEMPT + 1)
+
+    async def show(index: int, picture: str) -> None:
+        if len(picture) > MAX_SKETCH_CHARACTERS:
+            log.info("sketch.too_large", generation_id=str(request.generation_id), characters=len(picture))
+            return
+        told = Progress(
+            generation_id=request.generation_id,
+            number=next(numbers),
+            stage="rendering",
+            percent=0,
+            picture=picture,
+            picture_index=index,
+        )
+        await announcer.progress(told)
+
+    return show
 
 
 class Speech:

@@ -13,8 +13,8 @@ import structlog
 from prometheus_client import Counter, Histogram
 from pydantic import JsonValue
 
-from contracts.facts import Failure, Kind, Output, Progress
-from generator.announcements import NUMBERS_PER_ATTEMPT, Announcer, Speech
+from contracts.facts import NUMBERS_PER_ATTEMPT, Failure, Kind, Output, Progress
+from generator.announcements import Announcer, Speech, showing
 from generator.attempts import (
     DEADLINE,
     INTERRUPTED,
@@ -272,6 +272,7 @@ class Submitter:
             given=given,
             callback_url=self.callback_url(attempt.id, self._signer(assignment, attempt)),
             say=speech.say if speech else None,
+            show=showing(self._announcer, assignment.request, attempt.number),
         )
 
     def _about(self, assignment: Assignment, attempt: Attempt) -> Submission:

@@ -16,6 +16,7 @@ from contracts.facts import Visibility
 from contracts.media import address
 from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
+from gateway.deprecations import of_operation
 from gateway.description import Documented, with_references
 from gateway.identity import Identity
 from gateway.live import Hub
@@ -98,15 +99,20 @@ def route_class(render: Render) -> type[APIRoute]:
     class Route(APIRoute):
         def __init__(self, *arguments: Any, responses: Documented | None = None, **options: Any) -> None:
             super().__init__(*arguments, responses=with_references(responses or {}), **options)
+            self._deprecation = of_operation(self.methods, self.path)
+            self.deprecated = self.deprecated or self._deprecation is not None
 
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 
-            async def answer(request: Request) -> Response:
+            async def answered(request: Request) -> Response:
                 try:
                     with telemetry.span(f"{request.method} {self.path}", traceparent := _traceparent(request)):
                         request.state.traceparent = telemetry.current_traceparent(traceparent)
-                        return await handle(request)
+                        answer = await handle(request)
+                        if self._deprecation is not None:
+                            answer.headers.update(self._deprecation.headers)
+                        return answer
                 except Refusal as refusal:
                     return render(refusal)
                 except RequestValidationError as error:
@@ -116,7 +122,7 @@ def route_class(render: Render) -> type[APIRoute]:
                 except Exception as error:
                     return render(_unexpected(error))
 
-            return answer
+            return answered
 
     return Route
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from contracts.facts import Notice, Notified
 from contracts.topology import NOTIFICATIONS, notification_subject
-from gateway.live import epoch_of
+from gateway.notifications import epoch_of
 from runtime.broker import connected
 
 MAX_MISSED = 200

@@ -11,6 +11,11 @@ from contracts.facts import Failure, Kind
 from contracts.money import Usage
 from contracts.talking import Call, Message, Tool
 
+PARTIAL_IMAGES = "partial_images"
+"""The option that asks how often a picture is shown before it is finished."""
+Show = Callable[[int, str], Awaitable[None]]
+"""Takes how many came before it, and a picture as far as it has come, in base64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -55,6 +60,7 @@ class Submission:
     """Where the provider may say that a task has moved; a hint and no more."""
     say: Callable[[str], Awaitable[None]] | None = None
     """Takes what a text grows by, as it is written."""
+    show: Show | None = None
 
 
 @dataclass(frozen=True, slots=True)

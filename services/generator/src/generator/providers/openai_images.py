@@ -13,18 +13,27 @@ from pydantic import Field, JsonValue
 
 from generator.providers import sdk
 from generator.providers.given import content_of
-from generator.providers.interface import Delivered, Given, Item, Submission, Unavailable, Unknown
+from generator.providers.interface import PARTIAL_IMAGES, Delivered, Given, Item, Show, Submission, Unavailable, Unknown
 from generator.providers.openai_words import meaning
 
 _LEGACY = "dall-e-"
 _OPTIONS = frozenset({"quality", "background", "output_format", "output_compression", "moderation", "input_fidelity"})
 _LEGACY_OPTIONS = frozenset({"quality", "style"})
+_DRAWN = frozenset({PARTIAL_IMAGES})
 _MASK = "mask"
+_GENERATE, _EDIT = "/images/generations", "/images/edits"
+_SHOWN = ("image_generation.partial_image", "image_edit.partial_image")
+_COMPLETED = ("image_generation.completed", "image_edit.completed")
 
 
 class _Picture(sdk.Answer):
     url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
     b64_json: str | None = None
+
+
+class _Sketch(sdk.Answer):
+    b64_json: str
+    partial_image_index: int = 0
 
 
 class _Pictures(sdk.Answer):
@@ -37,16 +46,38 @@ async def make(
 ) -> Sequence[Item]:
     """`response_format` is asked for where the model is none of OpenAI's own."""
     body = _body(submission, response_format)
-    if submission.given:
-        files = [_file(given, await content_of(session, given)) for given in submission.given]
-        answer = await sdk.post_json(client, "/images/edits", submission, _texts(body), meaning, files)
-    else:
-        answer = await sdk.post_json(client, "/images/generations", submission, body, meaning)
-    pictures = sdk.read_answer(_Pictures, answer)
+    files = [_file(given, await content_of(session, given)) for given in submission.given]
+    path, said = (_EDIT, _texts(body)) if files else (_GENERATE, body)
+    if "stream" in body and submission.show is not None:
+        return [await _drawn(client, path, submission, said, files, submission.show)]
+    pictures = sdk.read_answer(_Pictures, await sdk.post_json(client, path, submission, said, meaning, files))
     if not pictures.data:
         raise Unavailable
     items = [_item(picture, pictures.output_format) for picture in pictures.data[: submission.count]]
     return [*items, *sdk.missing(submission.count - len(items))]  # it leaves out what it blocked and does not say so
+
+
+async def _drawn(
+    client: AsyncOpenAI,
+    path: str,
+    submission: Submission,
+    body: Mapping[str, JsonValue],
+    files: Sequence[sdk.File],
+    show: Show,
+) -> Item:
+    """One picture, shown as far as it has come; it counts when it is there as a whole."""
+    async with sdk.post_for_events(client, path, submission, body, meaning, files) as events:
+        async for event in events:
+            kind, error = event.get("type"), event.get("error")
+            if error:
+                code = str(error.get("code") or "") if isinstance(error, dict) else ""
+                raise (meaning(200, code, "") or Unknown)
+            if kind in _SHOWN:
+                sketch = sdk.read_answer(_Sketch, event)
+                await show(sketch.partial_image_index, sketch.b64_json)
+            elif kind in _COMPLETED:
+                return _item(sdk.read_answer(_Picture, event), sdk.read_answer(_Pictures, event).output_format)
+    raise Unknown
 
 
 def _body(submission: Submission, response_format: str | None) -> dict[str, JsonValue]:
@@ -61,6 +92,8 @@ def _body(submission: Submission, response_format: str | None) -> dict[str, Json
         body["size"] = submission.size
     if response_format is not None or legacy:
         body["response_format"] = response_format or "url"
+    elif submission.show is not None and submission.count == 1:
+        body |= {"stream": True, **sdk.chosen(submission.options, _DRAWN)}
     return body
 
 

@@ -145,6 +145,7 @@ async def post_for_events(
     submission: Submission,
     body: Mapping[str, JsonValue],
     vocabulary: Vocabulary,
+    files: Sequence[File] = (),
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """A paid call whose answer grows: its server-sent events, each a JSON object, until its own `[DONE]`.
 
@@ -159,7 +160,8 @@ async def post_for_events(
             path,
             cast_to=httpx2.Response,
             body=body,
-            options=_options(submission),
+            files=list(files),
+            options=_options(submission, form=bool(files)),
             stream=True,
             stream_cls=AsyncStream[Any],
         )

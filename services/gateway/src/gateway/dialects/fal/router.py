@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
 from gateway.dialects.brought import bring
@@ -19,6 +19,8 @@ from gateway.webhooks.endpoints import EVENTS
 Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
 BUSY_SECONDS = 5
+IS_HELD_OPEN = "is_held_open"
+"""Stands in the state of a request that came by the host that answers with results."""
 REQUEST_ID = "X-Fal-Request-Id"
 """The client for Node reads there whose result it is."""
 
@@ -77,6 +79,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
 
     @router.post("/{app:path}")
     async def submit(app: str, body: Arguments, request: Request, fal_webhook: str | None = None) -> Response:
+        """What stands in the queue now; or its result, at the host that holds requests open."""
         caller = await identity.required(request)
         if len(app) > MAX_APP_CHARACTERS:
             raise Invalid("The application's name is too long.")
@@ -85,6 +88,9 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         if fal_webhook:
             beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
             order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
+        if getattr(request.state, IS_HELD_OPEN, False):
+            made = await commands.create_and_wait(surface.verdicts, caller, order)
+            return JSONResponse(translate.result(surface, made), headers={REQUEST_ID: str(made.id)})
         generation = await commands.create(caller, order)
         position = await queries.position(generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))

@@ -12,9 +12,10 @@ from gateway.dialects.jaaz.errors import code_of
 from gateway.dialects.jaaz.talk import Audience
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
+from gateway.live import Heard
 from gateway.records import Generation
 from gateway.refusals import Refusal, TooManyRequests
-from gateway.words import Heard, Words
+from gateway.words import Words
 
 MAX_FOLLOWED = 2000
 """Texts that this process repeats to sockets at one time."""

@@ -19,10 +19,10 @@ from gateway.dialects.jaaz.steps import words_id
 from gateway.dialects.jaaz.talk import DIALECT, Audience, Talk
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
+from gateway.live import Heard
 from gateway.orders import Order, generation_id_of, unfit
 from gateway.records import Generation
 from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, Refusal, TimedOut
-from gateway.words import Heard
 
 BETWEEN_ROUNDS = "\n\n"
 _NOTHING = Usage(input_tokens=0, output_tokens=0)

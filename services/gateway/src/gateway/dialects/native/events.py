@@ -1,5 +1,6 @@
 """The route of everything that a user is told."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -26,6 +27,7 @@ LastEventId = Annotated[
 def make_router(surface: Surface) -> APIRouter:
     """Server-sent events of a user."""
     router = APIRouter(prefix="/v1", route_class=route_class(errors.render), tags=["Generations"])
+    surface.commands.show = partial(translate.told, surface)
 
     @router.get(
         "/events",

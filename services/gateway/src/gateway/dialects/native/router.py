@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from contracts.facts import Kind, Lane
+from gateway.batches import Batch
 from gateway.dialects.caching import Known, tagged
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.answers import Key, json_answer, problems
@@ -72,7 +73,7 @@ def make_router(surface: Surface) -> APIRouter:
     async def quote(body: NewGeneration, request: Request) -> Response:
         """The same body as for making it. Nothing is recorded and nothing is set aside."""
         asked = await queries.quote(await identity.required(request), translate.order(surface, body, request))
-        return json_answer(translate.quote_view(*asked))
+        return _quoted(surface, translate.quote_view(*asked))
 
     @router.post(
         "/batches",
@@ -85,7 +86,7 @@ def make_router(surface: Surface) -> APIRouter:
     async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
         """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
         batch = await commands.create_batch(await identity.required(request), translate.orders(surface, body, request))
-        return json_answer(translate.batch_view(surface, batch), 202, {"Location": f"/v1/batches/{batch.id}"})
+        return _batch(surface, batch)
 
     @router.get(
         "/batches/{id}",
@@ -143,9 +144,9 @@ def make_router(surface: Surface) -> APIRouter:
             translate.wait_seconds(prefer),
         )
         if seconds is None:
-            return tagged(translate.view(surface, await queries.generation(caller, wanted)), if_none_match)
+            return _shown(surface, await queries.generation(caller, wanted), if_none_match)
         generation = await queries.generation_once_final(surface.verdicts, caller, wanted, seconds)
-        return tagged(translate.view(surface, generation), if_none_match, _applied(seconds))
+        return _shown(surface, generation, if_none_match, _applied(seconds))
 
     @router.delete(
         "/generations/{id}",
@@ -245,7 +246,24 @@ def _applied(seconds: float) -> dict[str, str]:
     return {"Preference-Applied": f"wait={seconds:.0f}"}
 
 
+def _quoted(surface: Surface, view: QuoteView) -> Response:
+    return json_answer(view, headers=translate.deprecation(surface, view.model))
+
+
+def _batch(surface: Surface, batch: Batch) -> Response:
+    headers = translate.deprecation(surface, *(each.model for each in batch.generations))
+    return json_answer(translate.batch_view(surface, batch), 202, headers | {"Location": f"/v1/batches/{batch.id}"})
+
+
+def _shown(
+    surface: Surface, generation: Generation, known: str | None, headers: dict[str, str] | None = None
+) -> Response:
+    told = translate.deprecation(surface, generation.model) | (headers or {})
+    return tagged(translate.view(surface, generation), known, told)
+
+
 def _generation(
     surface: Surface, generation: Generation, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return json_answer(translate.view(surface, generation), status, headers)
+    told = translate.deprecation(surface, generation.model) | (headers or {})
+    return json_answer(translate.view(surface, generation), status, told)

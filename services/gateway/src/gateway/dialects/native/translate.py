@@ -22,6 +22,7 @@ from contracts.questions import (
 )
 from contracts.talking import Message
 from gateway.batches import Batch
+from gateway.deprecations import RETIRED_NAME
 from gateway.dialects.native.schemas import (
     AssetView,
     BatchView,
@@ -116,6 +117,11 @@ def batch_view(surface: Surface, batch: Batch) -> BatchView:
     )
 
 
+def deprecation(surface: Surface, *models: str) -> dict[str, str]:
+    """What an answer says above it where one of these names should not be asked for any more."""
+    return RETIRED_NAME.headers if any(map(surface.queries.is_retired, models)) else {}
+
+
 def wait_seconds(prefer: str | None) -> float | None:
     """How long a client prefers to wait (RFC 7240, `wait=30`); None where it does not say, or says nonsense."""
     for preference in (prefer or "").split(","):
@@ -156,6 +162,13 @@ def view(surface: Surface, generation: Generation) -> GenerationView:
         created_at=generation.created_at,
         completed_at=generation.completed_at,
     )
+
+
+def told(surface: Surface, generation: Generation) -> str | None:
+    """As a notification carries it; None where its addresses are keys, which stand in no log."""
+    if surface.addresses.key_for(generation.visibility) is not None:
+        return None
+    return view(surface, generation).model_dump_json()
 
 
 def _error(ending: Ending | None) -> ErrorView | None:

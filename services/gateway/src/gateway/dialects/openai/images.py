@@ -10,30 +10,26 @@ from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect
 
-from contracts.facts import Asset, Input, Kind
+from contracts.facts import Input, Kind
 from gateway.dialects.brought import bring
-from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors, translate
-from gateway.dialects.openai.answers import ERRORS, event, json_answer, streamed
+from gateway.dialects.openai.answers import ERRORS, json_answer, streamed
 from gateway.dialects.openai.bodies import is_json, json_of
+from gateway.dialects.openai.drawing import drawn
 from gateway.dialects.openai.schemas import EditImages, EditReferences, GenerateImages, Pictures
 from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
 from gateway.lending import Lending
-from gateway.orders import MAX_INPUTS, Order, generation_id_of
-from gateway.records import Generation
-from gateway.refusals import Invalid, MalformedForm, Refusal, UnsupportedMediaType
+from gateway.orders import MAX_INPUTS, Order
+from gateway.refusals import Invalid, MalformedForm, UnsupportedMediaType
 from gateway.uploads import CHUNK_BYTES
 
 GENERATE, EDIT = "/images/generations", "/images/edits"
-PING_SECONDS = 15.0
-"""So that nobody on the way takes a long wait for a dead line."""
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 64 << 10
 _IMAGES = ("image", "image[]")
 _MASK = "mask"
 Body = TypeVar("Body", bound=EditImages)
-_COMPLETED = {GENERATE: "image_generation.completed", EDIT: "image_edit.completed"}
 _FORM = {
     "requestBody": {
         "required": True,
@@ -62,7 +58,7 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     async def generate(body: GenerateImages, request: Request) -> Response:
         """Held open until they are stored; with `stream` each is an event."""
         who, order = await surface.identity.required(request), translate.images_order(body, request)
-        return await _answer(surface, lending, who, order, body, _COMPLETED[GENERATE])
+        return await _answer(surface, lending, who, order, body, "image_generation")
 
     @router.post(EDIT, summary="Make images from others", response_model=Pictures, openapi_extra=_FORM)
     async def edit(request: Request) -> Response:
@@ -70,7 +66,7 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
         who = await surface.identity.required(request)
         body, inputs = await _taken(surface, who, request)
         order = translate.images_order(body, request, inputs)
-        return await _answer(surface, lending, who, order, body, _COMPLETED[EDIT])
+        return await _answer(surface, lending, who, order, body, "image_edit")
 
     return router
 
@@ -81,45 +77,13 @@ async def _answer(
     who: Caller,
     order: Order,
     body: GenerateImages | EditImages,
-    completed: str,
+    name: str,
 ) -> Response:
     """Raises Refusal."""
     if body.stream:
-        return await streamed(_events(surface, lending, who, order, completed))
+        return await streamed(drawn(surface, lending, who, order, name))
     made = await surface.commands.create_and_wait(surface.verdicts, who, order)
     return json_answer(await translate.pictures(surface, lending, made, inline=translate.is_inline(body, made)))
-
-
-async def _events(
-    surface: Surface, lending: Lending, who: Caller, order: Order, completed: str
-) -> AsyncIterator[bytes]:
-    """No provider here has partial pictures: one event for each that is finished."""
-    generation_id = generation_id_of(who, order)
-    async with surface.verdicts.listening(generation_id) as heard:
-        generation = await surface.commands.create(who, order, generation_id)
-        yield b": accepted\n\n"
-        while not generation.is_final:
-            generation = await surface.verdicts.wait(who, generation, heard, PING_SECONDS)
-            if not generation.is_final:
-                yield b": ping\n\n"
-    try:
-        for asset in delivered(generation).assets:
-            text = await translate.in_base64(lending, generation, asset)
-            yield event(_completed(completed, generation, asset, text), completed)
-    except Refusal as refusal:
-        yield event({"error": errors.error_of(refusal)}, "error")
-
-
-def _completed(name: str, generation: Generation, asset: Asset, text: str) -> dict[str, Any]:
-    return {
-        "type": name,
-        "b64_json": text,
-        "created_at": int(generation.created_at.timestamp()),
-        "background": generation.options.get("background", "auto"),
-        "output_format": translate.format_of(asset),
-        "quality": generation.options.get("quality", "auto"),
-        "size": translate.size_of(generation, asset),
-    }
 
 
 async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditImages, list[Input]]:

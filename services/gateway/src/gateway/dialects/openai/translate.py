@@ -39,11 +39,16 @@ def images_order(body: GenerateImages | EditImages, request: Request, inputs: Se
         count=body.n or 1,
         size=None if body.size in {None, "", _AUTO} else body.size,
         inputs=tuple(inputs),
-        options={name: asked[name] for name in _OPTIONS if asked.get(name, _AUTO) != _AUTO},
+        options={name: asked[name] for name in _OPTIONS if asked.get(name, _AUTO) != _AUTO} | _shown(body),
         remarks=remarks_of(body.user),
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
+
+
+def _shown(body: GenerateImages | EditImages) -> dict[str, Any]:
+    """How often it is shown before it is finished, which makes no sense without a stream."""
+    return {"partial_images": body.partial_images} if body.stream and body.partial_images else {}
 
 
 def remarks_of(user: str | None) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from contracts.facts import Kind
 from gateway.dialects.brought import bring
 from gateway.dialects.replicate import errors, files, models, translate, webhooks
+from gateway.dialects.replicate.following import follow
 from gateway.dialects.replicate.schemas import (
     Model,
     ModelPage,
@@ -22,8 +25,11 @@ from gateway.dialects.replicate.schemas import (
 )
 from gateway.dialects.surface import Surface, route_class
 from gateway.pages import Filter
+from gateway.refusals import NotFound, TooManyRequests
+from gateway.words import Words
 
 PAGE = 100
+BUSY_SECONDS = 5
 
 Prefer = Annotated[
     str | None, Header(description="`wait` or `wait=5`: the answer comes once it has ended, or after so many seconds.")
@@ -110,9 +116,34 @@ def make_router(surface: Surface) -> APIRouter:
     async def webhook_secret(request: Request) -> Response:
         return _answer(WebhookSecret(key=surface.webhooks.secret(await identity.required(request))))
 
+    _add_stream(router, surface)
     _add_models(router, surface)
     router.include_router(files.make_router(surface, _problems(400, 413, 415, 422, 429)))
     return router
+
+
+def _add_stream(router: APIRouter, surface: Surface) -> None:
+    words = Words(surface.hub, surface.broker, surface.database)
+
+    @router.get(
+        "/predictions/{id}/stream",
+        summary="Read a text while it is written",
+        response_class=StreamingResponse,
+        responses={
+            200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
+            **_problems(404, 429),
+        },
+    )
+    async def stream(id: str, request: Request) -> Response:  # noqa: A002
+        """`output` for each piece, `error` where there is none, and `done`."""
+        caller = await surface.identity.required(request)
+        generation = await surface.queries.generation(caller, translate.prediction_id(id))
+        if generation.kind is not Kind.TEXT:
+            raise NotFound("Only texts can be read while they are made.")
+        if not surface.hub.has_room(caller.user_id):
+            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(follow(words, caller, generation), 200, headers, "text/event-stream")
 
 
 def _add_models(router: APIRouter, surface: Surface) -> None:

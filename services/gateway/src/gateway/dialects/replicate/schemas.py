@@ -17,6 +17,7 @@ class NewModelPrediction(BaseModel):
     )
 
     input: dict[str, JsonValue]
+    stream: bool | None = Field(default=None, description="Every text can be read at `urls.stream`, asked for or not.")
     webhook: str | None = Field(default=None, description="An https address of yours, on port 443, that is told.")
     webhook_events_filter: list[Told] | None = Field(
         default=None, description="Of what; without it of `output` and `completed`. There are no `logs`."
@@ -34,6 +35,8 @@ class NewPrediction(NewModelPrediction):
 class Urls(BaseModel):
     get: str
     cancel: str
+    stream: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of texts alone: where it is read while it is written."""
 
 
 class Prediction(BaseModel):

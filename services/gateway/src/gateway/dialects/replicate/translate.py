@@ -1,5 +1,6 @@
 """Between predictions and the commands and queries."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,11 +17,15 @@ from gateway.dialects.wishes import wish_of
 from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
-from gateway.refusals import NotFound
+from gateway.refusals import Invalid, NotFound
 
 DIALECT = "replicate"
 WAIT_SECONDS = 60.0
 """What `Prefer: wait` means without a number, and the longest that one may say."""
+MIN_LIFETIME_SECONDS = 5
+MAX_LIFETIME_SECONDS = 86_400
+"""No model takes as long."""
+_LIFETIME = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s?)?")
 _STATES: dict[str, Status] = {
     "pending": "starting",
     "processing": "processing",
@@ -32,7 +37,7 @@ _STATES: dict[str, Status] = {
 
 
 def order(model: CatalogModel, given: Mapping[str, Any], request: Request) -> Order:
-    wish = wish_of(model, given)
+    wish, lifetime = wish_of(model, given), lifetime_seconds(request.headers.get("cancel-after"))
     return Order(
         dialect=DIALECT,
         route=f"{PREFIX}/predictions",
@@ -46,7 +51,8 @@ def order(model: CatalogModel, given: Mapping[str, Any], request: Request) -> Or
         messages=wish.messages,
         max_tokens=wish.max_tokens,
         options=wish.options,
-        remarks={"input": dict(given)},
+        remarks={"input": dict(given)} | ({"cancel_after": lifetime} if lifetime else {}),
+        deadline_seconds=lifetime,
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
@@ -64,6 +70,20 @@ def wait_seconds(prefer: str | None) -> float | None:
         if seconds.isascii() and seconds.isdecimal() and len(seconds) <= 6:
             return min(float(seconds), WAIT_SECONDS)
     return None
+
+
+def lifetime_seconds(cancel_after: str | None) -> int | None:
+    """How long it may take: `90`, `90s`, `1m30s` or `1h`. Raises Invalid for what is none, or less than 5 seconds."""
+    if cancel_after is None:
+        return None
+    found = _LIFETIME.fullmatch(cancel_after.strip())
+    if found is None or not any(found.groups()):
+        raise Invalid("Cancel-After: a time as in 90, 90s, 1m30s or 1h.")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    lifetime = 3600 * hours + 60 * minutes + seconds
+    if lifetime < MIN_LIFETIME_SECONDS:
+        raise Invalid(f"Cancel-After: at least {MIN_LIFETIME_SECONDS} seconds.")
+    return min(lifetime, MAX_LIFETIME_SECONDS)
 
 
 def prediction_id(text: str) -> UUID:
@@ -88,14 +108,22 @@ def view(surface: Surface, generation: Generation, *, waited: bool = False) -> P
         output=_output(surface, generation, ending) if ending else None,
         logs="",
         error=_error(ending) if ending else None,
-        status="starting" if waited and ending is None else _STATES[generation.status],
+        status="starting" if waited and ending is None else _status(generation),
         data_removed=False,
         created_at=generation.created_at,
         started_at=generation.created_at if generation.status == "processing" or ending else None,
         completed_at=generation.completed_at,
         metrics={} if seconds is None else {"predict_time": seconds},
-        urls=Urls(get=base, cancel=f"{base}/cancel"),
+        urls=Urls(get=base, cancel=f"{base}/cancel", stream=f"{base}/stream" if generation.kind is Kind.TEXT else None),
     )
+
+
+def _status(generation: Generation) -> Status:
+    """What ended because its `Cancel-After` was over is cancelled, whatever it is called elsewhere."""
+    failure = generation.outcome.data.failure if generation.outcome else None
+    if failure is not None and failure.code == "deadline" and generation.remarks.get("cancel_after"):
+        return "canceled"
+    return _STATES[generation.status]
 
 
 def page_view(surface: Surface, page: Page) -> PredictionPage:

@@ -1,0 +1,98 @@
+"""Pictures as events: as far as they have come, where a provider shows that, and then whole."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from contracts.facts import Asset, Progress
+from gateway.dialects.endings import delivered
+from gateway.dialects.openai import errors, translate
+from gateway.dialects.openai.answers import event
+from gateway.dialects.surface import Surface
+from gateway.identity import Caller
+from gateway.lending import Lending
+from gateway.live import LOOK_AGAIN_SECONDS, Heard, hearing, look
+from gateway.orders import Order, generation_id_of
+from gateway.records import Generation
+from gateway.refusals import Refusal, TooManyRequests
+
+PING_SECONDS = 15.0
+"""So that nobody on the way takes a long wait for a dead line."""
+RETRY_SECONDS = 5
+
+
+async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, name: str) -> AsyncIterator[bytes]:
+    """`<name>.partial_image` as often as the provider shows one, `<name>.completed` for each that is finished.
+
+    Before the first event refusals are raised; after it, they are an event.
+    """
+    if not surface.hub.has_room(who.user_id):
+        raise TooManyRequests("Too many streams are open.", RETRY_SECONDS)
+    generation_id = generation_id_of(who, order)
+    with surface.hub.following(generation_id, who.user_id) as heard:
+        async with hearing(surface.broker, generation_id, heard):
+            generation = await surface.commands.create(who, order, generation_id)
+            yield b": accepted\n\n"
+            async for said in _until_final(surface, who, generation, heard):
+                if isinstance(said, Generation):
+                    generation = said
+                else:
+                    yield b": ping\n\n" if said is None else event(_sketch(name, generation, said), _partial(name))
+    try:
+        for asset in delivered(generation).assets:
+            text = await translate.in_base64(lending, generation, asset)
+            yield event(_completed(name, generation, asset, text), f"{name}.completed")
+    except Refusal as refusal:
+        yield event({"error": errors.error_of(refusal)}, "error")
+
+
+async def _until_final(
+    surface: Surface, who: Caller, generation: Generation, heard: Heard
+) -> AsyncIterator[Progress | Generation | None]:
+    """What is shown, in its order; None where nothing was for long; at last the final generation."""
+    last, quiet_since = -1, time.monotonic()
+    while not generation.is_final:
+        told = None
+        with contextlib.suppress(TimeoutError):
+            told = await asyncio.wait_for(heard.get(), LOOK_AGAIN_SECONDS)
+        if not isinstance(told, Progress):
+            generation = await look(surface.database, who, generation)
+        elif told.picture is not None and told.number > last:
+            last, quiet_since = told.number, time.monotonic()
+            yield told
+        if time.monotonic() - quiet_since > PING_SECONDS:
+            quiet_since = time.monotonic()
+            yield None
+    yield generation
+
+
+def _partial(name: str) -> str:
+    return f"{name}.partial_image"
+
+
+def _sketch(name: str, generation: Generation, told: Progress) -> dict[str, Any]:
+    options = generation.options
+    return {
+        "type": _partial(name),
+        "b64_json": told.picture,
+        "created_at": int(generation.created_at.timestamp()),
+        "background": options.get("background", "auto"),
+        "output_format": options.get("output_format", "png"),
+        "partial_image_index": told.picture_index or 0,
+        "quality": options.get("quality", "auto"),
+        "size": generation.size or "auto",
+    }
+
+
+def _completed(name: str, generation: Generation, asset: Asset, text: str) -> dict[str, Any]:
+    return {
+        "type": f"{name}.completed",
+        "b64_json": text,
+        "created_at": int(generation.created_at.timestamp()),
+        "background": generation.options.get("background", "auto"),
+        "output_format": translate.format_of(asset),
+        "quality": generation.options.get("quality", "auto"),
+        "size": translate.size_of(generation, asset),
+    }

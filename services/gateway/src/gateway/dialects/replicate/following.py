@@ -1,0 +1,40 @@
+"""A text as server-sent events, while it is written: what `replicate.stream` reads.
+
+Whoever comes while it is being written, or afterwards, is told the whole in one piece at its end.
+"""
+
+import json
+from collections.abc import AsyncIterator
+
+from gateway.dialects.endings import delivered
+from gateway.identity import Caller
+from gateway.records import Generation
+from gateway.refusals import Refusal
+from gateway.words import Words
+
+
+async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncIterator[bytes]:
+    """`output` for each piece, then `done`; before that `error`, where there is none."""
+    async with words.listening(caller, generation.id) as heard:
+        yield b": accepted\n\n"
+        number = 0
+        async for piece in words.pieces(caller, generation, heard):
+            if isinstance(piece, str):
+                number += 1
+                yield _event("output", number, piece)
+                continue
+            number += 1
+            try:
+                delivered(piece)
+            except Refusal as refusal:
+                yield _event("error", number, json.dumps({"detail": refusal.message}))
+                reason = "canceled" if piece.status == "cancelled" else "error"
+                yield _event("done", number + 1, json.dumps({"reason": reason}))
+            else:
+                yield _event("done", number, "{}")
+
+
+def _event(name: str, number: int, data: str) -> bytes:
+    """One event; each line of its data stands in a line of its own."""
+    lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+    return f"event: {name}\nid: {number}\n{lines}\n".encode()
