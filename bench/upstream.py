@@ -2,12 +2,9 @@
 
 It speaks OpenAI's images: an answer names a PNG of 64 KB at its own address. No two pictures are the same bytes, so
 nobody stores one for another, and none takes longer to decode than another: a number is in the last row of pixels,
-since what is only metadata is not stored. `PUT /__bench/latency?seconds=` says how long each answer takes;
+since what is only metadata is not stored. It speaks OpenAI's chats as well, always as a stream of a few words, and
+counts one as answered when it says the first of them. `PUT /__bench/latency?seconds=` says how long each answer takes;
 `GET /__bench/answered` tells when each prompt was answered, on this machine's monotonic clock.
-nobody stores one for another, and none takes longer to decode than another. It speaks OpenAI's chats as well, always as
-a stream of a few words, and counts one as answered when it says the first of them. `PUT /__bench/latency?seconds=` says
-how long each answer takes; `GET /__bench/answered` tells when each prompt was answered, on this machine's monotonic
-clock.
 """
 
 import argparse
