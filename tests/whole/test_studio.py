@@ -251,6 +251,26 @@ async def test_whoever_is_no_operator_sees_nothing_of_the_house(
     await expect(page.locator("#page-operator dl")).to_have_count(0)
 
 
+async def test_nothing_of_a_person_stays_when_they_sign_out(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
+    page = visit.page
+    await visit.open(darkroom.token(someone))
+    await make(visit, "A quiet harbour at night")
+    await expect(page.locator("article .state")).to_have_text("Completed")
+    await page.get_by_role("button", name="Sign out").click()
+    token = page.get_by_label("Access token or API key")
+    await expect(token).to_be_visible()
+    await expect(page.locator("body")).not_to_contain_text("A quiet harbour")
+    await visit.picture("sign-in")
+    await visit.examine()
+    await token.fill(darkroom.token(uuid4()))
+    await page.get_by_role("button", name="Use it").click()
+    await expect(page.locator("#balance")).to_have_text("10 credits")
+    await expect(page.locator("#prompt")).to_have_value("")
+    await expect(page.locator("#found")).to_have_text("Nothing yet.")
+    await expect(page.locator("article")).to_have_count(0)
+    await visit.check()
+
+
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 async def test_each_page_can_be_used_by_everybody(browser: Browser, darkroom: Darkroom, look: str) -> None:
     """Without serious findings of axe, without a violation of the policy, without a scroll bar at the bottom."""
