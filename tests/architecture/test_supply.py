@@ -3,8 +3,10 @@
 import json
 import re
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from deploy import advisories, vendor
 from deploy.supply import ROOT, ROOTS, bill_of_materials, contents, licence, licences, locked, pinned
@@ -78,6 +80,18 @@ def test_the_lock_of_the_page_is_exact_and_names_no_address() -> None:
 def test_the_libraries_of_the_page_are_what_the_packages_hold() -> None:
     """Byte for byte, and nothing beside them: npm has checked the packages against the lock's hashes."""
     assert {each.name: each.read_bytes() for each in vendor.VENDOR.iterdir()} == vendor.packed(), "make vendor"
+
+
+def test_the_wheel_has_all_that_the_page_needs() -> None:
+    """What an image installs, and with it what it serves."""
+    builder = WheelBuilder(str(ROOT / "services/gateway"))
+    shipped = {Path(file.path).resolve() for file in builder.recurse_included_files()}
+    folder = vendor.VENDOR.parent
+    page = {
+        file.resolve() for file in folder.rglob("*") if file.suffix in {".html", ".css", ".svg", ".js", ".mjs", ".txt"}
+    }
+    assert len(page) > 20
+    assert page <= shipped
 
 
 def test_a_service_ships_nothing_of_another_ones() -> None:

@@ -132,6 +132,9 @@ async def test_every_other_kind_is_made(
 ) -> None:
     await visit.open(darkroom.token(someone))
     await visit.page.get_by_role("radio", name=kind).check()
+    if kind == "Video":  # a short and small one: what it takes to draw is not what is tested
+        await visit.page.locator("#size").select_option("864x480")
+        await visit.page.locator("#seconds").fill("2")
     await make(visit, "A quiet harbour at night")
     card = visit.page.locator("article")
     await expect(card.locator(".state")).to_have_text("Completed")
@@ -249,6 +252,26 @@ async def test_whoever_is_no_operator_sees_nothing_of_the_house(
     await expect(page.locator("#problem")).to_contain_text("Sign in with an operator's token.")
     await expect(page.locator("#page-operator table")).to_have_count(0)
     await expect(page.locator("#page-operator dl")).to_have_count(0)
+
+
+async def test_nothing_of_a_person_stays_when_they_sign_out(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
+    page = visit.page
+    await visit.open(darkroom.token(someone))
+    await make(visit, "A quiet harbour at night")
+    await expect(page.locator("article .state")).to_have_text("Completed")
+    await page.get_by_role("button", name="Sign out").click()
+    token = page.get_by_label("Access token or API key")
+    await expect(token).to_be_visible()
+    await expect(page.locator("body")).not_to_contain_text("A quiet harbour")
+    await visit.picture("sign-in")
+    await visit.examine()
+    await token.fill(darkroom.token(uuid4()))
+    await page.get_by_role("button", name="Use it").click()
+    await expect(page.locator("#balance")).to_have_text("10 credits")
+    await expect(page.locator("#prompt")).to_have_value("")
+    await expect(page.locator("#found")).to_have_text("Nothing yet.")
+    await expect(page.locator("article")).to_have_count(0)
+    await visit.check()
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])

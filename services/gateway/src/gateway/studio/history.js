@@ -119,7 +119,8 @@ function Tiles({ open }) {
   const rows = Math.ceil(all.length / columns);
   const look = useRef();
   look.current = () => {
-    const seen = windowOf(list.current, all.length);
+    // A frame that was asked for may come after the view has gone.
+    const seen = list.current && windowOf(list.current, all.length);
     if (seen) setWindow((former) => (Object.keys(seen).every((name) => seen[name] === former[name]) ? former : seen));
   };
   useLayoutEffect(() => look.current(), [all]);
@@ -175,10 +176,10 @@ function onceAFrame(moved) {
   };
   const sizes = new ResizeObserver(soon);
   sizes.observe(document.body);
-  addEventListener("scroll", soon, { passive: true });
+  for (const name of ["scroll", "resize"]) addEventListener(name, soon, { passive: true });
   return () => {
     sizes.disconnect();
-    removeEventListener("scroll", soon);
+    for (const name of ["scroll", "resize"]) removeEventListener(name, soon);
   };
 }
 

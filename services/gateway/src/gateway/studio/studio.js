@@ -12,7 +12,7 @@ import { SignIn } from "/studio/signing.js";
 import { balance, complain, credits, loadModels, problem, signedIn, told } from "/studio/state.js";
 import { clear, heard, lay, table } from "/studio/table.js";
 import { Hint, html } from "/studio/view.js";
-import { begin } from "/studio/wishes.js";
+import * as wishes from "/studio/wishes.js";
 import { amount, explain } from "/studio/words.js";
 
 const TITLES = { make: "Darkroom", follow: "One generation · Darkroom", account: "Account · Darkroom", operator: "Operator · Darkroom" };
@@ -78,11 +78,12 @@ function Complaint() {
 function Table({ isShown }) {
   useEffect(() => {
     const leaving = new AbortController();
-    told(() => Promise.all([loadModels().then(begin), history.load(), balance()])).then(() => listen(leaving.signal));
+    told(() => Promise.all([loadModels().then(wishes.begin), history.load(), balance()])).then(() => listen(leaving.signal));
     return () => {
       leaving.abort();
       clear();
       history.clear();
+      wishes.clear();
     };
   }, []);
   return html`

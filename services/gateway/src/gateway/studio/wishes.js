@@ -38,6 +38,10 @@ export function begin() {
   wishes.value = fitted({ ...wishes.value, kind: wishes.value.kind || first || "" });
 }
 
+export function clear() {
+  wishes.value = NOTHING;
+}
+
 /** Puts a former generation's wishes into the form, so that its price is seen before it is paid again. */
 export function again({ kind, model, prompt, size, seconds, count }) {
   const { start, voice, role } = wishes.value;
