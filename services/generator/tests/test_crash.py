@@ -15,7 +15,8 @@ pytestmark = pytest.mark.connected
 async def test_f13_and_f14_killed_before_the_call_left_and_after_it_was_accepted(process, simulator, kill):
     """P11. From the rows nobody can tell the two apart, so the model's policy decides: a second charge only where it
     says so, never a third, and each that may have been one stands there as unknown."""
-    cheap_sent, dear_sent, cheap, dear, unlucky = (ask(model=model) for model in (CHEAP, DEAR, CHEAP, DEAR, CHEAP))
+    models = (CHEAP, DEAR, CHEAP, DEAR, CHEAP)
+    cheap_sent, dear_sent, cheap, dear, unlucky = (ask(model=model, seconds=600) for model in models)
     everything = (cheap_sent, dear_sent, cheap, dear, unlucky)
     await kill(sent=[cheap_sent, dear_sent], accepted=[cheap, dear, unlucky])
     assert [len(simulator.calls(request)) for request in everything] == [0, 0, 1, 1, 1]

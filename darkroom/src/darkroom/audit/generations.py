@@ -65,11 +65,17 @@ async def statuses(evidence: Evidence) -> Result:
     result = Result("status differs", "4")
     found = finder(result.check)
     days = evidence.bounds.days
-    result.looked_at = await evidence.count(
-        """SELECT count(*) FROM gateway.generations
+    (counted,) = await evidence.fetch(
+        """SELECT count(*) AS ended,
+                  count(*) FILTER (WHERE status IS DISTINCT FROM outcome->'data'->>'verdict'
+                      OR id::text IS DISTINCT FROM outcome->'data'->>'generation_id') AS differ
+           FROM gateway.generations
            WHERE outcome IS NOT NULL AND created_at > now() - make_interval(secs => $1 * 86400)""",
         days,
     )
+    result.looked_at = counted["ended"]
+    if not counted["differ"]:
+        return result
     rows = await evidence.rows(
         """SELECT id, status, outcome->'data'->>'verdict' AS verdict, outcome->'data'->>'generation_id' AS of
            FROM gateway.generations
