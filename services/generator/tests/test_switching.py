@@ -1,11 +1,9 @@
 """The catalog is changed without a deploy: by the command line, over the bus."""
 
 import asyncio
-import os
-import subprocess
-import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from contracts.facts import Kind
 from contracts.questions import (
@@ -14,6 +12,7 @@ from contracts.questions import (
     Nothing,
     SwitchModel,
 )
+from darkroom.main import app
 from generator.catalog import Model
 
 from .stage import FILM, ask, ask_film
@@ -41,11 +40,10 @@ async def command(process, streams, tmp_path):
     await connection.flush()
 
     async def run(*words, code=0):
-        environment = {"PATH": os.environ["PATH"], "NATS_URL": streams, "COLUMNS": "200"}
-        arguments = [sys.executable, "-m", "darkroom", "models", *words, "--data", str(tmp_path)]
-        ended = await asyncio.to_thread(subprocess.run, arguments, env=environment, capture_output=True, text=True)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout + ended.stderr
+        arguments = ["models", *words, "--data", str(tmp_path)]
+        ended = await asyncio.to_thread(CliRunner().invoke, app, arguments, env={"NATS_URL": streams, "COLUMNS": "200"})
+        assert ended.exit_code == code, ended.output
+        return ended.output
 
     yield run
     for subscription in heard:
