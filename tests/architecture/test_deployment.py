@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
@@ -45,6 +46,22 @@ BASELINE = {
     "GATEWAY_FUNDING_ACCOUNT": "00000000-0000-4000-8000-00000000000a",
     **dict.fromkeys(("AWS_S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "given"),
 }
+
+
+def keys(node: yaml.Node) -> Iterator[tuple[str, ...]]:
+    """The keys of each mapping in a document."""
+    if isinstance(node, yaml.MappingNode):
+        yield tuple(key.value for key, _ in node.value)
+    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for child in part if isinstance(part, tuple) else (part,):
+            yield from keys(child)
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.cluster.yml"])
+def test_a_compose_file_says_nothing_twice(name: str) -> None:
+    """Compose refuses a file with a key that stands there twice; what reads it here would take the last."""
+    document = yaml.compose((ROOT / name).read_text())
+    assert [said for said in keys(document) if len(set(said)) < len(said)] == []
 
 
 def targets() -> dict[str, str]:
