@@ -46,6 +46,15 @@ def _uuid(of: str, number: int) -> UUID:
     return UUID(hashlib.md5(f"{of}{number}".encode(), usedforsecurity=False).hexdigest())
 
 
+def _told_to(number: int, shown: str) -> tuple[str, bytes]:
+    """Subject and fact of what one client is told, written down before the time is taken."""
+    user = _uuid("told", number)
+    notice = Notice(
+        generation_id=_uuid("ended", number), user_id=user, status=Verdict.COMPLETED, dialect="native", shown=shown
+    )
+    return notification_subject(user, "completed"), Notified.of(notice, "gateway", None).encode()
+
+
 @dataclass
 class Told:
     """The clients of one server and the process that serves them."""
@@ -88,20 +97,11 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
         await ours.connect(stack.url, ["/v1/events"] * clients, tokens)
         opened.callback(ours.close)
 
+        facts = [_told_to(number, shown) for number in range(1, clients + 1)]
+
         async def everybody(times: int) -> None:
             stream = bus.jetstream(timeout=30, publish_async_max_pending=IN_FLIGHT)
-            said = []
-            for number in [*range(1, clients + 1)] * times:
-                user = _uuid("told", number)
-                notice = Notice(
-                    generation_id=_uuid("ended", number),
-                    user_id=user,
-                    status=Verdict.COMPLETED,
-                    dialect="native",
-                    shown=shown,
-                )
-                fact = Notified.of(notice, "gateway", None).encode()
-                said.append(await stream.publish_async(notification_subject(user, "completed"), fact))
+            said = [await stream.publish_async(*fact) for fact in facts * times]
             await asyncio.gather(*said)
 
         async def say(times: int) -> None:

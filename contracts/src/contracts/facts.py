@@ -14,6 +14,8 @@ from pydantic import AwareDatetime, Field, JsonValue, field_validator
 from contracts.ids import event_id
 from contracts.model import Frozen
 from contracts.money import Quote, Usage
+from contracts.progress import NUMBERS_PER_ATTEMPT as NUMBERS_PER_ATTEMPT  # noqa: PLC0414 - said beside the facts
+from contracts.progress import Progress as Progress  # noqa: PLC0414 - said beside the facts
 from contracts.talking import Call, Message, Tool
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -368,31 +370,6 @@ class Notified(Event):
     def of(cls, notice: Notice, source: str, traceparent: str | None) -> Self:
         envelope = _envelope("notified", source, notice.generation_id, traceparent, what=notice.status)
         return cls(**envelope, data=notice)
-
-
-NUMBERS_PER_ATTEMPT = 1_000_000
-"""Of progress: what a later attempt says is numbered after all that an earlier one said, and each begins with 1."""
-
-
-class Progress(Frozen):
-    """How far a generation is. Sent without a stream: lossy on purpose, numbered so that order can be restored."""
-
-    generation_id: UUID
-    number: int
-    stage: str
-    """`waiting`, `rendering` or `storing`."""
-    percent: int = Field(ge=0, le=100)
-    is_estimate: bool = False
-    """Whether the percentage comes from how long this model usually takes, not from the provider."""
-    remaining_seconds: int | None = None
-    position: int | None = None
-    """How many are before it, while it waits."""
-    text: str | None = None
-    """What was written since the number before; only for text."""
-    picture: str | None = None
-    """A picture as far as it has come, in base64; only where that was asked for."""
-    picture_index: int | None = None
-    """How many pictures were shown before it."""
 
 
 FACTS: tuple[type[Event], ...] = (Requested, Funded, Rendered, Outcome, Granted, PaymentReceived, Changed, Notified)

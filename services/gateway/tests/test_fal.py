@@ -243,7 +243,7 @@ async def test_the_official_package_runs_and_gets_the_result_at_once(
 
     players.scripts[client.user_id] = play
     told = await official(key, tls, certificate[0], APP[1:], INPUT, how="held open")
-    assert (told["status"], told["why"]) == (422, "Not this.")
+    assert (told["status"], told["why"]) == (400, "Not this.")
 
 
 async def test_the_official_package_cancels(

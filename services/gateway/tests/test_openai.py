@@ -65,7 +65,8 @@ async def test_pictures_by_their_addresses(client: Client, players: Players, pos
     assert [picture.url for picture in made.data or ()] == [
         f"{PUBLIC_URL}/media/{request.generation_id.hex}{index}/original.png" for index in range(2)
     ]
-    assert [picture.b64_json for picture in made.data or ()] == [None, None]
+    assert [(picture.b64_json, picture.revised_prompt) for picture in made.data or ()] == [(None, None)] * 2
+    assert made.usage is None
     assert (made.size, made.quality, made.output_format) == ("512x512", "hd", "png")
     assert (request.prompt, request.model, request.count, request.size) == ("A lighthouse", SEEDREAM, 2, "512x512")
     assert request.options == {"quality": "hd"}

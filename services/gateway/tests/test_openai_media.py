@@ -164,7 +164,7 @@ async def test_a_video_is_queued_made_and_downloaded(client: Client, players: Pl
         )
         with pytest.raises(openai.BadRequestError) as refused:
             await sdk.videos.download_content(made.id, variant="spritesheet")
-        assert refused.value.param == "variant"
+        assert str(refused.value.param).endswith("variant")
     assert film.content == f"{asset_id(request.generation_id, 0)} original ".encode()
     assert still.content == f"{asset_id(request.generation_id, 0)} thumbnail ".encode()
     types = [answer.response.headers["content-type"] for answer in (film, still)]

@@ -34,6 +34,7 @@ BEGUN_SECONDS = 0.5
 PING_SECONDS = 15.0
 FLUSH_SECONDS = 1
 MAX_QUEUED_EVENTS = 64
+MAX_CATCHING_UP = 32
 MAX_STREAMS = 5000
 MAX_STREAMS_OF_USER = 100
 
@@ -126,6 +127,8 @@ class Hub:
         self._readers: dict[UUID, set[Reader]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
         self._notifications = Notifications(broker, self._heard, self._lose_readers)
+        self.catching_up = asyncio.Semaphore(MAX_CATCHING_UP)
+        """Who reads the log holds it: a thousand at once would all wait longer than the log is waited for."""
         self.is_closing = False
         self.told: list[Callable[[str, Notice], None]] = []
         """Who is told of every notification, with its id."""

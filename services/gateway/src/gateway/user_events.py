@@ -49,11 +49,13 @@ async def _told(
         known = last_event_id
         found = Missed(reset=True)
         if last_event_id is not None:
-            found = await _missed(broker, caller.user_id, last_event_id)
+            async with hub.catching_up:
+                found = await _missed(broker, caller.user_id, last_event_id)
             if found.reset:
                 yield event("reset", "{}")
         if found.reset:
-            known = await _last(broker, caller.user_id)  # before the rows are read: what comes later is said again
+            async with hub.catching_up:
+                known = await _last(broker, caller.user_id)  # before the rows are read: what comes later is said again
             yield event("snapshot", await snapshot(), known)
         for event_id, notice in found.notices:
             known = event_id
