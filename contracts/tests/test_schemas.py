@@ -132,6 +132,7 @@ from contracts.usage import (
     UsageReport,
     UsageTotal,
 )
+from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice
 from contracts.watching import BookFigures, Course, CourseOf, FiguresOf, Moment, WorkFigures
 from darkroom.schemas.documents import (
     SCHEMAS_FOLDER,
@@ -276,6 +277,10 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         TakenResult(state="taken"),
         LookAtTask(generation_id=GENERATION, names=("operations/1", "scene-1")),
         LookedAtTask(is_known=True),
+        CloneVoice(voice_id=GENERATION, user_id=GENERATION, sample_id=GENERATION),
+        ClonedVoice(provider="elevenlabs", name="JBFqnCBsd6RMkjVDRZzb"),
+        ForgetVoice(user_id=GENERATION, name="JBFqnCBsd6RMkjVDRZzb"),
+        ForgottenVoice(is_gone=True),
         Moderate(texts=("a lighthouse",)),
         Moderated(judgements=(Judgement(flagged=True, by="openai", categories=(BROKEN,)),)),
         JudgeFrames(frames=("/9j/",)),

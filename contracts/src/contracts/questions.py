@@ -39,6 +39,7 @@ from contracts.payments import (
 from contracts.statement import Statement, StatementOf
 from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.usage import UsageOf, UsageReport
+from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice
 from contracts.watching import BookFigures, Course, CourseOf, FiguresOf, WorkFigures
 
 LEDGER_AFFORDABLE = "ledger.affordable"
@@ -66,6 +67,8 @@ GENERATOR_SET_KEY = "generator.set_key"
 GENERATOR_TAKE_RESULT = "generator.take_result"
 GENERATOR_LOOK_AT_TASK = "generator.look_at_task"
 GENERATOR_MODERATE = "generator.moderate"
+GENERATOR_CLONE_VOICE = "generator.clone_voice"
+GENERATOR_FORGET_VOICE = "generator.forget_voice"
 GENERATOR_COURSE = "generator.course"
 GENERATOR_FIGURES = "generator.figures"
 GENERATOR_JUDGE_FRAMES = "generator.judge_frames"
@@ -348,6 +351,8 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_TAKE_RESULT: (TakeResult, TakenResult),
     GENERATOR_LOOK_AT_TASK: (LookAtTask, LookedAtTask),
     GENERATOR_MODERATE: (Moderate, Moderated),
+    GENERATOR_CLONE_VOICE: (CloneVoice, ClonedVoice),
+    GENERATOR_FORGET_VOICE: (ForgetVoice, ForgottenVoice),
     GENERATOR_COURSE: (CourseOf, Course),
     GENERATOR_FIGURES: (FiguresOf, WorkFigures),
     GENERATOR_JUDGE_FRAMES: (JudgeFrames, JudgedFrames),

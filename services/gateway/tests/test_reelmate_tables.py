@@ -89,12 +89,22 @@ async def test_what_we_ship_is_everybodys_and_the_rest_ones_own(tables: Tables) 
     user, other = uuid4(), uuid4()
     await campaign(tables, user)
     private, public = await template(tables, user, False), await template(tables, user, True)
+    mine, begun = uuid4(), uuid4()
+    for voice_id, voice in ((mine, "v1"), (begun, None)):
+        await tables.admin.execute(
+            "INSERT INTO gateway.ai_voices (id, user_id, name, language, voice, sample_id, consented_at) "
+            "VALUES ($1, $2, 'Me', 'en', $3, $1, now())",
+            voice_id,
+            user,
+            voice,
+        )
     for who, role in [(user, "authenticated"), (other, "authenticated"), (None, "anon")]:
         avatars = await tables.rows(who, "SELECT id, image_url FROM reelmate.ai_avatars ORDER BY id", role=role)
         assert [str(row["id"])[-1] for row in avatars] == ["1", "2", "3", "4"]
         assert avatars[0]["image_url"] == f"{MEDIA_BASE}/api/ai-studio/previews/avatar-1.jpg"
         voices = await tables.rows(who, "SELECT id FROM reelmate.ai_voices ORDER BY id", role=role)
-        assert [str(row["id"])[-1] for row in voices] == ["5", "6", "7", "8"]
+        assert [str(row["id"])[-1] for row in voices if row["id"] != mine] == ["5", "6", "7", "8"]
+        assert len(voices) == 4 + (who == user), "one's own, once it is made"
         seen = {row["id"] for row in await tables.rows(who, "SELECT id FROM reelmate.prompt_templates", role=role)}
         assert public in seen and (private in seen) == (who == user)
         assert len(await tables.rows(who, "SELECT * FROM reelmate.campaigns", role=role)) == (who == user)

@@ -1,12 +1,14 @@
 """ElevenLabs: speech by the conformance suite, and what is its own."""
 
 import io
+from uuid import uuid4
 
 import av
 import pytest
+from elevenlabs.client import AsyncElevenLabs
 
 from generator.providers.elevenlabs import ElevenLabs
-from generator.providers.interface import Invalid, Rejected, Throttled, Unavailable
+from generator.providers.interface import Given, Invalid, Rejected, Throttled, Unavailable
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 from .conformance import KEY
@@ -96,3 +98,33 @@ class TestElevenLabs(SpeechConformance):
             async with answering(200, lie) as url:
                 with pytest.raises(Unavailable):
                     await self.make(session, url).voices()
+
+    async def test_a_voice_is_made_of_a_sample_spoken_with_and_deleted(self, provider):
+        """It is found by its name, should the answer be lost."""
+        [item] = await provider.submit(self.submission())
+        sample = Given("audio", content=item.content, mime_type="audio/mpeg")
+        name = f"darkroom-{uuid4()}"
+        voice = await provider.add_voice(name, sample)
+        assert [(each.voice_id, each.category) for each in await provider.voices(name)] == [(voice, "cloned")]
+        [spoken] = await provider.submit(self.submission(options={"voice": voice}))
+        assert spoken.content != item.content
+        for _ in range(2):
+            await provider.delete_voice(voice)
+        assert await provider.voices(name) == []
+        with pytest.raises(Invalid):
+            await provider.submit(self.submission(options={"voice": voice}))
+
+    @pytest.mark.parametrize("content", [b"", b"no sound", b"ID3" + bytes(3000)])
+    async def test_of_what_is_no_sound_no_voice_is_made(self, provider, content):
+        with pytest.raises(Invalid):
+            await provider.add_voice("mine", Given("audio", content=content, mime_type="audio/mpeg"))
+        assert await provider.voices("mine") == []
+
+    async def test_the_official_client_makes_and_deletes_voices_there_too(self, simulator, provider):
+        """What the simulator understands is what the vendor's own client sends."""
+        [item] = await provider.submit(self.submission())
+        client = AsyncElevenLabs(api_key=KEY, base_url=f"{simulator.url}/elevenlabs")
+        made = await client.voices.ivc.create(name="by the client", files=[("me.mp3", item.content, "audio/mpeg")])
+        assert [each.voice_id for each in await provider.voices("by the client")] == [made.voice_id]
+        assert (await client.voices.delete(voice_id=made.voice_id)).status == "ok"
+        assert await provider.voices("by the client") == []

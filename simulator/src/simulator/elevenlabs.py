@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -14,9 +15,10 @@ from simulator.calls import Answer, Call, Job, Product
 from simulator.desk import Desk, header_key, plain
 from simulator.faults import Plan
 from simulator.fields import Fields, InvalidFieldError
+from simulator.forms import read_form
 from simulator.latency import SPEECH
 from simulator.refusals import Refusal
-from simulator.tones import RATE, Container, encode, seconds_of, speech
+from simulator.tones import RATE, Container, encode, heard, seconds_of, speech
 
 SEED_MAX = 2**32 - 1
 MODELS: Mapping[str, int] = MappingProxyType(
@@ -48,6 +50,10 @@ FORMATS: Mapping[str, tuple[Container, str]] = MappingProxyType(
     }
 )
 PAGE_MAX = 100
+SAMPLES_MAX = 25
+SAMPLE_BYTES_MAX = 10 * 1024 * 1024
+VOICES_MAX = 30
+_ADDED = frozenset({"name", "remove_background_noise", "description", "labels"})
 _KNOWN = frozenset(
     {
         "text", "model_id", "language_code", "voice_settings", "pronunciation_dictionary_locators", "seed",
@@ -80,6 +86,8 @@ class ElevenLabs:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._made: dict[str, str] = {}
+        """The names of voices that were made of samples."""
 
     def routes(self) -> list[web.RouteDef]:
         root = "/elevenlabs/v1/text-to-speech/{voice}"
@@ -89,6 +97,8 @@ class ElevenLabs:
             web.post(root + "/with-timestamps", self.speak),
             web.get("/elevenlabs/v1/voices", self.voices),
             web.get("/elevenlabs/v2/voices", self.page),
+            web.post("/elevenlabs/v1/voices/add", self.add),
+            web.delete("/elevenlabs/v1/voices/{voice}", self.delete),
         ]
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
@@ -96,7 +106,7 @@ class ElevenLabs:
 
     async def voices(self, request: web.Request) -> web.StreamResponse:
         async def answer(call: Call) -> Answer:
-            return web.json_response({"voices": [_voice(name) for name in VOICES]})
+            return web.json_response({"voices": [self._voice(name) for name in (*VOICES, *self._made)]})
 
         return await self._desk.calls.free(request, self, answer, _key)
 
@@ -109,10 +119,11 @@ class ElevenLabs:
             if not start.isdigit():
                 raise InvalidFieldError("next_page_token", "value", "is not one of ours")
             wanted = query.get("search", "").lower()
-            found = [name for name in VOICES if wanted in VOICES[name][0].lower()]
+            names = {name: called for name, (called, *_) in VOICES.items()} | self._made
+            found = [name for name, called in names.items() if wanted in called.lower()]
             end = int(start) + int(size)
             body = {
-                "voices": [_voice(name) for name in found[int(start) : end]],
+                "voices": [self._voice(name) for name in found[int(start) : end]],
                 "has_more": end < len(found),
                 "total_count": len(found),
                 "next_page_token": str(end) if end < len(found) else None,
@@ -120,6 +131,41 @@ class ElevenLabs:
             return web.json_response(body)
 
         return await self._desk.calls.free(request, self, answer, _key)
+
+    async def add(self, request: web.Request) -> web.StreamResponse:
+        async def answer(call: Call) -> Answer:
+            form = await read_form(request, call.raw)
+            samples = form.pop("files", "files[]")
+            fields = Fields(form.values(flags=("remove_background_noise",)), _ADDED)
+            name = fields.required_text("name", 100)
+            fields.flag("remove_background_noise", default=False)
+            fields.text("description", "", 500)
+            fields.text("labels", "", 1000)
+            if not 1 <= len(samples) <= SAMPLES_MAX:
+                raise InvalidFieldError("files", "value", f"has to be 1 to {SAMPLES_MAX} samples")
+            if any(len(sample) > SAMPLE_BYTES_MAX or not heard(sample) for sample in samples):
+                raise Refusal(400, "invalid_content", "A sample is no sound, or too large.")
+            if len(self._made) >= VOICES_MAX:
+                raise Refusal(400, "voice_limit_reached", "You have reached your maximum amount of custom voices.")
+            voice = uuid4().hex[:20]
+            self._made[voice] = name
+            return web.json_response({"voice_id": voice, "requires_verification": False})
+
+        return await self._desk.calls.free(request, self, answer, _key)
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        async def answer(call: Call) -> Answer:
+            if self._made.pop(request.match_info["voice"], None) is None:
+                raise self.refusal("404", "")
+            return web.json_response({"status": "ok"})
+
+        return await self._desk.calls.free(request, self, answer, _key)
+
+    def _voice(self, voice: str) -> dict[str, Any]:
+        if voice in VOICES:
+            return _voice(voice)
+        about = {"voice_id": voice, "name": self._made[voice], "category": "cloned", "labels": {}}
+        return about | {"preview_url": None, "settings": None}
 
     def invalid(self, error: InvalidFieldError) -> Refusal:
         kinds = {"missing": "missing", "unknown": "extra_forbidden", "type": "type_error", "value": "value_error"}
@@ -143,7 +189,7 @@ class ElevenLabs:
         text = fields.required_text("text", 100_000)
         call.model = fields.text("model_id", DEFAULT_MODEL)
         voice = call.request.match_info["voice"]
-        if voice not in VOICES:
+        if voice not in VOICES and voice not in self._made:
             raise self.refusal("404", "")
         if call.model not in MODELS:
             raise Refusal(400, "model_not_found", "A model of this id does not exist.")

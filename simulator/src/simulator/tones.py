@@ -109,3 +109,12 @@ def _letter(letter: str, pitch: int, speed: float) -> bytes:
 @lru_cache(maxsize=64)
 def _silence(speed: float) -> bytes:
     return bytes(2 * int(RATE * PAUSE_SECONDS / speed))
+
+
+def heard(content: bytes) -> bool:
+    """Whether there is a sound in it."""
+    try:
+        with av.open(io.BytesIO(content), "r") as container:
+            return any(True for _ in container.decode(audio=0))
+    except (av.FFmpegError, IndexError, ValueError):
+        return False

@@ -3,15 +3,12 @@
 
 SELECT views.open('gateway.campaigns', 'user_id');
 SELECT views.open('gateway.ai_avatars', 'user_id');
+SELECT views.open('gateway.ai_voices', 'user_id');
 SELECT views.open('gateway.prompt_templates', 'user_id');
 SELECT views.open('gateway.video_analytics', 'user_id');
 CREATE POLICY darkroom_reelmate_shipped ON gateway.ai_avatars FOR SELECT TO anon, authenticated USING (user_id IS NULL);
 CREATE POLICY darkroom_reelmate_public ON gateway.prompt_templates FOR SELECT TO anon, authenticated USING (is_public);
--- Voices are nobody's: there is nothing to be kept from anybody.
-ALTER TABLE gateway.ai_voices ENABLE ROW LEVEL SECURITY;
-CREATE POLICY darkroom_reelmate_voices ON gateway.ai_voices FOR SELECT TO anon, authenticated, service_role USING (true);
-REVOKE ALL ON gateway.ai_voices FROM anon, authenticated, service_role;
-GRANT SELECT ON gateway.ai_voices TO anon, authenticated, service_role;
+CREATE POLICY darkroom_reelmate_voices ON gateway.ai_voices FOR SELECT TO anon, authenticated USING (user_id IS NULL);
 
 CREATE VIEW campaigns WITH (security_invoker = true) AS
 SELECT id, user_id, name, description, type, status, platforms, video_format, target_audience, budget, hashtags,
@@ -46,7 +43,7 @@ SELECT
     views.address('/api/ai-studio/previews/' || preview) AS preview_url,
     true AS is_active,
     created_at
-FROM gateway.ai_voices;
+FROM gateway.ai_voices WHERE voice IS NOT NULL;
 
 CREATE VIEW prompt_templates WITH (security_invoker = true) AS
 SELECT id, user_id, name, description, category, template, variables, is_public, usage_count, created_at, updated_at

@@ -37,6 +37,7 @@ from generator.settings import Settings
 from generator.stopping import Stopper
 from generator.submit import Submitter
 from generator.user_keys import UserKeys
+from generator.voices import Voices
 from generator.work import Work
 from runtime import health, telemetry
 from runtime.broker import connected, make_broker
@@ -95,6 +96,7 @@ def create_app(settings: Settings) -> App:
         partial(fresh_address, work, catalog, submitter),
         Outside(work, generator, announcer, callbacks),
         moderation,
+        Voices(providers, user_keys.provider, Claims(broker)),
         settings.work,
     )
 

@@ -18,7 +18,9 @@ def voice_of(request: Request, model: Model) -> Model | None:
     """Who speaks what is said in a film; None where nothing has to be spoken."""
     if not model.voices or any(given.role == "audio" for given in request.inputs):
         return None
-    asked = request.options.get("voice")
+    asked, speaker = request.options.get("voice"), request.options.get("voice_provider")
+    if speaker is not None:  # a voice of the user's own, which stands in no catalog
+        return next((voice for voice in model.voices if voice.provider == speaker), model.voices[0])
     return next((voice for voice in model.voices if asked in voice.offer.voices), model.voices[0])
 
 

@@ -8,8 +8,10 @@ from contracts.facts import Funded, Lane, Outcome
 from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
 from contracts.questions import (
     GENERATOR_CATALOG,
+    GENERATOR_CLONE_VOICE,
     GENERATOR_COURSE,
     GENERATOR_FIGURES,
+    GENERATOR_FORGET_VOICE,
     GENERATOR_FRESH_ADDRESS,
     GENERATOR_JUDGE_FRAMES,
     GENERATOR_KEYS,
@@ -32,6 +34,7 @@ from contracts.questions import (
 )
 from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.topology import GENERATOR_CLOSE_OUTCOMES, GENERATOR_RENDER
+from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice
 from contracts.watching import Course, CourseOf, FiguresOf, WorkFigures
 from generator import watching
 from generator.catalog import Catalog
@@ -40,6 +43,7 @@ from generator.moderation import Moderation
 from generator.outside import Outside
 from generator.settings import WorkSettings
 from generator.user_keys import UserKeys
+from generator.voices import Voices
 from runtime.consumption import Consumers
 from runtime.database import Database
 
@@ -60,6 +64,7 @@ def register(
     renew: Callable[[FreshAddressOf], Awaitable[FreshAddress]],
     outside: Outside,
     moderation: Moderation,
+    voices: Voices,
     settings: WorkSettings,
 ) -> None:
     """The generator's subscriptions."""
@@ -116,6 +121,7 @@ def register(
         return await moderation.judge_frames(question)
 
     _answer_watchers(broker, database)
+    _answer_about_voices(broker, voices)
 
 
 def _answer_watchers(broker: NatsBroker, database: Database) -> None:
@@ -128,3 +134,13 @@ def _answer_watchers(broker: NatsBroker, database: Database) -> None:
     @broker.subscriber(GENERATOR_FIGURES, queue="generator")
     async def figures(question: FiguresOf) -> WorkFigures:
         return await watching.figures(database, question)
+
+
+def _answer_about_voices(broker: NatsBroker, voices: Voices) -> None:
+    @broker.subscriber(GENERATOR_CLONE_VOICE, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def clone(question: CloneVoice) -> ClonedVoice:
+        return await voices.clone(question)
+
+    @broker.subscriber(GENERATOR_FORGET_VOICE, queue="generator", max_workers=ANSWERS_AT_ONCE)
+    async def forget(question: ForgetVoice) -> ForgottenVoice:
+        return await voices.forget(question)

@@ -1,8 +1,10 @@
-"""ElevenLabs speech: `POST /v1/text-to-speech/{voice}`, whose answer is the sound itself; and the voices there are.
+"""ElevenLabs speech: `POST /v1/text-to-speech/{voice}`, whose answer is the sound itself; and the voices there are,
+of which some are made of a sample (`POST /v1/voices/add`).
 
 The API takes a few calls at a time, by plan, and refuses the rest. Its texts are bounded per model.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +15,7 @@ from pydantic import JsonValue
 from generator.providers import http, sdk
 from generator.providers.interface import (
     Delivered,
+    Given,
     Invalid,
     Item,
     QuotaExhausted,
@@ -37,6 +40,7 @@ MAX_CHARACTERS = {
     "eleven_turbo_v2_5": 40_000,
 }
 VOICES_PER_PAGE = 100
+CLONE_SECONDS = 60.0
 MAX_PAGES = 20
 _OPTIONS = frozenset({"language_code", "seed", "apply_text_normalization"})
 _VOICE_SETTINGS = frozenset({"stability", "similarity_boost", "style", "use_speaker_boost", "speed"})
@@ -62,6 +66,10 @@ class Voice(sdk.Answer):
     category: str | None = None
     labels: dict[str, str] = {}
     preview_url: str | None = None
+
+
+class _Added(sdk.Answer):
+    voice_id: str
 
 
 class _Voices(sdk.Answer):
@@ -98,14 +106,32 @@ class ElevenLabs:
         usual = _TYPES.get(str(form).partition("_")[0], reply.mime_type)
         return http.filled(submission, [Delivered(content=reply.content, mime_type=usual)])
 
-    async def voices(self) -> Sequence[Voice]:
-        """All of them, in the vendor's order; at most `MAX_PAGES` pages.
+    async def add_voice(self, name: str, sample: Given) -> str:
+        """Makes a voice of a sample; its id. It costs nothing, and takes one of the places that the account has.
+
+        Raises:
+            Invalid: the sample is no good. ProviderRefusal: as of any free question; it may have been made.
+        """
+        form = aiohttp.FormData()
+        form.add_field("name", name)
+        kind = sample.mime_type or "audio/mpeg"
+        form.add_field("files", sample.content or b"", filename="sample", content_type=kind)
+        reply = await self._caller.ask("POST", "/v1/voices/add", timeout_seconds=CLONE_SECONDS, form=form)
+        return http.task_id(sdk.read_look(_Added, reply.told()).voice_id)
+
+    async def delete_voice(self, voice_id: str) -> None:
+        """Also one that is not there. Raises ProviderRefusal, as of any free question."""
+        with contextlib.suppress(sdk.NotKnown):
+            await self._caller.ask("DELETE", f"/v1/voices/{http.in_path(voice_id)}")
+
+    async def voices(self, search: str | None = None) -> Sequence[Voice]:
+        """All of them, or those that bear such words, in the vendor's order; at most `MAX_PAGES` pages.
 
         Raises:
             ProviderRefusal: as of any free question.
         """
         found: list[Voice] = []
-        query: dict[str, str | int] = {"page_size": VOICES_PER_PAGE}
+        query: dict[str, str | int] = {"page_size": VOICES_PER_PAGE} | ({"search": search} if search else {})
         for _ in range(MAX_PAGES):
             page = sdk.read_look(_Voices, await self._caller.look(f"/v2/voices?{urlencode(query)}"))
             found += page.voices

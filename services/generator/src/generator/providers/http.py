@@ -138,6 +138,7 @@ class Caller:
         body: Mapping[str, JsonValue] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = LOOK_TIMEOUT_SECONDS,
+        form: aiohttp.FormData | None = None,
     ) -> Reply:
         """A call that costs nothing and may be repeated, so a lost answer is as good as none.
 
@@ -146,7 +147,7 @@ class Caller:
             Unknown: the vendor does not know, or no longer knows, what we ask about.
             Invalid: whatever else it refuses.
         """
-        return self.answered(await self.question(method, path, body, headers, timeout_seconds))
+        return self.answered(await self.question(method, path, body, headers, timeout_seconds, form))
 
     async def look(self, path: str) -> dict[str, Any]:
         """How a task stands, in the vendor's words. Raises as `ask`, and Unavailable for words that are none."""
@@ -166,10 +167,11 @@ class Caller:
         body: Mapping[str, JsonValue] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = LOOK_TIMEOUT_SECONDS,
+        form: aiohttp.FormData | None = None,
     ) -> Reply:
         """As `ask`, for a vendor whose refusals are answers too. Raises Unavailable."""
         try:
-            return await self._send(method, path, timeout_seconds, headers or {}, json=body)
+            return await self._send(method, path, timeout_seconds, headers or {}, json=body, data=form)
         except Unknown as error:
             raise Unavailable from error
 

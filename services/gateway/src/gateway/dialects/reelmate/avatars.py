@@ -1,4 +1,4 @@
-"""Who is seen and who is heard in the films: ours, which everybody has, and the faces that users bring.
+"""Who is seen in the films: ours, which everybody has, and the faces that users bring.
 
 A film starts from a picture that is its user's. One of ours becomes an upload of the user's when it is used first,
 always under the same id, so that no row has to remember it.
@@ -31,8 +31,6 @@ _AVATARS = text("""
     ORDER BY user_id IS NOT NULL, created_at, id
 """)
 _AVATAR = text("SELECT * FROM ai_avatars WHERE id = :id AND (user_id IS NULL OR user_id = :user_id)")
-_VOICES = text("SELECT * FROM ai_voices ORDER BY id")
-_VOICE = text("SELECT * FROM ai_voices WHERE id = :id")
 _INSERT = text("""
     INSERT INTO ai_avatars (id, user_id, name, description, gender, style, asset_id, asset_key, thumbnail_key)
     SELECT :id, :user_id, :name, :description, :gender, :style, :asset_id, :asset_key, :thumbnail_key
@@ -46,7 +44,7 @@ Made = TypeVar("Made")
 
 
 class Avatars:
-    """The avatars and voices and what they need."""
+    """The avatars and what they need."""
 
     def __init__(self, database: Database, uploads: Uploads) -> None:
         self._database = database
@@ -63,18 +61,6 @@ class Avatars:
             row = (await connection.execute(_AVATAR, {"id": avatar_id, "user_id": caller.user_id})).one_or_none()
         if row is None:
             raise NotFound("There is no such avatar.")
-        return row
-
-    async def voices(self) -> Sequence[Row]:
-        async with self._database.statement() as connection:
-            return (await connection.execute(_VOICES)).all()
-
-    async def voice(self, voice_id: UUID) -> Row:
-        """Raises NotFound."""
-        async with self._database.statement() as connection:
-            row = (await connection.execute(_VOICE, {"id": voice_id})).one_or_none()
-        if row is None:
-            raise NotFound("There is no such voice.")
         return row
 
     async def check_room(self, caller: Caller) -> None:

@@ -21,6 +21,7 @@ from gateway.dialects.reelmate.schemas import (
     Wrapped,
 )
 from gateway.dialects.reelmate.studio import PREFIX
+from gateway.dialects.reelmate.voices import Voices
 from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.identity import Caller
 from gateway.orders import Order
@@ -36,6 +37,7 @@ def make_router(
     surface: Surface,
     films: Films,
     avatars: Avatars,
+    voices: Voices,
     campaigns: Campaigns,
     documented: dict[int | str, dict[str, Any]],
 ) -> APIRouter:
@@ -46,7 +48,7 @@ def make_router(
     async def generate(body: GenerateVideo, request: Request, idempotency_key: Key = None) -> Wrapped[JobView]:
         """Its job is answered at once; follow it with `generation-status`."""
         who = await caller(surface.identity, request, body.userId)
-        made = await _made(surface, avatars, campaigns, who, body, request)
+        made = await _made(surface, avatars, voices, campaigns, who, body, request)
         return Wrapped(data=translate.job(surface, made), message="The video is being made.")
 
     @router.post("/generate-batch", summary="Make a film of each script", status_code=201)
@@ -55,7 +57,7 @@ def make_router(
     ) -> Wrapped[JobBatchView]:
         """All of them, or none."""
         who = await caller(surface.identity, request, body.userId)
-        orders, avatar = await _orders(avatars, campaigns, who, body, body.scripts, request)
+        orders, avatar = await _orders(avatars, voices, campaigns, who, body, body.scripts, request)
         made = await avatars.lending(who, avatar, lambda: surface.commands.create_batch(who, orders))
         return Wrapped(data=translate.batch(surface, made), message=f"{len(orders)} videos are being made.")
 
@@ -112,14 +114,21 @@ def make_router(
 
 
 async def _made(
-    surface: Surface, avatars: Avatars, campaigns: Campaigns, who: Caller, body: GenerateVideo, request: Request
+    surface: Surface,
+    avatars: Avatars,
+    voices: Voices,
+    campaigns: Campaigns,
+    who: Caller,
+    body: GenerateVideo,
+    request: Request,
 ) -> Generation:
-    [order], avatar = await _orders(avatars, campaigns, who, body, [body.script], request)
+    [order], avatar = await _orders(avatars, voices, campaigns, who, body, [body.script], request)
     return await avatars.lending(who, avatar, lambda: surface.commands.create(who, order))
 
 
 async def _orders(
     avatars: Avatars,
+    voices: Voices,
     campaigns: Campaigns,
     who: Caller,
     body: GenerateVideo | GenerateBatch,
@@ -127,7 +136,7 @@ async def _orders(
     request: Request,
 ) -> tuple[list[Order], Any]:
     """What is asked for, and whose face. Raises NotFound for an avatar, a voice or a campaign that is not there."""
-    avatar, voice = await avatars.get(who, body.avatarId), await avatars.voice(body.voiceId)
+    avatar, voice = await avatars.get(who, body.avatarId), await voices.get(who, body.voiceId)
     if body.campaignId is not None:
         await campaigns.get(who, body.campaignId)
     return [translate.order(body, script, who, avatar, voice, request) for script in scripts], avatar

@@ -182,8 +182,10 @@ class VoiceView(BaseModel):
     gender: str | None
     language: str
     provider_voice_id: str
-    preview_url: str
-    sample_url: str
+    preview_url: str | None
+    """Of ours; a sample that somebody brought is shown to nobody."""
+    sample_url: str | None
+    is_custom: bool
     is_active: bool = True
     created_at: datetime
 

@@ -1,4 +1,4 @@
-"""What the studio offers: templates, avatars, voices, and what a film would cost."""
+"""What the studio offers: templates, avatars, previews, and what a film would cost."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,6 @@ from gateway.dialects.reelmate.schemas import (
     NewTemplate,
     ScriptView,
     TemplateView,
-    VoiceView,
     Wrapped,
 )
 from gateway.dialects.reelmate.templates import Templates, filled
@@ -65,7 +64,7 @@ class AvatarFields(BaseModel):
 def make_router(
     surface: Surface, templates: Templates, avatars: Avatars, documented: dict[int | str, dict[str, Any]]
 ) -> APIRouter:
-    """Templates, avatars and voices."""
+    """Templates, avatars and previews."""
     router = APIRouter(prefix=PREFIX, tags=["reelmate"], route_class=route_class(errors.render), responses=documented)
 
     @router.get("/prompt-templates", summary="Templates of scripts")
@@ -120,12 +119,6 @@ def make_router(
         """Films in which it was seen stay."""
         await avatars.delete(await caller(surface.identity, request), known(avatar_id, "avatar"))
         return Wrapped(data=None, message="The avatar was deleted.")
-
-    @router.get("/voices", summary="Who is heard in the films")
-    async def voices(request: Request) -> Wrapped[list[VoiceView]]:
-        await caller(surface.identity, request)
-        found = await avatars.voices()
-        return Wrapped(data=[translate.voice(surface, row) for row in found], message=f"{len(found)} voices.")
 
     @router.get("/previews/{name}", summary="A preview of an avatar or of a voice", response_class=FileResponse)
     async def preview(name: str) -> FileResponse:

@@ -57,6 +57,7 @@ def order(
     settings = body.generationSettings
     quality = quality_of(settings.quality)
     captions = {} if settings.captions is None else {"captions": settings.captions}
+    speaker = {"voice_provider": voice.voice_provider} if voice.voice_provider else {}
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -65,7 +66,7 @@ def order(
         model=MODEL,
         size=size_of(quality, settings.aspectRatio),
         inputs=(picture(caller, avatar),),
-        options={"voice": voice.voice, "quality": quality, **captions},
+        options={"voice": voice.voice, "quality": quality, **speaker, **captions},
         remarks={
             "avatar_id": str(body.avatarId),
             "voice_id": str(body.voiceId),
@@ -180,8 +181,9 @@ def avatar(surface: Surface, row: Row) -> AvatarView:
 
 
 def voice(surface: Surface, row: Row) -> VoiceView:
-    heard = _preview(surface, row.preview)
+    heard = _preview(surface, row.preview) if row.preview is not None else None
     shown = {"provider_voice_id": row.voice, "preview_url": heard, "sample_url": heard}
+    shown["is_custom"] = row.user_id is not None
     return VoiceView.model_validate(dict(row) | shown)
 
 
