@@ -63,6 +63,15 @@ async def test_what_was_applied_before_the_log_was_made_is_noted_and_not_wrong(w
     assert [(finding.check, finding.severity) for finding in found] == [("outcome differs", "note")] * 4
 
 
+async def test_what_another_version_does_not_say_is_no_difference(world: Any) -> None:
+    """While versions change, one keeps in its words what the other said, who knows no `calls` yet."""
+    await world.plant("""
+        UPDATE gateway.generations SET outcome = jsonb_set(outcome, '{data,calls}', '[]') WHERE outcome IS NOT NULL;
+        UPDATE generator.work SET outcome = outcome #- '{data,calls}' WHERE outcome IS NOT NULL;
+    """)
+    assert await world.audit() == []
+
+
 async def test_a_lag_within_the_time_to_settle_is_no_defect(world: Any) -> None:
     await world.plant("""
         UPDATE gateway.generations SET completed_at = now() - interval '10 seconds' WHERE id = '{failed}';

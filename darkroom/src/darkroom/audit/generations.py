@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+from pydantic import ValidationError
 
+from contracts.facts import Outcome
 from darkroom.audit.evidence import Evidence, Log
 from darkroom.audit.findings import Finding, Result, finder
 
@@ -91,7 +93,10 @@ async def statuses(evidence: Evidence) -> Result:
 
 
 async def outcomes(evidence: Evidence) -> Result:
-    """What each service applied is what the log holds, verbatim, unless it was applied before this log was made."""
+    """What each service applied is what the log holds, unless it was applied before this log was made.
+
+    What one version says, the next one keeps in its own words: with the fields that it has come to know, as nothing.
+    """
     result = Result("outcome differs", "4, 5")
     log = evidence.log
     if log is None:
@@ -108,7 +113,7 @@ async def outcomes(evidence: Evidence) -> Result:
 def _compare(service: str, row: asyncpg.Record, log: Log) -> Finding | None:
     found = finder("outcome differs")
     kept, applied = _json(log.outcomes[str(row["id"])]), _json(row["outcome"])
-    if kept == applied:
+    if kept == applied or ((read := _read(kept)) is not None and read == _read(applied)):
         return None
     words = f"{service} applied {_words(applied)}, the log holds {_words(kept)}"
     if _said_at(applied) < log.created:
@@ -127,6 +132,13 @@ def _json(text: bytes | str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
+        return None
+
+
+def _read(outcome: Any) -> Outcome | None:
+    try:
+        return Outcome.model_validate(outcome)
+    except ValidationError:
         return None
 
 

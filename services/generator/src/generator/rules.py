@@ -108,6 +108,7 @@ class Rules:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._rules: tuple[Rule, ...] | None = None
+        self._first_reading = asyncio.Lock()
 
     async def refresh(self) -> None:
         """Reads them. One that cannot be understood is left out, and the log says which."""
@@ -124,7 +125,9 @@ class Rules:
     async def broken_by(self, said: str) -> str | None:
         """The name of a rule that a text breaks. Raises OSError, sqlalchemy.exc.DBAPIError: none could be read yet."""
         if self._rules is None:
-            await self.refresh()
+            async with self._first_reading:  # one reads for all who come at once
+                if self._rules is None:
+                    await self.refresh()
         if len(said) > LONG_CHARACTERS:
             return await asyncio.to_thread(self._broken_by, said)
         return self._broken_by(said)

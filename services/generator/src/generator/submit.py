@@ -189,9 +189,8 @@ class Submitter:
                 return attempt.submitted(task)
             missed += 1
             if missed == 2:
-                return attempt.ended(
-                    State.FAILED, NOT_SENT if attempt.failure == INTERRUPTED else Unavailable().failure
-                )
+                never_sent = attempt.failure == INTERRUPTED
+                return attempt.ended(State.FAILED, NOT_SENT if never_sent else Unavailable().failure)
         return attempt.ended(State.UNKNOWN, attempt.failure or Unknown().failure)
 
     async def address(self, assignment: Assignment, attempt: Attempt, index: int) -> str | None:
