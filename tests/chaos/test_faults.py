@@ -94,7 +94,8 @@ async def test_a_gateway_killed_under_its_followers_hides_no_end_from_them(
 
 
 async def test_a_flood_of_one_user_delays_no_other(darkroom: Broken, new_user: Callable[[], User]) -> None:
-    """P19: the flood waits in its own slots; another waits three times as long as without it at most."""
+    """P19: the flood waits in its own slots; another waits three times as long as without it, or ten seconds, at most:
+    behind all of the flood it would be half a minute."""
     loop = asyncio.get_running_loop()
     idle_began = loop.time()
     quiet = new_user()
@@ -107,7 +108,7 @@ async def test_a_flood_of_one_user_delays_no_other(darkroom: Broken, new_user: C
     began = loop.time()
     made = await quick.ended((await quick.make("Quick"))["id"])
     assert made["status"] == "completed"
-    assert loop.time() - began < max(5, 3 * idle_seconds)
+    assert loop.time() - began < max(10, 3 * idle_seconds)
     ended = await asyncio.gather(*(flood.ended(generation["id"], QUIESCE_SECONDS) for generation in flooded))
     assert {generation["status"] for generation in ended} == {"completed"}
 

@@ -48,7 +48,7 @@ class Receiver:
         async def enough() -> bool:
             return len(self.heard) >= number
 
-        await until(enough, 10)
+        await until(enough, 30)
         return self.heard
 
 
