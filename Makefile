@@ -19,7 +19,7 @@ $(STAMP): requirements.lock $(PACKAGES:%=%/pyproject.toml)
 up: env  ## the whole stack on this machine; Ctrl-C stops it
 	$(BIN)/darkroom up $(ARGS)
 
-test: env  ## every tier, with real servers; half of the time a test waits, so two cores have room for four workers
+test: env  ## every tier, with real servers
 	$(BIN)/pytest -n 2 $(ARGS)
 
 check: env  ## style, types, walls, and known vulnerabilities where somebody can be asked
