@@ -95,7 +95,7 @@ class Conformance:
         async with asyncio.timeout(10):
             while not players.of(client.user_id):
                 await asyncio.sleep(0.01)
-        return answer, players.of(client.user_id)[0]
+        return answer, (await players.published(client.user_id))[0]
 
     # -- how it ends --------------------------------------------------------------------------------------------
 

@@ -197,6 +197,12 @@ class Players:
         """A user's requests as they were published, repetitions included."""
         return [fact.data for fact in self.requested if fact.data.user_id == user_id]
 
+    async def published(self, user_id: UUID, times: int = 1, seconds: float = 5) -> list[Request]:
+        """The same, once there are so many: who was answered may be ahead of the bus."""
+        async with asyncio.timeout(seconds), self._heard:
+            await self._heard.wait_for(lambda: len(self.of(user_id)) >= times)
+        return self.of(user_id)
+
     async def heard(self, generation_id: UUID | str, times: int = 1, seconds: float = 5) -> Request:
         """Waits until a generation was requested so many times."""
         wanted = str(generation_id)

@@ -71,7 +71,7 @@ async def test_the_same_key_is_the_same_file_and_prediction(client: Client, play
     body = {"input": {"prompt": "x", "image": data_address(PICTURE)}}
     made = [(await client.post(PREDICTIONS, {"Idempotency-Key": "once"}, json=body)) for _ in range(2)]
     assert made[0].json["id"] == made[1].json["id"], [answer.text for answer in made]
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 async def test_what_is_no_file_of_the_request_stays_as_it_is(client: Client, players: Players) -> None:

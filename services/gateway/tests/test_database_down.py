@@ -145,6 +145,6 @@ async def test_whoever_waits_in_vain_is_told_where_to_look(
     answer = await answering
     assert (answer.status, answer.json["code"]) == (504, "still_running")
     await restart(server)
-    await players.complete(players.of(client.user_id)[0])
+    await players.complete((await players.published(client.user_id))[0])
     generation_id = answer.headers["Location"].removeprefix("/v1/generations/")
     assert (await client.ended(generation_id, 10))["status"] == "completed"

@@ -67,7 +67,7 @@ async def test_what_finds_no_slot_waits_unpublished_and_every_outcome_admits_the
     for generation_id in made:
         await client.ended(generation_id)
     assert await counters(client, postgres) == {"interactive": (0, 0)}
-    assert len(players.of(client.user_id)) == 7
+    assert len(await players.published(client.user_id, 7)) == 7
 
 
 async def test_nobody_overtakes_those_that_wait(client: Client, players: Players, postgres: asyncpg.Pool) -> None:
@@ -77,9 +77,9 @@ async def test_nobody_overtakes_those_that_wait(client: Client, players: Players
     await postgres.execute("UPDATE slots SET taken = taken - 1 WHERE user_id = $1", client.user_id)
     last = (await client.accepted())["id"]
     assert await heard(players, client, SLOTS) == made[:SLOTS]
-    await players.end(players.of(client.user_id)[0], Verdict.FAILED)
+    await players.end((await players.published(client.user_id))[0], Verdict.FAILED)
     assert await heard(players, client, SLOTS + 1) == made
-    await players.end(players.of(client.user_id)[1], Verdict.FAILED)
+    await players.end((await players.published(client.user_id, 2))[1], Verdict.FAILED)
     assert await heard(players, client, SLOTS + 2) == [*made, last]
 
 
@@ -110,7 +110,7 @@ async def test_fifty_at_once_never_exceed_the_slots(client: Client, players: Pla
     for generation_id in made:
         assert (await client.ended(generation_id, 20))["status"] == "completed"
     assert most == SLOTS
-    assert len(players.of(client.user_id)) == 50
+    assert len(await players.published(client.user_id, 50)) == 50
     created = {row["id"]: row["created_at"] for row in await postgres.fetch("SELECT id, created_at FROM generations")}
     admitted = [created[request.generation_id] for request in players.of(client.user_id)[SLOTS:]]
     assert all(later > admitted[max(0, place - SLOTS)] for place, later in enumerate(admitted) if place >= SLOTS)
@@ -133,7 +133,7 @@ async def test_the_batch_lane_has_slots_of_its_own(client: Client, players: Play
     interactive = [(await client.accepted())["id"] for _ in range(SLOTS + 1)]
     assert await heard(players, client, BATCH_SLOTS + SLOTS) == [batch[0], *interactive[:SLOTS]]
     assert await counters(client, postgres) == {"batch": (1, 2), "interactive": (SLOTS, 1)}
-    await players.end(players.of(client.user_id)[0], Verdict.FAILED)
+    await players.end((await players.published(client.user_id))[0], Verdict.FAILED)
     assert (await heard(players, client, BATCH_SLOTS + SLOTS + 1))[-1] == batch[1]
 
 

@@ -220,7 +220,7 @@ async def test_the_official_package_subscribes_and_gets_the_result(
     key = (await elsewhere.post("/v1/api-keys", json={"name": "fal"})).json["key"]
     arguments = INPUT | {"num_images": 2, "image_size": "square_hd", "seed": 7}
     said = await official(key, tls, certificate[0], f"fal-ai/{SEEDREAM}", arguments)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.model, request.count, request.size, request.options) == (SEEDREAM, 2, "1024x1024", {"seed": 7})
     assert said["last"] == "Completed"
     shown = await elsewhere.show(str(request.generation_id))

@@ -59,7 +59,7 @@ async def test_the_operators_account_is_asked_and_named(
     players.available[client.user_id] = 0
     answer = await client.post(GENERATE, json={"prompt": "x"})
     assert answer.status == 200
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.user_id, request.payer_id) == (client.user_id, PAYER)
     assert asked_about(players, client.user_id) == []
     assert asked_about(players, PAYER)[-1] == 10_000
@@ -73,13 +73,13 @@ async def test_every_named_dialect_is_paid_for(client: Client, players: Players)
     players.available[client.user_id] = 0
     answer = await client.post(VIDEOS, json={"prompt": "x"})
     assert answer.status in {200, 201, 202}, answer.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.payer_id, request.model) == (PAYER, SEEDANCE)
 
 
 async def test_another_dialect_is_paid_by_its_user(client: Client, players: Players) -> None:
     accepted = await client.accepted()
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (str(request.generation_id), request.payer_id) == (accepted["id"], None)
     assert asked_about(players, client.user_id) == [10_000]
     players.available[client.user_id] = 0
@@ -93,7 +93,7 @@ async def test_a_client_cannot_choose_who_pays(client: Client, players: Players,
     assert (await client.create(**said)).status == 422
     assert (await client.post(GENERATE, json={"prompt": "x"} | said)).status == 200
     await client.accepted(options={"payer_id": str(other)})
-    assert {request.payer_id for request in players.of(client.user_id)} == {PAYER, None}
+    assert {request.payer_id for request in await players.published(client.user_id, 2)} == {PAYER, None}
     assert asked_about(players, other) == []
 
 
@@ -178,7 +178,7 @@ async def test_what_is_tried_again_is_paid_by_the_same(client: Client, players: 
     players.available[client.user_id] = 0
     players.scripts[client.user_id] = fail
     await client.post(GENERATE, json={"prompt": "x"})
-    [failed] = players.of(client.user_id)
+    [failed] = await players.published(client.user_id)
     del players.scripts[client.user_id]
     again = await client.post(f"/v1/generations/{failed.generation_id}/retry")
     assert again.status == 202, again.text

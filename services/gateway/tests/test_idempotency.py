@@ -33,7 +33,7 @@ async def test_a_hundred_equal_requests_at_once_are_one_generation(
         0,
     )
     await players.heard(answers[0].json["id"])
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 async def test_a_repetition_shows_the_generation_as_it_is_now(client: Client) -> None:
@@ -127,7 +127,7 @@ async def test_a_held_open_request_that_is_repeated_joins_the_wait(
 
     await until(heard)
     await asyncio.sleep(0.1)
-    await players.complete(players.of(client.user_id)[0])
+    await players.complete((await players.published(client.user_id))[0])
     answers = await asyncio.gather(*asking)
     assert [answer.status for answer in answers] == [200] * 5
     assert len({answer.text for answer in answers}) == 1

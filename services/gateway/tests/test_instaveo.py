@@ -88,7 +88,7 @@ async def test_a_new_video_is_pending_and_has_no_address(client: Client, players
 
 async def test_a_completed_video_has_its_addresses_and_assets(client: Client, players: Players) -> None:
     video = await completed(client)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     name = f"{request.generation_id.hex}0"
     assert (video["status"], video["durationSeconds"]) == ("completed", 5)
     assert video["videoUrl"] == f"{PUBLIC_URL}/media/{name}/original.mp4"
@@ -171,7 +171,7 @@ async def test_recreating_makes_the_same_prompt_anew_for_whoever_asks(client_of:
     video = answer.json
     assert (video["prompt"], video["sourceVideoId"]) == ("A whale between clouds", source["id"])
     assert (video["userId"], video["status"]) == (str(other.user_id), "pending")
-    assert players.of(other.user_id)[0].prompt == "A whale between clouds"
+    assert (await players.published(other.user_id))[0].prompt == "A whale between clouds"
 
 
 # -- who sees what ------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ async def test_until_it_is_completed_a_video_is_its_owners_alone(
         assert (await somebody.post(f"/videos/{video['id']}/view", JSON)).status == 404
     for action in ("like", "dislike", "recreate", "publish", "sync-status"):
         assert (await other.post(f"/videos/{video['id']}/{action}", JSON)).status == 404
-    await players.complete(players.of(one.user_id)[0])
+    await players.complete((await players.published(one.user_id))[0])
     await one.ended(video["id"])
     for somebody in (other, nobody):
         assert (await shown(somebody, video["id"]))["status"] == "completed"

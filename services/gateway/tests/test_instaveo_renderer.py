@@ -105,7 +105,7 @@ async def test_its_film_is_handed_to_the_generator(
     answer = await call(nobody, video["id"], {"videoUrl": URL, "thumbnailUrl": "ignored"})
     assert (answer.status, answer.json) == (200, {"success": True})
     assert generator.results == {UUID(video["id"]): URL}
-    await players.complete(players.of(client.user_id)[0])
+    await players.complete((await players.published(client.user_id))[0])
     await client.ended(video["id"])
     generator.results.clear()
     assert (await call(nobody, video["id"], {"videoUrl": URL})).status == 200

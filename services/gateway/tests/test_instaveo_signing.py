@@ -253,7 +253,7 @@ async def test_a_full_queue_asks_to_wait_and_charges_nothing(
     waiting = [client for client, answer in zip(clients, answers, strict=True) if answer.status == 429]
     assert all(int(answer.headers["Retry-After"]) == 5 for answer in answers if answer.status == 429)
     done = next(client for client, answer in zip(clients, answers, strict=True) if answer.status == 201)
-    [request] = players.of(done.user_id)
+    [request] = await players.published(done.user_id)
     await players.complete(request)
     await done.ended(str(request.generation_id))
     assert (await send(waiting[0], proxy, CREATE, PROMPT)).status == 201

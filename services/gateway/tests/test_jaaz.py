@@ -72,7 +72,7 @@ async def test_an_image_has_its_seed_and_what_it_was_made_with(client: Client, p
     body = {"prompt": "A fox", "model": SEEDREAM, "width": 1024, "height": 1536, "steps": 30, "guidance": 7.5}
     answer = await client.post(f"{V1}/models/generate/image", json=body)
     assert answer.status == 200, answer.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     made = answer.json
     assert made["image_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.png"
     assert request.options == {"num_inference_steps": 30, "guidance_scale": 7.5, "seed": made["seed"]}
@@ -87,7 +87,7 @@ async def test_a_text_has_its_usage(client: Client, players: Players) -> None:
         "text": answer_to("foxes"),
         "usage": {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16},
     }
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.max_tokens, request.options) == (100, {"temperature": 0.5})
 
 
@@ -124,7 +124,7 @@ async def test_a_chat_remembers_what_was_said(client: Client, players: Players) 
     assert first["response"] == answer_to("one")
     assert first["usage"]["total_tokens"] == 16
     await say(client, "two")
-    one, two = players.of(client.user_id)
+    one, two = await players.published(client.user_id, 2)
     assert str(one.generation_id) == first["message_id"]
     assert one.messages == ()
     assert [(message.role, message.content) for message in two.messages] == [

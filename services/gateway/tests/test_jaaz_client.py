@@ -96,7 +96,7 @@ async def test_the_clients_sequence(client: Client, players: Players, vault: Vau
     assert await ok(await get("/api/canvas/list")) == []
     created = await ok(await post("/api/canvas/create", json=talk("Draw a fox") | {"name": "Foxes"}))
     assert created == {"id": "canvas-1"}
-    [first] = [await players.heard(request.generation_id) for request in players.of(client.user_id)]
+    [first] = await players.published(client.user_id)
     assert (first.prompt, first.model) == ("Draw a fox", WRITER)
     assert [(said.role, said.content) for said in first.messages] == [("system", "You design.")]
     await client.ended(str(first.generation_id))
@@ -122,7 +122,7 @@ async def test_the_clients_sequence(client: Client, players: Players, vault: Vau
         "status": "done",
         "message": "",
     }
-    second = players.of(client.user_id)[-1]
+    _, second = await players.published(client.user_id, 2)
     assert [said.role for said in second.messages] == ["system", "user", "assistant"]
     said = await ok(await get("/api/chat_session/V1StGXR8_Z5jdHi6B-myT"))
     assert [(message["role"], message["content"]) for message in said] == [
@@ -143,7 +143,7 @@ async def test_what_is_being_written_is_stopped(client: Client, players: Players
     players.scripts[client.user_id] = players.hold
     await ok(await client.post("/api/canvas/create", json=talk("Draw a fox") | {"name": "x"}))
     assert (await ok(await client.post("/api/cancel/V1StGXR8_Z5jdHi6B-myT")))["status"] == "done"
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (await client.ended(str(request.generation_id)))["status"] == "cancelled"
 
 
@@ -164,7 +164,7 @@ async def test_pictures_and_calls_of_tools_in_a_conversation_are_passed_over(cli
         {"role": "user", "content": "And now?"},
     ]
     await ok(await client.post("/api/chat", json=talk() | {"messages": messages, "system_prompt": None}))
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert [(said.role, said.content) for said in request.messages] == [("user", "Look")]
     assert request.prompt == "And now?"
 

@@ -121,7 +121,7 @@ async def test_what_is_no_amount_takes_nothing(client: Client, players: Players,
 async def test_what_was_consumed_pays_first_for_what_follows(client: Client, players: Players) -> None:
     await call(client, "consume-credits", credits=1)
     await call(client, "generate-pokemon-images", prompt="a fox", count=1)
-    assert players.of(client.user_id)[0].prepaid is True
+    assert (await players.published(client.user_id))[0].prepaid is True
 
 
 def begun(price: int) -> CreatedPayment:
@@ -206,7 +206,7 @@ async def test_a_pipeline_of_the_seeds_form_answers_with_the_image(client: Clien
     made = await call(
         client, "process-image-pipeline", prompt="x", model=SEEDREAM, settings=settings, user_id=str(client.user_id)
     )
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert made["success"] is True
     assert made["image_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.png"
     assert (request.size, request.options, request.count, request.prepaid) == ("1024x1536", {"seed": 5}, 1, True)
@@ -287,7 +287,7 @@ async def test_somebody_elses_request_is_not_there(client_of: MakeClient) -> Non
 )
 async def test_pokemon_are_drawn(client: Client, players: Players, body: dict[str, Any], prompt: str) -> None:
     made = await call(client, "generate-pokemon-images", **body)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert request.prompt.startswith(prompt)
     assert (
         made["images"]
@@ -303,7 +303,7 @@ async def test_a_video_is_made_of_a_picture_and_a_sound(client: Client, players:
     storage.has(client, sound, "audio/mpeg", seconds=12.2)
     body = {"image_url": f"{PUBLIC_URL}/media/{picture}", "audio_url": f"{PUBLIC_URL}/media/{sound}"}
     made = await call(client, "process-elevenlabs-video", **body)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.model, request.quote.amount) == (FILM, 26_000)
     assert sorted(given.role for given in request.inputs) == ["audio", "image"]
     assert made["video_url"] == f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.mp4"
@@ -373,7 +373,7 @@ async def test_a_language_model_is_asked(client: Client, players: Players, body:
     answer = await call(client, "chat-with-gpt", **body)
     assert answer["response"] == answer["reply"] == answer_to("foxes")
     assert answer["usage"] == {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert [(said.role, said.content) for said in request.messages] == [("system", before)]
 
 

@@ -38,7 +38,7 @@ async def test_the_seeds_request_gets_the_seeds_answer(
     answer = await client.post(GENERATE, json=body)
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     token = f"{request.generation_id.hex}0"
     image_id = answer.json["images"][0]["id"]
     assert answer.json == {
@@ -141,7 +141,7 @@ async def test_cancelled_meanwhile_is_said_so(client: Client, players: Players) 
 async def test_a_wait_in_vain_is_504_with_a_place_to_look(client: Client, players: Players, path: str) -> None:
     players.scripts[client.user_id] = players.hold
     answer = await client.post(path, json={"prompt": "x"})
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (answer.status, answer.headers["Location"]) == (504, f"/v1/generations/{request.generation_id}")
     assert isinstance(answer.json["error"], str)
     await players.complete(request)

@@ -56,7 +56,7 @@ async def test_the_form_of_the_real_client_gets_the_seeds_answer_and_more(
 ) -> None:
     answer = await generate(client, userId=str(client.user_id))
     assert answer.status == 200, answer.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert answer.json == {
         "video_url": f"{PUBLIC_URL}/media/{request.generation_id.hex}0/original.mp4",
         "duration": 5,
@@ -72,21 +72,21 @@ async def test_the_form_of_the_real_client_gets_the_seeds_answer_and_more(
 async def test_every_whole_second_of_the_seed_is_made(client: Client, players: Players, seconds: int) -> None:
     answer = await generate(client, duration=str(seconds))
     assert (answer.status, answer.json["duration"]) == (200, seconds)
-    assert players.of(client.user_id)[0].seconds == seconds
+    assert (await players.published(client.user_id))[0].seconds == seconds
 
 
 @pytest.mark.parametrize(("ratio", "size"), [("16:9", "1280x720"), ("9:16", "720x1280"), ("1:1", "1024x1024")])
 async def test_every_ratio_of_the_seed_is_made(client: Client, players: Players, ratio: str, size: str) -> None:
     answer = await generate(client, aspectRatio=ratio)
     assert (answer.status, answer.json["aspectRatio"]) == (200, ratio)
-    assert players.of(client.user_id)[0].size == size
+    assert (await players.published(client.user_id))[0].size == size
 
 
 @pytest.mark.parametrize("name", ["seedance-1-0-lite-t2v", "runway-gen-2", "stable-video"])
 async def test_every_name_of_the_seed_is_somebody_who_makes_it(client: Client, players: Players, name: str) -> None:
     """Here the operator has a key for the first one alone."""
     assert (await generate(client, model=name)).status == 200
-    assert players.of(client.user_id)[0].model == SEEDANCE
+    assert (await players.published(client.user_id))[0].model == SEEDANCE
 
 
 def test_a_name_is_that_model_where_it_is_offered_and_a_start_image_goes_to_who_can_use_it() -> None:
@@ -108,7 +108,7 @@ def test_a_name_is_that_model_where_it_is_offered_and_a_start_image_goes_to_who_
 async def test_a_start_image_is_the_users_own_upload(client: Client, players: Players, storage: Storage) -> None:
     answer = await generate(client, PICTURE, userId=str(client.user_id))
     assert answer.status == 200, answer.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     [given] = request.inputs
     assert given.role == "first_frame"
     assert given.asset_id is not None
@@ -137,7 +137,7 @@ async def test_nothing_of_a_file_is_taken_before_it_is_known_whose_it_is(
 
 async def test_an_empty_file_is_none(client: Client, players: Players) -> None:
     assert (await generate(client, b"")).status == 200
-    assert players.of(client.user_id)[0].inputs == ()
+    assert (await players.published(client.user_id))[0].inputs == ()
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ async def test_the_connection_test_makes_the_shortest_video(client: Client, play
     data = answer.json["data"]
     assert (data["model"], data["status"]) == (SEEDANCE, "succeeded")
     assert data["content"]["video_url"].startswith("https://provider.example/")
-    assert players.of(client.user_id)[0].seconds == 2
+    assert (await players.published(client.user_id))[0].seconds == 2
 
 
 async def test_a_failed_connection_test_is_no_success(client: Client, nobody: Client, players: Players) -> None:
@@ -203,7 +203,7 @@ async def test_a_failed_connection_test_is_no_success(client: Client, nobody: Cl
 async def test_a_wait_in_vain_is_504_with_a_place_to_look(client: Client, players: Players) -> None:
     players.scripts[client.user_id] = players.hold
     answer = await generate(client)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (answer.status, answer.headers["Location"]) == (504, f"/v1/generations/{request.generation_id}")
     await players.complete(request)
 

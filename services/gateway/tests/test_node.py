@@ -114,5 +114,5 @@ async def test_the_program_of_the_page_makes_a_picture(client: Client, players: 
     key = (await make_key(client))["key"]
     for _ in range(2):
         [address] = await says(program, GATEWAY_URL=client.url, DARKROOM_TOKEN=key)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert request.generation_id.hex in address

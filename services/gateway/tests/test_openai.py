@@ -61,7 +61,7 @@ async def test_pictures_by_their_addresses(client: Client, players: Players, pos
         made = await sdk.images.generate(
             model=SEEDREAM, prompt="A lighthouse", n=2, size="512x512", quality="hd", user="u1", response_format="url"
         )
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert [picture.url for picture in made.data or ()] == [
         f"{PUBLIC_URL}/media/{request.generation_id.hex}{index}/original.png" for index in range(2)
     ]
@@ -77,7 +77,7 @@ async def test_pictures_by_their_addresses(client: Client, players: Players, pos
 async def test_what_is_left_to_the_model_is_not_asked_for(client: Client, players: Players) -> None:
     async with sdk_of(client) as sdk:
         made = await sdk.images.generate(prompt="x", size="auto", quality="auto", background="auto", moderation="auto")
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.size, request.options, request.count, made.size) == ("1024x1024", {}, 1, "1024x1024")
 
 
@@ -92,7 +92,7 @@ async def test_every_option_reaches_the_provider(client: Client, players: Player
     }
     async with sdk_of(client) as sdk:
         made = await sdk.images.generate(prompt="x", **asked)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert request.options == asked
     assert (made.output_format, made.background) == ("png", "transparent"), "what was delivered, whatever was asked"
 
@@ -115,7 +115,7 @@ async def test_bytes_that_cannot_be_had_are_not_made_again(
         with pytest.raises(openai.APIStatusError) as refused:
             await sdk.images.generate(prompt="x", response_format="b64_json")
     assert refused.value.status_code == status
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 async def test_a_partial_delivery_is_what_is_there(client: Client, players: Players) -> None:
@@ -196,7 +196,7 @@ async def test_a_wait_in_vain_makes_nothing_twice(client: Client, players: Playe
     async with sdk_of(client, max_retries=2) as sdk:
         with pytest.raises(openai.InternalServerError) as refused:
             await sdk.images.generate(prompt="x")
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (refused.value.status_code, refused.value.code) == (504, "still_running")
     assert refused.value.response.headers["location"] == f"/v1/generations/{request.generation_id}"
 
@@ -208,7 +208,7 @@ async def test_the_same_key_is_the_same_picture(client: Client, players: Players
         with pytest.raises(openai.UnprocessableEntityError):
             await sdk.images.generate(prompt="y", extra_headers=headers)
     assert first == again
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 # -- who asks, and what stands above every answer -------------------------------------------------------------------
@@ -218,7 +218,7 @@ async def test_a_key_of_ours_is_the_sdks_key(client: Client, players: Players) -
     key, reading = await make_key(client), await make_key(client, scopes=["read"])
     async with sdk_of(client, key["key"]) as sdk:
         assert (await sdk.images.generate(prompt="x")).data
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
     async with sdk_of(client, reading["key"]) as sdk:
         assert [model async for model in sdk.models.list()]
         with pytest.raises(openai.PermissionDeniedError) as refused:

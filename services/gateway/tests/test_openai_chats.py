@@ -50,7 +50,7 @@ async def test_a_chat_is_a_text_with_what_was_said_before(client: Client, player
             frequency_penalty=0.2,
             user="u1",
         )
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.kind, request.model, request.prompt, request.max_tokens) == (Kind.TEXT, WRITER, QUESTION, 100)
     assert request.messages == (
         Message(role="system", content="Be brief."),
@@ -84,7 +84,7 @@ async def test_the_older_name_of_the_limit_is_taken_and_what_reaches_it_was_cut_
 ) -> None:
     async with sdk_of(client) as sdk:
         chat = await sdk.chat.completions.create(model=WRITER, messages=SHORT, max_tokens=9)
-    assert players.of(client.user_id)[0].max_tokens == 9
+    assert (await players.published(client.user_id))[0].max_tokens == 9
     assert chat.choices[0].finish_reason == "length"
 
 
@@ -92,7 +92,7 @@ async def test_a_developer_is_the_system(client: Client, players: Players) -> No
     said: Any = [{"role": "developer", "content": "Be brief."}, *SHORT]
     async with sdk_of(client) as sdk:
         await sdk.chat.completions.create(model=WRITER, messages=said)
-    assert players.of(client.user_id)[0].messages == (Message(role="system", content="Be brief."),)
+    assert (await players.published(client.user_id))[0].messages == (Message(role="system", content="Be brief."),)
 
 
 async def test_a_streamed_chat_comes_in_its_pieces(client: Client, players: Players, bus: NatsClient) -> None:
@@ -110,7 +110,7 @@ async def test_a_streamed_chat_comes_in_its_pieces(client: Client, players: Play
     assert [word for word in words if word] == [*pieces_of("x")]
     assert written[0].choices[0].delta.role == "assistant"
     assert [chunk.choices[0].finish_reason for chunk in written] == [None] * (len(written) - 1) + ["stop"]
-    assert {chunk.id for chunk in chunks} == {f"chatcmpl-{players.of(client.user_id)[0].generation_id}"}
+    assert {chunk.id for chunk in chunks} == {f"chatcmpl-{(await players.published(client.user_id))[0].generation_id}"}
     assert counted.choices == []
     assert counted.usage and counted.usage.total_tokens == 16
 
@@ -134,7 +134,7 @@ async def test_whoever_asks_again_meanwhile_is_told_the_whole(
     asked: Any = {"model": WRITER, "messages": SHORT, "stream": True, "extra_headers": {"Idempotency-Key": "once"}}
     async with sdk_of(client) as sdk:
         first = await sdk.chat.completions.create(**asked)
-        request = players.of(client.user_id)[0]
+        request = (await players.published(client.user_id))[0]
         beginning = Progress(generation_id=request.generation_id, number=1, stage="rendering", percent=1, text="About")
         await bus.publish(progress_subject(request.generation_id), beginning.model_dump_json().encode())
         second = await sdk.chat.completions.create(**asked)
@@ -144,7 +144,7 @@ async def test_whoever_asks_again_meanwhile_is_told_the_whole(
         await players.complete(request)
         told = ["".join([chunk.choices[0].delta.content or "" async for chunk in stream]) for stream in (first, second)]
     assert told == [answer_to("x")] * 2
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 async def test_a_stream_ends_as_openais_does(client: Client) -> None:

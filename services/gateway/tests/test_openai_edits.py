@@ -64,7 +64,7 @@ async def test_pictures_and_a_mask_are_uploads_to_start_from(
         made = await sdk.images.edit(
             image=pictures, mask=("mask.png", b"where", "image/png"), prompt="Add a boat", n=2, response_format="url"
         )
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.model, request.prompt, request.count) == (PAINTER, "Add a boat", 2)
     assert [given.role for given in request.inputs] == ["image", "image", "mask"]
     assert [_brought(storage, client, given.asset_id) for given in request.inputs] == [
@@ -78,7 +78,7 @@ async def test_pictures_and_a_mask_are_uploads_to_start_from(
 async def test_a_single_picture_is_enough(client: Client, players: Players, storage: Storage) -> None:
     async with sdk_of(client) as sdk:
         await sdk.images.edit(image=("one.png", b"x" * 300_000, "image/png"), prompt="x", model=PAINTER)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     [given] = request.inputs
     assert _brought(storage, client, given.asset_id) == b"x" * 300_000
 
@@ -89,7 +89,7 @@ async def test_the_same_key_is_the_same_edit(client: Client, players: Players, s
             await sdk.images.edit(
                 image=("one.png", b"x", "image/png"), prompt="x", extra_headers={"Idempotency-Key": "once"}
             )
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 async def test_pictures_by_their_addresses(client: Client, players: Players, storage: Storage) -> None:
@@ -97,7 +97,7 @@ async def test_pictures_by_their_addresses(client: Client, players: Players, sto
     body = {"prompt": "x", "images": [{"image_url": elsewhere}, {"image_url": inside}], "mask": {"image_url": inside}}
     made = await client.post(EDITS, json=body | {"response_format": "url"})
     assert made.status == 200, made.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert [given.role for given in request.inputs] == ["image", "image", "mask"]
     first, *others = request.inputs
     assert (first.url, request.model) == (elsewhere, PAINTER)
@@ -192,7 +192,7 @@ async def test_a_picture_is_shown_as_far_as_it_has_come(client: Client, players:
     ]
     assert {(event.quality, event.output_format) for event in shown} == {("low", "png")}
     assert last.type == "image_generation.completed"
-    asked = players.of(client.user_id)[0]
+    asked = (await players.published(client.user_id))[0]
     assert asked.options == {"quality": "low", "partial_images": 2}
     assert base64.b64decode(last.b64_json) == lender.content(lender.asked[-1])
 

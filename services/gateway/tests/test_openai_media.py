@@ -51,7 +51,7 @@ async def test_speech_is_the_sound_itself(client: Client, players: Players, lend
     assert said.content == lender.content(lent)
     headers = said.response.headers
     assert (headers["content-type"], headers["content-length"]) == ("audio/mpeg", "400000")
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.kind, request.prompt, request.model) == (Kind.SPEECH, "The light is red.", "a-voice")
     assert request.options == {"voice": "alloy", "speed": 1.5, "output_format": "mp3_44100_128"}
 
@@ -92,7 +92,7 @@ async def test_a_sound_that_cannot_be_read_is_not_made_again(client: Client, pla
     async with sdk_of(client) as sdk:
         with pytest.raises(openai.InternalServerError):
             await sdk.audio.speech.create(model="a-voice", voice="alloy", input="x")
-    assert len(players.of(client.user_id)) == 1
+    assert len(await players.published(client.user_id)) == 1
 
 
 def speaker(provider: str, *voices: str) -> CatalogModel:

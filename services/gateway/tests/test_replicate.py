@@ -96,7 +96,7 @@ class TestReplicate(Conformance):
 async def test_run_gives_the_files(official: Replicate, client: Client, players: Players) -> None:
     asked = INPUT | {"num_outputs": 2, "aspect_ratio": "3:2", "seed": 7}
     found = await official.async_run(f"bytedance/{SEEDREAM}", input=asked)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     keys = [f"{request.generation_id.hex}{index}/original.png" for index in range(2)]
     assert found == [f"{client.url}/media/{key}" for key in keys]
     assert (request.prompt, request.model, request.count) == (INPUT["prompt"], SEEDREAM, 2)

@@ -52,7 +52,7 @@ async def test_the_seeds_request_gets_the_seeds_answer(client: Client, players: 
     body = {"prompt": POST, "style": "artistic", "userId": str(client.user_id), "count": 2}
     answer = await client.post(f"{prefix}/generate-image", json=body)
     assert (answer.status, answer.json["success"]) == (200, True), answer.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     data = answer.json["data"]
     assert (data["cost"], data["remainingCredits"]) == (2, 1000)
     assert len({image["id"] for image in data["images"]}) == 2
@@ -89,7 +89,7 @@ async def test_a_style_enhances_what_the_provider_is_told_and_the_record_keeps_t
     client: Client, players: Players, postgres: asyncpg.Pool, style: Style
 ) -> None:
     data = await made(client, style=style.value)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert request.prompt == enhanced(POST, style) != POST
     assert data["images"][0]["metadata"]["style"] == style.value
     shown = await client.show(str(request.generation_id))
@@ -110,11 +110,11 @@ async def test_what_is_asked_for_again_keeps_its_words_and_its_style(client: Cli
 
     players.scripts[client.user_id] = fail
     assert (await client.post(GENERATE, json=IMAGE)).status == 502
-    [first] = players.of(client.user_id)
+    [first] = await players.published(client.user_id)
     del players.scripts[client.user_id]
     again = (await client.post(f"/v1/generations/{first.generation_id}/retry")).json
     await client.ended(again["id"])
-    assert players.of(client.user_id)[1].prompt == first.prompt == enhanced(POST, Style.REALISTIC)
+    assert (await players.published(client.user_id, 2))[1].prompt == first.prompt == enhanced(POST, Style.REALISTIC)
     [image, *_] = (await client.get(HISTORY)).json["data"]["images"]
     assert (image["metadata"]["style"], image["metadata"]["prompt"]) == ("realistic", POST)
 
@@ -141,7 +141,7 @@ async def test_a_picture_may_be_what_was_made_before_and_then_says_so(client: Cl
     data = await made(client, count=2)
     assert (data["cost"], [image["metadata"]["cached"] for image in data["images"]]) == (0, [True, True])
     assert (await client.post(WRITE, json={"prompt": POST})).status == 200
-    picture, words = players.of(client.user_id)
+    picture, words = await players.published(client.user_id, 2)
     assert picture.reuse is not None
     assert words.reuse is None
 
@@ -177,7 +177,7 @@ async def test_a_text_is_written_in_the_tone_that_was_asked_for(
 ) -> None:
     answer = await client.post(WRITE, json={"prompt": POST} | fields)
     assert (answer.status, answer.json["success"]) == (200, True), answer.text
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     data = answer.json["data"]
     assert ISO.fullmatch(data["metadata"].pop("generatedAt"))
     assert data["metadata"] == {
@@ -250,7 +250,7 @@ async def test_the_history_is_ones_own_and_of_this_frontend(
     pending = asyncio.create_task(other.post(GENERATE, json=IMAGE))
     await until(lambda: _is_asked(players, other, 2))
     assert (await other.get(HISTORY)).json["data"]["images"] == []
-    await players.complete(players.of(other.user_id)[1])
+    await players.complete((await players.published(other.user_id, 2))[1])
     assert (await pending).status == 200
     assert len((await other.get(HISTORY)).json["data"]["images"]) == 4
 
@@ -470,7 +470,7 @@ async def test_another_users_id_in_the_body_is_404(client: Client, postgres: asy
 async def test_prices_states_and_roles_in_the_body_change_nothing(client: Client, players: Players) -> None:
     """Ignored in a dialect: a frontend may send more than we read."""
     data = await made(client, price=0, status="completed", is_admin=True, model="dall-e-3", size="64x64", cost=0)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     assert (request.model, request.size, data["cost"]) == (SEEDREAM, "1024x1024", 1)
 
 

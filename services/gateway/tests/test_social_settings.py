@@ -48,7 +48,7 @@ async def test_the_operators_most_is_also_what_is_made_unless_said_otherwise(
     assert (answer.status, len(answer.json["data"]["images"])) == (200, 2)
     answer = await verified.post(GENERATE, json=IMAGE | {"count": 3})
     assert (answer.status, answer.json["validationErrors"]) == (400, ["count: at most 2"])
-    assert len(players.of(verified.user_id)) == 1
+    assert len(await players.published(verified.user_id)) == 1
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ async def test_what_moves_by_itself_is_left_alone(kit: Kit, players: Players) ->
     await kit.create(3)
     assert [FIRST - 2 < seconds <= FIRST for seconds in await kit.seconds_to_next()] == [True] * 3
     assert await kit.sweeper.sweep() == 0
-    assert len(players.of(kit.user)) == 3
+    assert len(await players.published(kit.user, 3)) == 3
 
 
 async def test_what_does_not_move_is_driven_with_the_same_words(kit: Kit, players: Players) -> None:
@@ -296,7 +296,7 @@ async def test_what_waits_for_a_slot_is_not_driven(kit: Kit, players: Players) -
     await kit.create(3, Lane.BATCH)
     await kit.due()
     assert await kit.sweeper.sweep() == 1
-    assert len({request.generation_id for request in players.of(kit.user)}) == 1
+    assert len({request.generation_id for request in await players.published(kit.user)}) == 1
 
 
 async def test_an_admission_does_not_wait_for_one_that_is_about_to_end(kit: Kit) -> None:

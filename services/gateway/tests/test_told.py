@@ -56,7 +56,7 @@ async def test_a_held_open_request_answers_after_the_commit(
         return bool(players.of(client.user_id))
 
     await until(heard)
-    [request] = players.of(client.user_id)
+    [request] = await players.published(client.user_id)
     async with held(postgres):
         await players.complete(request)
         await committing(postgres)
