@@ -114,7 +114,7 @@ async def test_200_without_pictures(simulator, ark_body, openai_body, provider):
 async def test_answers_that_never_arrive(simulator, openai_body, fault, billed):
     with pytest.raises((aiohttp.ClientError, TimeoutError)) as raised:
         async with (
-            asyncio.timeout(0.4),
+            asyncio.timeout(0.4 if fault.startswith("hang") else 30),
             simulator.post("openai", openai_body | {"prompt": f"x [[sim:{fault}]]"}) as answer,
         ):
             await answer.read()
@@ -125,10 +125,10 @@ async def test_answers_that_never_arrive(simulator, openai_body, fault, billed):
 
 async def test_slow_first_byte_sends_the_headers_at_once(simulator, ark_body):
     started = time.monotonic()
-    async with simulator.post("ark", ark_body | {"prompt": "x [[sim:slow-first-byte=0.3]]"}) as answer:
-        assert time.monotonic() - started < 0.25
+    async with simulator.post("ark", ark_body | {"prompt": "x [[sim:slow-first-byte=1]]"}) as answer:
+        assert time.monotonic() - started < 1
         assert (await answer.json())["data"]
-    assert time.monotonic() - started >= 0.3
+    assert time.monotonic() - started >= 1
 
 
 async def test_latency_by_marker_and_by_admin(simulator, ark_body):

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Server(uvicorn.Server):
 async def serving(settings: Settings, client: NatsClient | None = None, port: int = 0) -> AsyncIterator[Service]:
     """A gateway on a free port, or on the one given; given a client of its bus it is ready and has joined that bus."""
     before = await followers(client) if client else set()
+    database_url, began_at = settings.database.database_url.get_secret_value(), datetime.now(UTC)
     app = create_app(settings)
     # Putting it together takes seconds; contracts/tests says that the exported one is the same.
     app.openapi_schema = json.loads(DESCRIPTION.read_text())
@@ -80,6 +82,7 @@ async def serving(settings: Settings, client: NatsClient | None = None, port: in
     try:
         if client:
             await until(partial(is_ready, url, client, before), 20)
+            await until(partial(has_heard, database_url, began_at), 20)
         yield Service(url, app)
     finally:
         server.should_exit = True
@@ -89,6 +92,14 @@ async def serving(settings: Settings, client: NatsClient | None = None, port: in
 async def is_ready(url: str, client: NatsClient, followers_before: set[str]) -> bool:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/ready") as answer:
         return answer.status == 200 and bool(await followers(client) - followers_before)
+
+
+async def has_heard(database_url: str, began_at: datetime) -> bool:
+    """Whether what is offered was heard since, and not recalled."""
+    connection = await asyncpg.connect(database_url)
+    heard_at = await connection.fetchval("SELECT min(heard_at) FROM offers")
+    await connection.close()
+    return heard_at is not None and bool(heard_at > began_at)
 
 
 async def followers(client: NatsClient) -> set[str]:

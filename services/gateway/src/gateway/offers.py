@@ -50,6 +50,7 @@ class Offers:
         self._prices: PriceList | None = None
         self._kept: tuple[Catalog, PriceList] | None = None
         """What the database has."""
+        self._is_heard = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -129,7 +130,8 @@ class Offers:
                 log.info("offers.silent", error=type(error).__name__)
             except Exception:
                 log.exception("offers.failed")
-            await asyncio.sleep(RETRY_SECONDS if self.problems() else REFRESH_SECONDS)
+            # What is recalled may be old: until it is heard, it is asked for as if there were nothing.
+            await asyncio.sleep(REFRESH_SECONDS if self._is_heard else RETRY_SECONDS)
 
     async def _recall(self) -> None:
         try:
@@ -148,6 +150,7 @@ class Offers:
         catalog, prices = await asyncio.gather(self._question(GENERATOR_CATALOG), self._question(LEDGER_PRICES))
         heard = (Catalog.model_validate_json(catalog), PriceList.model_validate_json(prices))
         self._catalog, self._prices = heard
+        self._is_heard = True
         if heard == self._kept:
             return
         async with self._database.transaction() as connection:
