@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from gateway import live, user_events
+from gateway import live, recalling, user_events
 from gateway.app import create_app
 from gateway.listeners import SHUTDOWN_SECONDS, server_of
 from gateway.queries import Queries
@@ -121,6 +121,48 @@ async def test_a_place_of_another_epoch_in_a_gap_or_of_another_user_is_a_reset(
             assert [(await anext(stream)).name, (await anext(stream)).name] == ["reset", "snapshot"]
 
 
+async def test_a_log_that_does_not_answer_is_asked_again_and_is_no_reset(
+    client: Client, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where hundreds come back at once: nothing is too old, and nobody is sent back to the start."""
+    await client.ended((await client.accepted())["id"])
+    last = await last_id(client)
+    missed = (await client.ended((await client.accepted())["id"]))["id"]
+    monkeypatch.setattr(user_events, "ASK_AGAIN_SECONDS", 0.01)
+    headers = {"Authorization": f"Bearer {token(client.user_id)}", "Last-Event-ID": last}
+    with monkeypatch.context() as silent:
+        silent.setattr(user_events, "ANSWER_SECONDS", 0.0)
+        async with asyncio.timeout(10), http.get(f"{client.url}/v1/events", headers=headers) as answer:
+            assert await answer.content.readline() == b": ping\n"
+            silent.undo()
+            said = [line async for line in _until_said(answer.content)]
+    assert b"event: reset\n" not in said and b"event: snapshot\n" not in said
+    assert missed.encode() in said[-1]
+
+
+async def _until_said(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    async for line in content:
+        yield line
+        if line.startswith(b"data: "):
+            return
+
+
+async def test_more_than_one_answer_of_the_log_holds_is_taken_up_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And more than `MAX_MISSED` is read again from the start."""
+    await client.ended((await client.accepted())["id"])
+    last = await last_id(client)
+    missed = [(await client.ended((await client.accepted())["id"]))["id"] for _ in range(4)]
+    for module in (user_events, recalling):
+        monkeypatch.setattr(module, "MAX_MESSAGES", 2)
+    async with following(client, last) as stream:
+        assert [(await anext(stream)).data["id"] for _ in missed] == missed
+    monkeypatch.setattr(user_events, "MAX_MISSED", 3)
+    async with following(client, last) as stream:
+        assert (await anext(stream)).name == "reset"
+
+
 async def test_nobody_hears_of_anothers(client: Client, client_of: MakeClient) -> None:
     other = client_of()
     async with following(client) as stream:
@@ -150,15 +192,15 @@ async def test_a_reader_that_is_too_slow_is_sent_away_and_misses_nothing(
     slow = asyncio.Event()
     await client.ended((await client.accepted())["id"])
     last = await last_id(client)
-    original = user_events._told
+    original, served = user_events._next, []
 
-    async def held(*arguments: object) -> AsyncIterator[bytes]:
-        async for said in original(*arguments):  # type: ignore[arg-type]
-            yield said
-            if b"event: generation" in said:
-                await slow.wait()
+    async def held(heard: live.Reader, show: user_events.Show) -> bytes:
+        if served:
+            await slow.wait()
+        served.append(said := await original(heard, show))
+        return said
 
-    monkeypatch.setattr(user_events, "_told", held)
+    monkeypatch.setattr(user_events, "_next", held)
     async with following(client) as stream:
         assert (await anext(stream)).name == "snapshot"
         made = [(await client.ended((await client.accepted())["id"]))["id"] for _ in range(6)]

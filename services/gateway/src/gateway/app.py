@@ -69,6 +69,7 @@ from gateway.rates import Rates
 from gateway.refusals import refusal_of
 from gateway.settings import Settings
 from gateway.sockets.server import MAX_FRAME_BYTES, Sockets
+from gateway.streaming import Straight
 from gateway.studio import router as studio
 from gateway.sweeper import Sweeper
 from gateway.tokens import Tokens
@@ -318,6 +319,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
         ],
         max_age=600,
     )
+    app.add_middleware(Straight)
 
 
 class _Probe:

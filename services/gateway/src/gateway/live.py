@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -68,7 +68,7 @@ class Reader:
     There are thousands, and most are silent: each has one alarm, which is put off and not made anew for each event.
     """
 
-    __slots__ = ("__weakref__", "_alarm", "_heard_at", "_told", "_waiting", "is_lost")
+    __slots__ = ("__weakref__", "_alarm", "_heard_at", "_told", "_waiting", "is_lost", "known")
 
     def __init__(self) -> None:
         self._told: list[Told] = []
@@ -76,6 +76,8 @@ class Reader:
         self._alarm: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self.is_lost = False
+        self.known: str | None = None
+        """The last event that it had before it was told anything here; None where all is new."""
 
     def offer(self, told: Told) -> None:
         if len(self._told) >= MAX_QUEUED_EVENTS:
@@ -88,15 +90,18 @@ class Reader:
         self.is_lost = True
         self._wake()
 
-    async def heard(self, seconds: float) -> Told | None:
-        """What was told next; None where nothing was for so many seconds, or where it is lost."""
+    async def heard(self, seconds: float) -> list[Told]:
+        """All that was told since; nothing where nothing was for so many seconds, or where it is lost."""
         if not self._told and not self.is_lost:
             loop = asyncio.get_running_loop()
             self._heard_at, self._waiting = loop.time(), loop.create_future()
             if self._alarm is None:
                 self._alarm = loop.call_later(seconds, self._ring, loop, seconds)
             await self._waiting
-        return self._told.pop(0) if self._told and not self.is_lost else None
+        if self.is_lost:
+            return []
+        told, self._told = self._told, []
+        return told
 
     def leave(self) -> None:
         if self._alarm is not None:
@@ -210,7 +215,7 @@ async def follow(
     caller: Caller,
     generation: Generation,
     render: Callable[[Generation], str],
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The events of one generation, until it is final: `generation`, `progress`…, `outcome`.
 
     `generation` comes again where it began and no progress told so.

@@ -1,122 +1,169 @@
 """Everything that a user is told, in one stream: first what there is, then every end as it comes.
 
 An event's id is its place in NOTIFICATIONS. Whoever comes back with the last one gets what came after it, from the log
-and on any replica; where that cannot be told there is a `reset`, and again first what there is. A stream that may have
-missed something ends, so that its reader comes back: nothing is left out in silence.
+and on any replica; where that is not there any more there is a `reset`, and again first what there is. A log that does
+not answer is asked again: that is no reason to begin anew. A stream that may have missed something ends, so that its
+reader comes back: nothing is left out in silence.
 """
 
+import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import UUID
 
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
+from pydantic import ValidationError
 
+from contracts.facts import Notified
 from contracts.topology import NOTIFICATIONS, notification_subject
 from gateway.identity import Caller
-from gateway.live import Hub, Told, event
+from gateway.live import Hub, Reader, Told, event
 from gateway.notifications import epoch_of
-from gateway.sockets.replay import Missed, missed
+from gateway.recalling import MAX_MESSAGES, kept
+from gateway.refusals import Unavailable
 from runtime.broker import connected
 from runtime.health import is_transient
 
 PING_SECONDS = 15.0
 ANSWER_SECONDS = 2.0
+ASK_AGAIN_SECONDS = 1.0
+MAX_MISSED = 200
+_PING = b": ping\n\n"
+_PLACE = re.compile(r"([0-9a-z]{1,13})-([1-9][0-9]{0,17})")
 _DIRECT_GET = f"$JS.API.DIRECT.GET.{NOTIFICATIONS.name}"
 
 Snapshot = Callable[[], Awaitable[str]]
 Show = Callable[[UUID], Awaitable[str | None]]
 """A generation as its owner sees it; None for one that is not shown any more."""
+Missed = list[tuple[str, UUID]]
+"""The ids of events, and the generations that ended."""
 
 
 async def follow_user(
     hub: Hub, broker: NatsBroker, caller: Caller, last_event_id: str | None, snapshot: Snapshot, show: Show
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """`snapshot`, then `generation` for each that ends; `reset` before another snapshot. It ends where a reader is too
     slow, the bus was away, or the database is."""
-    try:
-        async for said in _told(hub, broker, caller, last_event_id, snapshot, show):
-            yield said
-    except Exception as error:
-        if not is_transient(error):
-            raise
-
-
-async def _told(
-    hub: Hub, broker: NatsBroker, caller: Caller, last_event_id: str | None, snapshot: Snapshot, show: Show
-) -> AsyncIterator[bytes]:
     with hub.following_user(caller.user_id) as heard:
-        known = last_event_id
-        found = Missed(reset=True)
-        if last_event_id is not None:
-            async with hub.catching_up:
-                found = await _missed(broker, caller.user_id, last_event_id)
-            if found.reset:
-                yield event("reset", "{}")
-        if found.reset:
-            async with hub.catching_up:
-                known = await _last(broker, caller.user_id)  # before the rows are read: what comes later is said again
-            yield event("snapshot", await snapshot(), known)
-        for event_id, notice in found.notices:
-            known = event_id
-            if (shown := await show(notice.generation_id)) is not None:
-                yield event("generation", shown, event_id)
-        while not heard.is_lost:
-            told = await heard.heard(PING_SECONDS)
-            if told is None:
-                if not heard.is_lost:
-                    yield b": ping\n\n"
-            elif _is_after(told.event_id, known):
-                known = None  # what comes after it is later
-                said = told.event("generation") or await _shown(told, show)
-                if said is not None:
+        try:
+            async for said in _first(hub, broker, caller, heard, last_event_id, snapshot, show):
+                yield said
+            while not heard.is_lost:
+                if said := await _next(heard, show):
                     yield said
+        except Exception as error:
+            if not is_transient(error):
+                raise
 
 
-async def _shown(told: Told, show: Show) -> bytes | None:
+async def _first(
+    hub: Hub,
+    broker: NatsBroker,
+    caller: Caller,
+    heard: Reader,
+    last_event_id: str | None,
+    snapshot: Snapshot,
+    show: Show,
+) -> AsyncGenerator[bytes, None]:
+    """What was missed, or else what there is."""
+    missed: Missed | None = None
+    is_read = last_event_id is None
+    while last_event_id is not None and not is_read and not heard.is_lost:
+        try:
+            async with hub.catching_up:
+                missed = await _missed(broker, caller.user_id, last_event_id)
+            is_read = True
+        except Unavailable:
+            yield _PING
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+    if not is_read:
+        return
+    if missed is None:
+        if last_event_id is not None:
+            yield event("reset", "{}")
+        async with hub.catching_up:
+            heard.known = await _last(broker, caller.user_id)  # before the rows are read: what comes later is told
+        yield event("snapshot", await snapshot(), heard.known)
+        return
+    heard.known = last_event_id
+    for event_id, generation_id in missed:
+        heard.known = event_id
+        if (shown := await show(generation_id)) is not None:
+            yield event("generation", shown, event_id)
+
+
+async def _next(heard: Reader, show: Show) -> bytes:
+    """All that was told since, or a ping; nothing where that is all known already, or the reader is lost."""
+    told = await heard.heard(PING_SECONDS)
+    if not told:
+        return b"" if heard.is_lost else _PING
+    if heard.known is not None:
+        told = [each for each in told if _is_after(each.event_id, heard.known)]
+        heard.known = None if told else heard.known  # what comes after it is later
+    said = [each.event("generation") or await _shown(each, show) for each in told]
+    return said[0] if len(said) == 1 else b"".join(said)
+
+
+async def _shown(told: Told, show: Show) -> bytes:
     shown = await show(told.notice.generation_id)
-    return None if shown is None else event("generation", shown, told.event_id)
+    return b"" if shown is None else event("generation", shown, told.event_id)
 
 
-async def _missed(broker: NatsBroker, user_id: UUID, after: str) -> Missed:
-    """What came after an event of this user's own; a reset after anybody else's, and as `missed` says."""
-    _, _, number = after.partition("-")
-    if not number.isascii() or not number.isdecimal() or len(number) > 18 or not connected(broker):
-        return Missed(reset=True)
-    place = await _get(broker, {"seq": int(number)})
-    of_user = notification_subject(user_id, "")
-    if place is None or not place[0].startswith(of_user):
-        return Missed(reset=True)
-    return await missed(broker, user_id, after)
+async def _missed(broker: NatsBroker, user_id: UUID, after: str) -> Missed | None:
+    """What came after an event of this user's own. None where that cannot be told: after anybody else's, or one that
+    the log keeps no more, or of another log, or where it is too much.
+
+    Raises:
+        Unavailable: the log does not answer.
+    """
+    place = _PLACE.fullmatch(after)
+    if place is None:
+        return None
+    epoch, number = place[1], int(place[2])
+    if epoch != await _epoch(broker):
+        return None
+    subject = notification_subject(user_id, "*")
+    found = await kept(broker, NOTIFICATIONS.name, subject, seq=number)
+    if not found or found[0].sequence != number:
+        return None
+    part = found
+    while len(part) == MAX_MESSAGES and len(found) <= MAX_MISSED:
+        part = await kept(broker, NOTIFICATIONS.name, subject, seq=found[-1].sequence + 1)
+        found += part
+    if len(found) > MAX_MISSED:
+        return None
+    try:
+        return [(f"{epoch}-{each.sequence}", Notified.decode(each.data).data.generation_id) for each in found[1:]]
+    except ValidationError:
+        return None
+
+
+async def _epoch(broker: NatsBroker) -> str:
+    """Raises Unavailable: the log does not answer."""
+    if not connected(broker):
+        raise Unavailable("The log cannot be read right now.")
+    try:
+        jetstream = broker.connection.jetstream(timeout=ANSWER_SECONDS)
+        return epoch_of(await jetstream.stream_info(NOTIFICATIONS.name))
+    except (NatsError, TimeoutError, OSError) as error:
+        raise Unavailable("The log cannot be read right now.") from error
 
 
 async def _last(broker: NatsBroker, user_id: UUID) -> str | None:
     """The id of the last that a user was told; None where there is none, or nobody can say."""
-    if not connected(broker):
-        return None
-    try:
-        info = await broker.connection.jetstream(timeout=ANSWER_SECONDS).stream_info(NOTIFICATIONS.name)
-    except (NatsError, TimeoutError, OSError):
-        return None
-    found = await _get(broker, {"last_by_subj": notification_subject(user_id, "*")})
-    return None if found is None else f"{epoch_of(info)}-{found[1]}"
+    wanted = json.dumps({"last_by_subj": notification_subject(user_id, "*")}).encode()
+    with contextlib.suppress(Unavailable, NatsError, TimeoutError, OSError):
+        epoch = await _epoch(broker)
+        answer = await broker.connection.request(_DIRECT_GET, wanted, timeout=ANSWER_SECONDS)
+        if number := (answer.headers or {}).get("Nats-Sequence"):
+            return f"{epoch}-{number}"
+    return None
 
 
-async def _get(broker: NatsBroker, wanted: dict[str, object]) -> tuple[str, int] | None:
-    """Subject and sequence of a message of the log."""
-    try:
-        answer = await broker.connection.request(_DIRECT_GET, json.dumps(wanted).encode(), timeout=ANSWER_SECONDS)
-    except (NatsError, TimeoutError, OSError):
-        return None
-    headers = answer.headers or {}
-    if "Nats-Sequence" not in headers:
-        return None
-    return headers["Nats-Subject"], int(headers["Nats-Sequence"])
-
-
-def _is_after(event_id: str, known: str | None) -> bool:
-    if known is None:
-        return True
+def _is_after(event_id: str, known: str) -> bool:
     epoch, _, number = event_id.partition("-")
     known_epoch, _, known_number = known.partition("-")
     return epoch != known_epoch or int(number) > int(known_number)

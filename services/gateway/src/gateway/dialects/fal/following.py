@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
@@ -13,7 +13,7 @@ from gateway.records import Generation
 Show = Callable[[Generation], Awaitable[str]]
 
 
-async def follow(surface: Surface, caller: Caller, generation: Generation, show: Show) -> AsyncIterator[bytes]:
+async def follow(surface: Surface, caller: Caller, generation: Generation, show: Show) -> AsyncGenerator[bytes, None]:
     """What `show` says of it, whenever it says something else. Who connects again is told the state as it is."""
     with surface.hub.following(generation.id, caller.user_id) as heard:
         told, written_at = "", time.monotonic()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from gateway.dialects.brought import bring
@@ -14,6 +14,7 @@ from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
 from gateway.records import Generation
 from gateway.refusals import Invalid, TooManyRequests
+from gateway.streaming import EventStream
 from gateway.webhooks.endpoints import EVENTS
 
 Logs = Annotated[str, Query()]
@@ -57,8 +58,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         async def show(generation: Generation) -> str:
             return (await told(app, request, logs, generation)).model_dump_json()
 
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(follow(surface, caller, generation, show), 200, headers, "text/event-stream")
+        return EventStream(follow(surface, caller, generation, show))
 
     @router.get("/{app:path}/requests/{id}")
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002

@@ -13,6 +13,7 @@ from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
 from gateway.pages import Filter
 from gateway.refusals import NotFound, TooManyRequests
+from gateway.streaming import EventStream
 from gateway.user_events import Show, Snapshot, follow_user
 
 SHOWN = 20
@@ -42,8 +43,7 @@ def make_router(surface: Surface) -> APIRouter:
         if not surface.hub.has_room(caller.user_id):
             raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
         stream = follow_user(surface.hub, surface.broker, caller, last_event_id, *_told(surface, caller))
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return EventStream(stream)
 
     return router
 

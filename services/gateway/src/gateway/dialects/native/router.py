@@ -29,6 +29,7 @@ from gateway.live import follow
 from gateway.pages import Filter
 from gateway.records import Generation
 from gateway.refusals import AlreadyFinished, TooManyRequests
+from gateway.streaming import EventStream
 
 MAX_PAGE = 100
 
@@ -225,8 +226,7 @@ def make_router(surface: Surface) -> APIRouter:
             generation,
             lambda current: translate.view(surface, current).model_dump_json(),
         )
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return EventStream(stream)
 
     @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:

@@ -4,7 +4,7 @@ Whoever comes while it is being written, or afterwards, is told the whole in one
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from gateway.dialects.endings import delivered
 from gateway.identity import Caller
@@ -13,7 +13,7 @@ from gateway.refusals import Refusal
 from gateway.words import Words
 
 
-async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncIterator[bytes]:
+async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncGenerator[bytes, None]:
     """`output` for each piece, then `done`; before that `error`, where there is none."""
     async with words.listening(caller, generation.id) as heard:
         yield b": accepted\n\n"

@@ -26,6 +26,7 @@ from gateway.dialects.replicate.schemas import (
 from gateway.dialects.surface import Surface, route_class
 from gateway.pages import Filter
 from gateway.refusals import NotFound, TooManyRequests
+from gateway.streaming import EventStream
 from gateway.words import Words
 
 PAGE = 100
@@ -142,8 +143,7 @@ def _add_stream(router: APIRouter, surface: Surface) -> None:
             raise NotFound("Only texts can be read while they are made.")
         if not surface.hub.has_room(caller.user_id):
             raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(follow(words, caller, generation), 200, headers, "text/event-stream")
+        return EventStream(follow(words, caller, generation))
 
 
 def _add_models(router: APIRouter, surface: Surface) -> None:

@@ -1,0 +1,54 @@
+"""How event streams leave: headers as every answer's, events straight to the server.
+
+An answer passes everybody who looks at how it begins: limits, deprecations, CORS, the framework's own keepers of
+errors. None of them looks at what follows, and thousands of streams would pay for each of them at each event.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from starlette.responses import StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_SERVER = "darkroom.server"
+"""The ASGI extension with which a stream finds the server's own `send`."""
+
+
+class Straight:
+    """The outermost of all: says to streams how the server is written to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("extensions", {})[_SERVER] = send
+        await self._app(scope, receive, send)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events, each as the generator gives it; it is closed when the client leaves.
+
+    They are written by a task of their own: whoever wakes the request's wakes all whom it passed on its way here.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(self._write(scope, send))
+            # Said as well where the answer has been sent.
+            await self.listen_for_disconnect(receive)
+            writing.cancel()
+
+    async def _write(self, scope: Scope, send: Send) -> None:
+        async with contextlib.aclosing(self._events) as events:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            straight = scope.get("extensions", {}).get(_SERVER, send)
+            async for said in events:
+                await straight({"type": "http.response.body", "body": said, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
