@@ -132,7 +132,7 @@ from contracts.usage import (
     UsageReport,
     UsageTotal,
 )
-from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice
+from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice, ForgottenVoices
 from contracts.watching import BookFigures, Course, CourseOf, FiguresOf, Moment, WorkFigures
 from darkroom.schemas.documents import (
     SCHEMAS_FOLDER,
@@ -281,6 +281,7 @@ ANSWERS: dict[type[Frozen], Frozen] = {
         ClonedVoice(provider="elevenlabs", name="JBFqnCBsd6RMkjVDRZzb"),
         ForgetVoice(user_id=GENERATION, name="JBFqnCBsd6RMkjVDRZzb"),
         ForgottenVoice(is_gone=True),
+        ForgottenVoices(voices=2),
         Moderate(texts=("a lighthouse",)),
         Moderated(judgements=(Judgement(flagged=True, by="openai", categories=(BROKEN,)),)),
         JudgeFrames(frames=("/9j/",)),

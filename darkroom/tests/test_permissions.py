@@ -126,7 +126,10 @@ for _each in CONSUMERS:
 STORAGE_ANSWERS = ("take_upload", "offer_upload", "find_media", "lend", "usage", "keep", "delete", "show", "forget")
 HEARS = {
     # The server lets `verdict.>` pass where `verdict.*` is allowed; nothing deeper is ever said.
-    "gateway": {"_INBOX_gateway.x.*", "gateway.outcomes", f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"},
+    "gateway": {
+        *("_INBOX_gateway.x.*", "gateway.outcomes", "gateway.forget_voices"),
+        *(f"verdict.{ID}", f"progress.{ID}", "verdict.>", "progress.>"),
+    },
     "generator": {
         "_INBOX_generator.x.*",
         "generator.catalog",

@@ -58,7 +58,7 @@ SELECT
     views.address('/api/ai-studio/previews/' || preview) AS preview_url,
     true AS is_active,
     created_at
-FROM gateway.ai_voices WHERE voice IS NOT NULL;
+FROM gateway.ai_voices WHERE voice IS NOT NULL AND forget_at IS NULL;
 
 CREATE VIEW prompt_templates WITH (security_invoker = true) AS
 SELECT id, user_id, name, description, category, template, variables, is_public, usage_count, created_at, updated_at

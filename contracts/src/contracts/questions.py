@@ -39,7 +39,7 @@ from contracts.payments import (
 from contracts.statement import Statement, StatementOf
 from contracts.tasks import FreshAddress, FreshAddressOf, LookAtTask, LookedAtTask, TakenResult, TakeResult
 from contracts.usage import UsageOf, UsageReport
-from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice
+from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice, ForgottenVoices
 from contracts.watching import BookFigures, Course, CourseOf, FiguresOf, WorkFigures
 
 LEDGER_AFFORDABLE = "ledger.affordable"
@@ -73,6 +73,7 @@ GENERATOR_COURSE = "generator.course"
 GENERATOR_FIGURES = "generator.figures"
 GENERATOR_JUDGE_FRAMES = "generator.judge_frames"
 GATEWAY_OUTCOMES = "gateway.outcomes"
+GATEWAY_FORGET_VOICES = "gateway.forget_voices"
 STORAGE_TAKE_UPLOAD = "storage.take_upload"
 STORAGE_OFFER_UPLOAD = "storage.offer_upload"
 STORAGE_FIND_MEDIA = "storage.find_media"
@@ -357,6 +358,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_FIGURES: (FiguresOf, WorkFigures),
     GENERATOR_JUDGE_FRAMES: (JudgeFrames, JudgedFrames),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
+    GATEWAY_FORGET_VOICES: (Forget, ForgottenVoices),
     STORAGE_TAKE_UPLOAD: (TakeUpload, TakenUpload),
     STORAGE_OFFER_UPLOAD: (OfferUpload, OfferedUpload),
     STORAGE_FIND_MEDIA: (FindMedia, FoundMedia),

@@ -27,13 +27,21 @@ class ClonedVoice(Frozen):
 
 
 class ForgetVoice(Frozen):
-    """A voice is to be deleted at its provider."""
+    """A voice is to be deleted at its provider. Asked again it is gone as well."""
 
     user_id: UUID
-    name: str
+    name: str | None = None
+    """By its provider; None where that was never heard: it is looked for by `voice_id`."""
+    voice_id: UUID | None = None
 
 
 class ForgottenVoice(Frozen):
     """Whether the provider has it no more."""
 
     is_gone: bool
+
+
+class ForgottenVoices(Frozen):
+    """How many voices of a user's own there were; they are deleted at their provider as soon as that answers."""
+
+    voices: int

@@ -9,18 +9,20 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Failure
-from contracts.keeping import TakenUpload, TakeUpload
+from contracts.keeping import Forget, TakenUpload, TakeUpload
 from contracts.questions import (
+    GATEWAY_FORGET_VOICES,
     GENERATOR_CLONE_VOICE,
     GENERATOR_FORGET_VOICE,
     STORAGE_FIND_MEDIA,
     STORAGE_TAKE_UPLOAD,
 )
-from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice
+from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoice, ForgottenVoices
+from gateway.dialects.reelmate import forgetting
 from gateway.dialects.reelmate import voices as module
 from gateway.settings import Settings
 
-from .client import Answer, Client
+from .client import Answer, Client, until
 from .conftest import MakeClient, migrated, settings_of
 from .jaaz import answering
 from .players import Players
@@ -210,3 +212,68 @@ async def test_ours_are_nobodys_to_delete_and_nobody_has_one_made(
 ) -> None:
     assert (await client.request("DELETE", f"{VOICES}/{FILM['voiceId']}")).status == 404
     assert (await made(nobody)).status == 401 and cloner.made == {} and cloner.forgotten == []
+
+
+# -- a user who is forgotten ------------------------------------------------------------------------------------------
+
+
+async def forget(bus: NatsClient, user_id: UUID) -> int:
+    answer = await bus.request(GATEWAY_FORGET_VOICES, Forget(user_id=user_id).model_dump_json().encode(), timeout=5)
+    return ForgottenVoices.model_validate_json(answer.data).voices
+
+
+async def test_the_voices_of_who_is_forgotten_are_out_of_sight_and_asked_about_until_their_provider_has_none(
+    client_of: MakeClient, cloner: Cloner, bus: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(forgetting, "AGAIN_SECONDS", 0)
+    one, other = client_of(), client_of()
+    voices = [(await made(each)).json["data"] for each in (one, one, other)]
+    cloner.keeps = True
+    assert await forget(bus, one.user_id) == 2
+    assert await own(one) == [] and await own(other) == [voices[2]["id"]]
+    film = FILM | {"voiceId": voices[0]["id"]}
+    assert (await one.post("/api/ai-studio/generate-video", json=film)).status == 404
+    assert (await one.request("DELETE", f"{VOICES}/{voices[0]['id']}")).status == 404
+
+    async def asked_again() -> bool:
+        return len(cloner.forgotten) > 4
+
+    await until(asked_again, 10)
+    assert await forget(bus, one.user_id) == 2, "the provider has them still"
+    cloner.keeps = False
+
+    async def are_gone() -> bool:
+        return await forget(bus, one.user_id) == 0
+
+    await until(are_gone, 10)
+    assert {each.name for each in cloner.forgotten} == {voice["provider_voice_id"] for voice in voices[:2]}
+    assert await own(other) == [voices[2]["id"]]
+
+
+async def test_a_voice_whose_making_was_not_heard_of_is_looked_for_when_its_user_is_forgotten(
+    client: Client, cloner: Cloner, bus: NatsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(forgetting, "CLONE_SECONDS", 0)
+    cloner.failure = Failure(code="provider_unavailable", message="The provider is not available.")
+    assert (await made(client, key="lost")).status == 503
+    assert await forget(bus, client.user_id) == 1
+
+    async def is_gone() -> bool:
+        return await forget(bus, client.user_id) == 0
+
+    await until(is_gone, 10)
+    [begun] = cloner.made
+    assert [(each.name, each.voice_id) for each in cloner.forgotten] == [(None, begun)]
+
+
+async def test_a_voice_that_is_made_while_its_user_is_forgotten_is_not_theirs(
+    client: Client, cloner: Cloner, bus: NatsClient
+) -> None:
+    cloner.failure = Failure(code="provider_unavailable", message="The provider is not available.")
+    assert (await made(client, key="once")).status == 503
+    await forget(bus, client.user_id)
+    cloner.failure = None
+    assert (await made(client, key="once")).status == 404
+    assert await own(client) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -479,7 +480,32 @@ def test_a_room_belongs_to_one_user() -> None:
     assert [owner_of(room) for room in ("x", "", None, 5, "user:nobody", "session:")] == [None] * 6
 
 
-async def test_many_connect_at_once(open_socket: Open) -> None:
-    """The task's thousand is measured by hand; here enough to be sure that none waits for another."""
-    sockets = await asyncio.gather(*(open_socket() for _ in range(150)))
-    assert len({socket.user_id for socket in sockets}) == 150
+async def join(http: aiohttp.ClientSession, url: str, auth: dict[str, str]) -> str:
+    """The first that a client hears after it has asked to be let in, as its packet stands on the wire."""
+    socket = await http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket")
+    assert (await socket.receive_str()).startswith("0{")
+    await socket.send_str(f"40{json.dumps(auth)}")
+    return await socket.receive_str()
+
+
+async def test_many_connect_at_once(
+    open_socket: Open, service: Service, client_of: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand, of whom a hundred have no token or a bad one: these hear why, the others are in, and whoever was here
+    before is served beside them."""
+    monkeypatch.setattr("gateway.sockets.doorway.JOIN_SECONDS", 120.0)  # clients and server share this loop
+    here = await open_socket()
+    given = [{"token": token(uuid4())} for _ in range(900)]
+    for number in range(100):
+        given.insert(number * 10, {"token": token(uuid4(), exp=1)} if number % 2 else {})
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        crowd = asyncio.gather(*(join(http, service.url, auth) for auth in given))
+        await here.client.emit("ping", {})
+        await here.hears("pong")
+        assert (await client_of().get("/v1/models")).status == 200
+        heard = await crowd
+        refused = [json.loads(packet[2:]) for packet in heard if packet.startswith("44")]
+        assert sum(packet.startswith('40{"sid":') for packet in heard) == 900
+        assert len(refused) == 100 and all(each["message"] and each["data"]["status"] == 401 for each in refused)
+    await here.client.emit("ping", {})
+    await here.hears("pong", 2)

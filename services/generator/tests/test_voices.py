@@ -70,6 +70,19 @@ async def test_a_voice_is_made_once_speaks_in_a_film_and_is_deleted(process, sim
     assert (await voices.clone(asked)).name not in {made.name, None}
 
 
+async def test_a_voice_whose_name_was_never_heard_is_deleted_by_its_id(process, simulator, lender, voices):
+    """As when its user is forgotten before the answer to whoever had it made has come."""
+    asked = CloneVoice(voice_id=uuid4(), user_id=uuid4(), sample_id=lender.sample_id)
+    kept = await voices.clone(CloneVoice(voice_id=uuid4(), user_id=asked.user_id, sample_id=lender.sample_id))
+    made = await voices.clone(asked)
+    forget = ForgetVoice(user_id=asked.user_id, voice_id=asked.voice_id)
+    assert (await voices.forget(forget)).is_gone and (await voices.forget(forget)).is_gone
+    there = {
+        each.voice_id for each in await everybody(process.session, provider_settings(simulator.url))[NAME].voices()
+    }
+    assert kept.name in there and made.name not in there
+
+
 async def test_without_a_sample_there_is_no_voice(lender, voices):
     missing = await voices.clone(CloneVoice(voice_id=uuid4(), user_id=uuid4(), sample_id=uuid4()))
     assert missing.name is None and missing.failure.code == "input_not_found"

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from contracts.keeping import (
     ChangedAssets,
@@ -21,10 +22,12 @@ from contracts.keeping import (
     Stored,
 )
 from contracts.questions import (
+    GATEWAY_FORGET_VOICES,
     STORAGE_DELETE,
     STORAGE_FORGET,
     STORAGE_KEEP,
 )
+from contracts.voices import ForgottenVoices
 from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings
@@ -256,7 +259,17 @@ async def test_an_operator_asks_storage_by_the_command_line(
     said = await command("usage")
     assert "1 assets of" in said and "may have 10,000 bytes, kept for 7 days" in said
     assert "may have 50 bytes, kept for 90 days" in await command("keep", "--days", "90", "--bytes", "50")
-    assert "1 assets of" in await command("forget", "--yes")
+    asked_for: list[bytes] = []
+
+    async def gateway(message: Msg) -> None:
+        asked_for.append(message.data)
+        await message.respond(ForgottenVoices(voices=2).model_dump_json().encode())
+
+    await bus.subscribe(GATEWAY_FORGET_VOICES, cb=gateway)
+    await bus.flush()
+    said = await command("forget", "--yes")
+    assert "1 assets of" in said and "2 voices are deleted" in said
+    assert [Forget.model_validate_json(each).user_id for each in asked_for] == [user_id]
     assert "0 assets of 0 bytes" in await command("usage")
     asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id, undo=True)
     answer = await bus.request(STORAGE_DELETE, asked.model_dump_json().encode(), timeout=5)

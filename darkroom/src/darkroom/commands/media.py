@@ -101,19 +101,26 @@ def forget(
     sure: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Remove all that a user has stored, for good. The bytes go with a later round of the collector."""
+    """Remove all that a user has stored, for good, and the voices that they had made.
+
+    The bytes go with a later round of the collector, the voices as soon as their provider answers.
+    """
     from contracts.keeping import (
         ChangedAssets,
         Forget,
     )
     from contracts.questions import (
+        GATEWAY_FORGET_VOICES,
         STORAGE_FORGET,
     )
+    from contracts.voices import ForgottenVoices
 
     if not sure:
         typer.confirm(f"Remove everything that {user} has stored?", abort=True)
-    gone = _ask(data, STORAGE_FORGET, Forget(user_id=user), ChangedAssets)
-    typer.echo(f"{gone.assets:,} assets of {user} are gone.")
+    question = Forget(user_id=user)
+    heard = _ask(data, GATEWAY_FORGET_VOICES, question, ForgottenVoices)
+    gone = _ask(data, STORAGE_FORGET, question, ChangedAssets)
+    typer.echo(f"{gone.assets:,} assets of {user} are gone; {heard.voices:,} voices are deleted at their provider.")
 
 
 def _say(user: UUID, found: "Stored") -> None:
@@ -123,7 +130,7 @@ def _say(user: UUID, found: "Stored") -> None:
 
 
 def _ask(data: "Path", subject: str, question: Frozen, answer: type[Answer]) -> Answer:
-    """Storage's answer; every question here may be asked again."""
+    """A service's answer; every question here may be asked again."""
     import asyncio
 
     from nats.errors import Error as NatsError
@@ -145,7 +152,7 @@ def _ask(data: "Path", subject: str, question: Frozen, answer: type[Answer]) -> 
     except NoStackError as error:
         fail(str(error), MISCONFIGURED)
     except (NatsError, OSError, ValidationError) as error:
-        fail(f"Storage did not answer ({type(error).__name__}): ask again.")
+        fail(f"{subject.partition('.')[0].capitalize()} did not answer ({type(error).__name__}): ask again.")
 
 
 async def _move(settings: "StoreSettings", database_url: str) -> "Moved":

@@ -1,6 +1,7 @@
 """Who says what, and who asks whom: the one thing about the conversation that the contracts' data does not hold."""
 
 from contracts.questions import (
+    GATEWAY_FORGET_VOICES,
     GATEWAY_OUTCOMES,
     GENERATOR_CATALOG,
     GENERATOR_CLONE_VOICE,
@@ -88,6 +89,7 @@ ASKERS: dict[str, tuple[str, ...]] = {
     GENERATOR_FIGURES: ("gateway",),
     GENERATOR_JUDGE_FRAMES: ("storage",),
     GATEWAY_OUTCOMES: ("ledger", "storage"),
+    GATEWAY_FORGET_VOICES: ("operator",),
     STORAGE_TAKE_UPLOAD: ("gateway",),
     STORAGE_OFFER_UPLOAD: ("gateway",),
     STORAGE_FIND_MEDIA: ("gateway",),

@@ -44,6 +44,7 @@ from gateway.dialects.openai import router as openai
 from gateway.dialects.openai.heading import NAMES as OPENAI_HEADERS
 from gateway.dialects.openai.heading import Heading
 from gateway.dialects.reelmate import mounting as reelmate
+from gateway.dialects.reelmate.forgetting import Forgetting
 from gateway.dialects.replicate import files as replicate_files
 from gateway.dialects.replicate import router as replicate
 from gateway.dialects.replicate import webhooks as replicate_webhooks
@@ -115,7 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
     inputs = Inputs(broker, settings.addresses, settings.outbound)
     commands = Commands(database, broker, offers, inputs, settings.limits, settings.sweeper, settings.funding)
     queries = Queries(database, broker, offers, inputs)
-    sweeper = Sweeper(database, broker, commands, settings.sweeper)
+    sweeper, forgetting = Sweeper(database, broker, commands, settings.sweeper), Forgetting(database, broker)
     figures = Figures(database, broker, settings.money.credit_price)
     subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
@@ -165,7 +166,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag.start()
         joining = asyncio.create_task(join_bus(), name="join bus")
-        loops = (offers, sweeper, sender, figures, Ranking(database), desk.agents)
+        loops = (offers, sweeper, sender, figures, Ranking(database), forgetting, desk.agents)
         for loop in loops:
             await loop.start()
         yield

