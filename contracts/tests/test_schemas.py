@@ -28,7 +28,6 @@ from contracts.facts import (
     Outcome,
     Output,
     PaymentReceived,
-    Progress,
     Receipt,
     Rendered,
     Rendering,
@@ -78,6 +77,7 @@ from contracts.payments import (
     PaymentEvent,
     PaymentEventVerdict,
 )
+from contracts.progress import Progress
 from contracts.questions import (
     QUESTIONS,
     Affordability,

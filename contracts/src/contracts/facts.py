@@ -15,7 +15,6 @@ from contracts.ids import event_id
 from contracts.model import Frozen
 from contracts.money import Quote, Usage
 from contracts.progress import NUMBERS_PER_ATTEMPT as NUMBERS_PER_ATTEMPT  # noqa: PLC0414 - said beside the facts
-from contracts.progress import Progress as Progress  # noqa: PLC0414 - said beside the facts
 from contracts.talking import Call, Message, Tool
 
 CONTENT_TYPE = "application/cloudevents+json"

@@ -6,7 +6,8 @@ from typing import Any
 
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Progress, Request
+from contracts.facts import Request
+from contracts.progress import Progress
 from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, STORAGE_TAKE_UPLOAD
 from contracts.topology import progress_subject
 

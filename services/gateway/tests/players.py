@@ -21,7 +21,6 @@ from contracts.facts import (
     Kind,
     Outcome,
     Output,
-    Progress,
     Rendered,
     Rendering,
     Request,
@@ -45,6 +44,7 @@ from contracts.payments import (
     PaymentEvent,
     PaymentEventVerdict,
 )
+from contracts.progress import Progress
 from contracts.questions import (
     GENERATOR_CATALOG,
     LEDGER_AFFORDABLE,

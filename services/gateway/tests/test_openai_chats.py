@@ -6,7 +6,8 @@ import openai
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Failure, Kind, Progress, Request, Verdict
+from contracts.facts import Failure, Kind, Request, Verdict
+from contracts.progress import Progress
 from contracts.questions import CatalogModel
 from contracts.talking import Message
 from contracts.topology import progress_subject

@@ -7,7 +7,8 @@ import time
 import aiohttp
 import pytest
 
-from contracts.facts import Progress, Verdict
+from contracts.facts import Verdict
+from contracts.progress import Progress
 from contracts.topology import CLAIMS_BUCKET, OUTCOMES, outcome_subject, progress_subject
 from darkroom.topology.apply import apply
 from generator.attempts import attempt_id

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.facts import Progress, Verdict
+from contracts.facts import Verdict
+from contracts.progress import Progress
 from contracts.tasks import FreshAddressOf
 from contracts.topology import progress_subject
 from generator import submit

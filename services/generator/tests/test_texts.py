@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from contracts.facts import Input, Kind, Progress, Verdict
+from contracts.facts import Input, Kind, Verdict
+from contracts.progress import Progress
 from contracts.talking import Message, Tool
 from contracts.topology import progress_subject
 from generator.announcements import SPOKEN_EVERY_SECONDS, Speech

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from contracts.facts import CONTENT_TYPE, FACTS, Progress
+from contracts.facts import CONTENT_TYPE, FACTS
 from contracts.model import Frozen
+from contracts.progress import Progress
 from contracts.questions import (
     QUESTIONS,
 )

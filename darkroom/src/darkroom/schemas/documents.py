@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import SecretStr
 
 import contracts
-from contracts.facts import FACTS, Progress
+from contracts.facts import FACTS
 from contracts.model import Frozen
+from contracts.progress import Progress
 from contracts.questions import (
     QUESTIONS,
 )

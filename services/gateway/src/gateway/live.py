@@ -17,8 +17,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from contracts.facts import Notice, Progress
+from contracts.facts import Notice
 from contracts.model import Frozen
+from contracts.progress import Progress
 from contracts.topology import progress_subject
 from gateway import records
 from gateway.identity import Caller

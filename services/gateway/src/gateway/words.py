@@ -7,7 +7,8 @@ from uuid import UUID
 
 from faststream.nats import NatsBroker
 
-from contracts.facts import NUMBERS_PER_ATTEMPT, Progress
+from contracts.facts import NUMBERS_PER_ATTEMPT
+from contracts.progress import Progress
 from gateway.identity import Caller
 from gateway.live import LOOK_AGAIN_SECONDS, Heard, Hub, hearing, look
 from gateway.records import Generation

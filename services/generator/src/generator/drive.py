@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import structlog
 
-from contracts.facts import Ending, Failure, Kind, Progress, Rendering, Request, Verdict
+from contracts.facts import Ending, Failure, Kind, Rendering, Request, Verdict
+from contracts.progress import Progress
 from generator.announcements import Announcer
 from generator.attempts import (
     DEADLINE,

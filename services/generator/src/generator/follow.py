@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from contracts.facts import Progress
+from contracts.progress import Progress
 from generator.announcements import Announcer
 from generator.attempts import DEADLINE, Attempt, State
 from generator.breakers import Breakers

@@ -15,8 +15,9 @@ import structlog
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 
-from contracts.facts import Asset, Ending, Failure, Outcome, Output, Progress, Rendered, Rendering, Request, Verdict
+from contracts.facts import Asset, Ending, Failure, Outcome, Output, Rendered, Rendering, Request, Verdict
 from contracts.ids import asset_id
+from contracts.progress import Progress
 from contracts.topology import progress_subject
 from runtime.database import Database, Together
 from runtime.outbound import Refused, Unreachable

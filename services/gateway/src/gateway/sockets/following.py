@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from contracts.facts import Progress
+from contracts.progress import Progress
 from contracts.topology import progress_subject
 from runtime.broker import connected
 from runtime.database import Database

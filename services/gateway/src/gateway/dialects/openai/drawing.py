@@ -6,7 +6,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from contracts.facts import Asset, Progress
+from contracts.facts import Asset
+from contracts.progress import Progress
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors, translate
 from gateway.dialects.openai.answers import event
