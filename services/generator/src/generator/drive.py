@@ -31,12 +31,13 @@ from generator.catalog import Model
 from generator.conclusions import conclusion, said_again
 from generator.course import Assignment, Course
 from generator.follow import Follower
+from generator.insisting import insist
 from generator.limits import Limits
 from generator.moderation import Moderation
 from generator.providers.interface import Unavailable
 from generator.reuse import Reuses
 from generator.steps import made, next_step, spoken, voice_of
-from generator.submit import Submitter, insist
+from generator.submit import Submitter
 from generator.work import Lease, Standstill, Work
 from runtime.health import is_transient
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -28,6 +27,7 @@ from generator.attempts import (
 )
 from generator.claims import Claims
 from generator.course import Assignment
+from generator.insisting import insist
 from generator.moderation import Moderation
 from generator.providers.darkroom import NAME as OUR_OWN
 from generator.providers.interface import (
@@ -45,8 +45,6 @@ from generator.providers.interface import (
     Unknown,
 )
 from runtime import telemetry
-from runtime.consumption import RETRY_IN_PLACE_SECONDS
-from runtime.health import is_transient
 from runtime.outbound import CONNECTIONS
 
 RESULT_LOST = Failure(code="result_lost", message="The provider delivered, but the result could not be kept.")
@@ -56,8 +54,6 @@ FIND_PAUSES_SECONDS = (0.0, 2.0, 5.0, 15.0)
 provider may not have written it down yet."""
 
 _FORMS = ("response_format", "output_format", "quality")
-
-T = TypeVar("T")
 
 log = structlog.get_logger()
 ATTEMPTS = Counter("attempts_total", "Paid calls, by how they ended.", ["provider", "state", "code"])
@@ -365,23 +361,6 @@ def _options(assignment: Assignment, attempt: Attempt) -> Mapping[str, JsonValue
     if attempt.kind is None:
         return options
     return {name: value for name, value in options.items() if name not in _FORMS}
-
-
-async def insist(action: Callable[[], Awaitable[T]], give_up_at: float) -> T:
-    """Repeats an idempotent action while a dependency is away: what was paid for is in this process only.
-
-    Raises:
-        Exception: the action's own, where it is no use to wait or the time is over.
-    """
-    pauses = iter(RETRY_IN_PLACE_SECONDS)
-    while True:
-        try:
-            return await action()
-        except Exception as error:
-            if not is_transient(error) or time.monotonic() > give_up_at:
-                raise
-            log.warning("result.waits", error=repr(error))
-            await asyncio.sleep(next(pauses, RETRY_IN_PLACE_SECONDS[-1]))
 
 
 def _count(attempt: Attempt, seconds: float) -> None:
