@@ -12,7 +12,7 @@ from bench.stack import running
 from tests.chaos.conftest import Broken
 from tests.whole.conftest import BRISK, User
 
-pytestmark = [pytest.mark.whole, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(480)]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,11 @@ async def test_a_fact_that_kills_its_consumer_ends_by_its_deadline(
     try:
         time_passes = "UPDATE gateway.generations SET deadline_at = now(), next_drive_at = now() WHERE id = $1"
         await connection.execute(time_passes, poison["id"])
-        ended = await victim.ended(poison["id"], 120)
+        ended = await victim.ended(poison["id"], 200)
         assert (ended["status"], ended["error"]["code"]) == ("failed", "deadline")
         assert ended["cost"] == 0
         beside = await asyncio.gather(
-            *(user.ended(generation["id"], 120) for user, generation in zip(neighbours, slow, strict=True))
+            *(user.ended(generation["id"], 200) for user, generation in zip(neighbours, slow, strict=True))
         )
         assert {generation["status"] for generation in beside} == {"completed"}
         assert await victim.credits() == {"available": 10, "held": 0, "used": 0, "owed": 0}
