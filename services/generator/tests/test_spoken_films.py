@@ -162,7 +162,7 @@ async def begun(process, request):
 
 async def test_a_process_that_is_told_to_stop_leaves_the_film_to_another(make_process, simulator, still):
     stopping, other = await make_process(), await make_process()
-    request = ask_avatar(still, size="360x640")
+    request = ask_avatar(still, size="1080x1920")  # which takes long enough to be stopped at
     making = stopping.begin(request)
     await until(lambda: begun(stopping, request), 30)
     making.cancel()
