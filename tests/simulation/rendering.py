@@ -112,7 +112,7 @@ class Workshop:
         """Of an intent whose process is gone nobody knows whether it was sent, unless its provider can be asked."""
         model = MODELS[request.model]
         known = {}
-        for attempt in self.work[request.generation_id].attempts.values():
+        for attempt in list(self.work[request.generation_id].attempts.values()):  # as they were read
             unsent = attempt.process == process.id and attempt.id not in process.sent
             if attempt.state is State.INTENT and not unsent:
                 yield
