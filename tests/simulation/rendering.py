@@ -183,6 +183,7 @@ class Workshop:
             self._write(work, attempt)
         for attempt in begun:
             work.attempts.setdefault(attempt.id, attempt)
+            work.lease_until = self.world.now + LEASE_SECONDS
         work.state = state
 
     def _write(self, work: Work, attempt: Attempt) -> None:

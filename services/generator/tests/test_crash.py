@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from contracts.facts import Verdict
-from generator.attempts import INTERRUPTED
+from contracts.facts import Failure, Verdict
+from generator.attempts import INTERRUPTED, State
 
 from .stage import CHEAP, DEAR, FILM, ask, ask_film, ended, until
 
@@ -325,6 +325,22 @@ async def test_work_that_cannot_be_read_keeps_no_other_waiting(process, simulato
     await process.rows(f"{older} RETURNING 1", id=alien.generation_id)
     await process.take_due()
     assert await process.rendered_times(request) == 1 and simulator.billed(alien) == 0
+
+
+async def test_p11_where_an_attempt_begins_its_lease_begins_too(process, make_process, simulator):
+    """A worker that was stopped for longer than its lease, and is back before anybody took over: until when it may
+    send is reckoned from here, and so nobody takes over meanwhile."""
+    request = ask(model=DEAR)
+    first = await process.generator._driver.first(request, await process.catalog.find(request))
+    lease = await process.work.claim(request, None, first)
+    over = "UPDATE work SET lease_until = now() - interval '1 s' WHERE generation_id = :id RETURNING 1"
+    await process.rows(over, id=request.generation_id)
+    failed = first[0].ended(State.FAILED, Failure(code="provider_error", message="It is away."))
+    second = failed.next(request.generation_id, process.work.process)
+    assert await process.work.save(lease, [failed], [second]) and process.work.surely_holds(second)
+    await (await make_process()).take_due()
+    assert [attempt[1:3] for attempt in await process.attempts(request)] == [(1, "failed"), (2, "intent")]
+    assert simulator.calls(request) == []
 
 
 async def test_an_intent_of_our_own_that_was_never_sent_is_not_unknown(process, simulator):

@@ -145,11 +145,14 @@ class Work:
     ) -> bool:
         """Records how attempts ended and which begin now; False, and nothing recorded, where the lease is lost.
 
-        A lease of 0 seconds is given back, None leaves it as it is.
+        A lease of 0 seconds is given back, None leaves it as it is, but where an attempt begins: until when it may be
+        sent is reckoned from there, so the lease is as well.
 
         Saying the same twice is harmless: after a lost connection nobody knows whether it was recorded.
         """
         generation_id = lease.request.generation_id
+        if begun and lease_seconds is None:
+            lease_seconds = self.lease_seconds
         if await self._savings(_Saving(lease, list(ended), begun, state, lease_seconds, pause_seconds)):
             return True
         found = await self._first(statements.LOOK, generation_id=generation_id)
