@@ -7,7 +7,7 @@ one (leases of a second, 120 s of patience), and is to be run again on a quiet m
 
 | what | came to |
 | --- | --- |
-| simulation | 10 000 seeds in 58 s, quiet; 6751 was paid twice (a lease believed longer than it was: mended); none since |
+| simulation | 10 000 seeds in 58 s, quiet; 6751 paid twice (a lease believed too long: mended), 4368 never rests |
 | soak, 2 h at 5 a second, load up to 17 | 36 000 asked, 479 refused (503), the rest ended, audit clean |
 | its memory an hour, each request a new user's | gateway +40 MB (may know 100 000), NATS +36, storage +4, others +1 |
 | the same with 200 users | since then what it asks for; to be run again |

@@ -137,12 +137,6 @@ class World:
             self._step()
             if self._is_over():
                 return self
-        for _ in range(CALM_STEPS):  # what is under way comes to its end, and nobody begins to look for more
-            if not self.tasks:
-                break
-            self._advance(self.tasks[0])
-        if self._is_over():
-            return self
         raise NotCalm(f"seed {self.seed}: {self._what_is_left()}")
 
     def _step(self) -> None:
