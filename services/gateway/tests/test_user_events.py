@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from gateway import live, recalling, user_events
+from gateway import live, user_events
 from gateway.app import create_app
 from gateway.listeners import SHUTDOWN_SECONDS, server_of
 from gateway.queries import Queries
@@ -131,7 +131,7 @@ async def test_a_log_that_does_not_answer_is_asked_again_and_is_no_reset(
     monkeypatch.setattr(user_events, "ASK_AGAIN_SECONDS", 0.01)
     headers = {"Authorization": f"Bearer {token(client.user_id)}", "Last-Event-ID": last}
     with monkeypatch.context() as silent:
-        silent.setattr(user_events, "ANSWER_SECONDS", 0.0)
+        silent.setattr("gateway.missed.ANSWER_SECONDS", 0.0)
         async with asyncio.timeout(10), http.get(f"{client.url}/v1/events", headers=headers) as answer:
             assert await answer.content.readline() == b": ping\n"
             silent.undo()
@@ -154,11 +154,11 @@ async def test_more_than_one_answer_of_the_log_holds_is_taken_up_too(
     await client.ended((await client.accepted())["id"])
     last = await last_id(client)
     missed = [(await client.ended((await client.accepted())["id"]))["id"] for _ in range(4)]
-    for module in (user_events, recalling):
-        monkeypatch.setattr(module, "MAX_MESSAGES", 2)
+    for module in ("missed", "recalling"):
+        monkeypatch.setattr(f"gateway.{module}.MAX_MESSAGES", 2)
     async with following(client, last) as stream:
         assert [(await anext(stream)).data["id"] for _ in missed] == missed
-    monkeypatch.setattr(user_events, "MAX_MISSED", 3)
+    monkeypatch.setattr("gateway.missed.MAX_MISSED", 3)
     async with following(client, last) as stream:
         assert (await anext(stream)).name == "reset"
 

@@ -9,37 +9,27 @@ reader comes back: nothing is left out in silence.
 import asyncio
 import contextlib
 import json
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import UUID
 
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
-from pydantic import ValidationError
 
-from contracts.facts import Notified
 from contracts.topology import NOTIFICATIONS, notification_subject
 from gateway.identity import Caller
 from gateway.live import Hub, Reader, Told, event
-from gateway.notifications import epoch_of
-from gateway.recalling import MAX_MESSAGES, kept
+from gateway.missed import ANSWER_SECONDS, Missed, epoch_now, missed
 from gateway.refusals import Unavailable
-from runtime.broker import connected
 from runtime.health import is_transient
 
 PING_SECONDS = 15.0
-ANSWER_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 1.0
-MAX_MISSED = 200
 _PING = b": ping\n\n"
-_PLACE = re.compile(r"([0-9a-z]{1,13})-([1-9][0-9]{0,17})")
 _DIRECT_GET = f"$JS.API.DIRECT.GET.{NOTIFICATIONS.name}"
 
 Snapshot = Callable[[], Awaitable[str]]
 Show = Callable[[UUID], Awaitable[str | None]]
 """A generation as its owner sees it; None for one that is not shown any more."""
-Missed = list[tuple[str, UUID]]
-"""The ids of events, and the generations that ended."""
 
 
 async def follow_user(
@@ -69,19 +59,19 @@ async def _first(
     show: Show,
 ) -> AsyncGenerator[bytes, None]:
     """What was missed, or else what there is."""
-    missed: Missed | None = None
+    found: list[Missed] | None = None
     is_read = last_event_id is None
     while last_event_id is not None and not is_read and not heard.is_lost:
         try:
             async with hub.catching_up:
-                missed = await _missed(broker, caller.user_id, last_event_id)
+                found = await missed(broker, caller.user_id, last_event_id)
             is_read = True
         except Unavailable:
             yield _PING
             await asyncio.sleep(ASK_AGAIN_SECONDS)
     if not is_read:
         return
-    if missed is None:
+    if found is None:
         if last_event_id is not None:
             yield event("reset", "{}")
         async with hub.catching_up:
@@ -89,9 +79,9 @@ async def _first(
         yield event("snapshot", await snapshot(), heard.known)
         return
     heard.known = last_event_id
-    for event_id, generation_id in missed:
+    for event_id, notice in found:
         heard.known = event_id
-        if (shown := await show(generation_id)) is not None:
+        if (shown := await show(notice.generation_id)) is not None:
             yield event("generation", shown, event_id)
 
 
@@ -112,51 +102,11 @@ async def _shown(told: Told, show: Show) -> bytes:
     return b"" if shown is None else event("generation", shown, told.event_id)
 
 
-async def _missed(broker: NatsBroker, user_id: UUID, after: str) -> Missed | None:
-    """What came after an event of this user's own. None where that cannot be told: after anybody else's, or one that
-    the log keeps no more, or of another log, or where it is too much.
-
-    Raises:
-        Unavailable: the log does not answer.
-    """
-    place = _PLACE.fullmatch(after)
-    if place is None:
-        return None
-    epoch, number = place[1], int(place[2])
-    if epoch != await _epoch(broker):
-        return None
-    subject = notification_subject(user_id, "*")
-    found = await kept(broker, NOTIFICATIONS.name, subject, seq=number)
-    if not found or found[0].sequence != number:
-        return None
-    part = found
-    while len(part) == MAX_MESSAGES and len(found) <= MAX_MISSED:
-        part = await kept(broker, NOTIFICATIONS.name, subject, seq=found[-1].sequence + 1)
-        found += part
-    if len(found) > MAX_MISSED:
-        return None
-    try:
-        return [(f"{epoch}-{each.sequence}", Notified.decode(each.data).data.generation_id) for each in found[1:]]
-    except ValidationError:
-        return None
-
-
-async def _epoch(broker: NatsBroker) -> str:
-    """Raises Unavailable: the log does not answer."""
-    if not connected(broker):
-        raise Unavailable("The log cannot be read right now.")
-    try:
-        jetstream = broker.connection.jetstream(timeout=ANSWER_SECONDS)
-        return epoch_of(await jetstream.stream_info(NOTIFICATIONS.name))
-    except (NatsError, TimeoutError, OSError) as error:
-        raise Unavailable("The log cannot be read right now.") from error
-
-
 async def _last(broker: NatsBroker, user_id: UUID) -> str | None:
     """The id of the last that a user was told; None where there is none, or nobody can say."""
     wanted = json.dumps({"last_by_subj": notification_subject(user_id, "*")}).encode()
     with contextlib.suppress(Unavailable, NatsError, TimeoutError, OSError):
-        epoch = await _epoch(broker)
+        epoch = await epoch_now(broker)
         answer = await broker.connection.request(_DIRECT_GET, wanted, timeout=ANSWER_SECONDS)
         if number := (answer.headers or {}).get("Nats-Sequence"):
             return f"{epoch}-{number}"

@@ -22,10 +22,10 @@ from contracts.money import UNITS_PER_CREDIT
 from gateway.dialects.callers import caller as caller_of
 from gateway.identity import Caller, Identity
 from gateway.live import Hub
-from gateway.refusals import Refusal, TooManyRequests
+from gateway.missed import missed
+from gateway.refusals import Refusal, TooManyRequests, Unavailable
 from gateway.sockets.doorway import NAMESPACE, Doorway
 from gateway.sockets.following import Following
-from gateway.sockets.replay import missed
 from gateway.sockets.rooms import Rooms, user_room
 from runtime.database import Database
 
@@ -163,10 +163,13 @@ class Sockets:
 
     async def _resync(self, caller: Caller, socket: str, body: dict[str, Any]) -> dict[str, Any]:
         """What was missed after `sequence` is said again; `reset` where it cannot be."""
-        found = await missed(self._broker, caller.user_id, body.get("sequence"))
-        for sequence, notice in found.notices:
+        try:
+            found = await missed(self._broker, caller.user_id, body.get("sequence"))
+        except Unavailable:
+            found = None
+        for sequence, notice in found or ():
             await self._server.emit("generation_updated", _updated(sequence, notice), to=socket)
-        return {"reset": found.reset, "count": len(found.notices)}
+        return {"reset": found is None, "count": len(found or ())}
 
     def _tell(self, sequence: str, notice: Notice) -> None:
         """Every replica hears every notification: each tells its own sockets."""
