@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import aiohttp
 
 TIMEOUT_SECONDS = 60
+Given = TypeVar("Given")
 PROMPTS = ("A beautiful sunset over mountains", "A quiet harbour at night", "A forest path in autumn")
 
 
@@ -50,9 +52,9 @@ class Client:
         return requests / (time.perf_counter() - began)
 
 
-async def many(once: Callable[[], Awaitable[float]], requests: int, at_once: int) -> list[float]:
-    """Seconds of each of so many requests, of which so many are under way at a time."""
-    left, taken = iter(range(requests)), list[float]()
+async def many(once: Callable[[], Awaitable[Given]], requests: int, at_once: int) -> list[Given]:
+    """What each of so many requests gives, of which so many are under way at a time."""
+    left, taken = iter(range(requests)), list[Given]()
 
     async def worker() -> None:
         for _ in left:
@@ -63,16 +65,27 @@ async def many(once: Callable[[], Awaitable[float]], requests: int, at_once: int
 
 
 async def open_loop(once: Callable[[], Awaitable[float]], requests: int, per_second: float) -> list[float]:
-    """Sent by the clock, so that a stall delays nobody's start and hides nowhere: seconds since each was due."""
+    """Seconds since each was due."""
+    taken: list[float] = []
+
+    async def timed(due: float) -> None:
+        await once()
+        taken.append(time.perf_counter() - due)
+
+    await by_the_clock(timed, requests, per_second)
+    return taken
+
+
+async def by_the_clock(once: Callable[[float], Awaitable[None]], requests: int, per_second: float) -> None:
+    """Sent when each is due, which it is told, so that a stall delays nobody's start and hides nowhere."""
     began = time.perf_counter()
 
-    async def at(number: int) -> float:
+    async def at(number: int) -> None:
         due = began + number / per_second
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        await once()
-        return time.perf_counter() - due
+        await once(due)
 
-    return list(await asyncio.gather(*map(at, range(requests))))
+    await asyncio.gather(*map(at, range(requests)))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -78,7 +78,7 @@ BUGS = (
     Bug("balances_are_read_and_then_written", "P7", 2),
     Bug("the_sdk_tries_again_by_itself", "P11", 20),
     Bug("outcomes_are_synced_every_two_minutes", "P", 40),
-    Bug("no_fence_is_compared", "P16", 2),
+    Bug("no_fence_is_compared", "P16", 4),
     Bug("a_process_that_was_stopped_calls_all_the_same", "P11", 847),
     Bug("the_sweeper_reads_on_from_the_last_id", "P1", 2),
     Bug("a_hold_expires_without_asking_the_log", "P5", 1),
@@ -86,7 +86,7 @@ BUGS = (
     Bug("failed_generations_are_charged", "P4 P5", 0, failed_generations_are_charged),
     Bug("a_quote_is_no_limit", "P", 1, a_quote_is_no_limit),
     Bug("one_balance_pays_a_whole_batch", "P7", 68, one_balance_pays_a_whole_batch),
-    Bug("what_is_unknown_is_tried_again", "P11", 139, what_is_unknown_is_tried_again),
-    Bug("a_deadline_ends_nothing", "P1", 75, a_deadline_ends_nothing),
+    Bug("what_is_unknown_is_tried_again", "P11", 154, what_is_unknown_is_tried_again),
+    Bug("a_deadline_ends_nothing", "P1", 7, a_deadline_ends_nothing),
     Bug("completed_without_anything", "P17", 214, completed_without_anything),
 )

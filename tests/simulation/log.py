@@ -1,11 +1,13 @@
 """The log and its consumers: unique outcomes, redelivery, doubt about what was published, loss."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from contracts.facts import Outcome
+from runtime.consumption import MAX_DELIVERIES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -51,6 +53,8 @@ class Durable:
     kinds: tuple[str, ...]
     waiting: list[Message] = field(default_factory=list)
     held: list[Message] = field(default_factory=list)
+    deliveries: Counter[int] = field(default_factory=Counter)
+    """By number, of those whose taker did not wait for what was away, but died."""
 
 
 class Log:
@@ -62,6 +66,8 @@ class Log:
         self.is_up = True
         self.accepted: dict[tuple[int, UUID], Outcome] = {}
         """Every outcome that was ever accepted, by epoch and id."""
+        self.buried = 0
+        """Facts that were delivered too often and lie with the dead letters."""
         self._empty()
 
     def _empty(self) -> None:
@@ -123,7 +129,12 @@ class Log:
         taken = []
         while durable.waiting and len(taken) < most:
             where = self.world.dice.randrange(len(durable.waiting)) if self.world.stormy else 0
-            taken.append(durable.waiting.pop(where))
+            message = durable.waiting.pop(where)
+            durable.deliveries[message.number] += 1
+            if durable.deliveries[message.number] <= MAX_DELIVERIES:
+                taken.append(message)
+            else:
+                self.buried += 1
         durable.held += taken
         return taken
 
@@ -136,10 +147,12 @@ class Log:
                 if self.world.chance(0.04) or not self.is_up:
                     durable.waiting.append(message)
 
-    def give_back(self, name: str, messages: Sequence[Message]) -> None:
+    def give_back(self, name: str, messages: Sequence[Message], *, waited: bool = False) -> None:
+        """`waited`: its taker lives, and tries in place."""
         durable = self.consumers[name]
         for message in messages:
             if message in durable.held:
+                durable.deliveries[message.number] -= waited
                 durable.held.remove(message)
                 durable.waiting.append(message)
 

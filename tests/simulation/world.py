@@ -20,6 +20,8 @@ REPLICAS = 2
 STORM_STEPS = 260
 CALM_STEPS = 6000
 FAR = 2_000_000_000
+DEADLY = 0.05
+"""How many seeds have a generation that nobody survives."""
 
 
 class HandBack(Exception):
@@ -76,10 +78,15 @@ class World:
         self.storing = Storing(self)
         self.processes = [self._process(service) for service in SERVICES for _ in range(REPLICAS)]
         self.tasks: list[Task] = []
+        self.last_at_work: set[Task] | None = None
+        """Who was at something when nothing was left any more."""
         self.users = [self._id() for _ in range(2)]
         for user_id in self.users:
             self.holding.open_account(user_id, self.dice.randint(2, 5) * UNITS_PER_CREDIT)
         self.wishes = [self._wish() for _ in range(self.dice.randint(2, 5))]
+        fate = random.Random(f"{seed} deadly")
+        self.deadly = fate.choice(self.wishes).generation_id if fate.random() < DEADLY else None
+        """Whose fact kills every generator that takes it: its deadline ends it, and its neighbours are unharmed."""
         self.may_wipe = self.dice.random() < 0.3
         self._steps: dict[str, Callable[[Process, Sequence[Any]], Iterator[object]]] = {
             "ledger-hold-requested": lambda _, facts: self.holding.hold(facts),
@@ -159,10 +166,14 @@ class World:
         if process is None:
             return
         messages = self.log.take(name)
+        if not messages:
+            return
         if self.bug == "acknowledged_before_it_is_committed":
             self._acknowledge(name, messages)
         facts = [message.fact for message in messages]
         self.tasks.append(Task(process, self._steps[name](process, facts), name, messages))
+        if name == "generator-render" and any(fact.data.generation_id == self.deadly for fact in facts):
+            self._kill(process)
 
     def _tick(self) -> None:
         """Somebody's timer, or a client."""
@@ -219,7 +230,7 @@ class World:
                 if self.bug == "an_exception_ends_the_message":
                     self._acknowledge(task.consumer, task.messages)
                 else:
-                    self.log.give_back(task.consumer, task.messages)
+                    self.log.give_back(task.consumer, task.messages, waited=True)
 
     def _stopped(self, task: Task) -> None:
         """A handler ended early: what it worked on is free, and what it sent stays sent."""
@@ -284,7 +295,14 @@ class World:
     # -- the end ----------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
-        return not self.tasks and self.log.is_quiet and not self._what_is_left()
+        """Nothing is left, and whoever was at something then has ended. Who begins now only looks, and somebody always
+        does."""
+        if not self.log.is_quiet or self._what_is_left():
+            self.last_at_work = None
+            return False
+        if self.last_at_work is None:
+            self.last_at_work = set(self.tasks)
+        return self.last_at_work.isdisjoint(self.tasks)
 
     def _what_is_left(self) -> list[str]:
         rows = [
