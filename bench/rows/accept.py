@@ -17,7 +17,7 @@ from bench.load import by_the_clock, many, percentile
 from bench.processes import answering, cpu_seconds, memory_megabytes, process, session_of
 from bench.rows.generations import MODEL
 from bench.stack import Stack
-from bench.table import OURS, Contestants, Figures, Goal, Round, Row
+from bench.table import OURS, Contestants, Figures, Goal, Row
 from darkroom.embedded.ports import free_port
 from darkroom.tokens import make_token
 

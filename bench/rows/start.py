@@ -9,7 +9,8 @@ from bench.stack import running
 from bench.table import OURS, Contestants, Figures, Goal, Row
 
 WARM, IDLE, MEMORY = "warm start to ready, s", "CPU at rest, % of a core", "memory at rest, MB"
-SETTLING_SECONDS = 3
+SETTLING_SECONDS = 10
+"""What a start brings with it is over."""
 
 
 @asynccontextmanager

@@ -89,7 +89,7 @@ async def test_the_ledger_is_asked_about_the_tokens_user(client: Client, players
 async def test_where_there_is_plenty_the_ledger_is_not_asked_again(
     client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of what it named may be spent on its word, and for a few seconds; then it is asked anew."""
+    """Half of what it named may be spent on its word, and for a while; then it is asked anew."""
 
     def asked() -> int:
         return len([question for question in players.asked if question.user_id == client.user_id])
@@ -102,6 +102,7 @@ async def test_where_there_is_plenty_the_ledger_is_not_asked_again(
     assert (await client.create()).status == 402
     assert asked() == 2
     monkeypatch.setattr("gateway.funds.PLENTY_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.funds.HOLDING_SECONDS", 0.5)
     await asyncio.sleep(0.6)
     players.available[client.user_id] = 80_000
     await client.accepted()
@@ -110,6 +111,24 @@ async def test_where_there_is_plenty_the_ledger_is_not_asked_again(
     await asyncio.sleep(0.6)
     players.available[client.user_id] = 0
     assert (await client.create()).status == 402
+
+
+async def test_an_answer_stands_alone_once_what_was_accepted_before_is_held(
+    client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks often and has enough is believed again, and not asked about each time from then on."""
+
+    def asked() -> int:
+        return len([question for question in players.asked if question.user_id == client.user_id])
+
+    monkeypatch.setattr("gateway.funds.HOLDING_SECONDS", 0.0)
+    players.available[client.user_id] = 40_000
+    for _ in range(3):
+        await client.accepted()
+    assert asked() == 2
+    for _ in range(2):
+        await client.accepted()
+    assert asked() == 3
 
 
 async def test_those_who_asked_at_the_same_time_do_not_spend_the_same_twice(client: Client, players: Players) -> None:

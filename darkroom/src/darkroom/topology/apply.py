@@ -41,10 +41,8 @@ async def apply(client: Client, replicas: int = 1) -> list[Change]:
         change = await _settle_stream(client, wanted)
         if change is not None:
             changes.append(change)
-    for consumer in CONSUMERS:
-        change = await _settle_consumer(client, consumer, replicas)
-        if change is not None:
-            changes.append(change)
+    for stream in dict.fromkeys(consumer.stream for consumer in CONSUMERS):
+        changes += await _settle_consumers(client, stream, replicas)
     return changes
 
 
@@ -101,14 +99,39 @@ async def _settle_stream(client: Client, wanted: Config) -> Change | None:
     return await _attempt(client, f"STREAM.UPDATE.{name}", wanted, Change("stream", name, "updated"))
 
 
-async def _settle_consumer(client: Client, consumer: Consumer, replicas: int) -> Change | None:
-    stream, name = consumer.stream, consumer.durable
-    subject = f"CONSUMER.CREATE.{stream}.{name}"
+async def _settle_consumers(client: Client, stream: str, replicas: int) -> list[Change]:
+    """Those of one stream, looked at together: a question for each, every two seconds, is most of what an idle broker
+    would do."""
+    wanted = [consumer for consumer in CONSUMERS if consumer.stream == stream]
     try:
-        actual = (await ask(client, f"CONSUMER.INFO.{stream}.{name}"))["config"]
+        found = await _consumers(client, stream)
     except RefusedError as refused:
         if not refused.absent:
-            return Change("consumer", name, "refused", str(refused))
+            return [Change("consumer", consumer.durable, "refused", str(refused)) for consumer in wanted]
+        found = {}
+    changes = [await _settle_consumer(client, each, found.get(each.durable, {}), replicas) for each in wanted]
+    return [change for change in changes if change is not None]
+
+
+async def _consumers(client: Client, stream: str) -> dict[str, Config | None]:
+    """The settings of all consumers of a stream; None where a server that is away has them."""
+    found: dict[str, Config | None] = {}
+    seen = 0
+    while True:
+        page = await ask(client, f"CONSUMER.LIST.{stream}", {"offset": seen})
+        found |= {each["name"]: each["config"] for each in page["consumers"]}
+        found |= dict.fromkeys(page.get("missing") or ())
+        seen += len(page["consumers"])
+        if not page["consumers"] or seen >= page["total"]:
+            return found
+
+
+async def _settle_consumer(client: Client, consumer: Consumer, actual: Config | None, replicas: int) -> Change | None:
+    stream, name = consumer.stream, consumer.durable
+    subject = f"CONSUMER.CREATE.{stream}.{name}"
+    if actual is None:
+        return None
+    if not actual:
         config = new_consumer_config(consumer, replicas, datetime.now(UTC))
         question = {"stream_name": stream, "config": config, "action": "create"}
         return await _attempt(client, subject, question, Change("consumer", name, "created"))

@@ -25,10 +25,13 @@ from runtime.broker import connected
 ANSWER_TIMEOUT_SECONDS = 0.25
 CONSUME_TIMEOUT_SECONDS = 2.0
 CONSUME_ATTEMPTS = 2
-PLENTY_SECONDS = 5.0
+PLENTY_SECONDS = 60.0
 """How long an answer is believed, and only about half of what it named: who asked at the same time heard the same."""
+HOLDING_SECONDS = 5.0
+"""What was accepted on an older answer has its hold by now: the next answer counts it, and stands alone."""
 PLAN_SECONDS = 60.0
-"""How long a plan is believed; PLENTY_SECONDS where the ledger was silent."""
+"""How long a plan is believed; SILENT_SECONDS where the ledger did not say."""
+SILENT_SECONDS = 5.0
 MAX_USERS_KNOWN = 100_000
 
 
@@ -67,7 +70,7 @@ class Funds:
         if prepaid:
             return  # what it heard holds for no other request
         most = answer.available if answer.left_today is None else min(answer.available, answer.left_today)
-        heard = self._fresh(user_id) or _Heard(time.monotonic(), most)
+        heard = self._fresh(user_id, HOLDING_SECONDS) or _Heard(time.monotonic(), most)
         heard.available = min(heard.available, most)
         heard.accepted += amount
         self._heard[user_id] = heard
@@ -104,15 +107,15 @@ class Funds:
         raise Unavailable("The ledger does not answer right now. Under the same Idempotency-Key it is taken once.")
 
     def _has_plenty(self, user_id: UUID, amount: int) -> bool:
-        heard = self._fresh(user_id)
+        heard = self._fresh(user_id, PLENTY_SECONDS)
         if heard is None or heard.accepted + amount > heard.available // 2:
             return False
         heard.accepted += amount
         return True
 
-    def _fresh(self, user_id: UUID) -> _Heard | None:
+    def _fresh(self, user_id: UUID, seconds: float) -> _Heard | None:
         heard = self._heard.get(user_id)
-        return heard if heard is not None and time.monotonic() - heard.since < PLENTY_SECONDS else None
+        return heard if heard is not None and time.monotonic() - heard.since < seconds else None
 
     async def _ask(self, question: Affordable) -> Affordability | None:
         answer: Affordability | None
@@ -121,7 +124,7 @@ class Funds:
         except Unavailable:
             answer = None
         _, known = self._plans.pop(question.user_id, (0.0, Plan()))
-        believed = time.monotonic() + (PLENTY_SECONDS if answer is None else PLAN_SECONDS)
+        believed = time.monotonic() + (SILENT_SECONDS if answer is None else PLAN_SECONDS)
         self._plans[question.user_id] = (believed, known if answer is None else answer.plan)
         if len(self._plans) > MAX_USERS_KNOWN:
             self._plans.popitem(last=False)
