@@ -246,8 +246,7 @@ class Commands:
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Records outcomes, then tells the clients and lets the next ones in. Harmless when repeated."""
         async with self._database.statement() as connection:
-            finished = await records.finish(connection, outcomes)
-            ended, waited_for = await records.ended(connection, [outcome.data.generation_id for outcome in outcomes])
+            finished, ended, waited_for = await records.settle(connection, outcomes)
         shown = {generation_id: self.show(generation) for generation_id, generation in finished.items()}
         await asyncio.gather(*(notify(self._broker, each, shown.get(each.id)) for each in ended))
         for hear in self.heard_by:

@@ -1,7 +1,7 @@
 """The generations as clients see them. Every read and write for a client names its owner."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,7 +96,10 @@ COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wan
     outcome::text AS outcome, api_key_id, payer_id"""
 
 
-def generation_of(row: Row) -> Generation:
+def generation_of(row: Row, outcome: Outcome | None = None) -> Generation:
+    """`outcome`: the recorded one, where the caller has it and it need not be read."""
+    if outcome is None and row.outcome:
+        outcome = Outcome.decode(row.outcome.encode())
     return Generation(
         id=row.id,
         user_id=row.user_id,
@@ -123,7 +126,7 @@ def generation_of(row: Row) -> Generation:
         deadline_at=row.deadline_at,
         cancel_asked_at=row.cancel_asked_at,
         completed_at=row.completed_at,
-        outcome=Outcome.decode(row.outcome.encode()) if row.outcome else None,
+        outcome=outcome,
         api_key_id=row.api_key_id,
         payer_id=row.payer_id,
     )
@@ -286,8 +289,9 @@ _FINISH = text(f"""
     ), passed_on AS (
         UPDATE slots s SET taken = greatest(0, s.taken - f.taken), waiting = greatest(0, s.waiting - f.waiting)
         FROM freed f WHERE s.user_id = f.user_id AND s.lane = f.lane
+        RETURNING s.user_id, s.lane, s.waiting
     )
-    SELECT * FROM done
+    SELECT done.*, passed_on.waiting FROM done LEFT JOIN passed_on USING (user_id, lane)
 """)
 _ENDED = text("""
     SELECT g.id, g.user_id, g.dialect, g.status, g.lane, s.waiting
@@ -307,6 +311,29 @@ class Ended:
 
 async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> dict[UUID, Generation]:
     """Applies outcomes to the rows that have none, and returns these; a final row stays as it is."""
+    return {generation.id: generation for _, generation in await _finish(connection, outcomes)}
+
+
+async def settle(
+    connection: Connection, outcomes: Sequence[Outcome]
+) -> tuple[dict[UUID, Generation], list[Ended], set[tuple[UUID, Lane]]]:
+    """The same, with all that is final of them, and the slots of theirs for which somebody waits.
+
+    Whoever applied an outcome first, the consumer of outcomes still passes the slot on.
+    """
+    done = await _finish(connection, outcomes)
+    finished = {generation.id: generation for _, generation in done}
+    rows = [row for row, _ in done]
+    if before := [each.data.generation_id for each in outcomes if each.data.generation_id not in finished]:
+        rows += await connection.execute(_ENDED, {"ids": before})
+    return (
+        finished,
+        [Ended(row.id, row.user_id, row.dialect, row.status) for row in rows],
+        {(row.user_id, Lane(row.lane)) for row in rows if row.waiting},
+    )
+
+
+async def _finish(connection: Connection, outcomes: Sequence[Outcome]) -> list[tuple[Row, Generation]]:
     unique = {outcome.data.generation_id: outcome for outcome in reversed(outcomes)}
     unique = dict(sorted(unique.items()))  # two batches that share rows lock them in one order
     values = {
@@ -314,28 +341,16 @@ async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> dict[UU
         "statuses": [outcome.data.verdict.value for outcome in unique.values()],
         "outcomes": [outcome.encode().decode() for outcome in unique.values()],
     }
-    finished = {row.id: generation_of(row) for row in await connection.execute(_FINISH, values)}
+    done = [(row, generation_of(row, unique[row.id])) for row in await connection.execute(_FINISH, values)]
     unspent = [
         (each.api_key_id, each.created_at, each.quote.amount - each.cost)
-        for each in finished.values()
+        for _, each in done
         if each.api_key_id is not None
     ]
     if unspent:
         await give_back(connection, unspent)
-    figures.end([(generation.kind, generation.status) for generation in finished.values()])
-    return finished
-
-
-async def ended(connection: Connection, generation_ids: Iterable[UUID]) -> tuple[list[Ended], set[tuple[UUID, Lane]]]:
-    """What is final of these, and the slots of theirs for which somebody waits.
-
-    Whoever applied an outcome first, the consumer of outcomes still passes the slot on.
-    """
-    rows = (await connection.execute(_ENDED, {"ids": list(generation_ids)})).all()
-    return (
-        [Ended(row.id, row.user_id, row.dialect, row.status) for row in rows],
-        {(row.user_id, Lane(row.lane)) for row in rows if row.waiting > 0},
-    )
+    figures.end([(generation.kind, generation.status) for _, generation in done])
+    return done
 
 
 _RECORDED = text("SELECT id, outcome::text AS outcome FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")
