@@ -118,7 +118,6 @@ def create_app(settings: Settings) -> FastAPI:
     queries = Queries(database, broker, offers, inputs)
     sweeper, forgetting = Sweeper(database, broker, commands, settings.sweeper), Forgetting(database, broker)
     figures = Figures(database, broker, settings.money.credit_price)
-    subscribers.register(consumers, broker, database, commands, settings.sweeper)
     keys = Keys(jwks_url(settings.tokens))
     identity = Identity(
         settings.tokens,
@@ -151,6 +150,7 @@ def create_app(settings: Settings) -> FastAPI:
         sockets,
         OAuth(settings.tokens, settings.addresses),
     )
+    subscribers.register(consumers, broker, database, commands, surface.verdicts, settings.sweeper)
     desk = make_desk(surface)
     sender = Sender(database, settings.webhooks, settings.outbound, _styles(surface))
 

@@ -1,5 +1,6 @@
 """What the gateway hears: what moves, what has ended, and the ledger's question about it."""
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -16,13 +17,14 @@ from contracts.topology import GATEWAY_FOLLOW_GENERATION, GATEWAY_RECORD_OUTCOME
 from gateway import records
 from gateway.commands import Commands
 from gateway.settings import SweeperSettings
+from gateway.waiting import Verdicts
 from runtime.consumption import Consumers
 from runtime.database import Database
 
 BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
-RECORD_LINGER_SECONDS = 0.005
+AFTER_YOU_SECONDS = 0.005
 """Whoever waits for one in this process records it alone, and is answered before the rest is done."""
 RENDERED = "darkroom.generation.rendered"
 
@@ -32,7 +34,12 @@ class Moved(Event):
 
 
 def register(
-    consumers: Consumers, broker: NatsBroker, database: Database, commands: Commands, sweeper: SweeperSettings
+    consumers: Consumers,
+    broker: NatsBroker,
+    database: Database,
+    commands: Commands,
+    verdicts: Verdicts,
+    sweeper: SweeperSettings,
 ) -> None:
     """The gateway's subscriptions."""
 
@@ -42,8 +49,10 @@ def register(
             moved = [(UUID(fact.subject), fact.type == RENDERED) for fact in facts]
             await records.follow(connection, moved, sweeper.first_drive_seconds)
 
-    @consumers.batch(GATEWAY_RECORD_OUTCOMES, Outcome, size=BATCH, linger_seconds=RECORD_LINGER_SECONDS)
+    @consumers.batch(GATEWAY_RECORD_OUTCOMES, Outcome, size=BATCH)
     async def record(outcomes: Sequence[Outcome]) -> None:
+        if any(verdicts.waits_for(outcome.data.generation_id) for outcome in outcomes):
+            await asyncio.sleep(AFTER_YOU_SECONDS)
         await commands.settle(outcomes)
 
     @broker.subscriber(GATEWAY_OUTCOMES, queue="gateway")

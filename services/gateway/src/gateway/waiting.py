@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
@@ -35,6 +36,11 @@ class Verdicts:
         self.wait_seconds = wait_seconds
         """The longest that anybody waits."""
         self._finish = Together(self._finish_all)
+        self._waited_for: Counter[UUID] = Counter()
+
+    def waits_for(self, generation_id: UUID) -> bool:
+        """Whether somebody in this process does."""
+        return generation_id in self._waited_for
 
     @contextlib.asynccontextmanager
     async def listening(self, generation_id: UUID) -> AsyncIterator[asyncio.Future[Outcome]]:
@@ -47,6 +53,7 @@ class Verdicts:
                     heard.set_result(Outcome.decode(message.data))
 
         subscription = None
+        self._waited_for[generation_id] += 1
         try:
             if connected(self._broker):
                 with contextlib.suppress(NatsError, OSError):
@@ -55,6 +62,9 @@ class Verdicts:
                     )
             yield heard
         finally:
+            self._waited_for[generation_id] -= 1
+            if not self._waited_for[generation_id]:
+                del self._waited_for[generation_id]
             if subscription is not None:
                 with contextlib.suppress(NatsError, OSError):
                     await subscription.unsubscribe()
