@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import nats
+import psutil
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
@@ -41,7 +42,7 @@ class Nemesis:
         while asyncio.get_running_loop().time() < give_up_at:
             try:
                 self.done.append(await self._dice.choice(acts)())
-            except (OSError, NatsError, JetStreamError, TimeoutError, KeyError) as error:
+            except (OSError, NatsError, JetStreamError, TimeoutError, KeyError, psutil.NoSuchProcess) as error:
                 self.done.append(f"nothing: {type(error).__name__}")
             await asyncio.sleep(self._dice.uniform(0.3, 1.5))
 
