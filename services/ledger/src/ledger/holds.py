@@ -56,7 +56,7 @@ _OPEN_USUAL = accounts.moving(
         RETURNING generation_id
     )
     """,
-    only="JOIN opened USING (generation_id)",
+    only="WHERE generation_id = ANY(ARRAY(SELECT generation_id FROM opened))",
     answer=f"SELECT ARRAY(SELECT generation_id FROM opened) AS opened, {accounts.BALANCES_AFTER} FROM counts",  # noqa: S608
 )
 _SAID = text("""
@@ -99,23 +99,25 @@ _CLOSE = text("""
          AS ended (generation_id, state, captured, outcome_id, outcome)
     WHERE holds.generation_id = ended.generation_id
 """)
-# One statement: what somebody else closed since we looked is left out, with its transaction.
+# One statement: what somebody else closed since we looked is left out, with its transaction. The state is no condition
+# on the table, which would be looked for in the index of all that is open.
 _CLOSE_OPEN = accounts.moving(
     """
-    still_open AS MATERIALIZED (
-        SELECT generation_id FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[])) AND state = 'open'
+    locked_holds AS MATERIALIZED (
+        SELECT generation_id, state FROM holds WHERE generation_id = ANY(CAST(:ids AS uuid[]))
         ORDER BY generation_id FOR UPDATE
     ), closed AS (
         UPDATE holds SET state = ended.state, captured = ended.captured, closed_at = now(),
                          outcome_id = ended.outcome_id, outcome = CAST(ended.outcome AS json)
         FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:captured AS bigint[]),
                     CAST(:outcome_ids AS uuid[]), CAST(:outcomes AS text[]))
-             AS ended (generation_id, state, captured, outcome_id, outcome) JOIN still_open USING (generation_id)
+             AS ended (generation_id, state, captured, outcome_id, outcome)
         WHERE holds.generation_id = ended.generation_id
+          AND ended.generation_id = ANY(ARRAY(SELECT generation_id FROM locked_holds WHERE state = 'open'))
         RETURNING holds.generation_id
     )
     """,
-    only="JOIN closed USING (generation_id)",
+    only="WHERE generation_id = ANY(ARRAY(SELECT generation_id FROM closed))",
     answer=f"SELECT ARRAY(SELECT generation_id FROM closed) AS closed, {accounts.BALANCES_AFTER} FROM counts",  # noqa: S608
 )
 _DISPUTE = text("""
