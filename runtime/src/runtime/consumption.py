@@ -178,8 +178,7 @@ class Consumers:
             loop.room.set()
             while loop.waiting:
                 await self._answer(loop, loop.waiting.popleft(), _LATER)
-        begun = [task for loop in self._loops for task in loop.tasks]
-        if begun:
+        if begun := [task for loop in self._loops for task in loop.tasks]:
             await asyncio.wait(begun, timeout=SHUTDOWN_GRACE_SECONDS)
         for task in (*begun, *self._running):
             task.cancel()
@@ -368,7 +367,8 @@ class Consumers:
         )
         HANDLED.labels(loop.consumer.durable, "failed").inc()
         if held.deliveries >= MAX_DELIVERIES and not is_transient(error):
-            return await self._bury(loop, held, f"{type(error).__name__}: {error}")
+            await self._bury(loop, held, f"{type(error).__name__}: {error}")
+            return
         delay_seconds = NAK_DELAYS_SECONDS[min(held.deliveries, len(NAK_DELAYS_SECONDS)) - 1]
         await self._answer(loop, held, b'-NAK {"delay": %d}' % int(delay_seconds * 1e9))
 
