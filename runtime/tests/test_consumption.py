@@ -167,6 +167,38 @@ async def test_a_batch_is_what_has_arrived_in_stream_order(bench: Bench) -> None
     assert max(map(len, batches)) <= 16
 
 
+async def test_a_batch_that_is_full_lingers_no_longer(bench: Bench) -> None:
+    batches: list[list[int]] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.batch(bench.consumer, Note, size=4, linger_seconds=60)
+    async def handle(notes: Any) -> None:
+        batches.append([note.number for note in notes])
+
+    async with consuming(consumers):
+        await bench.send(0)
+        await asyncio.sleep(0.05)  # it begins to linger with one, and then with what was left of ten
+        await bench.send(*range(1, 10))
+        await until(lambda: len(batches) == 2)
+        await bench.send(10, 11)
+        await until(lambda: settled(bench))
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+async def test_what_fills_no_batch_lingers_for_its_time(bench: Bench) -> None:
+    batches: list[list[int]] = []
+    consumers = Consumers(bench.broker)
+
+    @consumers.batch(bench.consumer, Note, size=4, linger_seconds=0.5)
+    async def handle(notes: Any) -> None:
+        batches.append([note.number for note in notes])
+
+    await bench.send(0, 1, 2)
+    async with consuming(consumers):
+        await until(lambda: settled(bench))
+    assert batches == [[0, 1, 2]]
+
+
 async def test_a_batch_is_decided_while_the_rest_of_the_one_before_is_done(bench: Bench) -> None:
     decided: list[int] = []
     resting, most_resting = 0, 0

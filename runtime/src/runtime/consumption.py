@@ -116,7 +116,7 @@ class _Loop:
     room: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be something to ask for."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when something waits for the next batch."""
+    """Set when something begins to wait for the next batch, and when that is full."""
 
 
 class Consumers:
@@ -153,7 +153,8 @@ class Consumers:
     ) -> Callable[[Batch[F]], Batch[F]]:
         """Handles what has arrived, up to `size` facts at once and in stream order; on a defect, one by one.
 
-        Where nobody waits for the effect, lingering makes fewer and larger batches: each costs a transaction.
+        Where nobody waits for the effect, lingering makes fewer and larger batches: each costs a transaction. It ends
+        when a batch is full.
         """
 
         def register(handler: Batch[F]) -> Batch[F]:
@@ -177,8 +178,7 @@ class Consumers:
             loop.room.set()
             while loop.waiting:
                 await self._answer(loop, loop.waiting.popleft(), _LATER)
-        begun = [task for loop in self._loops for task in loop.tasks]
-        if begun:
+        if begun := [task for loop in self._loops for task in loop.tasks]:
             await asyncio.wait(begun, timeout=SHUTDOWN_GRACE_SECONDS)
         for task in (*begun, *self._running):
             task.cancel()
@@ -247,7 +247,8 @@ class Consumers:
                 return
             if loop.batch_size > 1:
                 loop.waiting.append(held)
-                loop.arrived.set()
+                if len(loop.waiting) in {1, loop.batch_size}:
+                    loop.arrived.set()
             else:
                 task = asyncio.create_task(self._take(loop, [held], asyncio.Event()))
                 loop.tasks.add(task)
@@ -273,8 +274,10 @@ class Consumers:
             if not loop.waiting:
                 loop.arrived.clear()
                 await loop.arrived.wait()
-            if len(loop.waiting) < loop.batch_size:
-                await asyncio.sleep(loop.linger_seconds)
+            if loop.linger_seconds and len(loop.waiting) < loop.batch_size:
+                loop.arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(loop.arrived.wait(), loop.linger_seconds)
             taken = [loop.waiting.popleft() for _ in range(min(loop.batch_size, len(loop.waiting)))]
             decided = asyncio.Event()
             task = asyncio.create_task(self._take(loop, taken, decided))
@@ -287,12 +290,11 @@ class Consumers:
         while True:
             await asyncio.sleep(IN_PROGRESS_EVERY_SECONDS / 4)
             now = time.monotonic()
-            for loop in self._loops:
-                for held in list(loop.held.values()):
-                    if now - held.told_at > IN_PROGRESS_EVERY_SECONDS:
-                        held.told_at = now
-                        with contextlib.suppress(NatsError, OSError):
-                            await self._broker.connection.publish(held.message.reply, b"+WPI")
+            for held in [held for loop in self._loops for held in loop.held.values()]:
+                if now - held.told_at > IN_PROGRESS_EVERY_SECONDS:
+                    held.told_at = now
+                    with contextlib.suppress(NatsError, OSError):
+                        await self._broker.connection.publish(held.message.reply, b"+WPI")
 
     async def _take(self, loop: _Loop, taken: list[_Held], decided: asyncio.Event) -> None:
         try:
@@ -311,8 +313,11 @@ class Consumers:
             for pair in readable:
                 await self._settle(loop, [pair], decided)
         else:
+            HANDLED.labels(loop.consumer.durable, "done").inc(len(readable))
+            duration, now = DURATION.labels(loop.consumer.durable), time.monotonic()
             for held, _ in readable:
-                await self._done(loop, held)
+                duration.observe(now - held.taken_at)
+                await self._answer(loop, held, b"+ACK")
 
     async def _handle(self, loop: _Loop, facts: list[Any], decided: asyncio.Event) -> None:
         waits = iter(RETRY_IN_PLACE_SECONDS)
@@ -351,11 +356,6 @@ class Consumers:
         else:
             fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False)[:5])
             await self._bury(loop, held, f"unreadable: {fields}")
-
-    async def _done(self, loop: _Loop, held: _Held) -> None:
-        HANDLED.labels(loop.consumer.durable, "done").inc()
-        DURATION.labels(loop.consumer.durable).observe(time.monotonic() - held.taken_at)
-        await self._answer(loop, held, b"+ACK")
 
     async def _failed(self, loop: _Loop, held: _Held, error: Exception) -> None:
         log.error(

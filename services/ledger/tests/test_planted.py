@@ -60,13 +60,13 @@ def balances_are_read_and_then_written(patch: pytest.MonkeyPatch) -> None:
     every_move(
         patch,
         (
-            "SELECT user_id FROM accounts WHERE user_id IN (SELECT user_id FROM change) ORDER BY user_id FOR UPDATE",
-            "SELECT user_id, available, held, used, pg_sleep(0.002) FROM accounts"
-            " WHERE user_id IN (SELECT user_id FROM change)",
+            "SELECT change.* FROM accounts JOIN change USING (user_id) ORDER BY user_id FOR UPDATE OF accounts",
+            "SELECT change.*, accounts.available AS had, accounts.held AS had_held, accounts.used AS had_used,"
+            " pg_sleep(0.002) FROM accounts JOIN change USING (user_id)",
         ),
-        ("available = accounts.available +", "available = locked.available +"),
-        ("held = accounts.held +", "held = locked.held +"),
-        ("used = accounts.used +", "used = locked.used +"),
+        ("available = accounts.available +", "available = locked.had +"),
+        ("held = accounts.held +", "held = locked.had_held +"),
+        ("used = accounts.used +", "used = locked.had_used +"),
     )
     reworded(patch, accounts, "_BALANCES", ("FOR UPDATE OF accounts", ""))
 
@@ -139,7 +139,7 @@ def amounts_are_floats(patch: pytest.MonkeyPatch) -> None:
 
 def a_hold_is_closed_whether_it_is_open_or_not(patch: pytest.MonkeyPatch) -> None:
     """Two outcomes were both decided while it was."""
-    reworded(patch, holds, "_CLOSE_OPEN", ("AND state = 'open'", "AND pg_sleep(0.002) IS NOT NULL"))
+    reworded(patch, holds, "_CLOSE_OPEN", ("WHERE state = 'open'", "WHERE pg_sleep(0.002) IS NOT NULL"))
 
 
 def a_hold_is_closed_without_a_lock(patch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def a_hold_is_closed_without_a_lock(patch: pytest.MonkeyPatch) -> None:
         patch,
         holds,
         "_CLOSE_OPEN",
-        ("SELECT generation_id FROM holds WHERE", "SELECT generation_id, pg_sleep(0.002) FROM holds WHERE"),
+        ("SELECT generation_id, state FROM", "SELECT generation_id, state, pg_sleep(0.002) FROM"),
         ("FOR UPDATE\n    ), closed", "\n    ), closed"),
     )
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from faststream.nats import NatsBroker
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js.api import Header
 
 from contracts.facts import CONTENT_TYPE, Change, Changed, Funded, Granted, Outcome, PaymentReceived
 from contracts.topology import CREDITS, GENERATION, OUTCOMES, changed_subject, funded_subject, outcome_subject
-from runtime.broker import connected, publish, publish_unique
+from runtime.broker import PUBLISH_TIMEOUT_SECONDS, connected, publish, publish_unique
 
 PAUSE_SECONDS = 1.0
 """Nobody waits for a change: a user's are told together."""
@@ -25,7 +28,13 @@ async def announce(broker: NatsBroker, facts: Iterable[Said]) -> None:
     Raises:
         nats.errors.Error, TimeoutError, OSError: some may not be stored; saying all of them again is harmless.
     """
-    told = await asyncio.gather(*(_say(broker, fact) for fact in facts), return_exceptions=True)
+    said = list(facts)
+    funded = [fact for fact in said if isinstance(fact, Funded)]
+    if len(funded) > 1:
+        others = [_say(broker, fact) for fact in said if not isinstance(fact, Funded)]
+        told = await asyncio.gather(_say_funded(broker, funded), *others, return_exceptions=True)
+    else:
+        told = await asyncio.gather(*(_say(broker, fact) for fact in said), return_exceptions=True)
     for failure in told:
         if isinstance(failure, BaseException):
             raise failure
@@ -41,6 +50,36 @@ async def decide_outcome(broker: NatsBroker, outcome: Outcome) -> Outcome:
     subject = outcome_subject(outcome.data.generation_id)
     kept = await publish_unique(broker, subject, outcome.encode(), stream=OUTCOMES.name, content_type=CONTENT_TYPE)
     return Outcome.decode(kept)
+
+
+async def _say_funded(broker: NatsBroker, facts: Sequence[Funded]) -> None:
+    """Publishes many as `publish` does one, with one inbox and one wait for what the stream answers to all of them.
+
+    A request for each costs a third of all that the ledger does for a hold.
+    """
+    inbox = broker.connection.new_inbox()
+    missing = {f"{inbox}.{number}": fact for number, fact in enumerate(facts)}
+    stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def answered(message: Msg) -> None:
+        # No JSON object: nobody listens to the subject, so the stream is not there.
+        if not message.data.startswith(b"{") or "error" in json.loads(message.data):
+            if not stored.done():
+                stored.set_exception(NatsError(f"not stored: {message.data.decode(errors='replace')[:200]}"))
+            return
+        missing.pop(message.subject, None)
+        if not missing and not stored.done():
+            stored.set_result(None)
+
+    subscription = await broker.connection.subscribe(f"{inbox}.*", cb=answered)
+    try:
+        headers = {"content-type": CONTENT_TYPE, Header.EXPECTED_STREAM: GENERATION.name}
+        for reply, fact in list(missing.items()):
+            await broker.connection.publish(funded_subject(fact.data), fact.encode(), reply=reply, headers=headers)
+        await asyncio.wait_for(stored, PUBLISH_TIMEOUT_SECONDS)
+    finally:
+        with contextlib.suppress(NatsError, OSError):
+            await subscription.unsubscribe()
 
 
 async def _say(broker: NatsBroker, fact: Said) -> None:
@@ -71,14 +110,13 @@ class Changes:
 
     def __init__(self, broker: NatsBroker) -> None:
         self._broker = broker
-        self._waiting: dict[UUID, Change] = {}
+        self._waiting: dict[UUID, tuple[Change, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def __call__(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            before = self._waiting.get(change.user_id)
-            moved = change.change + (before.change if before else 0)
-            self._waiting[change.user_id] = change.model_copy(update={"change": moved})
+            _, before = self._waiting.get(change.user_id, (None, 0))
+            self._waiting[change.user_id] = change, before + change.change
         if self._waiting and self._task is None:
             self._task = asyncio.create_task(self._tell_later(), name="changes")
 
@@ -98,12 +136,13 @@ class Changes:
         waiting, self._waiting = self._waiting, {}
         if not connected(self._broker):
             return
-        for change in waiting.values():
+        connection, headers = self._broker.connection, {"Content-Type": CONTENT_TYPE}
+        for user_id, (change, moved) in waiting.items():
             with contextlib.suppress(NatsError, OSError, TimeoutError):
-                await self._broker.connection.publish(
-                    changed_subject(change.user_id), _changed(change).encode(), headers={"Content-Type": CONTENT_TYPE}
-                )
+                payload = _changed(change, moved).encode()
+                await connection.publish(changed_subject(user_id), payload, headers=headers)
 
 
-def _changed(change: Change) -> Changed:
-    return Changed(id=uuid4(), source="ledger", subject=str(change.user_id), time=datetime.now(UTC), data=change)
+def _changed(change: Change, moved: int) -> Changed:
+    told = change if change.change == moved else change.model_copy(update={"change": moved})
+    return Changed(id=uuid4(), source="ledger", subject=str(change.user_id), time=datetime.now(UTC), data=told)

@@ -71,7 +71,7 @@ from ledger.usage import usage
 from runtime.consumption import Consumers
 from runtime.database import Database
 
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
 ANSWERS_AT_ONCE = 16
