@@ -25,6 +25,7 @@ from gateway import records
 from gateway.identity import Caller
 from gateway.notifications import Notifications
 from gateway.records import Generation
+from gateway.streaming import Write
 from runtime.broker import connected
 from runtime.database import Database
 from runtime.health import is_transient
@@ -67,11 +68,13 @@ class Reader:
     """Who reads all that one user is told. Whoever may have missed something is lost, and comes back.
 
     There are thousands, and most are silent: each has one alarm, which is put off and not made anew for each event.
+    While its stream waits for something to be told, that is written past it, and the stream is not woken.
     """
 
-    __slots__ = ("__weakref__", "_alarm", "_heard_at", "_told", "_waiting", "is_lost", "known")
+    __slots__ = ("__weakref__", "_alarm", "_heard_at", "_told", "_waiting", "_write", "is_lost", "known")
 
-    def __init__(self) -> None:
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._told: list[Told] = []
         self._waiting: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -81,10 +84,23 @@ class Reader:
         """The last event that it had before it was told anything here; None where all is new."""
 
     def offer(self, told: Told) -> None:
+        """Takes it, to be told in `tell`."""
         if len(self._told) >= MAX_QUEUED_EVENTS:
             self.is_lost = True
         else:
             self._told.append(told)
+
+    def tell(self) -> None:
+        """Writes what was offered where nothing is before it, neither here nor at the server, and all of it is known to
+        be new and can be shown; else the stream is woken for it."""
+        waiting = self._waiting
+        if waiting is None or waiting.done() or not (self._told or self.is_lost):
+            return
+        if self.known is None and not self.is_lost:
+            said = [each.event("generation") or b"" for each in self._told]
+            if all(said) and self._write(said[0] if len(said) == 1 else b"".join(said)):
+                self._told, self._heard_at = [], waiting.get_loop().time()
+                return
         self._wake()
 
     def lose(self) -> None:
@@ -133,6 +149,8 @@ class Hub:
         self._readers: dict[UUID, set[Reader]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
         self._notifications = Notifications(broker, self._heard, self._lose_readers)
+        self._offered: list[Reader] = []
+        """Who was offered something in this turn of the event loop."""
         self.catching_up = asyncio.Semaphore(MAX_CATCHING_UP)
         """Who reads the log holds it: a thousand at once would all wait longer than the log is waited for."""
         self.is_closing = False
@@ -176,9 +194,9 @@ class Hub:
             self._left(user_id)
 
     @contextlib.contextmanager
-    def following_user(self, user_id: UUID) -> Iterator[Reader]:
+    def following_user(self, user_id: UUID, write: Write) -> Iterator[Reader]:
         """Yields a reader of all that a user is told from now on."""
-        reader = Reader()
+        reader = Reader(write)
         self._readers[user_id].add(reader)
         self._streams[user_id] += 1
         try:
@@ -205,8 +223,17 @@ class Hub:
             _offer(queue, told)
         for reader in self._readers.get(notice.user_id, ()):
             reader.offer(told)
+            if not self._offered:
+                asyncio.get_running_loop().call_soon(self._tell_readers)
+            self._offered.append(reader)
         for tell in self.told:
             tell(event_id, notice)
+
+    def _tell_readers(self) -> None:
+        """All that arrived together is read first, and written then: each is done faster than both in turns."""
+        offered, self._offered = self._offered, []
+        for reader in offered:
+            reader.tell()
 
 
 async def follow(

@@ -6,13 +6,16 @@ errors. None of them looks at what follows, and thousands of streams would pay f
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _SERVER = "darkroom.server"
 """The ASGI extension with which a stream finds the server's own `send`."""
+
+Write = Callable[[bytes], bool]
+"""Writes a part of a stream that has begun, at once; False: nothing of it, since the client has to read first."""
 
 
 class Straight:
@@ -25,6 +28,24 @@ class Straight:
         if scope["type"] == "http":
             scope.setdefault("extensions", {})[_SERVER] = send
         await self._app(scope, receive, send)
+
+
+def write_at_once(scope: Scope) -> Write:
+    """For whoever is no task of the stream's: what uvicorn has to wait for, it waits for before it writes."""
+    send = scope["extensions"][_SERVER]
+
+    def write(said: bytes) -> bool:
+        sending = send({"type": "http.response.body", "body": said, "more_body": True})
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        except Exception:
+            return False  # the stream's own task sends the same, and ends by what is wrong
+        sending.close()
+        return False
+
+    return write
 
 
 class EventStream(StreamingResponse):

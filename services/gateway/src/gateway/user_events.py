@@ -20,6 +20,7 @@ from gateway.identity import Caller
 from gateway.live import Hub, Reader, Told, event
 from gateway.missed import ANSWER_SECONDS, Missed, epoch_now, missed
 from gateway.refusals import Unavailable
+from gateway.streaming import Write
 from runtime.health import is_transient
 
 PING_SECONDS = 15.0
@@ -33,11 +34,17 @@ Show = Callable[[UUID], Awaitable[str | None]]
 
 
 async def follow_user(
-    hub: Hub, broker: NatsBroker, caller: Caller, last_event_id: str | None, snapshot: Snapshot, show: Show
+    hub: Hub,
+    broker: NatsBroker,
+    caller: Caller,
+    last_event_id: str | None,
+    snapshot: Snapshot,
+    show: Show,
+    write: Write,
 ) -> AsyncGenerator[bytes, None]:
     """`snapshot`, then `generation` for each that ends; `reset` before another snapshot. It ends where a reader is too
-    slow, the bus was away, or the database is."""
-    with hub.following_user(caller.user_id) as heard:
+    slow, the bus was away, or the database is. What it need not give is written by `write`, in its turn."""
+    with hub.following_user(caller.user_id, write) as heard:
         try:
             async for said in _first(hub, broker, caller, heard, last_event_id, snapshot, show):
                 yield said

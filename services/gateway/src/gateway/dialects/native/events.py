@@ -13,7 +13,7 @@ from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
 from gateway.pages import Filter
 from gateway.refusals import NotFound, TooManyRequests
-from gateway.streaming import EventStream
+from gateway.streaming import EventStream, write_at_once
 from gateway.user_events import Show, Snapshot, follow_user
 
 SHOWN = 20
@@ -42,8 +42,8 @@ def make_router(surface: Surface) -> APIRouter:
         caller = await surface.identity.required(request)
         if not surface.hub.has_room(caller.user_id):
             raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
-        stream = follow_user(surface.hub, surface.broker, caller, last_event_id, *_told(surface, caller))
-        return EventStream(stream)
+        write, told = write_at_once(request.scope), _told(surface, caller)
+        return EventStream(follow_user(surface.hub, surface.broker, caller, last_event_id, *told, write))
 
     return router
 
