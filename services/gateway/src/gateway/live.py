@@ -34,7 +34,9 @@ LOOK_AGAIN_SECONDS = 3.0
 BEGUN_SECONDS = 0.5
 """The first look is sooner: of what began before anybody listened, the progress has been said."""
 PING_SECONDS = 15.0
-FLUSH_SECONDS = 1
+FLUSH_SECONDS = 1.0
+PONG_SECONDS = 120
+"""Longer than it takes to find a connection dead."""
 MAX_QUEUED_EVENTS = 64
 MAX_CATCHING_UP = 32
 MAX_STREAMS = 5000
@@ -295,14 +297,25 @@ async def hearing(broker: NatsBroker, generation_id: UUID, queue: Heard) -> Asyn
             subscription = await broker.connection.subscribe(progress_subject(generation_id), cb=arrived)
             # Whatever is said after the first event is heard: the server knows of us before it is sent. The first ping
             # overtakes what nats-py has not written yet, the second follows it.
-            await broker.connection.flush(FLUSH_SECONDS)
-            await broker.connection.flush(FLUSH_SECONDS)
+            await _flushed(broker)
+            await _flushed(broker)
     try:
         yield
     finally:
         if subscription is not None:
             with contextlib.suppress(NatsError, OSError):
                 await subscription.unsubscribe()
+
+
+async def _flushed(broker: NatsBroker) -> None:
+    """Returns when the server has answered a ping, or has taken too long.
+
+    The ping itself is never given up: nats-py stops reading, so that nobody hears anything any more, where a pong comes
+    for somebody who is gone.
+    """
+    ping = asyncio.ensure_future(broker.connection.flush(PONG_SECONDS))
+    ping.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait([ping], timeout=FLUSH_SECONDS)
 
 
 async def look(database: Database, caller: Caller, generation: Generation) -> Generation:
