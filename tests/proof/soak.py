@@ -96,6 +96,7 @@ async def test_p25_nothing_grows_under_a_steady_load(darkroom: Darkroom, new_use
         if not samples or passed - samples[-1][0] >= SAMPLE_SECONDS:
             try:
                 samples.append((passed, await sample(darkroom)))
+                print(f"{passed:.0f} s: {len(refused)} refused, {_short(samples[-1][1])}", flush=True)
             except psutil.NoSuchProcess:
                 pytest.fail("a process of the stack ended")
         await asyncio.sleep(0.02)
@@ -109,6 +110,11 @@ async def test_p25_nothing_grows_under_a_steady_load(darkroom: Darkroom, new_use
     if SECONDS >= 600:
         for name, slope in slopes.items():
             assert slope < _most(name), name
+
+
+def _short(taken: Sample) -> str:
+    """The megabytes of each part, for whoever loses the rest of two hours."""
+    return ", ".join(f"{name.split()[0]} {value:.0f}" for name, value in taken.items() if "megabytes" in name)
 
 
 def _most(name: str) -> float:

@@ -26,7 +26,8 @@ BRISK = {
     "MODERATION_BY_PROVIDER": "all",
 }
 """What sweeper and leases would do in half an hour, in half a minute."""
-
+TOKEN_HOURS = 24
+"""Longer than any test: of two hours under load one was lost because tokens had expired."""
 
 LATE_ANSWER = 'Publish Violation - Subject "_INBOX_'
 
@@ -58,7 +59,7 @@ class Darkroom:
         from darkroom.stack import read_stack_file
         from darkroom.tokens import make_token
 
-        return make_token(read_stack_file(self.data)["jwt_secret"], user, 1, "darkroom")
+        return make_token(read_stack_file(self.data)["jwt_secret"], user, TOKEN_HOURS, "darkroom")
 
     def audit(self) -> None:
         """Fails with what the auditor found."""
