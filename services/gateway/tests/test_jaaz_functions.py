@@ -109,6 +109,7 @@ async def test_a_repeated_consumption_is_one(client: Client, players: Players) -
 @pytest.mark.parametrize(
     "body",
     [{}, {"amount": 0}, {"amount": -1}, {"amount": "x"}, {"amount": 1e-7}, {"amount": 1e30}, {"amount": [1]},
+     {"amount": True}, {"credits": True},
      {"credits": True, "description": "x" * 501}],
 )  # fmt: skip
 async def test_what_is_no_amount_takes_nothing(client: Client, players: Players, body: dict[str, Any]) -> None:

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
 from gateway.dialects.jaaz.schemas import Document, TokenUsage
 
 MAX_CREDITS = 10**9
 MAX_AMOUNT = 10**9
 MAX_MESSAGES = 200
-Amount = float | int | str
+Number = StrictFloat | StrictInt
+"""`true` is no number that money could be."""
+Amount = Number | str
 
 
 class FunctionError(BaseModel):
@@ -38,10 +40,10 @@ class CreditsConsumed(BaseModel):
 class CreatePaymentIntent(BaseModel):
     """With `planId` or `credits` the amount is in cents, else in whole units of the currency."""
 
-    amount: float | int | None = Field(default=None, gt=0, le=MAX_AMOUNT, allow_inf_nan=False)
+    amount: Number | None = Field(default=None, gt=0, le=MAX_AMOUNT, allow_inf_nan=False)
     currency: str | None = Field(default=None, max_length=10)
     planId: str | None = Field(default=None, max_length=200)  # noqa: N815
-    credits: float | int | None = Field(default=None, le=MAX_CREDITS, allow_inf_nan=False)
+    credits: Number | None = Field(default=None, le=MAX_CREDITS, allow_inf_nan=False)
 
 
 class PaymentIntent(BaseModel):
