@@ -66,8 +66,6 @@ class Log:
         self.is_up = True
         self.accepted: dict[tuple[int, UUID], Outcome] = {}
         """Every outcome that was ever accepted, by epoch and id."""
-        self.buried = 0
-        """Facts that were delivered too often and lie with the dead letters."""
         self._empty()
 
     def _empty(self) -> None:
@@ -76,6 +74,8 @@ class Log:
         self.stored: list[Message] = []
         self.outcomes: dict[UUID, Message] = {}
         self.consumers = {name: Durable(kinds) for name, kinds in CONSUMERS.items()}
+        self.buried: list[tuple[str, Message]] = []
+        """What was delivered too often to a consumer."""
 
     # -- publishing -------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Log:
             if durable.deliveries[message.number] <= MAX_DELIVERIES:
                 taken.append(message)
             else:
-                self.buried += 1
+                self.buried.append((name, message))
         durable.held += taken
         return taken
 
@@ -155,6 +155,14 @@ class Log:
                 durable.deliveries[message.number] -= waited
                 durable.held.remove(message)
                 durable.waiting.append(message)
+
+    def dig_up(self) -> None:
+        """As operators do it (`darkroom dead`) once nothing dies by itself any more: all of it is delivered anew."""
+        for durable in self.consumers.values():
+            durable.deliveries.clear()
+        buried, self.buried = self.buried, []
+        for name, message in buried:
+            self.consumers[name].waiting.append(message)
 
     def repeat(self) -> None:
         """What somebody holds, or what was said a while ago, is delivered once more."""

@@ -138,6 +138,7 @@ class World:
                 self._fault()
         self.stormy = False
         self.log.is_up = True
+        self.log.dig_up()
         for process in self.processes:
             process.paused_until = 0
         for _ in range(CALM_STEPS):
