@@ -488,3 +488,24 @@ async def test_a_fact_that_kills_its_process_is_buried_after_five_deliveries(
         await until(lambda: settled(bench))
     assert handled == []
     assert (await bench.dead())[0]["reason"] == "delivered too often"
+
+
+async def test_who_stops_consuming_makes_nobody_deaf(bench: Bench) -> None:
+    """nats-py stops reading at a pong for somebody who is gone: no subscription is left while it drains."""
+    for number in range(20):
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        consumers = Consumers(bench.broker)
+
+        @consumers.each(bench.consumer, Note, slots=4)
+        async def handle(note: Any, begun: asyncio.Event = begun, go_on: asyncio.Event = go_on) -> None:
+            begun.set()
+            await go_on.wait()
+            for _ in range(note.number):
+                await asyncio.sleep(0)
+
+        async with consuming(consumers):
+            await bench.send(number)
+            await begun.wait()
+            go_on.set()
+        async with asyncio.timeout(2):
+            await bench.unsettled()
