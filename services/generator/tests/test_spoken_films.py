@@ -151,7 +151,7 @@ async def test_a_cancel_while_the_film_is_made_ends_its_process(process, simulat
     making = process.begin(request)
     await until(lambda: begun(process, request), 30)
     await process.generator.close([ended(request)])
-    await asyncio.wait_for(making, 10)
+    await asyncio.wait_for(making, 30)
     assert await steps(process, request) == [SPOKEN, (1, 1, NAME, None, "failed")]
     assert await process.rendered_times(request) == 0
 
