@@ -166,16 +166,14 @@ class Consumers:
     async def start(self) -> None:
         self._stopping = False
         for loop in self._loops:
+            # Waited for: nats-py stops reading at a pong for somebody who was cancelled while they drained.
             loop.tasks.add(asyncio.create_task(self._pull(loop)))
             if loop.batch_size > 1:
                 self._running.append(asyncio.create_task(self._batches(loop)))
         self._running.append(asyncio.create_task(self._keep(), name="in progress"))
 
     async def stop(self) -> None:
-        """Hands back what was not begun, waits for what was, then hands back the rest.
-
-        Who pulls leaves by itself: nats-py stops reading at a pong for somebody who was cancelled while they drained.
-        """
+        """Hands back what was not begun, waits for what was, then hands back the rest."""
         self._stopping = True
         for loop in self._loops:
             loop.room.set()
