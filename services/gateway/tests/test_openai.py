@@ -287,6 +287,22 @@ async def test_what_is_not_offered_is_an_error_of_the_sdk(client: Client, method
     assert answer.json["error"]["type"] == "invalid_request_error" and answer.json["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/images/generations", {"prompt": "x"}),
+        ("/chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
+        ("/videos", {"prompt": "x"}),
+    ],
+)
+async def test_what_cannot_be_kept_beside_a_request_is_refused(
+    client: Client, players: Players, path: str, asked: dict[str, Any]
+) -> None:
+    answer = await client.post(BASE + path, json={**asked, "user": "a\0b"})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "user"), answer.text
+    assert not players.of(client.user_id)
+
+
 async def test_a_body_that_is_too_large_is_refused_in_the_same_shape(client: Client) -> None:
     answer = await client.post(IMAGES, data=b'"' + b"x" * (1 << 20) + b'"')
     assert (answer.status, answer.json["error"]["code"]) == (413, "body_too_large")
