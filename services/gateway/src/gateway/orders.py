@@ -169,9 +169,9 @@ def fit(order: Order, model: CatalogModel) -> Order:
     most = min(MAX_COUNT, model.max_count)
     if not 1 <= order.count <= most:
         raise Invalid(f"The count has to be 1 to {most}.", details=_at("count", f"1 to {most}"))
-    for field, kept in {"options": order.options, **order.remarks}.items():
+    for place, kept in {"options": order.options, **order.remarks}.items():
         if (problem := unfit(kept)) is not None:
-            raise Invalid(f"What {field} says cannot be kept: {problem}.", details=_at(field, problem))
+            raise Invalid(f"What {place} says cannot be kept: {problem}.", details=_at(place, problem))
     _check_inputs(order, model)
     return replace(
         order, size=_size(order, model), seconds=_seconds(order, model), max_tokens=_max_tokens(order, model)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
+from gateway.beginnings import together
 from gateway.dialects.instaveo import errors, translate
 from gateway.dialects.instaveo.acceptance import Acceptance
 from gateway.dialects.instaveo.feed import MAX_PAGE
@@ -34,10 +35,7 @@ def make_router(surface: Surface, settings: InstaveoSettings) -> APIRouter:
     add_reacting(signed, parts)
     add_users(reading, signed, parts)
     add_rendering(reading, parts)
-    both = APIRouter()
-    both.include_router(reading)
-    both.include_router(signed)
-    return both
+    return together(reading, signed)
 
 
 def add_reading(router: APIRouter, parts: Parts) -> None:

@@ -9,6 +9,7 @@ import jwt
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from gateway.beginnings import together
 from gateway.dialects.jaaz import errors
 from gateway.dialects.jaaz.answers import ERRORS, Desk
 from gateway.dialects.jaaz.client import ERRORS as CLIENT_ERRORS
@@ -55,10 +56,7 @@ class Logout(BaseModel):
 
 def make_router(desk: Desk, devices: Devices) -> APIRouter:
     """Both forms."""
-    both = APIRouter()
-    both.include_router(_seed(desk, devices))
-    both.include_router(_client(desk, devices))
-    return both
+    return together(_seed(desk, devices), _client(desk, devices))
 
 
 def _seed(desk: Desk, devices: Devices) -> APIRouter:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from pydantic import SecretStr
 
+from gateway.beginnings import together
 from gateway.dialects.jaaz import account, client, client_account, device_page, device_routes, functions, live, router
 from gateway.dialects.jaaz.answers import Desk
 from gateway.dialects.jaaz.devices import Devices
@@ -17,10 +18,9 @@ def make_router(desk: Desk, session_secret: SecretStr | None) -> APIRouter:
     """Its routes; its events are put on the sockets."""
     surface = desk.surface
     live.register(desk)
-    everything = APIRouter()
-    for part in (router, account, client, client_account, functions):
-        everything.include_router(part.make_router(desk))
     devices = Devices(surface.database, surface.commands.rates)
-    everything.include_router(device_routes.make_router(desk, devices))
-    everything.include_router(device_page.make_router(surface, devices, session_secret))
-    return everything
+    return together(
+        *(part.make_router(desk) for part in (router, account, client, client_account, functions)),
+        device_routes.make_router(desk, devices),
+        device_page.make_router(surface, devices, session_secret),
+    )

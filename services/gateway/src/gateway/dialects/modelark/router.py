@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from contracts.facts import Kind
+from gateway.beginnings import together
 from gateway.dialects.caching import Known, tagged
 from gateway.dialects.callers import caller
 from gateway.dialects.modelark import errors, files, translate, videos
@@ -56,10 +57,7 @@ def make_router(surface: Surface) -> APIRouter:
         names = ModelNames(models=[model.id for model, _ in surface.queries.models(Kind.IMAGE)])
         return tagged(names, if_none_match, max_age_seconds=MODELS_SECONDS)
 
-    both = APIRouter()
-    for part in (router, testing, files.make_router(surface), videos.make_router(surface)):
-        both.include_router(part)
-    return both
+    return together(router, testing, files.make_router(surface), videos.make_router(surface))
 
 
 async def _made(surface: Surface, who: Caller, order: Order) -> Generation:

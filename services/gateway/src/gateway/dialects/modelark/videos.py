@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from contracts.facts import Asset
+from gateway.beginnings import together
 from gateway.dialects.callers import caller
 from gateway.dialects.modelark import errors, films
 from gateway.dialects.modelark.schemas import ErrorBody, GeneratedVideo, TestResult, TestVideo, VideoFields
@@ -71,10 +72,7 @@ def make_router(surface: Surface) -> APIRouter:
         made = await surface.commands.create_and_wait(surface.verdicts, who, order)
         return TestResult(success=True, data=films.provider_answer(surface, made))
 
-    both = APIRouter()
-    both.include_router(router)
-    both.include_router(testing)
-    return both
+    return together(router, testing)
 
 
 async def _taken(surface: Surface, request: Request) -> tuple[Caller, VideoFields, Asset | None]:

@@ -12,6 +12,7 @@ from contracts.talking import Message
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import DONE, ERRORS, event, json_answer, streamed
+from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import (
     Chat,
     ChatChoice,
@@ -38,7 +39,7 @@ _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant"
 def make_router(surface: Surface) -> APIRouter:
     """Chat completions."""
     router = APIRouter(
-        tags=["openai"], route_class=route_class(errors.renderer({"prompt": "messages"})), responses=ERRORS
+        prefix=BASE, tags=["openai"], route_class=route_class(errors.renderer({"prompt": "messages"})), responses=ERRORS
     )
     words = Words(surface.hub, surface.broker, surface.database)
 

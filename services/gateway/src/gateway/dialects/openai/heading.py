@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.rates import Rates
 
 PREFIX = "/openai/"
+BASE = f"{PREFIX}v1"
+"""Before each route: what SDKs are given as their `base_url`."""
 NAMES = (
     "openai-processing-ms",
     "x-ratelimit-limit-requests",

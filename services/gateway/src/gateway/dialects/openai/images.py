@@ -16,6 +16,7 @@ from gateway.dialects.openai import errors, translate
 from gateway.dialects.openai.answers import ERRORS, json_answer, streamed
 from gateway.dialects.openai.bodies import is_json, json_of
 from gateway.dialects.openai.drawing import drawn
+from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import EditImages, EditReferences, GenerateImages, Pictures
 from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
@@ -52,7 +53,7 @@ _FORM = {
 
 def make_router(surface: Surface, lending: Lending) -> APIRouter:
     """Pictures."""
-    router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
+    router = APIRouter(prefix=BASE, tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
 
     @router.post(GENERATE, summary="Make images and wait for them", response_model=Pictures)
     async def generate(body: GenerateImages, request: Request) -> Response:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from contracts.judging import Judgement
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import ERRORS, json_answer
+from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import Moderate, Moderated, Verdict
 from gateway.dialects.surface import Surface, route_class
 from gateway.judging import judge
@@ -23,7 +24,7 @@ RULES = "rules"
 
 def make_router(surface: Surface) -> APIRouter:
     """Moderations."""
-    router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
+    router = APIRouter(prefix=BASE, tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
 
     @router.post("/moderations", summary="Ask whether something may be said", response_model=Moderated)
     async def moderate(body: Moderate, request: Request) -> Response:

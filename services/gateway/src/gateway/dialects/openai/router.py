@@ -2,34 +2,34 @@
 
 from fastapi import APIRouter, Request, Response
 
+from gateway.beginnings import together
 from gateway.dialects.openai import chats, errors, images, moderations, speech, translate, videos
 from gateway.dialects.openai.answers import ERRORS, json_answer
-from gateway.dialects.openai.heading import PREFIX
+from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import Model, ModelList
 from gateway.dialects.surface import Surface, route_class
 from gateway.lending import Lending
 from gateway.refusals import UnknownModel
 
-BASE = f"{PREFIX}v1"
 FORMS = (f"{BASE}{videos.PATH}", f"{BASE}{images.EDIT}")
 """Where files are sent."""
 
 
 def make_router(surface: Surface) -> APIRouter:
     """OpenAI's API over the given commands and queries."""
-    router = APIRouter(prefix=BASE)
     lending = Lending(surface.broker)
-    router.include_router(_models(surface))
-    router.include_router(images.make_router(surface, lending))
-    router.include_router(chats.make_router(surface))
-    router.include_router(speech.make_router(surface, lending))
-    router.include_router(moderations.make_router(surface))
-    router.include_router(videos.make_router(surface, lending))
-    return router
+    return together(
+        _models(surface),
+        images.make_router(surface, lending),
+        chats.make_router(surface),
+        speech.make_router(surface, lending),
+        moderations.make_router(surface),
+        videos.make_router(surface, lending),
+    )
 
 
 def _models(surface: Surface) -> APIRouter:
-    router = APIRouter(tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
+    router = APIRouter(prefix=BASE, tags=["openai"], route_class=route_class(errors.render), responses=ERRORS)
 
     @router.get("/models", summary="What can be asked for", response_model=ModelList)
     async def models(request: Request) -> Response:

@@ -10,6 +10,7 @@ from contracts.questions import CatalogModel
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import ERRORS, bytes_answer
+from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import Speak
 from gateway.dialects.openai.translate import DIALECT
 from gateway.dialects.surface import Surface, route_class, traceparent_of
@@ -29,7 +30,9 @@ _ELEVENLABS = {"mp3": "mp3_44100_128", "opus": "opus_48000_64", "wav": "wav_4410
 
 def make_router(surface: Surface, lending: Lending) -> APIRouter:
     """Speech."""
-    router = APIRouter(tags=["openai"], route_class=route_class(errors.renderer({"prompt": "input"})), responses=ERRORS)
+    router = APIRouter(
+        prefix=BASE, tags=["openai"], route_class=route_class(errors.renderer({"prompt": "input"})), responses=ERRORS
+    )
 
     @router.post(
         "/audio/speech",

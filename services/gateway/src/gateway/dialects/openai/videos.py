@@ -12,6 +12,7 @@ from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import ERRORS, bytes_answer, json_answer
 from gateway.dialects.openai.bodies import is_json, json_of
+from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import CreateVideo, DeletedVideo, Video, VideoError, Videos
 from gateway.dialects.openai.translate import DIALECT, address_of, id_in, remarks_of
 from gateway.dialects.surface import Surface, route_class, traceparent_of
@@ -66,7 +67,7 @@ _BODY = {
 def make_router(surface: Surface, lending: Lending) -> APIRouter:
     """Videos, whatever dialect they were asked for in."""
     router = APIRouter(
-        prefix=PATH,
+        prefix=BASE + PATH,
         tags=["openai"],
         route_class=route_class(errors.renderer({"inputs": REFERENCE})),
         responses=ERRORS,

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from gateway.beginnings import together
 from gateway.dialects.reelmate import analytics, campaign_routes, router, studio, voice_routes, voices
 from gateway.dialects.reelmate.avatars import ROUTE, Avatars
 from gateway.dialects.reelmate.campaigns import Campaigns
@@ -24,10 +25,10 @@ def make_router(surface: Surface) -> APIRouter:
     database = surface.database
     campaigns, avatars = Campaigns(database), Avatars(database, surface.uploads)
     heard = voices.Voices(database, surface.broker)
-    everything = APIRouter()
-    everything.include_router(campaign_routes.make_router(surface, campaigns, _ERRORS))
-    everything.include_router(studio.make_router(surface, Templates(database), avatars, _ERRORS))
-    everything.include_router(voice_routes.make_router(surface, heard, _ERRORS))
-    everything.include_router(router.make_router(surface, Films(database), avatars, heard, campaigns, _ERRORS))
-    everything.include_router(analytics.make_router(surface, Counts(database), _ERRORS))
-    return everything
+    return together(
+        campaign_routes.make_router(surface, campaigns, _ERRORS),
+        studio.make_router(surface, Templates(database), avatars, _ERRORS),
+        voice_routes.make_router(surface, heard, _ERRORS),
+        router.make_router(surface, Films(database), avatars, heard, campaigns, _ERRORS),
+        analytics.make_router(surface, Counts(database), _ERRORS),
+    )

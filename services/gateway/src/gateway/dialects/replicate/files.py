@@ -36,7 +36,7 @@ _FORM = {
 
 def make_router(surface: Surface, refused: dict[int | str, dict[str, Any]]) -> APIRouter:
     """The one route that the official clients need for files of an input."""
-    router = APIRouter(route_class=route_class(errors.render), tags=["replicate"])
+    router = APIRouter(prefix=PREFIX, route_class=route_class(errors.render), tags=["replicate"])
 
     @router.post(
         PATH,

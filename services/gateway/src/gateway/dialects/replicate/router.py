@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts.facts import Kind
+from gateway.beginnings import together
 from gateway.dialects.brought import bring
 from gateway.dialects.replicate import errors, files, models, translate, webhooks
 from gateway.dialects.replicate.following import follow
@@ -119,8 +120,7 @@ def make_router(surface: Surface) -> APIRouter:
 
     _add_stream(router, surface)
     _add_models(router, surface)
-    router.include_router(files.make_router(surface, _problems(400, 413, 415, 422, 429)))
-    return router
+    return together(router, files.make_router(surface, _problems(400, 413, 415, 422, 429)))
 
 
 def _add_stream(router: APIRouter, surface: Surface) -> None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from contracts.facts import Kind
 from contracts.money import Balance
+from gateway.beginnings import together
 from gateway.dialects.callers import caller
 from gateway.dialects.endings import delivered
 from gateway.dialects.social import errors, pictures, translate
@@ -38,11 +39,7 @@ PREFIXES = ("/api/social", "/api/ai")
 
 def make_router(surface: Surface, settings: SocialSettings) -> APIRouter:
     """Pictures and texts for the social frontend."""
-    router = APIRouter()
-    for prefix in PREFIXES:
-        router.include_router(_images(surface, settings, prefix))
-    router.include_router(_texts(surface, settings))
-    return router
+    return together(*(_images(surface, settings, prefix) for prefix in PREFIXES), _texts(surface, settings))
 
 
 def _images(surface: Surface, settings: SocialSettings, prefix: str) -> APIRouter:

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from gateway.beginnings import together
 from gateway.dialects.supabase import errors, query, storage, translate
 from gateway.dialects.supabase.readers import reader
 from gateway.dialects.supabase.tables import Tables
@@ -57,7 +58,4 @@ def make_router(surface: Surface) -> APIRouter:
         """Redirects to the media that `<token>.<extension>` or `<token>/<variant>.<extension>` names."""
         return RedirectResponse(surface.address(storage.media_key(path)), 307)
 
-    both = APIRouter()
-    both.include_router(rest)
-    both.include_router(objects)
-    return both
+    return together(rest, objects)
