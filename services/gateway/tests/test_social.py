@@ -19,7 +19,8 @@ from gateway.dialects.social.writing import MAX_TOKENS
 from .client import Answer, Client, token, until
 from .conformance import JSON, Conformance, Dialect
 from .conftest import PUBLIC_URL, MakeClient
-from .players import SEEDREAM, WRITER, Players, outcome_of
+from .outcomes import outcome_of
+from .players import SEEDREAM, WRITER, Players
 
 pytestmark = pytest.mark.connected
 
