@@ -33,6 +33,7 @@ from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 from .client import SECRET, Client, token, until
 from .lenders import Lender, lending
 from .players import CATALOG, PRICES, Players
+from .sockets import Open, Socket
 
 PUBLIC_URL = "https://darkroom.example"
 DESCRIPTION = Path(__file__).parents[3] / "docs/openapi.json"
@@ -233,3 +234,27 @@ def client(client_of: MakeClient) -> Client:
 @pytest.fixture
 def nobody(client_of: MakeClient) -> Client:
     return client_of(bearer=None)
+
+
+@pytest.fixture
+async def open_socket(service: Service) -> AsyncIterator[Open]:
+    """Opens sockets, of a user or with a token, and closes them at the end."""
+    opened: list[Socket] = []
+
+    async def open_one(
+        user_id: UUID | None = None,
+        auth: Any = "",
+        url: str = service.url,
+        transports: tuple[str, ...] = ("websocket",),
+    ) -> Socket:
+        socket = Socket(user_id or uuid4())
+        opened.append(socket)
+        given = {"token": token(socket.user_id)} if auth == "" else auth
+        await socket.client.connect(url, auth=given, transports=list(transports), wait_timeout=10)
+        await socket.hears("connected")
+        return socket
+
+    yield open_one
+    for socket in opened:
+        with contextlib.suppress(Exception):
+            await socket.client.eio.disconnect(abort=True)  # a poll is not waited for

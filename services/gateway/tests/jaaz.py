@@ -1,4 +1,4 @@
-"""What the tests of the jaaz frontend share: the generator's keys and storage, played."""
+"""What the tests of the jaaz frontend share: its routes' beginning, and the generator's keys and storage, played."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +15,7 @@ from .players import Players
 from .test_provider_keys import Vault
 from .test_uploads import Storage
 
+V1 = "/api/v1"
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
     b"\x00\x00\x00\nIDATx\x9cc\x00\x01\x00\x00\x05\x00\x01\r\n-\xb4\x00\x00\x00\x00IEND\xaeB`\x82"

@@ -24,7 +24,7 @@ from gateway.settings import Settings
 from .client import Client, token, until
 from .conftest import PUBLIC_URL, MakeClient, Service, serving
 from .players import CATALOG, SEEDANCE, SEEDREAM, Players
-from .test_sockets import Socket
+from .sockets import Socket
 
 pytestmark = pytest.mark.connected
 SESSION = "s1"
