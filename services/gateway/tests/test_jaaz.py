@@ -1,4 +1,4 @@
-"""The jaaz frontend over REST, as its seed says it: /api/v1 to the letter, and chats in a file of their own."""
+"""The jaaz frontend over REST, as its seed says it: /api/v1 to the letter. Chats and money are apart."""
 
 import asyncio
 import base64
@@ -294,27 +294,7 @@ async def test_where_no_keys_are_taken_that_is_said(client: Client, vault: Vault
     assert CANARY not in answer.text
 
 
-# -- money and files --------------------------------------------------------------------------------------------------
-
-
-async def test_the_balance_is_money(client: Client, players: Players) -> None:
-    players.available[client.user_id] = 1_250_000
-    answer = await client.get(f"{V1}/billing/balance")
-    assert (answer.json["balance"], answer.json["currency"]) == (12.5, "USD")
-    assert answer.json["last_updated"]
-
-
-async def test_the_usage_is_money_too(client: Client, players: Players) -> None:
-    answer = await client.get(f"{V1}/billing/usage?limit=10&offset=5")
-    [entry] = answer.json["usage"]
-    assert (entry["amount"], entry["description"], entry["model"]) == (0.15, "Credits consumed", "")
-    assert answer.json["total"] == 1
-    assert (players.usage[-1].limit, players.usage[-1].offset) == (10, 5)
-
-
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "offset=-1", "offset=x"])
-async def test_a_page_has_bounds(client: Client, query: str) -> None:
-    assert (await client.get(f"{V1}/billing/usage?{query}")).status == 422
+# -- files, and nobody ------------------------------------------------------------------------------------------------
 
 
 async def test_a_file_is_taken_and_listed(client_of: MakeClient, storage: Storage) -> None:
