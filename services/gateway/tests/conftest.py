@@ -90,6 +90,24 @@ async def serving(settings: Settings, client: NatsClient | None = None, port: in
         await task
 
 
+@contextlib.asynccontextmanager
+async def also_at(app: Any, port: int, **tls: Any) -> AsyncIterator[None]:
+    """The same application behind one more socket."""
+    config = uvicorn.Config(
+        app, port=port, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1, **tls
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.wait([task], timeout=0.01)
+        assert not task.done(), "it ended at its start"
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
 async def is_ready(url: str, client: NatsClient, followers_before: set[str]) -> bool:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/ready") as answer:
         return answer.status == 200 and bool(await followers(client) - followers_before)
