@@ -178,6 +178,19 @@ def with_limits(settings: Settings, **limits: Any) -> Settings:
     return replace(settings, limits=settings.limits.model_copy(update=limits))
 
 
+def with_devices(settings: Settings) -> Settings:
+    """Where devices are signed in by a user of ours, on the page or with a token."""
+    secrets = {
+        "jwt_secret": SecretStr("a secret of the devices' own"),
+        "session_secret": SecretStr("a secret of the page's own"),
+    }
+    return replace(
+        settings,
+        tokens=settings.tokens.model_copy(update=secrets),
+        users=settings.users.model_copy(update={"local_users": True}),
+    )
+
+
 @pytest.fixture(scope="module")
 async def played(nats_server: Any) -> AsyncIterator[tuple[NatsClient, Players]]:
     async with playing(nats_server.nats_url) as both:
