@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from contracts.facts import Event
 from contracts.questions import QUESTIONS
-from contracts.tests.test_schemas import ANSWERS, SAMPLES
+from contracts.tests.samples import ANSWERS, SAMPLES
 from darkroom.schemas.documents import json_schemas
 from tests.former import schemas
 

@@ -3,115 +3,17 @@
 import asyncio
 import itertools
 import json
-import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from faststream.nats import NatsBroker
-from nats.js.api import ConsumerConfig, StreamConfig
-from pydantic import BaseModel
 
-from contracts.topology import DEAD
 from runtime.broker import make_broker, publish
 from runtime.consumption import Consumers
 from runtime.settings import BrokerSettings
+from runtime.tests.bench import Bench, Note, consuming, settled, until
 
 pytestmark = pytest.mark.connected
-
-
-class Note(BaseModel):
-    subject: str
-    traceparent: str | None = None
-    number: int
-
-    @classmethod
-    def decode(cls, payload: bytes) -> "Note":
-        return cls.model_validate_json(payload)
-
-
-class Durable(BaseModel):
-    stream: str
-    durable: str
-
-
-class Bench:
-    """A stream of its own with one consumer."""
-
-    def __init__(self, broker: NatsBroker) -> None:
-        self.broker = broker
-        self.name = f"T{secrets.token_hex(4)}"
-        self.consumer = Durable(stream=self.name, durable=f"{self.name}-reads")
-        self.jetstream = broker.connection.jetstream()
-
-    async def make(self, ack_wait_seconds: float = 30) -> None:
-        await self.jetstream.add_stream(StreamConfig(name=self.name, subjects=[f"{self.name}.>"]))
-        await self.make_consumer(ack_wait_seconds)
-
-    async def make_consumer(self, ack_wait_seconds: float = 30) -> None:
-        await self.jetstream.add_consumer(
-            self.name,
-            ConsumerConfig(
-                durable_name=self.consumer.durable, ack_policy="explicit", ack_wait=ack_wait_seconds, max_waiting=64
-            ),
-        )
-
-    async def send(self, *numbers: int) -> None:
-        for number in numbers:
-            body = Note(subject=str(number), number=number).model_dump_json().encode()
-            await publish(self.broker, f"{self.name}.{number}", body, stream=self.name, content_type="application/json")
-
-    async def unsettled(self) -> int:
-        info = await self.jetstream.consumer_info(self.name, self.consumer.durable)
-        return (info.num_ack_pending or 0) + (info.num_pending or 0)
-
-    async def dead(self) -> list[dict[str, Any]]:
-        letters = []
-        subject = f"dead.{self.consumer.durable}"
-        info = await self.jetstream.stream_info("DEAD", subjects_filter=subject)
-        if info.state.subjects and subject in info.state.subjects:
-            message = await self.jetstream.get_last_msg("DEAD", subject)
-            letters.append(json.loads(message.data or b"{}"))
-        return letters
-
-
-@pytest.fixture
-async def bench(nats_server: Any) -> AsyncIterator[Bench]:
-    broker = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "runtime-test")
-    await broker.start()
-    # As the topology has it: other tests share the server, and the same settings twice are no conflict.
-    await broker.connection.request("$JS.API.STREAM.CREATE.DEAD", json.dumps(DEAD.config()).encode())
-    made = Bench(broker)
-    await made.make()
-    yield made
-    await broker.connection.jetstream().delete_stream(made.name)
-    await broker.stop()
-
-
-@asynccontextmanager
-async def consuming(consumers: Consumers) -> AsyncIterator[None]:
-    await consumers.start()
-    try:
-        yield
-    finally:
-        await consumers.stop()
-
-
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
-                return
-            await asyncio.sleep(0.01)
-
-
-async def settled(bench: Bench) -> bool:
-    return await bench.unsettled() == 0
 
 
 async def test_every_fact_is_handled_once_and_acknowledged(bench: Bench) -> None:
@@ -148,119 +50,6 @@ async def test_no_more_facts_are_taken_than_there_are_slots(bench: Bench) -> Non
     async with consuming(consumers):
         await until(lambda: settled(bench))
     assert most == 3
-
-
-async def test_a_batch_is_what_has_arrived_in_stream_order(bench: Bench) -> None:
-    batches: list[list[int]] = []
-    consumers = Consumers(bench.broker)
-
-    @consumers.batch(bench.consumer, Note, size=16)
-    async def handle(notes: Any) -> None:
-        batches.append([note.number for note in notes])
-        await asyncio.sleep(0.05)
-
-    await bench.send(*range(40))
-    async with consuming(consumers):
-        await until(lambda: settled(bench))
-    assert [number for batch in batches for number in batch] == list(range(40))
-    assert max(map(len, batches)) > 1
-    assert max(map(len, batches)) <= 16
-
-
-async def test_a_batch_that_is_full_lingers_no_longer(bench: Bench) -> None:
-    batches: list[list[int]] = []
-    consumers = Consumers(bench.broker)
-
-    @consumers.batch(bench.consumer, Note, size=4, linger_seconds=60)
-    async def handle(notes: Any) -> None:
-        batches.append([note.number for note in notes])
-
-    async with consuming(consumers):
-        await bench.send(0)
-        await asyncio.sleep(0.05)  # it begins to linger with one, and then with what was left of ten
-        await bench.send(*range(1, 10))
-        await until(lambda: len(batches) == 2)
-        await bench.send(10, 11)
-        await until(lambda: settled(bench))
-    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-
-
-async def test_what_fills_no_batch_lingers_for_its_time(bench: Bench) -> None:
-    batches: list[list[int]] = []
-    consumers = Consumers(bench.broker)
-
-    @consumers.batch(bench.consumer, Note, size=4, linger_seconds=0.5)
-    async def handle(notes: Any) -> None:
-        batches.append([note.number for note in notes])
-
-    await bench.send(0, 1, 2)
-    async with consuming(consumers):
-        await until(lambda: settled(bench))
-    assert batches == [[0, 1, 2]]
-
-
-async def test_a_batch_is_decided_while_the_rest_of_the_one_before_is_done(bench: Bench) -> None:
-    decided: list[int] = []
-    resting, most_resting = 0, 0
-    consumers = Consumers(bench.broker)
-
-    async def rest() -> None:
-        nonlocal resting, most_resting
-        resting += 1
-        most_resting = max(most_resting, resting)
-        await asyncio.sleep(0.2)
-        resting -= 1
-
-    @consumers.batch(bench.consumer, Note, size=4)
-    async def handle(notes: Any) -> Awaitable[None]:
-        decided.extend(note.number for note in notes)
-        return rest()
-
-    await bench.send(*range(20))
-    async with consuming(consumers):
-        await until(lambda: len(decided) == 12)
-        assert await bench.unsettled() == 20  # nothing is acknowledged before the rest of it is done
-        await until(lambda: settled(bench))
-    assert decided == list(range(20))
-    assert 2 <= most_resting <= 3
-
-
-async def test_what_is_left_of_a_batch_is_done_again_with_the_batch_when_it_fails(bench: Bench) -> None:
-    decided: list[int] = []
-    done: list[int] = []
-    consumers = Consumers(bench.broker)
-
-    async def rest(numbers: list[int]) -> None:
-        if len(decided) < 3:
-            raise ConnectionResetError
-        done.extend(numbers)
-
-    @consumers.batch(bench.consumer, Note, size=4)
-    async def handle(notes: Any) -> Awaitable[None]:
-        decided.append(len(notes))
-        return rest([note.number for note in notes])
-
-    await bench.send(1, 2)
-    async with consuming(consumers):
-        await until(lambda: settled(bench))
-    assert sorted(done) == [1, 2]
-    assert len(decided) >= 3
-
-
-async def test_one_guilty_fact_in_a_batch_delays_only_itself(bench: Bench) -> None:
-    done: list[int] = []
-    consumers = Consumers(bench.broker)
-
-    @consumers.batch(bench.consumer, Note, size=8)
-    async def handle(notes: Any) -> None:
-        if any(note.number == 3 for note in notes):
-            raise RuntimeError("three is a defect")
-        done.extend(note.number for note in notes)
-
-    await bench.send(*range(6))
-    async with consuming(consumers):
-        await until(lambda: sorted(done) == [0, 1, 2, 4, 5])
-        assert await bench.unsettled() == 1
 
 
 async def test_an_unreadable_fact_goes_to_dead_at_once_and_blocks_nobody(bench: Bench) -> None:

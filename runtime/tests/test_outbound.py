@@ -1,9 +1,5 @@
-"""Shows P28 and API7: nothing that is ours is reached by an address that somebody else named (B27–B31)."""
+"""Shows P28 and API7: nothing that is ours is reached by an address that somebody else named (B27–B30)."""
 
-import asyncio
-import gzip
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
 
 import aiohttp
@@ -11,12 +7,8 @@ import pytest
 from aiohttp import web
 
 from runtime import outbound
-from runtime.health import is_transient
-from runtime.outbound import Allowed, OutboundSettings, Refused, Unreachable, fetch, is_public, make_session
-
-PUBLIC_HOST = "127.0.0.2"
-"""Plays the internet: an address of loopback that the allow-list names."""
-CANARY_HOST = "127.0.0.1"
+from runtime.outbound import Allowed, OutboundSettings, Refused, Unreachable, is_public, make_session
+from runtime.tests.strangers import CANARY_HOST, PUBLIC_HOST, Canary, Stranger, read
 
 PRIVATE_HOSTS = [
     "127.0.0.1",
@@ -49,90 +41,6 @@ PRIVATE_HOSTS = [
     "224.0.0.1",
     "255.255.255.255",
 ]
-
-
-class Canary:
-    """Something of ours that listens on loopback and must never be reached."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.port = 0
-
-    def connected(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        writer.close()
-
-
-@pytest.fixture
-async def canary() -> AsyncIterator[Canary]:
-    canary = Canary()
-    server = await asyncio.start_server(canary.connected, CANARY_HOST, 0)
-    canary.port = server.sockets[0].getsockname()[1]
-    yield canary
-    server.close()
-
-
-class Stranger:
-    """A server on the internet, and the requests that it got."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.hosts: list[str] = []
-        self.answer: Callable[[web.Request], object] = lambda _: web.Response(body=b"picture")
-
-    @property
-    def url(self) -> str:
-        return f"http://{PUBLIC_HOST}:{self.port}/a"
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.hosts.append(request.host)
-        answer = self.answer(request)
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        assert isinstance(answer, web.StreamResponse)
-        return answer
-
-
-@pytest.fixture
-async def stranger() -> AsyncIterator[Stranger]:
-    stranger = Stranger()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", stranger.handle)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, PUBLIC_HOST, 0).start()
-    stranger.port = runner.addresses[0][1]
-    yield stranger
-    await runner.cleanup()
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with make_session(OutboundSettings(outbound_allow=f"{PUBLIC_HOST}/32")) as session:
-        yield session
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[list[str]]]]:
-    """What name servers say: the addresses of each name, one list per question; the last is said for ever."""
-    answers: dict[str, list[list[str]]] = {}
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: str, port: int, *arguments: object, **named: object) -> list[object]:
-        if host not in answers:
-            return list(real(host, port, *arguments, **named))  # type: ignore[arg-type]
-        addresses = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    yield answers
-
-
-async def read(
-    session: aiohttp.ClientSession, url: str, *, max_bytes: int = 1000, deadline_seconds: float = 5.0
-) -> bytes:
-    async with fetch(session, url, max_bytes=max_bytes, deadline_seconds=deadline_seconds) as download:
-        return b"".join([chunk async for chunk in download.chunks()])
 
 
 # -- addresses ------------------------------------------------------------------------------------------------
@@ -330,110 +238,7 @@ async def test_a_signed_address_is_sent_as_it_was_given(stranger: Stranger, sess
     assert seen == [query]
 
 
-# -- bodies ---------------------------------------------------------------------------------------------------
-
-
-async def test_the_length_is_bounded_before_and_while_reading(
-    stranger: Stranger, session: aiohttp.ClientSession
-) -> None:
-    """B31: a declared length, and none at all."""
-    stranger.answer = lambda _: web.Response(body=b"x" * 1001)
-    with pytest.raises(Refused, match="larger"):
-        await read(session, stranger.url)
-
-    sent = 0
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        nonlocal sent
-        response = web.StreamResponse()
-        await response.prepare(request)
-        while sent < 50_000_000:
-            await response.write(b"x" * 10_000)
-            sent += 10_000
-        return response
-
-    stranger.answer = endless
-    with pytest.raises(Refused, match="larger"):
-        await read(session, stranger.url)
-    assert sent < 20_000_000
-    stranger.answer = lambda _: web.Response(body=b"x" * 1000)
-    assert len(await read(session, stranger.url)) == 1000
-
-
-async def test_an_answer_shorter_than_it_says_is_an_error(stranger: Stranger, session: aiohttp.ClientSession) -> None:
-    """B31, P17: a truncated body is never taken for a whole one."""
-
-    async def lying(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": "900"})
-        await response.prepare(request)
-        await response.write(b"x" * 100)
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    stranger.answer = lying
-    with pytest.raises(Unreachable, match="broke off"):
-        await read(session, stranger.url)
-
-
-async def test_a_compressed_answer_is_refused_unopened(stranger: Stranger, session: aiohttp.ClientSession) -> None:
-    """B31: a gzip bomb."""
-    bomb = gzip.compress(b"\0" * 10_000_000)
-    stranger.answer = lambda _: web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
-    with pytest.raises(Refused, match="compressed"):
-        await read(session, stranger.url, max_bytes=20_000_000)
-
-
-@pytest.mark.parametrize("before_headers", [True, False])
-async def test_the_deadline_covers_the_whole_answer(
-    stranger: Stranger, session: aiohttp.ClientSession, before_headers: bool
-) -> None:
-    """B31: slow drip."""
-
-    async def drip(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        if before_headers:
-            await asyncio.sleep(2)
-        await response.prepare(request)
-        for _ in range(200):
-            await response.write(b"x")
-            await asyncio.sleep(0.01)
-        return response
-
-    stranger.answer = drip
-    started = asyncio.get_running_loop().time()
-    with pytest.raises(Unreachable, match="within"):
-        await read(session, stranger.url, deadline_seconds=0.3)
-    assert asyncio.get_running_loop().time() - started < 1
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(404, Refused), (403, Refused), (204, Refused), (304, Refused), (429, Unreachable), (503, Unreachable)],
-)
-async def test_which_answers_are_final(
-    stranger: Stranger, session: aiohttp.ClientSession, status: int, error: type[Exception]
-) -> None:
-    stranger.answer = lambda _: web.Response(status=status)
-    with pytest.raises(error):
-        await read(session, stranger.url)
-
-
-async def test_nobody_there_is_not_our_dependency(session: aiohttp.ClientSession) -> None:
-    """A stranger's server that is down makes no fact wait in place."""
-    with socket.socket() as closed:
-        closed.bind((PUBLIC_HOST, 0))
-        with pytest.raises(Unreachable) as caught:
-            await read(session, f"http://{PUBLIC_HOST}:{closed.getsockname()[1]}/")
-    assert not is_transient(caught.value)
-    with pytest.raises(Unreachable):
-        await read(session, "https://no-such-name.invalid/")
-
-
-async def test_an_error_of_the_reader_stays_its_own(stranger: Stranger, session: aiohttp.ClientSession) -> None:
-    with pytest.raises(TimeoutError, match="mine"):
-        async with fetch(session, stranger.url, max_bytes=10, deadline_seconds=5):
-            raise TimeoutError("mine")
+# -- the environment ----------------------------------------------------------------------------------------
 
 
 async def test_no_proxy_from_the_environment(

@@ -33,6 +33,7 @@ from runtime.settings import BrokerSettings, DatabaseSettings, ProcessSettings
 from .client import SECRET, Client, token, until
 from .lenders import Lender, lending
 from .players import CATALOG, PRICES, Players
+from .sockets import Open, Socket
 
 PUBLIC_URL = "https://darkroom.example"
 DESCRIPTION = Path(__file__).parents[3] / "docs/openapi.json"
@@ -84,6 +85,24 @@ async def serving(settings: Settings, client: NatsClient | None = None, port: in
             await until(partial(is_ready, url, client, before), 20)
             await until(partial(has_heard, database_url, began_at), 20)
         yield Service(url, app)
+    finally:
+        server.should_exit = True
+        await task
+
+
+@contextlib.asynccontextmanager
+async def also_at(app: Any, port: int, **tls: Any) -> AsyncIterator[None]:
+    """The same application behind one more socket."""
+    config = uvicorn.Config(
+        app, port=port, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1, **tls
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.wait([task], timeout=0.01)
+        assert not task.done(), "it ended at its start"
+    try:
+        yield
     finally:
         server.should_exit = True
         await task
@@ -157,6 +176,19 @@ def settings_of(nats_url: str, database_url: str) -> Settings:
 
 def with_limits(settings: Settings, **limits: Any) -> Settings:
     return replace(settings, limits=settings.limits.model_copy(update=limits))
+
+
+def with_devices(settings: Settings) -> Settings:
+    """Where devices are signed in by a user of ours, on the page or with a token."""
+    secrets = {
+        "jwt_secret": SecretStr("a secret of the devices' own"),
+        "session_secret": SecretStr("a secret of the page's own"),
+    }
+    return replace(
+        settings,
+        tokens=settings.tokens.model_copy(update=secrets),
+        users=settings.users.model_copy(update={"local_users": True}),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +265,27 @@ def client(client_of: MakeClient) -> Client:
 @pytest.fixture
 def nobody(client_of: MakeClient) -> Client:
     return client_of(bearer=None)
+
+
+@pytest.fixture
+async def open_socket(service: Service) -> AsyncIterator[Open]:
+    """Opens sockets, of a user or with a token, and closes them at the end."""
+    opened: list[Socket] = []
+
+    async def open_one(
+        user_id: UUID | None = None,
+        auth: Any = "",
+        url: str = service.url,
+        transports: tuple[str, ...] = ("websocket",),
+    ) -> Socket:
+        socket = Socket(user_id or uuid4())
+        opened.append(socket)
+        given = {"token": token(socket.user_id)} if auth == "" else auth
+        await socket.client.connect(url, auth=given, transports=list(transports), wait_timeout=10)
+        await socket.hears("connected")
+        return socket
+
+    yield open_one
+    for socket in opened:
+        with contextlib.suppress(Exception):
+            await socket.client.eio.disconnect(abort=True)  # a poll is not waited for

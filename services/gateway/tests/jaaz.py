@@ -1,20 +1,26 @@
-"""What the tests of the jaaz frontend share: the generator's keys and storage, played."""
+"""What the tests of the jaaz frontend share: how it calls its functions, and who keeps keys and files, played."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from uuid import uuid4
 
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Request
+from contracts.payments import BegunPayment, CreatedPayment
 from contracts.progress import Progress
 from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, STORAGE_TAKE_UPLOAD
 from contracts.topology import progress_subject
 
+from .client import Client
 from .players import Players
 from .test_provider_keys import Vault
 from .test_uploads import Storage
 
+V1 = "/api/v1"
+F = "/functions/v1"
+CLIENT_HEADERS = {"apikey": "anon", "x-client-info": "supabase-js-web/2.50.0"}
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
     b"\x00\x00\x00\nIDATx\x9cc\x00\x01\x00\x00\x05\x00\x01\r\n-\xb4\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -65,3 +71,29 @@ def pieces_of(prompt: str) -> Iterator[str]:
 def answer_to(prompt: str) -> str:
     """As `players` answer it."""
     return f"About {prompt}: it is well said."
+
+
+async def call(client: Client, function: str, **body: Any) -> Any:
+    answer = await client.post(f"{F}/{function}", CLIENT_HEADERS, json=body)
+    assert answer.status == 200, answer.text
+    return answer.json
+
+
+def begun(price: int) -> CreatedPayment:
+    return CreatedPayment(
+        payment=BegunPayment(
+            payment_id=uuid4(),
+            payment_intent="pi_1",
+            client_secret="pi_1_secret",
+            publishable_key="pk",
+            pack="small",
+            credits=1_000_000,
+            price=price,
+            currency="usd",
+            status="requires_payment_method",
+        )
+    )
+
+
+def box(name: str, x: int) -> dict[str, Any]:
+    return {"id": name, "type": "rectangle", "x": x, "y": 10, "width": 100, "height": 50, "version": 1}

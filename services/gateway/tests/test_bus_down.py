@@ -20,7 +20,8 @@ from runtime.database import Database
 
 from .client import Client, Event, until
 from .conftest import MANY, MakeClient, Service, migrated, playing, serving, settings_of, with_limits
-from .players import Players, outcome_of
+from .outcomes import outcome_of
+from .players import Players
 
 pytestmark = pytest.mark.connected
 

@@ -8,14 +8,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from playwright.async_api import Browser, Page, expect
-from pydantic import SecretStr
 
 from gateway.settings import AddressSettings, Settings
 from gateway.users import PasswordHasher
 from tests.whole.browser import running_browser, visiting
 
 from .client import Client
-from .conftest import MakeClient, Service
+from .conftest import MakeClient, Service, with_devices
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(600)]
 """A browser may have to be installed first."""
@@ -26,16 +25,8 @@ PASSWORD = "a password of theirs"
 @pytest.fixture(scope="module")
 async def settings(settings: Settings) -> Settings:
     """On plain HTTP: a browser brings the cookie of a page that said it was on HTTPS to no other."""
-    secrets = {
-        "jwt_secret": SecretStr("a secret of the devices' own"),
-        "session_secret": SecretStr("a secret of the page's own"),
-    }
-    return replace(
-        settings,
-        addresses=AddressSettings(public_url="http://127.0.0.1", public_media_url="https://media.example"),
-        tokens=settings.tokens.model_copy(update=secrets),
-        users=settings.users.model_copy(update={"local_users": True}),
-    )
+    addresses = AddressSettings(public_url="http://127.0.0.1", public_media_url="https://media.example")
+    return replace(with_devices(settings), addresses=addresses)
 
 
 @pytest.fixture(scope="module")

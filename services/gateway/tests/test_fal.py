@@ -1,10 +1,8 @@
 """fal's queue: an application of its own, for which the official package works unmodified."""
 
 import asyncio
-import contextlib
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +15,6 @@ from uuid import UUID, uuid4
 import aiohttp
 import asyncpg
 import pytest
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,11 +23,12 @@ from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Failure, Lane, Request, Verdict
 from contracts.questions import Plan
+from darkroom.embedded.ports import free_port
 from gateway.settings import Settings
 
 from .client import Client, token
 from .conformance import Conformance, Dialect
-from .conftest import MakeClient, Server, Service, serving, with_limits
+from .conftest import MakeClient, Service, also_at, serving, with_limits
 from .players import SEEDANCE, SEEDREAM, Players
 from .takers import taking
 
@@ -62,13 +60,6 @@ print(json.dumps(asyncio.run(run(sys.argv[1], json.loads(sys.argv[2]), sys.argv[
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-        return found
-
-
 @pytest.fixture(scope="module")
 def ports() -> tuple[int, int]:
     """The queue's own, and the one of TLS, which its host names."""
@@ -87,24 +78,6 @@ async def gateway(settings: Settings, bus: NatsClient, players: Players) -> Asyn
     """By the address that is everybody's."""
     async with serving(settings, bus) as gateway:
         yield gateway
-
-
-@contextlib.asynccontextmanager
-async def also_at(app: Any, port: int, **tls: Any) -> AsyncIterator[None]:
-    """The same application behind one more socket."""
-    config = uvicorn.Config(
-        app, port=port, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1, **tls
-    )
-    server = Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.wait([task], timeout=0.01)
-        assert not task.done(), "it ended at its start"
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 @pytest.fixture(scope="module")

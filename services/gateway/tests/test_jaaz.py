@@ -1,4 +1,4 @@
-"""The jaaz frontend over REST, as its seed says it: /api/v1 to the letter."""
+"""The jaaz frontend over REST, as its seed says it: /api/v1 to the letter. Chats and money are apart."""
 
 import asyncio
 import base64
@@ -7,30 +7,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-import aiohttp
 import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Request
-from gateway.settings import Settings
-
-from .client import Client, token
+from .client import Client
 from .conformance import Conformance, Dialect
-from .conftest import PUBLIC_URL, MakeClient, with_limits
-from .jaaz import PNG, answer_to, keeping_files, keeping_keys, write
+from .conftest import PUBLIC_URL, MakeClient
+from .jaaz import PNG, V1, answer_to, keeping_files, keeping_keys
 from .players import SEEDREAM, WRITER, Players
 from .test_provider_keys import CANARY, Vault
 from .test_uploads import Storage, form
 
 pytestmark = pytest.mark.connected
-
-V1 = "/api/v1"
-
-
-@pytest.fixture(scope="module")
-async def settings(settings: Settings) -> Settings:
-    return with_limits(settings, sync_wait_seconds=5)
 
 
 @pytest.fixture
@@ -108,103 +97,6 @@ async def test_the_models_are_names(client: Client) -> None:
         "image_models": [SEEDREAM, "old-image"],
         "available_providers": ["elevenlabs", "modelark", "openai"],
     }
-
-
-# -- chats --------------------------------------------------------------------------------------------------------
-
-
-async def say(client: Client, message: str, session_id: str = "s1", **more: Any) -> Any:
-    answer = await client.post(f"{V1}/chat/message", json={"message": message, "session_id": session_id} | more)
-    assert answer.status == 200, answer.text
-    return answer.json
-
-
-async def test_a_chat_remembers_what_was_said(client: Client, players: Players) -> None:
-    first = await say(client, "one", model=WRITER, stream=True)
-    assert first["response"] == answer_to("one")
-    assert first["usage"]["total_tokens"] == 16
-    await say(client, "two")
-    one, two = await players.published(client.user_id, 2)
-    assert str(one.generation_id) == first["message_id"]
-    assert one.messages == ()
-    assert [(message.role, message.content) for message in two.messages] == [
-        ("user", "one"),
-        ("assistant", answer_to("one")),
-    ]
-    await say(client, "three", "another")
-    assert players.of(client.user_id)[-1].messages == ()
-
-
-async def test_sessions_are_listed_and_deleted_by_their_user_alone(client_of: MakeClient) -> None:
-    one, other = client_of(), client_of()
-    await say(one, "mine")
-    await say(other, "theirs, of the same name")
-    sessions = (await one.get(f"{V1}/chat/sessions")).json["sessions"]
-    assert [(session["id"], session["title"]) for session in sessions] == [("s1", "mine")]
-    assert {"created_at", "updated_at"} <= set(sessions[0])
-    assert (await one.request("DELETE", f"{V1}/chat/sessions/s1")).json == {"success": True}
-    assert (await one.request("DELETE", f"{V1}/chat/sessions/s1")).status == 404
-    assert len((await other.get(f"{V1}/chat/sessions")).json["sessions"]) == 1
-
-
-async def test_a_repeated_message_is_said_once_and_another_is_refused(client: Client, players: Players) -> None:
-    key = {"Idempotency-Key": "once"}
-    path, body = f"{V1}/chat/message", {"message": "one", "session_id": "s1"}
-    first = await client.post(path, key, json=body)
-    await say(client, "in between")
-    again = await client.post(path, key, json=body)
-    assert again.json == first.json
-    assert len({request.generation_id for request in players.of(client.user_id)}) == 2
-    other = await client.post(path, key, json=body | {"message": "two"})
-    assert (other.status, other.json["error"]) == (422, "IDEMPOTENCY_MISMATCH")
-
-
-async def frames(client: Client, http: aiohttp.ClientSession, body: dict[str, Any]) -> list[tuple[str, Any]]:
-    headers = {"Authorization": f"Bearer {token(client.user_id)}", "Accept": "text/event-stream"}
-    async with http.post(f"{client.url}{V1}/chat/message", json=body, headers=headers) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream"), await answer.text()
-        events = [part for part in (await answer.text()).split("\n\n") if part]
-    return [(event.split("\n")[0][7:], json.loads(event.split("\ndata: ", 1)[1])) for event in events]
-
-
-@pytest.mark.parametrize("lost", [None, 1, 3])
-async def test_a_stream_has_the_words_in_order_and_the_whole_even_where_some_were_lost(
-    client: Client, http: aiohttp.ClientSession, players: Players, bus: NatsClient, lost: int | None
-) -> None:
-    async def play(request: Request) -> None:
-        await write(bus, players, request, lost)
-
-    players.scripts[client.user_id] = play
-    told = await frames(client, http, {"message": "foxes", "session_id": "s1", "stream": True})
-    assert {name for name, _ in told} == {"message"}
-    pieces, end = [body["message"] for _, body in told[:-1]], told[-1][1]
-    assert "".join(pieces) == answer_to("foxes")
-    assert len(pieces) > 1 or lost == 1, "without its beginning it is told as a whole"
-    assert (end["is_complete"], end["message"], end["response"]) == (True, "", answer_to("foxes"))
-    assert {body["message_id"] for _, body in told} == {end["message_id"]}
-
-
-@pytest.mark.parametrize("body", [{"message": "a\0b"}, {"message": ""}, {"message": "x" * 5000}, {"model": "nope"}])
-async def test_a_message_that_is_refused_begins_no_session(
-    client: Client, postgres: asyncpg.Pool, body: dict[str, str]
-) -> None:
-    answer = await client.post(f"{V1}/chat/message", json={"message": "x", "session_id": "s1"} | body)
-    assert answer.status in {400, 422}, answer.text
-    assert (await client.get(f"{V1}/chat/sessions")).json == {"sessions": []}
-    assert await postgres.fetchval("SELECT count(*) FROM chat_sessions WHERE user_id = $1", client.user_id) == 0
-
-
-async def test_a_stream_that_is_refused_is_refused_before_it_begins(client: Client, players: Players) -> None:
-    players.available[client.user_id] = 0
-    body = {"message": "x", "session_id": "s1", "stream": True}
-    answer = await client.post(f"{V1}/chat/message", {"Accept": "text/event-stream"}, json=body)
-    assert (answer.status, answer.json["error"]) == (402, "INSUFFICIENT_CREDITS")
-
-
-@pytest.mark.parametrize("session_id", ["a b", "list", "../x", "x" * 101, "é"])
-async def test_a_session_is_not_called_anything(client: Client, session_id: str) -> None:
-    answer = await client.post(f"{V1}/chat/message", json={"message": "x", "session_id": session_id})
-    assert (answer.status, answer.json["error"]) == (422, "INVALID_REQUEST")
 
 
 # -- canvases -----------------------------------------------------------------------------------------------------
@@ -402,27 +294,7 @@ async def test_where_no_keys_are_taken_that_is_said(client: Client, vault: Vault
     assert CANARY not in answer.text
 
 
-# -- money and files --------------------------------------------------------------------------------------------------
-
-
-async def test_the_balance_is_money(client: Client, players: Players) -> None:
-    players.available[client.user_id] = 1_250_000
-    answer = await client.get(f"{V1}/billing/balance")
-    assert (answer.json["balance"], answer.json["currency"]) == (12.5, "USD")
-    assert answer.json["last_updated"]
-
-
-async def test_the_usage_is_money_too(client: Client, players: Players) -> None:
-    answer = await client.get(f"{V1}/billing/usage?limit=10&offset=5")
-    [entry] = answer.json["usage"]
-    assert (entry["amount"], entry["description"], entry["model"]) == (0.15, "Credits consumed", "")
-    assert answer.json["total"] == 1
-    assert (players.usage[-1].limit, players.usage[-1].offset) == (10, 5)
-
-
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "offset=-1", "offset=x"])
-async def test_a_page_has_bounds(client: Client, query: str) -> None:
-    assert (await client.get(f"{V1}/billing/usage?{query}")).status == 422
+# -- files, and nobody ------------------------------------------------------------------------------------------------
 
 
 async def test_a_file_is_taken_and_listed(client_of: MakeClient, storage: Storage) -> None:

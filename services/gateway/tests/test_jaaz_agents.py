@@ -10,21 +10,19 @@ from uuid import UUID, uuid4
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Asset, Ending, Kind, Outcome, Request, Verdict
+from contracts.facts import Ending, Kind, Outcome, Request, Verdict
 from contracts.money import Usage
 from contracts.questions import Plan
 from contracts.talking import Call
 from gateway.dialects.jaaz import agents as loop
-from gateway.dialects.jaaz import easel
 from gateway.dialects.jaaz.repeating import Repeater
-from gateway.dialects.jaaz.tools import Toolbox, toolbox
-from gateway.refusals import Invalid
 from gateway.settings import Settings
 
 from .client import Client, token, until
 from .conftest import PUBLIC_URL, MakeClient, Service, serving
-from .players import CATALOG, SEEDANCE, SEEDREAM, Players
-from .test_sockets import Socket
+from .jaaz import box
+from .players import SEEDANCE, SEEDREAM, Players
+from .sockets import Socket
 
 pytestmark = pytest.mark.connected
 SESSION = "s1"
@@ -88,10 +86,6 @@ async def with_canvas(client: Client) -> str:
     made = await client.post("/api/v1/canvases", json={"title": "Foxes", "elements": [box("mine", 0)]})
     assert made.status == 200, made.text
     return str(made.json["canvas_id"])
-
-
-def box(name: str, x: int) -> dict[str, Any]:
-    return {"id": name, "type": "rectangle", "x": x, "y": 10, "width": 100, "height": 50, "version": 1}
 
 
 def saying(canvas_id: str | None, message: str = "Draw a fox") -> dict[str, Any]:
@@ -373,48 +367,3 @@ async def test_a_stream_has_all_rounds(client: Client, players: Players) -> None
     frames = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
     assert "".join(frame["message"] for frame in frames) == "I shall draw.\n\nLook at it." == frames[-1]["response"]
     assert [frame["is_complete"] for frame in frames].count(True) == 1
-
-
-# -- the tools, and the canvas --------------------------------------------------------------------------------------
-
-
-def boxed() -> Toolbox:
-    return toolbox(CATALOG.models, None)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("delete_everything", "{}"),
-        ("generate_image", "{"),
-        ("generate_image", "[]"),
-        ("generate_image", "{}"),
-        ("generate_image", '{"prompt": 5}'),
-        ("generate_image", '{"prompt": "x", "model": "gpt-4o-mini"}'),
-        ("generate_image", '{"prompt": "x", "image_id": "../x"}'),
-        ("generate_video", '{"prompt": "x", "seconds": true}'),
-        ("generate_image", "[" * 100_000),
-    ],
-    ids=["unknown", "broken", "list", "empty", "number", "model", "image", "seconds", "deep"],
-)
-def test_what_a_model_says_is_not_believed(name: str, arguments: str) -> None:
-    with pytest.raises(Invalid):
-        boxed().order(Call(id="1", name=name, arguments=arguments), None)
-
-
-def test_the_tools_say_what_is_offered() -> None:
-    image, video = boxed().tools()
-    properties: Any = image.parameters["properties"]
-    assert properties["model"]["enum"][0] == SEEDREAM and "1024x1024" in properties["size"]["enum"]
-    assert "seconds" in str(video.parameters["properties"]) and "image_id" in str(video.parameters["properties"])
-
-
-def test_what_was_drawn_is_put_beside_the_rest_once() -> None:
-    asset = Asset(id=uuid4(), index=0, key="k", mime_type="image/png", size_bytes=1, sha256="", width=2048, height=1024)
-    canvas: Any = type("Canvas", (), {"elements": [box("a", 0), box("b", 300) | {"isDeleted": True}]})()
-    change = easel.put(canvas, asset)
-    assert change is not None and change.elements is not None
-    placed = change.elements[-1]
-    assert (placed["x"], placed["y"], placed["width"], placed["height"]) == (140, 10, 512, 256)
-    canvas.elements = [*change.elements[:-1], placed | {"isDeleted": True}]
-    assert easel.put(canvas, asset) is None and easel.element_on(canvas, asset) is None

@@ -3,18 +3,16 @@
 import asyncio
 import re
 import time
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from gateway.settings import Settings
 
 from .client import Client, token
-from .conftest import PUBLIC_URL, MakeClient
+from .conftest import PUBLIC_URL, MakeClient, with_devices
 
 pytestmark = pytest.mark.connected
 CODE, TOKEN, APPROVE = "/api/v1/auth/device/code", "/api/v1/auth/device/token", "/api/v1/auth/device/approve"
@@ -23,15 +21,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @pytest.fixture(scope="module")
 async def settings(settings: Settings) -> Settings:
-    secrets = {
-        "jwt_secret": SecretStr("a secret of the devices' own"),
-        "session_secret": SecretStr("a secret of the page's own"),
-    }
-    return replace(
-        settings,
-        tokens=settings.tokens.model_copy(update=secrets),
-        users=settings.users.model_copy(update={"local_users": True}),
-    )
+    return with_devices(settings)
 
 
 async def begin(nobody: Client) -> Any:

@@ -16,9 +16,8 @@ from schemathesis.checks import negative_data_rejection, not_a_server_error
 from .client import token
 from .conftest import Service
 from .examples import bounded
-from .jaaz import keeping_files, keeping_keys
+from .jaaz import begun, keeping_files, keeping_keys
 from .players import Players
-from .test_jaaz_functions import begun
 
 pytestmark = pytest.mark.connected
 

@@ -18,13 +18,12 @@ from gateway.settings import Settings
 from tests.node.running import install, passes, says
 
 from .client import Client
-from .conftest import MakeClient, Service, with_limits
+from .conftest import MakeClient, Service, also_at, with_limits
 from .jaaz import answering
 from .lenders import Lender
 from .players import CATALOG, Players
 from .takers import Storage, taking
 from .test_api_keys import make_key
-from .test_fal import also_at
 
 pytestmark = [pytest.mark.connected, pytest.mark.node, pytest.mark.timeout(300)]
 

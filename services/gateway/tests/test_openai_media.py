@@ -21,7 +21,8 @@ from .conformance import Conformance, Dialect
 from .conftest import MakeClient, with_limits
 from .lenders import Lender
 from .openai import BASE, sdk_of
-from .players import SEEDANCE, Players, outcome_of
+from .outcomes import outcome_of
+from .players import SEEDANCE, Players
 from .takers import Storage, taking
 
 pytestmark = [pytest.mark.connected, pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")]

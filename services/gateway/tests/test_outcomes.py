@@ -25,7 +25,8 @@ from gateway.settings import Settings
 from runtime.database import Database
 
 from .client import Client, until
-from .players import Players, outcome_of
+from .outcomes import outcome_of
+from .players import Players
 
 pytestmark = pytest.mark.connected
 

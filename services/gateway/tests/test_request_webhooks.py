@@ -22,9 +22,8 @@ from gateway.settings import Settings
 from gateway.webhooks import sender
 
 from .client import Client, until
-from .conftest import MakeClient, Service, serving
+from .conftest import MakeClient, Service, also_at, serving
 from .players import SEEDREAM, Players
-from .test_fal import also_at
 from .test_webhooks import Receiver, receiving
 
 pytestmark = pytest.mark.connected

@@ -8,7 +8,8 @@ from contracts.facts import Cached, Failure, Request, Reuse, Verdict
 from contracts.ids import new_generation_id
 
 from .client import Client
-from .players import Players, outcome_of
+from .outcomes import outcome_of
+from .players import Players
 
 pytestmark = pytest.mark.connected
 

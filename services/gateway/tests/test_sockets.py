@@ -4,14 +4,11 @@ import asyncio
 import contextlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
-import socketio
 from nats.aio.client import Client as NatsClient
 from socketio.exceptions import ConnectionError as Refused
 
@@ -24,63 +21,9 @@ from .client import token, until
 from .conftest import MakeClient, Service, serving
 from .jaaz import answer_to, write
 from .players import Players
+from .sockets import Open
 
 pytestmark = pytest.mark.connected
-
-
-class Socket:
-    """One user's socket, and what it heard."""
-
-    def __init__(self, user_id: UUID, **options: Any) -> None:
-        self.user_id = user_id
-        self.client = socketio.AsyncClient(reconnection=False, **options)
-        self.heard: dict[str, list[Any]] = defaultdict(list)
-        self.is_closed = asyncio.Event()
-        self.client.on("*", self._arrived)
-        self.client.on("disconnect", self._closed)
-
-    async def _arrived(self, event: str, *body: Any) -> None:
-        self.heard[event].append(body[0] if body else None)
-
-    async def _closed(self, *_: Any) -> None:
-        self.is_closed.set()
-
-    async def ask(self, event: str, body: Any = None) -> Any:
-        return await self.client.call(event, body, timeout=10)
-
-    async def hears(self, event: str, number: int = 1) -> list[Any]:
-        async def enough() -> bool:
-            return len(self.heard[event]) >= number
-
-        await until(enough, 10)
-        return self.heard[event]
-
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture
-async def open_socket(service: Service) -> AsyncIterator[Open]:
-    """Opens sockets, of a user or with a token, and closes them at the end."""
-    opened: list[Socket] = []
-
-    async def open_one(
-        user_id: UUID | None = None,
-        auth: Any = "",
-        url: str = service.url,
-        transports: tuple[str, ...] = ("websocket",),
-    ) -> Socket:
-        socket = Socket(user_id or uuid4())
-        opened.append(socket)
-        given = {"token": token(socket.user_id)} if auth == "" else auth
-        await socket.client.connect(url, auth=given, transports=list(transports), wait_timeout=10)
-        await socket.hears("connected")
-        return socket
-
-    yield open_one
-    for socket in opened:
-        with contextlib.suppress(Exception):
-            await socket.client.eio.disconnect(abort=True)  # a poll is not waited for
 
 
 # -- who is let in ------------------------------------------------------------------------------------------------
@@ -153,86 +96,7 @@ async def test_who_opens_and_does_not_join_is_shown_out(
     await joined.hears("pong")
 
 
-# -- chats --------------------------------------------------------------------------------------------------------
-
-
-async def test_a_chat_by_socket_is_heard_in_order_and_by_its_session_alone(
-    open_socket: Open, players: Players, bus: NatsClient
-) -> None:
-    user = uuid4()
-    speaker, listener, elsewhere, stranger = (
-        await open_socket(user),
-        await open_socket(user),
-        await open_socket(user),
-        await open_socket(),
-    )
-    await listener.ask("join_session", {"session_id": "s1"})
-    await elsewhere.ask("join_session", {"session_id": "s2"})
-    await stranger.ask("join_session", {"session_id": "s1"})
-
-    async def play(request: Request) -> None:
-        await write(bus, players, request)
-
-    players.scripts[user] = play
-    begun = await speaker.ask("chat_message", {"message": "foxes", "session_id": "s1", "model": ""})
-    assert begun["success"] is True
-    for socket in (speaker, listener):
-
-        async def complete(socket: Socket = socket) -> bool:
-            return any(said["is_complete"] for said in socket.heard["chat_response"])
-
-        await until(complete, 10)
-        said = socket.heard["chat_response"]
-        assert "".join(response["message"] for response in said) == answer_to("foxes")
-        assert len(said) > 2
-        assert [response["sequence"] for response in said] == list(range(1, len(said) + 1))
-        assert [response["is_complete"] for response in said] == [False] * (len(said) - 1) + [True]
-        assert said[-1]["message"] == ""
-        assert {response["message_id"] for response in said} == {begun["message_id"]}
-    updates = await until(lambda: _done(elsewhere), 10)
-    assert "".join(update["text"] for update in updates if update["type"] == "delta") == answer_to("foxes")
-    assert [update["type"] for update in updates[-2:]] == ["all_messages", "done"]
-    assert elsewhere.heard["chat_response"] == []
-    assert set(stranger.heard) == {"connected", "session_update"}
-    assert [update["messages"] for update in stranger.heard["session_update"]] == [[]]
-
-
-async def _done(socket: Socket) -> Any:
-    told = [
-        update for update in socket.heard["session_update"] if update["type"] != "all_messages" or update["messages"]
-    ]
-    return told if told and told[-1]["type"] == "done" else None
-
-
-async def test_whoever_comes_back_reads_what_was_said(
-    open_socket: Open, client_of: MakeClient, players: Players
-) -> None:
-    client = client_of()
-    answer = await client.post("/api/v1/chat/message", json={"message": "foxes", "session_id": "s1"})
-    assert answer.status == 200, answer.text
-    socket = await open_socket(client.user_id)
-    await socket.ask("join_session", {"session_id": "s1"})
-    said = [update["messages"] for update in socket.heard["session_update"] if update["type"] == "all_messages"]
-    assert [message["content"] for message in said[-1]] == ["foxes", answer_to("foxes")]
-
-
-async def test_who_left_a_session_hears_no_more_of_it(open_socket: Open, client_of: MakeClient) -> None:
-    client = client_of()
-    socket = await open_socket(client.user_id)
-    await socket.ask("join_session", {"session_id": "s1"})
-    await socket.ask("leave_session", {"session_id": "s1"})
-    await client.post("/api/v1/chat/message", json={"message": "x", "session_id": "s1"})
-    await until(lambda: _done(socket), 10)
-    assert socket.heard["chat_response"] == []
-
-
-async def test_what_cannot_be_said_is_an_error_for_the_speaker(open_socket: Open, players: Players) -> None:
-    socket = await open_socket()
-    players.available[socket.user_id] = 0
-    await socket.ask("chat_message", {"message": "x", "session_id": "s1"})
-    [error] = await socket.hears("chat_error")
-    assert error["code"] == "INSUFFICIENT_CREDITS"
-    assert error["message"]
+# -- bad events and frames ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ from runtime.settings import BrokerSettings
 
 from .conftest import MANY
 from .kit import Kit
-from .players import Players, outcome_of
+from .outcomes import outcome_of
+from .players import Players
 
 pytestmark = pytest.mark.connected
 

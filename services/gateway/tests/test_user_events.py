@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -10,6 +9,7 @@ import aiohttp
 import pytest
 from nats.aio.client import Client as NatsClient
 
+from darkroom.embedded.ports import free_port
 from gateway import live, user_events
 from gateway.app import create_app
 from gateway.listeners import SHUTDOWN_SECONDS, server_of
@@ -21,13 +21,6 @@ from .conftest import MakeClient, serving
 from .players import Players
 
 pytestmark = pytest.mark.connected
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-        return found
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import nats
 import pytest
 from aiohttp import web
@@ -28,6 +29,7 @@ from storage.ingest import Ingest
 from storage.keeping import Bounds as KeepingBounds
 from storage.keeping import Keeping
 from storage.lending import Lending
+from storage.media import Media
 from storage.objects import Objects
 from storage.objects.incoming import Incoming
 from storage.objects.local import LocalObjects
@@ -38,7 +40,8 @@ from storage.uploads import Uploads
 from storage.variants import Variants
 from storage.workshop import Workshop
 
-from .samples import Provider
+from .samples import OPEN, Provider, picture, rendered
+from .serving import Stored, served
 
 MAX_BYTES = 2_000_000
 GIVE_UP_SECONDS = 2.0
@@ -177,3 +180,25 @@ async def consuming(broker: NatsBroker, database: Database, ingest: Ingest) -> A
     await consumers.start()
     yield consumers
     await consumers.stop()
+
+
+@pytest.fixture
+async def base(database: Database, objects: LocalObjects, workshop: Workshop) -> AsyncIterator[str]:
+    """The address of a server of media that needs no key."""
+    async with served(Media(database, objects, Variants(database, objects, workshop), OPEN)) as base:
+        yield base
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def stored(ingest: Ingest, provider: Provider) -> Stored:
+    """A picture that has been taken in, twice as wide as high."""
+    content = picture(1600, 800, "JPEG", quality=95)
+    fact = rendered(provider.url("a", content))
+    [asset] = (await ingest.store(fact)).data.assets
+    return Stored(asset, content, fact.data.request.user_id)

@@ -21,7 +21,18 @@ from PIL import Image
 from sqlalchemy import text
 
 from contracts import topology
-from contracts.facts import CONTENT_TYPE, Kind, Outcome, Output, Rendered, Rendering, Request, Visibility
+from contracts.facts import (
+    CONTENT_TYPE,
+    Ending,
+    Kind,
+    Outcome,
+    Output,
+    Rendered,
+    Rendering,
+    Request,
+    Verdict,
+    Visibility,
+)
 from contracts.ids import new_generation_id
 from contracts.money import Quote
 from runtime.database import Database
@@ -148,3 +159,19 @@ async def put_claim(bus: Client, name: str, content: bytes, chunk_bytes: int = 1
     about |= {"digest": f"SHA-256={digest}", **changes}
     subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
     await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
+
+
+async def assets_of(database: Database, fact: Rendered) -> list[dict[str, object]]:
+    return [
+        dict(row)
+        for row in await rows(
+            database,
+            "SELECT * FROM assets WHERE generation_id = :id ORDER BY index",
+            id=fact.data.request.generation_id,
+        )
+    ]
+
+
+def cancelled(fact: Rendered) -> Outcome:
+    ending = Ending(generation_id=fact.data.request.generation_id, verdict=Verdict.CANCELLED)
+    return Outcome.of(ending, "gateway", None)

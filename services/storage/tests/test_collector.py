@@ -11,7 +11,7 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from sqlalchemy import text
 
-from contracts.facts import Ending, Outcome, Rendered, Verdict
+from contracts.facts import Outcome
 from contracts.questions import (
     GATEWAY_OUTCOMES,
     Recorded,
@@ -28,7 +28,7 @@ from storage.objects.local import LocalObjects
 from storage.variants import Variants
 from storage.workshop import Workshop
 
-from .samples import Provider, names, picture, rendered, rows
+from .samples import Provider, cancelled, names, picture, rendered, rows
 
 pytestmark = pytest.mark.connected
 
@@ -42,10 +42,6 @@ def collector_of(database: Database, broker: NatsBroker, objects: LocalObjects, 
 async def collector(database: Database, broker: NatsBroker, objects: LocalObjects) -> AsyncIterator[Collector]:
     await rows(database, "TRUNCATE orphans")
     yield collector_of(database, broker, objects, 0)
-
-
-def cancelled(fact: Rendered) -> Outcome:
-    return Outcome.of(Ending(generation_id=fact.data.request.generation_id, verdict=Verdict.CANCELLED), "gateway", None)
 
 
 async def put(objects: LocalObjects, content: bytes = b"nobody's") -> str:

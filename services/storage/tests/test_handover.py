@@ -1,11 +1,9 @@
 """Others that send the bytes: nginx by X-Accel-Redirect, the bucket by a presigned address; and downloads."""
 
 import warnings
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from bench.serving import HANDED_OVER, nginx, nginx_path
@@ -23,16 +21,10 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .samples import OPEN, Provider, picture, rendered
-from .test_media import served
+from .serving import served
 
 pytestmark = pytest.mark.connected
 CONTENT = picture(400, 300, "JPEG", seed=5)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 def media(database: Database, objects: Objects, workshop: Workshop, handover: Any = None) -> Media:

@@ -43,7 +43,7 @@ from storage.workshop import Workshop
 
 from .conftest import Make
 from .samples import OPEN, Provider, names, noise, picture, rendered, rows
-from .test_media import served
+from .serving import served
 from .test_uploads import brought
 
 pytestmark = pytest.mark.connected

@@ -1,61 +1,34 @@
 """What an address of ours answers: `GET` and `HEAD` of /media/<token>/<variant>.<extension>, over real HTTP."""
 
-import asyncio
 import hashlib
 import io
-import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import aiohttp
 import pytest
-import uvicorn
-from blurhash import is_valid_blurhash
 from PIL import Image
 from yarl import URL
 
-from contracts.facts import Asset, Kind
 from contracts.media import address
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
 from storage.access import Access
 from storage.ingest import Ingest
 from storage.media import Media
-from storage.objects import CHUNK_BYTES, name_of
+from storage.objects import CHUNK_BYTES
 from storage.objects.local import LocalObjects
-from storage.pictures import Unusable, shrink
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
 from storage.workshop import Workshop
 
-from .recorded import sound, video
-from .samples import OPEN, Provider, names, picture, rendered, rows
+from .samples import OPEN, Provider, rendered, rows
+from .serving import Stored, served
 
 pytestmark = pytest.mark.connected
 
 SIGNING_KEY = "a signing key"
-
-
-@asynccontextmanager
-async def served(media: Media) -> AsyncIterator[str]:
-    """The base address of a real server."""
-    server = uvicorn.Server(uvicorn.Config(media, port=0, log_config=None, access_log=False, lifespan="off"))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await serving
-
-
-@pytest.fixture
-async def base(database: Database, objects: LocalObjects, workshop: Workshop) -> AsyncIterator[str]:
-    async with served(Media(database, objects, Variants(database, objects, workshop), OPEN)) as base:
-        yield base
 
 
 @pytest.fixture
@@ -64,27 +37,6 @@ async def signed_base(database: Database, objects: LocalObjects, workshop: Works
         Media(database, objects, Variants(database, objects, workshop), Access(SIGNING_KEY, all_signed=True))
     ) as base:
         yield base
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-class Stored:
-    def __init__(self, asset: Asset, content: bytes, owner_id: UUID) -> None:
-        self.asset = asset
-        self.content = content
-        self.object_name = name_of(owner_id, asset.sha256)
-
-
-@pytest.fixture
-async def stored(ingest: Ingest, provider: Provider) -> Stored:
-    content = picture(1600, 800, "JPEG", quality=95)
-    fact = rendered(provider.url("a", content))
-    [asset] = (await ingest.store(fact)).data.assets
-    return Stored(asset, content, fact.data.request.user_id)
 
 
 async def test_an_original_loads_without_a_token(base: str, http: aiohttp.ClientSession, stored: Stored) -> None:
@@ -259,136 +211,6 @@ async def test_a_large_object_is_streamed(
         await answer.content.read(10)  # and leave: the server must not mind
     async with http.get(f"{base}/media/{asset.key}", headers={"Range": "bytes=300000-900000"}) as answer:
         assert await answer.read() == content[300000:900001]
-
-
-# -- variants -------------------------------------------------------------------------------------------------
-
-
-async def test_variants_are_made_when_first_asked_for(
-    base: str, http: aiohttp.ClientSession, stored: Stored, objects: LocalObjects, database: Database
-) -> None:
-    """Their addresses are known before; the outcome did not wait for them."""
-    assert await names(objects) == {stored.object_name}
-    for variant, size in (("medium", (1024, 512)), ("thumbnail", (256, 128))):
-        answers = await asyncio.gather(*(http.get(f"{base}/media/{stored.asset.variants[variant]}") for _ in range(8)))
-        contents = {await answer.read() for answer in answers}
-        assert {answer.status for answer in answers} == {200}
-        [content] = contents
-        assert {answer.headers["ETag"] for answer in answers} == {f'"{hashlib.sha256(content).hexdigest()}"'}
-        assert answers[0].headers["Content-Type"] == "image/webp"
-        small = Image.open(io.BytesIO(content))
-        assert (small.format, small.size) == ("WEBP", size)
-    assert len(await names(objects)) == 3
-    made = await rows(database, "SELECT * FROM variants WHERE asset_id = :id", id=stored.asset.id)
-    assert {(row["name"], row["state"]) for row in made} == {("medium", "stored"), ("thumbnail", "stored")}
-
-
-async def test_a_video_has_a_poster_and_speech_has_a_waveform(
-    base: str, http: aiohttp.ClientSession, ingest: Ingest, provider: Provider, database: Database
-) -> None:
-    of_film = rendered(provider.url("v", video(1600, 800, 1)), kind=Kind.VIDEO)
-    of_speech = rendered(provider.url("s", sound(2)), kind=Kind.SPEECH)
-    [film], [speech] = [(await ingest.store(fact)).data.assets for fact in (of_film, of_speech)]
-    for variant, size in (("poster", (1600, 800)), ("medium", (1024, 512)), ("thumbnail", (256, 128))):
-        async with http.get(f"{base}/media/{film.variants[variant]}") as answer:
-            assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
-            image = Image.open(io.BytesIO(await answer.read()))
-            assert (image.format, image.size) == ("WEBP", size)
-    async with http.get(f"{base}/media/{film.key}", headers={"Range": "bytes=0-99"}) as answer:
-        assert (answer.status, answer.headers["Content-Type"], len(await answer.read())) == (206, "video/mp4", 100)
-    async with http.get(f"{base}/media/{speech.variants['waveform']}") as answer:
-        assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-        assert (await answer.json())["length"] > 100
-    for missing in (
-        film.key.replace("original.mp4", "waveform.json"),
-        speech.key.replace("original.mp3", "poster.webp"),
-    ):
-        async with http.get(f"{base}/media/{missing}") as answer:
-            assert answer.status == 404
-
-
-async def test_a_blurhash_is_found_out_with_the_first_variant(
-    base: str, http: aiohttp.ClientSession, stored: Stored, database: Database
-) -> None:
-    """Where a picture is decoded anyway, and never on the way of a generation (ADR 8)."""
-    assert stored.asset.blurhash is None
-    query = "SELECT blurhash FROM assets WHERE id = :id"
-    assert (await rows(database, query, id=stored.asset.id))[0]["blurhash"] is None
-    async with http.get(f"{base}/media/{stored.asset.variants['thumbnail']}") as answer:
-        assert answer.status == 200
-    [row] = await rows(database, query, id=stored.asset.id)
-    assert is_valid_blurhash(row["blurhash"])
-
-
-async def test_a_variant_is_made_once(
-    base: str, http: aiohttp.ClientSession, stored: Stored, database: Database
-) -> None:
-    url = f"{base}/media/{stored.asset.variants['thumbnail']}"
-    async with http.get(url) as answer:
-        content = await answer.read()
-    await rows(database, "UPDATE assets SET sha256 = :nowhere WHERE id = :id", nowhere="0" * 64, id=stored.asset.id)
-    async with http.get(url) as answer:
-        assert await answer.read() == content
-    async with http.head(url) as answer:
-        assert answer.headers["Content-Length"] == str(len(content))
-
-
-async def test_killed_while_making_a_variant(
-    base: str, http: aiohttp.ClientSession, stored: Stored, database: Database
-) -> None:
-    """P17: a row without bytes, even of other bytes, is finished by the next who asks."""
-    await rows(
-        database,
-        "INSERT INTO variants (asset_id, name, size_bytes, sha256) VALUES (:id, 'thumbnail', 5, :other)",
-        id=stored.asset.id,
-        other="1" * 64,
-    )
-    async with http.get(f"{base}/media/{stored.asset.variants['thumbnail']}") as answer:
-        assert (answer.status, Image.open(io.BytesIO(await answer.read())).size) == (200, (256, 128))
-    [row] = await rows(database, "SELECT * FROM variants WHERE asset_id = :id", id=stored.asset.id)
-    assert (row["state"], row["sha256"] == "1" * 64) == ("stored", False)
-
-
-async def test_what_cannot_be_made_is_404_and_harms_nobody(
-    base: str, http: aiohttp.ClientSession, stored: Stored, objects: LocalObjects, tmp_path: Any
-) -> None:
-    """P29: bytes that broke on the disk."""
-    (tmp_path / "media" / stored.object_name).write_bytes(b"\x89PNG broken")
-    async with http.get(f"{base}/media/{stored.asset.variants['medium']}") as answer:
-        assert answer.status == 404
-
-
-@pytest.mark.parametrize("limits", [{"memory_bytes": 200 << 20}, {"cpu_seconds": 1}])
-async def test_a_picture_that_takes_too_much_ends_alone(limits: dict[str, int]) -> None:
-    """P29: a child process is bounded in memory and time; the next picture is made by another."""
-    workshop = Workshop(**limits)
-    async with workshop.place() as place:
-        with pytest.raises(Unusable):
-            await place.do(shrink, picture(5_000, 4_000, "JPEG"), 4_000)
-        assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
-    workshop.close()
-
-
-async def test_a_picture_that_kills_its_process_ends_alone() -> None:
-    """P29, F39: the process that died is replaced, and the one beside it does not notice."""
-    workshop = Workshop()
-    async with workshop.place() as killed, workshop.place() as spared:
-        beside = asyncio.create_task(spared.do(time.sleep, 1))
-        with pytest.raises(Unusable, match="too much"):
-            await killed.do(signal.raise_signal, signal.SIGKILL)
-        await beside
-        assert (await killed.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
-    workshop.close()
-
-
-async def test_work_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """P29: by the clock, too, for whatever waits needs no CPU."""
-    monkeypatch.setattr("storage.workshop.START_SECONDS", 0)
-    workshop = Workshop(cpu_seconds=1)
-    async with workshop.place() as place:
-        with pytest.raises(Unusable, match="too much"):
-            await place.do(time.sleep, 60)
-    workshop.close()
 
 
 # -- signed ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .samples import OPEN, Provider, noise, picture, rendered
-from .test_media import served
+from .serving import served
 
 pytestmark = pytest.mark.connected
 WARM = 20

@@ -28,7 +28,7 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .samples import OPEN, Provider, names, picture, rendered, rows
-from .test_media import served
+from .serving import served
 from .test_objects import Conformance
 
 pytestmark = pytest.mark.connected

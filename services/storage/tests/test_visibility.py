@@ -22,7 +22,7 @@ from storage.workshop import Workshop
 
 from .conftest import Make
 from .samples import Provider, picture, rendered
-from .test_media import served
+from .serving import served
 
 pytestmark = pytest.mark.connected
 KEY = "a signing key"

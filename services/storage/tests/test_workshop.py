@@ -1,0 +1,45 @@
+"""Files of strangers are opened in processes of their own, which are bounded and may die."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from storage.pictures import Unusable, shrink
+from storage.workshop import Workshop
+
+from .samples import picture
+
+
+@pytest.mark.parametrize("limits", [{"memory_bytes": 200 << 20}, {"cpu_seconds": 1}])
+async def test_a_picture_that_takes_too_much_ends_alone(limits: dict[str, int]) -> None:
+    """P29: a child process is bounded in memory and time; the next picture is made by another."""
+    workshop = Workshop(**limits)
+    async with workshop.place() as place:
+        with pytest.raises(Unusable):
+            await place.do(shrink, picture(5_000, 4_000, "JPEG"), 4_000)
+        assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
+    workshop.close()
+
+
+async def test_a_picture_that_kills_its_process_ends_alone() -> None:
+    """P29, F39: the process that died is replaced, and the one beside it does not notice."""
+    workshop = Workshop()
+    async with workshop.place() as killed, workshop.place() as spared:
+        beside = asyncio.create_task(spared.do(time.sleep, 1))
+        with pytest.raises(Unusable, match="too much"):
+            await killed.do(signal.raise_signal, signal.SIGKILL)
+        await beside
+        assert (await killed.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
+    workshop.close()
+
+
+async def test_work_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P29: by the clock, too, for whatever waits needs no CPU."""
+    monkeypatch.setattr("storage.workshop.START_SECONDS", 0)
+    workshop = Workshop(cpu_seconds=1)
+    async with workshop.place() as place:
+        with pytest.raises(Unusable, match="too much"):
+            await place.do(time.sleep, 60)
+    workshop.close()
