@@ -132,6 +132,11 @@ class Process:
                 raise ProcessNotReadyError(f"{self.name} not ready in {timeout_seconds:g} s:\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
 
+    def wait(self) -> None:
+        """Returns when the child has ended, however long that takes."""
+        if self._child is not None:
+            self._child.wait()
+
     def stop(self, *, timeout_seconds: float = STOP_SECONDS) -> None:
         """Asks the child to end, waits, then kills it. Does nothing when it is not running."""
         if self._child is None or not self.running:

@@ -15,7 +15,8 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
 WELL_AFTER_SECONDS = 10.0
 """A child that ran for so long is not to blame for its next death."""
-LOOK_EVERY_SECONDS = 0.25
+END_SECONDS = 0.5
+"""For whoever is just starting one."""
 READY_SECONDS = 60.0
 ASK_EVERY_SECONDS = 0.1
 """Each question takes some of the processor that the one who is asked needs to become ready."""
@@ -122,15 +123,16 @@ class Child:
     def end(self) -> None:
         """After `stop`: whatever a watcher was just starting ends as well."""
         if self._thread.is_alive():
-            self._thread.join(LOOK_EVERY_SECONDS * 2)
+            self._thread.join(END_SECONDS)
         self.server.process.kill()
 
     def _keep(self) -> None:
         pause_seconds = FIRST_PAUSE_SECONDS
         started_at = time.monotonic()
-        while not self._stopping.wait(LOOK_EVERY_SECONDS):
-            if self.server.process.running:
-                continue
+        while True:
+            self.server.process.wait()
+            if self._stopping.is_set():
+                return
             if time.monotonic() - started_at > WELL_AFTER_SECONDS:
                 pause_seconds = FIRST_PAUSE_SECONDS
             self._say(f"{self.name} ended with status {self.server.process.returncode} and is started again")

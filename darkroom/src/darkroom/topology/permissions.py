@@ -39,7 +39,8 @@ _API = "$JS.API"
 _CLAIMS = f"OBJ_{CLAIMS_BUCKET}"
 _OWN: dict[str, tuple[str, ...]] = {
     "gateway": (
-        # How far every consumer is behind, which the sweeper looks at.
+        # How far the consumers are behind, which the sweeper looks at; the version before this one asks for each.
+        *(f"{_API}.CONSUMER.LIST.{stream}" for stream in sorted({consumer.stream for consumer in CONSUMERS})),
         *(f"{_API}.CONSUMER.INFO.{consumer.stream}.{consumer.durable}" for consumer in CONSUMERS),
         # How many messages nobody could handle, for its figures.
         f"{_API}.STREAM.INFO.{DEAD.name}",

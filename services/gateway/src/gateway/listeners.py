@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.settings import DoorSettings
 from gateway.sockets.server import MAX_FRAME_BYTES
+from runtime import health
 from runtime.settings import ProcessSettings
 
 LOOPBACK = "127.0.0.1"
@@ -40,7 +41,7 @@ class Listeners:
         await self._app(scope, receive, send)
 
 
-class Server(uvicorn.Server):
+class Server(health.Server):
     """Ends the event streams first, as the application knows how, and then waits for what is open."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -48,7 +49,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_of(app: ASGIApp, process: ProcessSettings) -> uvicorn.Server:
+def server_of(app: ASGIApp, process: ProcessSettings) -> Server:
     """The server. What a proxy says of a client is believed where the operator says so, and nowhere below."""
     config = uvicorn.Config(
         app,

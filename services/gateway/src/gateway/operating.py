@@ -28,9 +28,10 @@ from contracts.questions import (
     SwitchedModel,
     SwitchModel,
 )
-from contracts.topology import CONSUMERS, DEAD, Consumer, generation_of
+from contracts.topology import CONSUMERS, DEAD, generation_of
 from contracts.watching import MAX_WATCHED_ROWS, BookFigures, FiguresOf, WorkFigures
 from gateway import records
+from gateway.lag import consumers
 from gateway.recalling import Kept, kept
 from gateway.refusals import AlreadyFinished, NotFinished, NotFound, Unavailable, UnknownModel
 from gateway.saying import drive
@@ -99,11 +100,11 @@ class Operating:
         book, work, lag, dead, rows = await asyncio.gather(
             self._ask_or_none(LEDGER_FIGURES, asked, BookFigures),
             self._ask_or_none(GENERATOR_FIGURES, asked, WorkFigures),
-            asyncio.gather(*map(self._lag, CONSUMERS)),
+            self._lag(),
             self._dead(),
             self._rows(minutes),
         )
-        return House(*rows, book, work, dict(lag), dead)
+        return House(*rows, book, work, lag, dead)
 
     async def models(self) -> list[ListedModel]:
         """All of them, switched off or not. Raises Unavailable."""
@@ -198,13 +199,11 @@ class Operating:
             accepted = (await connection.execute(_ACCEPTED, values)).all()
             return list(accepted), list((await connection.execute(_BY_MINUTE, values)).all())
 
-    async def _lag(self, consumer: Consumer) -> tuple[str, int | None]:
-        try:
-            jetstream = self._broker.connection.jetstream(timeout=ANSWER_SECONDS)
-            info = await jetstream.consumer_info(consumer.stream, consumer.durable)
-        except Exception:  # the bus is away, or has no such consumer yet
-            return consumer.durable, None
-        return consumer.durable, (info.num_pending or 0) + (info.num_ack_pending or 0)
+    async def _lag(self) -> dict[str, int | None]:
+        """Of each consumer, what it has not settled; None where the bus is away, or has no such consumer yet."""
+        found = await consumers(self._broker, ANSWER_SECONDS)
+        waiting = {name: (info.num_pending or 0) + (info.num_ack_pending or 0) for name, info in found.items()}
+        return {consumer.durable: waiting.get(consumer.durable) for consumer in CONSUMERS}
 
     async def _dead(self) -> int | None:
         try:

@@ -5,15 +5,14 @@ from typing import Literal
 
 import structlog
 from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
 from prometheus_client import Counter
 
 from contracts.facts import Failure, Outcome, Verdict
-from contracts.topology import CONSUMERS, Consumer
 from gateway import turns
 from gateway.commands import Commands
 from gateway.deletions import carry_out
 from gateway.figures import LAG
+from gateway.lag import consumers
 from gateway.saying import drive, end
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
@@ -115,14 +114,8 @@ class Sweeper:
 
     async def _lag(self) -> int:
         """Facts that no consumer has taken yet, at the slowest one."""
-        jetstream = self._broker.connection.jetstream(timeout=LAG_TIMEOUT_SECONDS)
-
-        async def lag_of(consumer: Consumer) -> int:
-            try:
-                info = await jetstream.consumer_info(consumer.stream, consumer.durable)
-            except (NatsError, TimeoutError):
-                return 0  # a consumer that is missing is repaired by others; what it missed has to be driven
-            LAG.labels(consumer.durable).set(info.num_pending or 0)
-            return info.num_pending or 0
-
-        return max(await asyncio.gather(*map(lag_of, CONSUMERS)))
+        # One that is missing is repaired by others; what it missed has to be driven.
+        behind = await consumers(self._broker, LAG_TIMEOUT_SECONDS)
+        for name, info in behind.items():
+            LAG.labels(name).set(info.num_pending or 0)
+        return max((info.num_pending or 0 for info in behind.values()), default=0)

@@ -4,10 +4,13 @@ import uvicorn
 
 from ledger.app import create_app
 from ledger.settings import Settings
+from runtime.health import Server, serve
 from runtime.settings import configured
 
 if __name__ == "__main__":
     settings = configured("ledger", Settings.from_environment)
-    uvicorn.run(
-        create_app(settings), host=settings.process.host, port=settings.process.port, log_config=None, access_log=False
+    process = settings.process
+    config = uvicorn.Config(
+        create_app(settings), host=process.host, port=process.port, log_config=None, access_log=False
     )
+    serve(Server(config))

@@ -2,6 +2,7 @@
 
 import uvicorn
 
+from runtime.health import Server, serve
 from runtime.settings import configured
 from storage.app import create_app
 from storage.settings import Settings
@@ -12,7 +13,7 @@ SHUTDOWN_SECONDS = 10
 
 def main() -> None:
     settings = configured("storage", Settings.from_environment)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.process.host,
         port=settings.process.port,
@@ -20,6 +21,7 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    serve(Server(config))
 
 
 if __name__ == "__main__":

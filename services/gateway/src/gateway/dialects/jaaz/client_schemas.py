@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt
 
 from gateway.dialects.jaaz.schemas import MAX_NAME_CHARACTERS, Document, JaazError
 
@@ -35,7 +35,7 @@ class ClientCanvas(ClientChat):
 class CanvasData(BaseModel):
     data: Document
     thumbnail: str | None = None
-    version: int | None = Field(default=None, ge=1)
+    version: StrictInt | None = Field(default=None, ge=1)
 
 
 class CanvasName(BaseModel):

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, Field, StrictInt
 
-from gateway.dialects.jaaz.schemas import Document, TokenUsage
+from gateway.dialects.jaaz.schemas import Document, Number, TokenUsage
 
 MAX_CREDITS = 10**9
 MAX_AMOUNT = 10**9
 MAX_MESSAGES = 200
-Number = StrictFloat | StrictInt
-"""`true` is no number that money could be."""
 Amount = Number | str
 
 
@@ -88,7 +86,7 @@ class GeneratePokemonImages(BaseModel):
     pokemonType: str | None = None  # noqa: N815
     customPrompt: str | None = None  # noqa: N815
     modelId: str | None = None  # noqa: N815
-    count: int = Field(default=1, ge=1, le=4)
+    count: StrictInt = Field(default=1, ge=1, le=4)
 
 
 class PokemonImages(BaseModel):
@@ -104,7 +102,7 @@ class ProcessElevenLabsVideo(BaseModel):
     audio_url: str | None = Field(default=None, max_length=4096)
     image_url: str | None = Field(default=None, max_length=4096)
     videoUrl: str | None = Field(default=None, max_length=4096)  # noqa: N815
-    seconds: int | None = Field(default=None, ge=1, le=3600)
+    seconds: StrictInt | None = Field(default=None, ge=1, le=3600)
 
 
 class MadeVideo(BaseModel):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from gateway.dialects.jaaz.canvases import MAX_ELEMENTS
 
@@ -11,6 +11,8 @@ Elements = list[dict[str, Any]]
 Document = dict[str, Any]
 MAX_NAME_CHARACTERS = 200
 MAX_SIDE_PIXELS = 8192
+Number = StrictFloat | StrictInt
+"""`true` is no number, neither of credits nor of anything else."""
 
 
 class JaazError(BaseModel):
@@ -33,10 +35,10 @@ class GenerateImage(BaseModel):
 
     prompt: str
     model: str | None = None
-    width: int | None = Field(default=None, ge=1, le=MAX_SIDE_PIXELS)
-    height: int | None = Field(default=None, ge=1, le=MAX_SIDE_PIXELS)
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    guidance: float | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)
+    width: StrictInt | None = Field(default=None, ge=1, le=MAX_SIDE_PIXELS)
+    height: StrictInt | None = Field(default=None, ge=1, le=MAX_SIDE_PIXELS)
+    steps: StrictInt | None = Field(default=None, ge=1, le=1000)
+    guidance: Number | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)
     user_id: str | None = None
 
 
@@ -50,8 +52,8 @@ class GeneratedImage(BaseModel):
 class GenerateText(BaseModel):
     prompt: str
     model: str | None = None
-    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
-    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+    max_tokens: StrictInt | None = Field(default=None, ge=1, le=1_000_000)
+    temperature: Number | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     user_id: str | None = None
 
 
@@ -149,7 +151,7 @@ class CanvasChange(BaseModel):
     app_state: Document | None = None
     files: Document | None = None
     thumbnail: str | None = None
-    version: int | None = Field(default=None, ge=1)
+    version: StrictInt | None = Field(default=None, ge=1)
 
 
 class CanvasChanged(BaseModel):
@@ -163,7 +165,7 @@ class ProviderConfig(BaseModel):
     models: Document | None = None
     url: str | None = Field(default=None, max_length=2000)
     api_key: str | None = Field(default="", max_length=500)
-    max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    max_tokens: StrictInt | None = Field(default=None, ge=1, le=10_000_000)
 
 
 class Configs(BaseModel):
