@@ -69,6 +69,20 @@ async def test_an_image_has_its_seed_and_what_it_was_made_with(client: Client, p
     assert request.size == "1024x1536"
 
 
+@pytest.mark.parametrize("said", [True, "512", 512.5])
+@pytest.mark.parametrize(("method", "path", "name"), [
+    ("POST", "/models/generate/image", "width"), ("POST", "/models/generate/text", "max_tokens"),
+    ("PUT", "/configs", "max_tokens"),
+])  # fmt: skip
+async def test_what_is_no_whole_number_is_refused(
+    client: Client, players: Players, method: str, path: str, name: str, said: Any
+) -> None:
+    body = {"providers": {"openai": {name: said}}} if path == "/configs" else {"prompt": "A fox", name: said}
+    answer = await client.request(method, V1 + path, json=body)
+    assert answer.status == 422, answer.text
+    assert not players.of(client.user_id)
+
+
 async def test_a_text_has_its_usage(client: Client, players: Players) -> None:
     body = {"prompt": "foxes", "model": WRITER, "max_tokens": 100, "temperature": 0.5}
     answer = await client.post(f"{V1}/models/generate/text", json=body)
