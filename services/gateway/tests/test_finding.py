@@ -164,3 +164,10 @@ async def test_what_is_at_work_cannot_be_deleted(client: Client, players: Player
     made = await client.accepted()
     answer = await client.request("DELETE", f"/v1/generations/{made['id']}")
     assert (answer.status, answer.json["code"]) == (409, "not_finished")
+
+
+@pytest.mark.parametrize("name", ["q", "model"])
+async def test_what_is_no_text_is_refused(client: Client, name: str) -> None:
+    """B7: no text has a NUL, so that nobody can look for one."""
+    answer = await client.get(f"/v1/generations?{name}=a%00b")
+    assert (answer.status, answer.json["code"]) == (422, "invalid_request"), answer.text

@@ -298,6 +298,7 @@ async def test_after_a_rotation_both_secrets_verify(client: Client, receiver: Re
         "https://[::1]/",
         "https://[::ffff:10.0.0.1]/",
         f"https://example.com/{'a' * 2000}",
+        "https://example.com/a\0b",
     ],
 )
 async def test_an_address_that_must_not_be_called_is_refused(client: Client, url: str) -> None:

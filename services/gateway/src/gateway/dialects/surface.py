@@ -10,6 +10,7 @@ import structlog
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from contracts.facts import Visibility
@@ -38,6 +39,8 @@ from runtime.health import is_transient
 
 log = structlog.get_logger()
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_TEXT = frozenset({"22021", "22P05"})
+"""What Postgres says of a NUL, in a text and in JSON: where nobody looked before, it is refused then, and no defect."""
 
 MAX_ERRORS = 20
 MAX_ECHO_CHARACTERS = 40
@@ -153,5 +156,7 @@ def _unexpected(error: Exception) -> Refusal:
     if is_transient(error):
         log.warning("request.unavailable", error=type(error).__name__)
         return Unavailable("The database cannot be reached right now. Nothing was recorded; try again.")
+    if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) in _NO_TEXT:
+        return Invalid("A text holds a character that can neither be kept nor looked for: NUL.")
     log.error("request.failed", exc_info=error)
     return Defect("Something went wrong on our side. Nothing was charged.")

@@ -207,6 +207,8 @@ class Webhooks:
         try:
             if len(address) > MAX_URL_CHARACTERS:
                 raise ValueError("it is too long")
+            if not address.isprintable():
+                raise ValueError("it has characters that no address has")
             url = URL(address)
             check_url(url, self._allowed)
             if _place(url) in self._own:
