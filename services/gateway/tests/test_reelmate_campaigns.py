@@ -163,6 +163,8 @@ async def test_the_playbook_is_no_campaigns_id(client: Client) -> None:
         {"platforms": "tiktok"},
         {"platforms": ["x"] * 21},
         {"startDate": "soon"},
+        {"startDate": 5},
+        {"startDate": "5"},
         {"startDate": "9999-12-31T23:59:59-12:00"},
         {"hashtags": "x" * 200_000},
         {"targetAudience": {"deep": ["\x00"]}},

@@ -1,9 +1,10 @@
 """What the bodies of this dialect are made of: bounded, and such as Postgres can keep."""
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
@@ -14,6 +15,8 @@ from gateway.refusals import NotFound
 MAX_JSON_CHARACTERS = 4000
 FIRST_YEAR, LAST_YEAR = 1970, 2200
 """Of a campaign's dates: every time zone's are times that Postgres knows."""
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def _kept(value: Any) -> Any:
@@ -40,6 +43,15 @@ def _nothing(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _date(value: Any) -> Any:
+    """What a form has of a date: nothing, or a text that begins with a day. A number is no date."""
+    if value == "" or value is None:
+        return None
+    if not isinstance(value, str) or _DAY.match(value) is None:
+        raise ValueError("has to begin with a day, as in 2026-12-31")
+    return value
+
+
 def _in_utc(value: datetime) -> datetime:
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
         raise ValueError(f"a year from {FIRST_YEAR} to {LAST_YEAR}")
@@ -54,7 +66,10 @@ Labels = Annotated[list[Label], Field(max_length=20)]
 Whatever = Annotated[JsonValue, BeforeValidator(_nothing), AfterValidator(_kept), AfterValidator(_short)]
 """A text, a list or an object, as the frontend's form has it."""
 Money = Annotated[Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=2)] | None, BeforeValidator(_nothing)]
-Moment = Annotated[Annotated[datetime, AfterValidator(_in_utc)] | None, BeforeValidator(_nothing)]
+Moment = Annotated[
+    Annotated[datetime, AfterValidator(_in_utc)] | None,
+    BeforeValidator(_date, json_schema_input_type=datetime | Literal[""] | None),
+]
 
 
 def known(text: str, what: str) -> UUID:
