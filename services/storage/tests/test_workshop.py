@@ -2,8 +2,11 @@
 
 import asyncio
 import signal
+import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from storage.pictures import Unusable, shrink
@@ -43,3 +46,28 @@ async def test_work_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(Unusable, match="too much"):
             await place.do(time.sleep, 60)
     workshop.close()
+
+
+KILLED = """
+import asyncio, os, signal
+from storage.workshop import Workshop
+
+async def main():
+    async with Workshop().place() as place:
+        print(await place.do(os.getpid), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_whoever_works_for_a_process_that_was_killed_ends_with_it(tmp_path: Path) -> None:
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
+    killed = await asyncio.create_subprocess_exec(sys.executable, program, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(killed.communicate(), 30)
+    worker, give_up_at = int(said), time.monotonic() + 20
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < give_up_at, "it waits for ever"
+        await asyncio.sleep(0.05)

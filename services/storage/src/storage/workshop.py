@@ -7,7 +7,9 @@ piece of work at a time: a bomb takes its own process with it, and nobody else's
 import asyncio
 import ctypes
 import multiprocessing
+import os
 import resource
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -97,7 +99,7 @@ class _Process:
     async def do(self, cpu_seconds: int, function: Callable[..., T], *arguments: object) -> T:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, _limit_memory, (self._memory_bytes,))
+            self._pool = ProcessPoolExecutor(1, context, _begin, (self._memory_bytes,))
         running = self._pool.submit(_work, cpu_seconds, function, *arguments)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(running), START_SECONDS + PATIENCE * cpu_seconds)
@@ -115,6 +117,19 @@ class _Process:
         if self._pool is not None:
             self._pool.shutdown(wait=False)
             self._pool = None
+
+
+def _begin(memory_bytes: int) -> None:
+    # The pipe that work comes by is open at both ends in the child: it would wait for ever for whoever was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _limit_memory(memory_bytes)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _limit_memory(size_bytes: int) -> None:
