@@ -12,7 +12,6 @@ LONGEST = {
     "tests/chaos/test_poison.py": 58,
     "services/generator/tests/test_tasks.py": 50,
     "tests/chaos/test_links.py": 45,
-    "services/gateway/tests/test_node_sockets.py": 45,
     "services/generator/tests/test_crash.py": 40,
     "services/generator/tests/test_film_crash.py": 35,
     "services/ledger/tests/test_planted.py": 35,

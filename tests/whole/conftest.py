@@ -29,6 +29,9 @@ BRISK = {
 TOKEN_HOURS = 24
 """Longer than any test: of two hours under load one was lost because tokens had expired."""
 
+PATIENT = {"Prefer": "wait=5"}
+"""Held open: a hundred who look again and again are a load of their own."""
+
 LATE_ANSWER = 'Publish Violation - Subject "_INBOX_'
 
 
@@ -105,7 +108,7 @@ class User:
         last: Any = None
         while time.monotonic() < give_up_at:
             try:
-                status, last, _ = await self.call("GET", f"/v1/generations/{generation_id}")
+                status, last, _ = await self.call("GET", f"/v1/generations/{generation_id}", headers=PATIENT)
             except (aiohttp.ClientError, OSError):
                 status = 0
             if status == 200 and last["status"] not in {"pending", "processing"}:

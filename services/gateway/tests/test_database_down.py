@@ -32,7 +32,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 async def settings(server: PostgresServer, nats_server: Any) -> Settings:
     known = settings_of(nats_server.nats_url, await migrated(server.admin_url))
     # So few requests that each asks the database for its turn.
-    return with_limits(known, sync_wait_seconds=15, requests_per_minute=119)
+    return with_limits(known, sync_wait_seconds=8, requests_per_minute=119)
 
 
 async def rows(server: PostgresServer, user_id: object) -> int:

@@ -96,6 +96,18 @@ async def test_who_opens_and_does_not_join_is_shown_out(
     await joined.hears("pong")
 
 
+async def test_who_goes_is_not_kept_waiting_in_a_poll(service: Service, http: aiohttp.ClientSession) -> None:
+    address = f"{service.url}/socket.io/?EIO=4&transport=polling"
+    opened = json.loads((await (await http.get(address)).text())[1:])
+    address += f"&sid={opened['sid']}"
+    waiting = asyncio.create_task(http.get(address))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    assert (await http.post(address, data="1")).status == 200  # "close" in Engine.IO's words
+    answer = await asyncio.wait_for(waiting, 5)
+    assert (answer.status, await answer.read()) == (200, b"")
+
+
 # -- bad events and frames ----------------------------------------------------------------------------------------
 
 

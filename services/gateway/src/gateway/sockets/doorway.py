@@ -51,6 +51,9 @@ class Doorway(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_eio_disconnect(self, eio_sid: str, reason: Any) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
         self._go(eio_sid)
+        if reason == self.reason.CLIENT_DISCONNECT and (connection := self.eio.sockets.get(eio_sid)) is not None:
+            # Ends the poll that it still waits in: Engine.IO would leave it open for as long as a client may be silent.
+            connection.queue.put_nowait(None)
 
     def _stand(self, eio_sid: str) -> None:
         self._standing[eio_sid] = asyncio.get_running_loop().call_later(JOIN_SECONDS, self._show_out, eio_sid)
