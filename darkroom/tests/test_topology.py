@@ -28,6 +28,8 @@ from darkroom.topology.apply import Change, apply, differs, stream_configs
 pytestmark = pytest.mark.connected
 
 REPAIR_SECONDS = 10
+HEARD_SECONDS = 4
+"""Sooner than the watcher looks by itself."""
 WATCHER_MEGABYTES = 40
 
 
@@ -179,9 +181,9 @@ async def test_the_watcher_repairs_within_ten_seconds_and_stays_small(server: Na
         await eventually(lambda: everything(client))
         consumer = LEDGER_HOLD_REQUESTED
         await ask(client, f"CONSUMER.DELETE.{consumer.stream}.{consumer.durable}")
-        await eventually(lambda: everything(client))
+        await eventually(lambda: everything(client), HEARD_SECONDS)
         await ask(client, f"STREAM.DELETE.{OUTCOMES.name}")
-        await eventually(lambda: everything(client))
+        await eventually(lambda: everything(client), HEARD_SECONDS)
 
         server.kill()
         await asyncio.sleep(2)

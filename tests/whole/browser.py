@@ -32,8 +32,8 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 SERIOUS = {"serious", "critical"}
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 NOT_THERE = (
-    "The studio is tested in a real Chromium, and none is here: install your system's package `chromium-headless-shell` "
-    "or `chromium`, or let `.venv/bin/playwright install --with-deps chromium` fetch one. "
+    "The studio is tested in a real Chromium, and none is here: install your system's package "
+    "`chromium-headless-shell` or `chromium`, or let `.venv/bin/playwright install --with-deps chromium` fetch one. "
     "It could not be fetched just now: "
 )
 

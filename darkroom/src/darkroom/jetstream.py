@@ -7,7 +7,7 @@ not know.
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import nats
@@ -15,6 +15,8 @@ from nats.aio.client import Client
 
 ASK_SECONDS = 3.0
 CONNECT_SECONDS = 2
+DELETIONS = ("$JS.EVENT.ADVISORY.STREAM.DELETED.*", "$JS.EVENT.ADVISORY.CONSUMER.DELETED.*.*")
+"""Where the server says that a stream or a consumer is gone."""
 
 
 class RefusedError(Exception):
@@ -36,7 +38,12 @@ def _to_stderr(words: str) -> None:
 
 
 async def connect(
-    nats_url: str, name: str, *, patient: bool = False, forbidden: Callable[[str], None] = _to_stderr
+    nats_url: str,
+    name: str,
+    *,
+    patient: bool = False,
+    forbidden: Callable[[str], None] = _to_stderr,
+    reconnected: Callable[[], Awaitable[None]] | None = None,
 ) -> Client:
     """A client of `nats_url` (comma-separated), as the user in it, else as NATS_USER with NATS_PASSWORD if set.
 
@@ -57,6 +64,7 @@ async def connect(
         user=None if named else os.environ.get("NATS_USER"),
         password=None if named else os.environ.get("NATS_PASSWORD"),
         error_cb=on_error,
+        reconnected_cb=reconnected,
         allow_reconnect=patient,
         max_reconnect_attempts=-1 if patient else 1,
         reconnect_time_wait=0.5,

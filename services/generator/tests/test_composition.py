@@ -9,6 +9,7 @@ import sys
 import tempfile
 import wave
 import zlib
+from array import array
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -41,9 +42,9 @@ def sound(seconds=2.0, rate=24_000, loud=True):
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        swing = 9000 if loud else 0
-        samples = (int(swing * math.sin(number / 20)) for number in range(int(seconds * rate)))
-        file.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
+        samples = int(seconds * rate)
+        tone = (int(9000 * math.sin(number / 20)) for number in range(samples))
+        file.writeframes(array("h", tone).tobytes() if loud else bytes(2 * samples))
     return content.getvalue()
 
 

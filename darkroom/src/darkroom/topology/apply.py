@@ -100,7 +100,7 @@ async def _settle_stream(client: Client, wanted: Config) -> Change | None:
 
 
 async def _settle_consumers(client: Client, stream: str, replicas: int) -> list[Change]:
-    """Those of one stream, looked at together: a question for each, every two seconds, is most of what an idle broker
+    """Those of one stream, looked at together: a question for each, again and again, is most of what an idle broker
     would do."""
     wanted = [consumer for consumer in CONSUMERS if consumer.stream == stream]
     try:

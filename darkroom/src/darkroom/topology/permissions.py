@@ -17,6 +17,7 @@ from contracts.topology import (
     STREAMS,
     dead_subject,
 )
+from darkroom.jetstream import DELETIONS
 from darkroom.stack import SERVICES
 from darkroom.topology.parties import (
     ASKERS,
@@ -140,7 +141,8 @@ def _consumed(service: str) -> Iterator[str]:
 
 
 def _of_topology() -> Permissions:
-    """To look at, make and correct what the contracts name; to delete nothing, and to read and say nothing."""
+    """To look at, make and correct what the contracts name, and to hear what is gone; to delete and to read nothing,
+    and to say nothing."""
     streams = [_CLAIMS, *(stream.name for stream in STREAMS)]
     durables = [f"{consumer.stream}.{consumer.durable}" for consumer in CONSUMERS]
     return Permissions(
@@ -150,7 +152,7 @@ def _of_topology() -> Permissions:
             # INFO is asked by the watcher of the version before, while this one is rolled out.
             *(f"{_API}.CONSUMER.{verb}.{durable}" for durable in durables for verb in ("INFO", "CREATE")),
         ),
-        subscribe=("_INBOX_topology.>",),
+        subscribe=("_INBOX_topology.>", *DELETIONS),
     )
 
 

@@ -1,31 +1,47 @@
-"""The watcher: looks every two seconds and repairs what is missing. Survives a broker that is away."""
+"""The watcher: repairs what is missing, when it hears of it, and at the latest when it looks again. Survives a broker
+that is away."""
 
 import asyncio
+import contextlib
 import json
 import sys
 from datetime import UTC, datetime
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from darkroom.jetstream import connect
+from darkroom.jetstream import DELETIONS, connect
 from darkroom.topology.apply import apply
 
-EVERY_SECONDS = 2.0
+EVERY_SECONDS = 5.0
+"""At the latest: something may have gone while nobody listened."""
+AT_MOST_EVERY_SECONDS = 0.5
 
 
 async def watch(nats_url: str, replicas: int = 1) -> None:
     """Runs until it is cancelled."""
-    client = await connect(nats_url, "topology", patient=True, forbidden=_Forbidden())
+    gone = asyncio.Event()
+
+    async def deleted(_: Msg) -> None:
+        gone.set()
+
+    async def reconnected() -> None:
+        gone.set()  # its disk may be an empty one
+
+    client = await connect(nats_url, "topology", patient=True, forbidden=_Forbidden(), reconnected=reconnected)
     try:
-        await _keep(client, replicas)
+        for advisories in DELETIONS:
+            await client.subscribe(advisories, cb=deleted)
+        await _keep(client, replicas, gone)
     finally:
         await client.close()
 
 
-async def _keep(client: Client, replicas: int) -> None:
+async def _keep(client: Client, replicas: int, gone: asyncio.Event) -> None:
     said: object = None
     while True:
+        gone.clear()
         try:
             changes = await apply(client, replicas)
         except (NatsError, OSError, ValueError) as error:
@@ -38,11 +54,13 @@ async def _keep(client: Client, replicas: int) -> None:
                 if change.done != "refused" or state != said:
                     _say(f"{change.noun}.{change.done}", name=change.name, reason=change.reason or None)
         said = state
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(AT_MOST_EVERY_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gone.wait(), EVERY_SECONDS - AT_MOST_EVERY_SECONDS)
 
 
 class _Forbidden:
-    """Says what the server forbids, each thing once: it is tried again every two seconds."""
+    """Says what the server forbids, each thing once: it is tried again and again."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()

@@ -152,7 +152,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     subscribers.register(consumers, broker, database, commands, surface.verdicts, settings.sweeper)
     desk = make_desk(surface)
-    sender = Sender(database, settings.webhooks, settings.outbound, _styles(surface))
+    sender = Sender(database, hub, settings.webhooks, settings.outbound, _styles(surface))
 
     async def join_bus() -> None:
         """The bus may come later: what is accepted meanwhile is driven then."""

@@ -5,6 +5,7 @@ Its id never changes, so that a receiver that hears it twice can tell.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from prometheus_client import Counter
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from gateway.live import Hub
 from gateway.records import COLUMNS, Generation, generation_of
 from gateway.settings import WebhookSettings
 from gateway.webhooks.endpoints import TEST
@@ -28,7 +30,9 @@ from runtime.outbound import OutboundSettings, Refused, make_session
 PAUSES_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 23_295)
 """After each attempt that failed: eight attempts in a day, then the delivery is parked."""
 JITTER = 0.1
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 1.0
+"""At the latest: where something ended, this process is told, and looks."""
+AT_MOST_EVERY_SECONDS = 0.5
 TIMEOUT_SECONDS = 15.0
 CLAIM_SECONDS = 60.0
 """Longer than an attempt can take."""
@@ -108,7 +112,12 @@ class Sender:
     """One loop in every gateway; rows are taken with SKIP LOCKED, so replicas share the work."""
 
     def __init__(
-        self, database: Database, settings: WebhookSettings, outbound: OutboundSettings, styles: Mapping[str, Style]
+        self,
+        database: Database,
+        hub: Hub,
+        settings: WebhookSettings,
+        outbound: OutboundSettings,
+        styles: Mapping[str, Style],
     ) -> None:
         self._database = database
         self._key = settings.webhook_signing_key
@@ -117,6 +126,9 @@ class Sender:
         self._loop: asyncio.Task[None] | None = None
         self._sending: dict[asyncio.Task[None], UUID] = {}
         self._dice = random.Random()
+        self._ended = asyncio.Event()
+        """Something has, and its owner may have a webhook."""
+        hub.told.append(lambda *_: self._ended.set())
 
     async def start(self) -> None:
         """Without a key there is nothing to sign with, and nothing is sent."""
@@ -134,7 +146,10 @@ class Sender:
     async def _run(self, key: SecretStr) -> None:
         async with make_session(self._outbound) as session:
             while True:
-                await asyncio.sleep(EVERY_SECONDS)
+                await asyncio.sleep(AT_MOST_EVERY_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), EVERY_SECONDS - AT_MOST_EVERY_SECONDS)
+                self._ended.clear()
                 try:
                     await self._send_due(session, key)
                 except Exception as error:
