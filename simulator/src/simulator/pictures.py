@@ -21,8 +21,8 @@ from simulator.films import film, last_frame, wide_enough
 from simulator.scenes import paint
 from simulator.scenes.canvas import grained
 
-WORKING_SIDE_PIXELS = 1024
-"""Scenes are painted no larger than this and enlarged, so that a 4K picture stays affordable."""
+WORKING_SIDE_PIXELS, WORKING_SHARE = 1024, 0.5
+"""Scenes are painted at half their size, and no larger than this, and enlarged, so that a picture stays affordable."""
 GALLERY_BYTES_MAX = 256 * 1024 * 1024
 DRAWING_THREADS = 2
 PNG_COLOURS = 256
@@ -141,7 +141,8 @@ def draw(recipe: Recipe) -> bytes:
 def _sound(recipe: Recipe) -> bytes:
     if not recipe.seconds:
         return _encoded(_composed(recipe, recipe.width, recipe.height), recipe)
-    scene = _scene(recipe, *wide_enough(recipe.width, recipe.height), WORKING_SIDE_PIXELS // 2)
+    wide = wide_enough(recipe.width, recipe.height)
+    scene = _scene(recipe, *wide, min(1.0, WORKING_SIDE_PIXELS / 2 / max(wide)))
     if recipe.flaw == "asset-forbidden":  # wherever the camera is
         scene.paste(FORBIDDEN, (0, 0, scene.width // 2, scene.height // FORBIDDEN_SHARE))
     if recipe.poster:
@@ -149,8 +150,7 @@ def _sound(recipe: Recipe) -> bytes:
     return film(scene, recipe.width, recipe.height, recipe.seconds, _dice_seed(recipe) if recipe.sound else None)
 
 
-def _scene(recipe: Recipe, width: int, height: int, working_side: int) -> Image.Image:
-    scale = min(1.0, working_side / max(width, height))
+def _scene(recipe: Recipe, width: int, height: int, scale: float) -> Image.Image:
     size = max(16, round(width * scale)), max(16, round(height * scale))
     image = paint(recipe.prompt, *size, _dice_seed(recipe))
     if recipe.given:
@@ -161,7 +161,7 @@ def _scene(recipe: Recipe, width: int, height: int, working_side: int) -> Image.
 
 
 def _composed(recipe: Recipe, width: int, height: int) -> Image.Image:
-    image = _scene(recipe, width, height, WORKING_SIDE_PIXELS)
+    image = _scene(recipe, width, height, min(WORKING_SHARE, WORKING_SIDE_PIXELS / max(width, height)))
     image = grained(image, PNG_GRAIN if recipe.format == "png" else GRAIN, Random(_dice_seed(recipe)))
     if recipe.watermark:
         _sign(image)
