@@ -7,9 +7,8 @@ import sys
 import time
 from typing import Any
 
-import uvicorn
-
 from runtime.health import Server
+from runtime.settings import ProcessSettings
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -27,7 +26,7 @@ class Counted(Server):
 
 
 async def test_a_server_at_rest_is_rarely_awake_and_ends_at_once() -> None:
-    server = Counted(uvicorn.Config(nothing))
+    server = Counted(nothing, ProcessSettings())
     loop = asyncio.create_task(server.main_loop())
     await asyncio.sleep(1.2)
     assert 1 <= server.ticks <= 2
@@ -36,8 +35,9 @@ async def test_a_server_at_rest_is_rarely_awake_and_ends_at_once() -> None:
 
 
 SERVES = """
-import sys, uvicorn
+import sys
 from runtime.health import Server, serve
+from runtime.settings import ProcessSettings
 
 async def application(scope, receive, send):
     assert scope["type"] == "lifespan" and (await receive())["type"] == "lifespan.startup"
@@ -49,7 +49,7 @@ async def application(scope, receive, send):
     await receive()
     await send({"type": "lifespan.shutdown.complete"})
 
-serve(Server(uvicorn.Config(application, port=0, log_config=None)))
+serve(Server(application, ProcessSettings()))
 """
 
 

@@ -21,6 +21,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from uvicorn.config import STARTUP_FAILURE
 
+from runtime.settings import ProcessSettings
+
 LOOP_LAG_LIMIT_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 2.0
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)
@@ -49,11 +51,11 @@ def is_transient(error: BaseException) -> bool:
 class Server(uvicorn.Server):
     """Looks after itself once a second, and when it is told to end.
 
-    The framework's own does so ten times a second: most of what a process costs at rest.
+    The framework's own does so ten times a second: most of what a process costs at rest. `options` are uvicorn's.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, app: Any, process: ProcessSettings, **options: Any) -> None:
+        super().__init__(uvicorn.Config(app, process.host, process.port, log_config=None, access_log=False, **options))
         self._told = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping
 from typing import Literal
 
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.settings import DoorSettings
@@ -51,12 +50,9 @@ class Server(health.Server):
 
 def server_of(app: ASGIApp, process: ProcessSettings) -> Server:
     """The server. What a proxy says of a client is believed where the operator says so, and nowhere below."""
-    config = uvicorn.Config(
+    return Server(
         app,
-        host=process.host,
-        port=process.port,
-        log_config=None,
-        access_log=False,
+        process,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         proxy_headers=False,
@@ -65,7 +61,6 @@ def server_of(app: ASGIApp, process: ProcessSettings) -> Server:
         ws_per_message_deflate=False,
         ws_ping_interval=None,
     )
-    return Server(config)
 
 
 def sockets_of(process: ProcessSettings, doors: DoorSettings) -> list[socket.socket]:

@@ -1,7 +1,5 @@
 """`python -m storage`"""
 
-import uvicorn
-
 from runtime.health import Server, serve
 from runtime.settings import configured
 from storage.app import create_app
@@ -13,15 +11,7 @@ SHUTDOWN_SECONDS = 10
 
 def main() -> None:
     settings = configured("storage", Settings.from_environment)
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.process.host,
-        port=settings.process.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    serve(Server(config))
+    serve(Server(create_app(settings), settings.process, timeout_graceful_shutdown=SHUTDOWN_SECONDS))
 
 
 if __name__ == "__main__":
