@@ -161,6 +161,13 @@ def create_database(admin_url: str, name: str, like: str) -> str:
     return urlsplit(admin_url)._replace(path=f"/{database}").geturl()
 
 
+def pytest_configure() -> None:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        from tests.distribution import keep_to_one_core
+
+        keep_to_one_core(worker)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Thousands of tests and modules are there to stay: nobody looks through them for garbage again and again."""

@@ -154,12 +154,12 @@ async def test_the_watcher_logs_what_it_was_refused(server: NatsServer, user: st
         async with asyncio.timeout(PATIENCE_SECONDS):
             line = json.loads(await process.stderr.readline())
         assert (line["service"], line["event"]) == ("topology", "broker.error")
-        assert words in line["error"]
         errors = [line["error"]]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(3):
                 while later := json.loads(await process.stderr.readline()):
                     errors += [later["error"]] if later["event"] == "broker.error" else []
+        assert any(words in error for error in errors)
         assert len(errors) == len(set(errors)), "each thing once, however often it is tried"
     finally:
         process.terminate()

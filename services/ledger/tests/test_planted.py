@@ -62,7 +62,7 @@ def balances_are_read_and_then_written(patch: pytest.MonkeyPatch) -> None:
         (
             "SELECT change.* FROM accounts JOIN change USING (user_id) ORDER BY user_id FOR UPDATE OF accounts",
             "SELECT change.*, accounts.available AS had, accounts.held AS had_held, accounts.used AS had_used,"
-            " pg_sleep(0.002) FROM accounts JOIN change USING (user_id)",
+            " pg_sleep(0.05) FROM accounts JOIN change USING (user_id)",
         ),
         ("available = accounts.available +", "available = locked.had +"),
         ("held = accounts.held +", "held = locked.had_held +"),
@@ -92,7 +92,7 @@ def the_key_of_a_grant_is_looked_up_and_then_written(patch: pytest.MonkeyPatch) 
         "_POST_NEW",
         (
             "ON CONFLICT (key) DO NOTHING",
-            "WHERE NOT EXISTS (SELECT FROM transactions WHERE key = new.key) AND pg_sleep(0.002) IS NOT NULL",
+            "WHERE NOT EXISTS (SELECT FROM transactions WHERE key = new.key) AND pg_sleep(0.01) IS NOT NULL",
         ),
     )
 
@@ -139,7 +139,7 @@ def amounts_are_floats(patch: pytest.MonkeyPatch) -> None:
 
 def a_hold_is_closed_whether_it_is_open_or_not(patch: pytest.MonkeyPatch) -> None:
     """Two outcomes were both decided while it was."""
-    reworded(patch, holds, "_CLOSE_OPEN", ("WHERE state = 'open'", "WHERE pg_sleep(0.002) IS NOT NULL"))
+    reworded(patch, holds, "_CLOSE_OPEN", ("WHERE state = 'open'", "WHERE pg_sleep(0.01) IS NOT NULL"))
 
 
 def a_hold_is_closed_without_a_lock(patch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def a_hold_is_closed_without_a_lock(patch: pytest.MonkeyPatch) -> None:
         patch,
         holds,
         "_CLOSE_OPEN",
-        ("SELECT generation_id, state FROM", "SELECT generation_id, state, pg_sleep(0.002) FROM"),
+        ("SELECT generation_id, state FROM", "SELECT generation_id, state, pg_sleep(0.05) FROM"),
         ("FOR UPDATE\n    ), closed", "\n    ), closed"),
     )
 
