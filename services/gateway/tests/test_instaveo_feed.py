@@ -129,7 +129,7 @@ async def test_only_so_much_of_the_past_is_kept_and_an_old_cursor_goes_on(
         await ranking.round()
     assert await postgres.fetchval("SELECT count(*) FROM instaveo_scores") == 22
     await postgres.execute("UPDATE instaveo_ranking SET epoch = epoch + $1", KEPT_EPOCHS)
-    await ranking.round()
+    await Ranking(database, every_seconds=0).round()  # a process that has not looked for what is old yet
     assert await postgres.fetchval("SELECT count(*) FROM instaveo_scores") == 2
     assert (await read(Feed(database), 1, cursor))[0] == [second]
 
@@ -142,6 +142,14 @@ async def test_a_round_is_one_replicas(ranking: Ranking, postgres: asyncpg.Pool,
         assert await postgres.fetchval("SELECT count(*) FROM instaveo_scores") == 0
     await ranking.round()
     assert await postgres.fetchval("SELECT count(*) FROM instaveo_scores") == 1
+
+
+async def test_a_round_in_which_nothing_changed_writes_nothing(ranking: Ranking, postgres: asyncpg.Pool) -> None:
+    await video(postgres)
+    await ranking.round()
+    written = await postgres.fetchval("SELECT xmin FROM instaveo_ranking")
+    await ranking.round()
+    assert await postgres.fetchval("SELECT xmin FROM instaveo_ranking") == written
 
 
 async def test_creators_are_summed_up_and_ranked(ranking: Ranking, postgres: asyncpg.Pool, database: Database) -> None:
@@ -249,6 +257,7 @@ async def test_old_views_are_forgotten_a_few_at_a_time_and_still_counted(
     ranking: Ranking, postgres: asyncpg.Pool, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "PRUNED_ROWS", 2)
+    monkeypatch.setattr(rounds, "PRUNE_SECONDS", 0)
     seen = await video(postgres)
     for _ in range(4):
         await Interactions(database).view(seen, uuid4(), "")

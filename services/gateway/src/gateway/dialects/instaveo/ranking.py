@@ -11,6 +11,7 @@ videos, then creators.
 """
 
 import asyncio
+import time
 from uuid import UUID
 
 import structlog
@@ -22,6 +23,8 @@ EVERY_SECONDS = 5.0
 ROWS = 1000
 """Videos, and creators, in one round; where there are more, the next one follows at once."""
 PRUNED_ROWS = 5000
+PRUNE_SECONDS = 60.0
+"""After so long a process looks for what is too old also where there is nothing to rank."""
 KEPT_VIEW_DAYS = 90
 """Of views who saw a video when; a video's counter stays as it is."""
 KEPT_EPOCHS = 180
@@ -34,7 +37,11 @@ CREATOR_FACTOR_TEN_SECONDS = 7 * 24 * 3600
 log = structlog.get_logger()
 
 _BEGIN = text("""
-    SELECT epoch FROM instaveo_ranking WHERE next_at <= now() FOR UPDATE SKIP LOCKED
+    SELECT epoch FROM instaveo_ranking
+    WHERE next_at <= now() AND (CAST(:prunes AS boolean)
+        OR EXISTS (SELECT FROM instaveo_videos WHERE is_stale)
+        OR EXISTS (SELECT FROM instaveo_creators WHERE is_stale))
+    FOR UPDATE SKIP LOCKED
 """)
 # Locked first and read after: what was written in between is seen, or makes the row stale again.
 _STALE_VIDEOS = text("""
@@ -118,6 +125,7 @@ class Ranking:
         self._database = database
         self._every_seconds = every_seconds
         self._task: asyncio.Task[None] | None = None
+        self._pruned_at = time.monotonic() - PRUNE_SECONDS
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ranking")
@@ -142,7 +150,8 @@ class Ranking:
         Raises sqlalchemy.exc.DBAPIError, OSError: the database is away.
         """
         async with self._database.transaction() as connection:
-            epoch = (await connection.execute(_BEGIN)).scalar_one_or_none()
+            prunes = time.monotonic() - self._pruned_at >= PRUNE_SECONDS
+            epoch = (await connection.execute(_BEGIN, {"prunes": prunes})).scalar_one_or_none()
             if epoch is None:
                 return False
             videos, is_moved = await _rank_videos(connection, epoch + 1)
@@ -150,6 +159,7 @@ class Ranking:
             await connection.execute(_PRUNE_SCORES, {"epoch": epoch - KEPT_EPOCHS, "rows": PRUNED_ROWS})
             await connection.execute(_PRUNE_SIGNATURES, {"rows": PRUNED_ROWS})
             await connection.execute(_PRUNE_VIEWS, {"days": KEPT_VIEW_DAYS, "rows": PRUNED_ROWS})
+            self._pruned_at = time.monotonic()
             is_more = len(videos) == ROWS or creators == ROWS
             # A little early, so that the next look of this loop is in time.
             pause_seconds = 0 if is_more else self._every_seconds * 0.9
