@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 from nats.errors import Error as NatsError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from uvicorn.config import STARTUP_FAILURE
 
@@ -31,6 +31,7 @@ COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 Check = Callable[[], Awaitable[list[str]]]
 """Returns what is wrong; empty when all is well."""
 Routes = list[tuple[str, Any]]
+TASKS = Gauge("event_loop_tasks", "What the event loop has begun and not ended.")
 
 
 def is_transient(error: BaseException) -> bool:
@@ -130,6 +131,7 @@ def routes(lag: LoopLag, checks: list[Check]) -> Routes:
         await _answer(send, 503 if found else 200, {"ready": not found, "problems": found})
 
     async def metrics(scope: Any, receive: Any, send: Any) -> None:
+        TASKS.set(len(asyncio.all_tasks()))
         await _send(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
 
     return [("/live", live), ("/ready", ready), ("/metrics", metrics)]
