@@ -38,10 +38,8 @@ LONGEST = {
 
 
 def keep_to_one_core(worker: str) -> None:
-    """A worker (`gw0`, `gw1`, …) stays on one core with all that it starts, and so do those that share it.
-
-    What talks to each other wakes nobody on another core, which costs a third more. Linux alone has it.
-    """
+    """A worker (`gw0`, `gw1`, …) has a core for itself and all that it starts: what talks to each other wakes nobody on
+    another core, and no other worker is in its way. Linux alone has it."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
