@@ -28,7 +28,7 @@ WARM_UP = 1 / 2
 takes storage three quarters of an hour. What leaks does so in the second half as well."""
 MOST_MEGABYTES_AN_HOUR = 20.0 if SECONDS < 3600 else 1.0
 """In a short run a slope is mostly noise: it shows a leak per request and no more."""
-MOST_BYTES_A_GENERATION = 4096
+MOST_BYTES_A_GENERATION = 16_384 if SECONDS < 3600 else 4096
 """In the memory of NATS, which has an index of what it keeps: for a day to a month, so it grows until then."""
 MOST_OTHERS_AN_HOUR = 60.0 if SECONDS < 3600 else 4.0
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(SECONDS + 300)]
