@@ -22,7 +22,7 @@ SOURCES = sorted(
 DUMPING_GROUNDS = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "base", "shared"}
 MOST_LINES = 400
 RUNTIME_MODULES = 7
-RUNTIME_CODE_LINES = 1012
+RUNTIME_CODE_LINES = 1010
 
 
 def tracked_files() -> list[Path]:

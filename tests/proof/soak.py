@@ -23,12 +23,11 @@ PER_SECOND = 5.0
 USERS = 200
 """Who ask in turns: of each a process knows something for a while, up to a number that two hours do not reach."""
 SAMPLE_SECONDS = max(1.0, SECONDS / 400)
-WARM_UP = 1 / 2
-"""Of the whole time: caches fill, pools open, and the memory that a process keeps reaches its high-water mark, which
-takes storage three quarters of an hour. What leaks does so in the second half as well."""
+WARM_UP = 1 / 6
+"""Of the whole time: caches fill, pools open."""
 MOST_MEGABYTES_AN_HOUR = 20.0 if SECONDS < 3600 else 1.0
 """In a short run a slope is mostly noise: it shows a leak per request and no more."""
-MOST_BYTES_A_GENERATION = 16_384 if SECONDS < 3600 else 4096
+MOST_BYTES_A_GENERATION = 4096
 """In the memory of NATS, which has an index of what it keeps: for a day to a month, so it grows until then."""
 MOST_OTHERS_AN_HOUR = 60.0 if SECONDS < 3600 else 4.0
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(SECONDS + 300)]

@@ -64,9 +64,7 @@ class Server(uvicorn.Server):
         self._told.set()
 
     async def main_loop(self) -> None:
-        tenths = 0
-        while not await self.on_tick(tenths):
-            tenths += 10
+        while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), 1.0)
 
