@@ -1,6 +1,7 @@
 """Facts survive the wire, the future and whatever a provider says."""
 
 import json
+import tracemalloc
 from uuid import uuid4
 
 import pytest
@@ -42,3 +43,16 @@ def test_what_a_provider_says_can_be_stored(message: str) -> None:
     said = outcome(message)
     assert b"\\u0000" not in said.encode()
     assert Outcome.decode(said.encode()).data.failure == said.data.failure
+
+
+def test_what_was_read_is_not_kept() -> None:
+    payloads = [outcome(f"no, says {uuid4()}").encode() for _ in range(3000)]
+    Outcome.decode(payloads[0])
+    tracemalloc.start()
+    try:
+        for payload in payloads:
+            Outcome.decode(payload)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 50_000  # bytes; with pydantic's cache of values half a megabyte

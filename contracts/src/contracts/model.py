@@ -6,4 +6,5 @@ from pydantic import BaseModel, ConfigDict
 class Frozen(BaseModel):
     """A message or a part of one."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    # Values are ids and addresses, never seen twice: pydantic would keep 16,384 of them in each process, in vain.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), cache_strings="keys")
