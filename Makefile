@@ -6,6 +6,9 @@ SERVICES := services/gateway services/generator services/storage services/ledger
 PACKAGES := contracts runtime simulator $(SERVICES) darkroom
 STAMP  := $(VENV)/.ready
 
+# Bytecode is kept, whatever the environment says: a stack or a suite starts the same modules again and again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: env up test check format lock vendor schemas manifests former bench proof chaos soak fuzz
 
 env: $(STAMP)  ## the Python environment, from the lock
