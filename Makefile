@@ -23,7 +23,7 @@ up: env  ## the whole stack on this machine; Ctrl-C stops it
 	$(BIN)/darkroom up $(ARGS)
 
 test: env  ## every tier, with real servers
-	$(BIN)/pytest -n logical --maxprocesses 4 $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 check: env  ## style, types, walls, and known vulnerabilities where somebody can be asked
 	$(BIN)/ruff format --check .

@@ -168,6 +168,13 @@ def pytest_configure() -> None:
         keep_to_one_core(worker)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    from tests.distribution import workers
+
+    return workers()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Thousands of tests and modules are there to stay: nobody looks through them for garbage again and again."""

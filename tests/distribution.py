@@ -1,6 +1,8 @@
 """How `make test` gives the tests to its workers."""
 
 import os
+import shutil
+import tempfile
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -36,10 +38,25 @@ LONGEST = {
 }
 """About how many seconds: what is long and begins last is what everybody waits for."""
 
+MEMORY = "/dev/shm"
+ROOM_BYTES = 8 << 30
+MOST_WORKERS = 4
+
+
+def workers() -> int:
+    """As many as there are cores. Where memory has room for what a run writes, it is written there, and there are two
+    for each core: long tests mostly wait, and nobody waits for a disk any more. What a test keeps through a kill is
+    kept there, too."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM_BYTES:
+        return min(MOST_WORKERS, cores)
+    os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
+    return min(MOST_WORKERS, 2 * cores)
+
 
 def keep_to_one_core(worker: str) -> None:
-    """A worker (`gw0`, `gw1`, …) has a core for itself and all that it starts: what talks to each other wakes nobody on
-    another core, and no other worker is in its way. Linux alone has it."""
+    """A worker (`gw0`, `gw1`, …) and all that it starts share a core: what talks to each other wakes nobody on another
+    core. Linux alone has it."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
