@@ -14,17 +14,17 @@ from contracts.topology import DEAD
 from runtime.broker import make_broker
 from runtime.outbound import OutboundSettings, make_session
 from runtime.settings import BrokerSettings
-from runtime.tests.bench import Bench
+from runtime.tests.stage import Stage
 from runtime.tests.strangers import CANARY_HOST, PUBLIC_HOST, Canary, Stranger
 
 
 @pytest.fixture
-async def bench(nats_server: Any) -> AsyncIterator[Bench]:
+async def stage(nats_server: Any) -> AsyncIterator[Stage]:
     broker = make_broker(BrokerSettings(nats_url=nats_server.nats_url), "runtime-test")
     await broker.start()
     # As the topology has it: other tests share the server, and the same settings twice are no conflict.
     await broker.connection.request("$JS.API.STREAM.CREATE.DEAD", json.dumps(DEAD.config()).encode())
-    made = Bench(broker)
+    made = Stage(broker)
     await made.make()
     yield made
     await broker.connection.jetstream().delete_stream(made.name)

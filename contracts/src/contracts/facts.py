@@ -14,7 +14,6 @@ from pydantic import AwareDatetime, Field, JsonValue, field_validator
 from contracts.ids import event_id
 from contracts.model import Frozen
 from contracts.money import Quote, Usage
-from contracts.progress import NUMBERS_PER_ATTEMPT as NUMBERS_PER_ATTEMPT  # noqa: PLC0414 - said beside the facts
 from contracts.talking import Call, Message, Tool
 
 CONTENT_TYPE = "application/cloudevents+json"

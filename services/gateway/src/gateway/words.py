@@ -7,8 +7,7 @@ from uuid import UUID
 
 from faststream.nats import NatsBroker
 
-from contracts.facts import NUMBERS_PER_ATTEMPT
-from contracts.progress import Progress
+from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from gateway.identity import Caller
 from gateway.live import LOOK_AGAIN_SECONDS, Heard, Hub, hearing, look
 from gateway.records import Generation

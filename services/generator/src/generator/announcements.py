@@ -11,8 +11,8 @@ import structlog
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 
-from contracts.facts import CONTENT_TYPE, NUMBERS_PER_ATTEMPT, Ending, Kind, Outcome, Rendered, Rendering, Request
-from contracts.progress import Progress
+from contracts.facts import CONTENT_TYPE, Ending, Kind, Outcome, Rendered, Rendering, Request
+from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from contracts.topology import outcome_subject, progress_subject, rendered_subject
 from generator.providers.interface import PARTIAL_IMAGES, Show
 from runtime.broker import connected, publish, publish_unique

@@ -12,8 +12,8 @@ import structlog
 from prometheus_client import Counter, Histogram
 from pydantic import JsonValue
 
-from contracts.facts import NUMBERS_PER_ATTEMPT, Failure, Kind, Output
-from contracts.progress import Progress
+from contracts.facts import Failure, Kind, Output
+from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from generator.announcements import Announcer, Speech, showing
 from generator.attempts import (
     DEADLINE,

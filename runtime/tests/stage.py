@@ -30,7 +30,7 @@ class Durable(BaseModel):
     durable: str
 
 
-class Bench:
+class Stage:
     """A stream of its own with one consumer."""
 
     def __init__(self, broker: NatsBroker) -> None:
@@ -90,5 +90,5 @@ async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], s
             await asyncio.sleep(0.01)
 
 
-async def settled(bench: Bench) -> bool:
-    return await bench.unsettled() == 0
+async def settled(stage: Stage) -> bool:
+    return await stage.unsettled() == 0
