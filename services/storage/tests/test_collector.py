@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -189,7 +190,7 @@ async def test_locks_are_given_back_after_a_failure(collector: Collector, object
 
 
 async def test_foreign_files_are_never_touched(collector: Collector, objects: LocalObjects, tmp_path: object) -> None:
-    root = objects._root
+    root = Path(objects._root)
     await objects.check()
     foreign = [root / "README.md", root / "images/picture.png", root / str(uuid4()) / "ab" / "short"]
     for file in foreign:

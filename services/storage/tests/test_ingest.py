@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import secrets
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -278,7 +279,7 @@ async def test_own_store_away_is_no_verdict(
 
     fact = rendered(provider.url("a", picture()))
     with pytest.raises(OSError, match="No space") as caught:
-        await Ingest(database, broker, downloads, Full(objects._root), preparation).store(fact)
+        await Ingest(database, broker, downloads, Full(Path(objects._root)), preparation).store(fact)
     assert is_transient(caught.value)
     [row] = await assets_of(database, fact)
     assert row["state"] == "writing"
