@@ -122,8 +122,9 @@ async def test_p25_nothing_grows_under_a_steady_load(
 
 
 def _short(taken: Sample) -> str:
-    """The megabytes of each part, for whoever loses the rest of two hours."""
-    return ", ".join(f"{name.split()[0]} {value:.0f}" for name, value in taken.items() if "megabytes" in name)
+    """Megabytes and descriptors of each part, for whoever loses the rest of two hours or asks when something grew."""
+    parts = [name.removesuffix(" megabytes") for name in taken if name.endswith(" megabytes")]
+    return ", ".join(f"{part} {taken[f'{part} megabytes']:.1f}/{taken[f'{part} descriptors']:.0f}" for part in parts)
 
 
 def _most(name: str) -> float:

@@ -1,6 +1,7 @@
 """Facts as the other services say them."""
 
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from contracts.facts import Asset, Ending, Failure, Kind, Lane, Outcome, Request, Requested, Verdict
@@ -8,6 +9,15 @@ from contracts.ids import asset_id, new_generation_id
 from contracts.money import UNITS_PER_CREDIT, Quote
 
 CREDIT = UNITS_PER_CREDIT
+TEST_SECONDS = 5
+
+
+def today() -> date:
+    """The day. The last seconds of one are waited out: what a test does is all of one day."""
+    later = datetime.now(UTC) + timedelta(seconds=TEST_SECONDS)
+    if later.date() != datetime.now(UTC).date():
+        time.sleep(TEST_SECONDS)
+    return datetime.now(UTC).date()
 
 
 def request(user_id: UUID, *, count: int = 1, unit_price: int = CREDIT, id_: UUID | None = None) -> Request:

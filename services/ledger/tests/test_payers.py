@@ -1,7 +1,6 @@
 """Somebody else's account pays: held, captured, refunded and said of it alone, however many users it pays for."""
 
 import asyncio
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,9 +13,7 @@ from ledger.operations import Ledger
 from ledger.statement import statement
 from ledger.usage import usage
 
-from .samples import CREDIT, completed, failed, request, requested
-
-TODAY = datetime.now(UTC).date()
+from .samples import CREDIT, completed, failed, request, requested, today
 
 
 def paid_by(payer: UUID, user: UUID, number: int = 1) -> Request:
@@ -133,14 +130,14 @@ async def test_promise_5_what_was_charged_wrongly_is_given_back_to_whoever_paid(
 
 
 async def test_statement_usage_and_tables_are_of_whoever_paid(operations, database):
-    payer, user = uuid4(), uuid4()
+    day, payer, user = today(), uuid4(), uuid4()
     asked = paid_by(payer, user, 3)
     await operations.hold([requested(asked)])
     await operations.settle([completed(asked.generation_id, 3)])
     for who, expected in ((payer, [asked.generation_id]), (user, [])):
         entries = (await statement(database, StatementOf(user_id=who, limit=10))).entries
         assert [entry.generation_id for entry in entries if entry.entry == "generation"] == expected
-        used = await usage(database, UsageOf(user_id=who, since=TODAY, until=TODAY))
+        used = await usage(database, UsageOf(user_id=who, since=day, until=day))
         assert [entry.generation_id for entry in used.entries] == expected
         async with database.statement() as connection:
             logged = await connection.execute(text("SELECT id FROM ai_usage_logs WHERE user_id = :user"), {"user": who})

@@ -1,7 +1,7 @@
 """What a user's credits went into, by page and by day, kind and model; and the word that a balance changed."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -21,19 +21,19 @@ from ledger.statement import statement
 from ledger.usage import usage
 from runtime.broker import last_on
 
-from .samples import CREDIT, completed, failed, request, requested
+from .samples import CREDIT, completed, failed, request, requested, today
 
 pytestmark = pytest.mark.connected
-TODAY = datetime.now(UTC).date()
 
 
 def of(user, **fields) -> UsageOf:
-    return UsageOf(**({"user_id": user, "since": TODAY - timedelta(days=1), "until": TODAY} | fields))
+    return UsageOf(**({"user_id": user, "since": today() - timedelta(days=1), "until": today()} | fields))
 
 
 @pytest.fixture
 async def spender(operations, database):
     """Three pictures of four, a failure, a dear refusal, one yesterday, and something consumed."""
+    today()
     user = uuid4()
     part, lost, dear, old = (request(user, count=count) for count in (4, 2, 100, 1))
     await operations.hold([requested(each) for each in (part, lost, dear, old)])
@@ -71,9 +71,9 @@ async def test_totals_are_by_day_kind_and_model(database, spender):
     user, _ = spender
     totals = (await usage(database, of(user))).totals
     assert [(each.day, each.kind, each.model, each.number, each.used // CREDIT) for each in totals] == [
-        (TODAY, "image", "dall-e-3", 3, 3),
-        (TODAY, None, None, 1, 2),
-        (TODAY - timedelta(days=1), "image", "dall-e-3", 1, 1),
+        (today(), "image", "dall-e-3", 3, 3),
+        (today(), None, None, 1, 2),
+        (today() - timedelta(days=1), "image", "dall-e-3", 1, 1),
     ]
 
 
