@@ -166,6 +166,7 @@ async def test_sync_status_is_the_owners_alone(client_of: MakeClient) -> None:
 async def test_recreating_makes_the_same_prompt_anew_for_whoever_asks(client_of: MakeClient, players: Players) -> None:
     one, other = client_of(), client_of()
     source = await completed(one, "A whale between clouds")
+    players.scripts[other.user_id] = players.hold
     answer = await other.post(f"/videos/{source['id']}/recreate", JSON)
     assert answer.status == 201, answer.text
     video = answer.json

@@ -23,6 +23,7 @@ from .client import SECRET, Client, token
 from .conformance import JSON
 from .conftest import MakeClient, Service
 from .examples import bounded
+from .players import Players
 from .test_instaveo import completed, with_instaveo
 
 pytestmark = pytest.mark.connected
@@ -125,8 +126,9 @@ async def test_two_tokens_are_none(client: Client) -> None:
     assert answer.status == 401
 
 
-async def test_what_is_not_the_clients_to_say_is_ignored(client: Client) -> None:
+async def test_what_is_not_the_clients_to_say_is_ignored(client: Client, players: Players) -> None:
     """B21: neither whose it is, nor what it costs, nor how it stands."""
+    players.scripts[client.user_id] = players.hold
     body = {"prompt": "x", "user_id": str(uuid4()), "status": "completed", "likes": 9, "is_admin": True, "price": 0}
     answer = await client.post("/videos/create", json=body)
     assert (answer.status, answer.json["userId"]) == (201, str(client.user_id))

@@ -15,6 +15,7 @@ from gateway.settings import Settings
 
 from .client import Answer, Client, token, until
 from .conftest import MakeClient
+from .players import Players
 from .test_instaveo import rank, with_instaveo
 from .test_instaveo_signing import SECRET, browser, proxy
 
@@ -59,7 +60,7 @@ class Frontend:
 
 
 @pytest.mark.parametrize("sign", [proxy, browser])
-async def test_a_visit(client_of: MakeClient, nobody: Client, settings: Settings, sign: Any) -> None:
+async def test_a_visit(client_of: MakeClient, nobody: Client, settings: Settings, players: Players, sign: Any) -> None:
     somebody = uuid4()
     artist = Frontend(client_of(somebody, token(somebody, email=f"{somebody.hex[:10]}@example.com")), sign)
     viewer = Frontend(client_of(), sign)
@@ -83,6 +84,7 @@ async def test_a_visit(client_of: MakeClient, nobody: Client, settings: Settings
     assert await artist.get(f"/users/{artist.user_id}/liked") == []
 
     # /create: submitted, then polled every five seconds until it is completed
+    players.scripts[somebody] = players.hold
     video = await artist.send("/videos/create", {"prompt": "A lighthouse in a storm"}, status=201)
     assert (video["status"], video["videoUrl"]) == ("pending", "")
 
@@ -91,6 +93,7 @@ async def test_a_visit(client_of: MakeClient, nobody: Client, settings: Settings
         assert state["status"] in {"pending", "processing", "completed"}
         return bool(state["status"] == "completed")
 
+    await players.complete(await players.heard(video["id"]))
     await until(done, 20)
     video = await artist.get(f"/videos/{video['id']}")
     assert video["videoUrl"] == video["assets"][0]["publicUrl"]
