@@ -81,10 +81,13 @@ def _section(row: Row, result: str, document: Mapping[str, Any], found: Mapping[
 
 
 def _parts(row: Row, ours: Figures) -> list[str]:
-    """What a figure of ours consists of, where it was measured in parts."""
-    parts = {name: value for name, value in ours.items() if row.figures and name.partition(": ")[0] in row.figures}
-    named = [f"{name.partition(': ')[2]} {_number(value)}" for name, value in parts.items() if ": " in name]
-    return [f"\nOurs in parts: {', '.join(named)}."] if named else []
+    """What figures of ours consist of, where they were measured in parts."""
+    lines = []
+    for figure in row.figures:
+        parts = {name: value for name, value in ours.items() if name.startswith(f"{figure}: ")}
+        named = [f"{name.partition(': ')[2]} {_number(value)}" for name, value in parts.items()]
+        lines += [f"\nOurs in parts, {figure}: {', '.join(named)}."] if named else []
+    return lines
 
 
 def lines_of(row: Row, found: Mapping[str, Any]) -> list[list[str]]:
