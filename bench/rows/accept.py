@@ -48,15 +48,15 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
         bare_url, bare = await opened.enter_async_context(_bare(ground, stack))
         requests = ground.size(800, 100)
         parts = stack.processes()
-        gateway, behind = parts["gateway"], [*parts["generator"], *parts["storage"]]
+        gateway, generator = parts["gateway"], parts["generator"]
 
         async def ours() -> Figures:
-            for each in behind:
+            for each in generator:
                 each.suspend()  # the picture itself is another row's
             try:
                 return await _accepted(session, stack.url, tokens, gateway, requests)
             finally:
-                for each in behind:
+                for each in generator:
                     each.resume()
                 await _drained(database)
 
@@ -130,9 +130,10 @@ ROW = Row(
     title="Accepting a request (202)",
     method=f"""`POST /v1/generations` {PER_SECOND} times a second, by the clock. Ours checks the token, the body and the
 rates, prices it, asks the ledger whether it can be paid, commits the promise, says it on the bus and hears that it is
-funded. Generator and storage sleep meanwhile and work it off afterwards: their part is the first row's. Beside it, in
-the same run and on the same Postgres, FastAPI checks a body with pydantic and commits one row. Latencies are of what
-was accepted; who waits two seconds for a connection to Postgres is refused with 503, and nothing is recorded.""",
+funded. The generator sleeps meanwhile, so that storage has nothing to do but to say who has room, and works it off
+afterwards: their part is the first row's. Beside it, in the same run and on the same Postgres, FastAPI checks a body
+with pydantic and commits one row. Latencies are of what was accepted; who waits two seconds for a connection to
+Postgres is refused with 503, and nothing is recorded.""",
     contestants=contestants,
     goals=(Goal(CPU, at_most=2.0), Goal(P99, at_most=20), Goal(REFUSED, at_most=0)),
     figures=(CPU, P50, P99, REFUSED, "memory, MB"),

@@ -12,6 +12,7 @@ from contracts.keeping import Stored, StoredBy
 from contracts.questions import STORAGE_USAGE
 
 from .client import IMAGE, Client
+from .conftest import MakeClient
 from .players import Players
 from .test_affordable import rows_of
 
@@ -65,7 +66,11 @@ async def test_that_there_is_room_is_believed_for_a_while(client: Client, storag
     assert storage.asked == [client.user_id]
 
 
-async def test_a_silent_storage_holds_nobody_up(client: Client, storage: Storage) -> None:
-    for _ in range(2):
-        assert (await client.create()).status == 202
-    assert storage.asked == [client.user_id], "nor is it asked again at once"
+async def test_a_silent_storage_holds_up_one_and_nobody_after(
+    client: Client, client_of: MakeClient, storage: Storage
+) -> None:
+    other = client_of()
+    storage.said[other.user_id] = FULL
+    for each in (client, client, other):
+        assert (await each.create()).status == 202
+    assert storage.asked == [client.user_id], "nor is it asked about anybody else at once"
