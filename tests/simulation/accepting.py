@@ -55,11 +55,11 @@ class Accepting:
         if id_ not in self.rows:
             self.rows[id_] = Row(request, self.world.now + DEADLINE_SECONDS, self.world.now + FIRST_DRIVE_SECONDS)
         yield
+        self.answered.add(id_)
+        yield
         if self.world.log.is_up:
             with contextlib.suppress(NotKnown, Away):
                 self.world.log.publish("requested", Requested.of(request, SOURCE, None))
-        yield
-        self.answered.add(id_)
 
     def cancel(self, generation_id: UUID) -> Iterator[None]:
         yield

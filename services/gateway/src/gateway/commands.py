@@ -40,7 +40,7 @@ from gateway.refusals import (
     TooManyRequests,
 )
 from gateway.room import Room
-from gateway.saying import drive, end
+from gateway.saying import Driving, drive, end
 from gateway.settings import FundingSettings, LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
 from runtime import telemetry
@@ -80,13 +80,14 @@ class Commands:
         self.rates = Rates(database, limits)
         self._funds = Funds(broker)
         self._room = Room(broker)
+        self._driving = Driving(broker)
         self.heard_by: list[Callable[[Sequence[Ended]], None]] = []
         """Who is told, in the process that records them, of generations that have ended: at least once."""
         self.show: Callable[[Generation], str | None] = lambda _: None
         """How a generation stands in the notification of its end (`Notice.shown`)."""
 
     async def create(self, caller: Caller, order: Order, generation_id: UUID | None = None) -> Generation:
-        """Accepts a generation: its row is committed, then it is published. The same key gives the same generation.
+        """Accepts a generation: its row is committed, then it is being published. The same key gives the same one.
 
         Raises:
             Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
@@ -119,7 +120,7 @@ class Commands:
             published=generation.published,
         )
         if generation.published:
-            await drive(self._broker, generation)  # raises nothing: what is recorded is accepted
+            await self._driving.begin(generation)
         return generation
 
     async def create_and_wait(

@@ -1,5 +1,6 @@
 """What the gateway says of a generation: that it is asked for, and its last word."""
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -13,6 +14,8 @@ from gateway.records import Generation
 from runtime.broker import connected, publish, publish_unique
 
 REQUESTED_TIMEOUT_SECONDS = 1.0
+DRIVEN_BESIDE = 256
+"""Generations that one process publishes while whoever asked has an answer already; who comes then waits."""
 SOURCE = "gateway"
 
 log = structlog.get_logger()
@@ -42,6 +45,23 @@ async def drive(broker: NatsBroker, generation: Generation) -> bool:
     except Exception as error:
         log.error("generation.not_driven", generation_id=str(generation.id), error=type(error).__name__)
     return True
+
+
+class Driving:
+    """Publishes beside the answer: the row is the promise, and nobody waits until the log has written it down too."""
+
+    def __init__(self, broker: NatsBroker) -> None:
+        self._broker = broker
+        self._under_way: set[asyncio.Task[bool]] = set()
+
+    async def begin(self, generation: Generation) -> None:
+        """Raises nothing. Returns at once, unless the bus takes less than is accepted."""
+        if len(self._under_way) >= DRIVEN_BESIDE:
+            await drive(self._broker, generation)
+            return
+        task = asyncio.create_task(drive(self._broker, generation), name="drive")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
 
 async def end(broker: NatsBroker, generation: Generation, verdict: Verdict, **ending: Any) -> Outcome | None:
