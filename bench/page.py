@@ -30,8 +30,9 @@ the machine meets all alike; a ratio is of two figures of one run. `make bench A
 {fsync}
 
 The load generator, the provider that everybody calls, and whoever is measured share these cores: rates and latencies
-are those of such a machine, and scatter. CPU seconds are what to compare. **The settings that keep promises are those
-of every other test**: the audit and the kills run on what is measured here.
+are those of such a machine, and scatter. CPU seconds are what to compare, and only within a run: from one day to the
+next those of a generation went from 21.7 to 14.0 on this machine, and those of Celery from 9.5 to 6.6. **The settings
+that keep promises are those of every other test**: the audit and the kills run on what is measured here.
 """
 _RUN = (
     "[`{result}`](../{result}): {rounds}, at a load of {before:.1f} at the start of the run and {after:.1f} at its end."
@@ -81,13 +82,10 @@ def _section(row: Row, result: str, document: Mapping[str, Any], found: Mapping[
 
 
 def _parts(row: Row, ours: Figures) -> list[str]:
-    """What figures of ours consist of, where they were measured in parts."""
-    lines = []
-    for figure in row.figures:
-        parts = {name: value for name, value in ours.items() if name.startswith(f"{figure}: ")}
-        named = [f"{name.partition(': ')[2]} {_number(value)}" for name, value in parts.items()]
-        lines += [f"\nOurs in parts, {figure}: {', '.join(named)}."] if named else []
-    return lines
+    """What a figure of ours consists of, where it was measured in parts."""
+    parts = {name: value for name, value in ours.items() if row.figures and name.partition(": ")[0] in row.figures}
+    named = [f"{name.partition(': ')[2]} {_number(value)}" for name, value in parts.items() if ": " in name]
+    return [f"\nOurs in parts: {', '.join(named)}."] if named else []
 
 
 def lines_of(row: Row, found: Mapping[str, Any]) -> list[list[str]]:

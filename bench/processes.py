@@ -104,29 +104,6 @@ def family(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return list(found.values())
 
 
-@contextlib.contextmanager
-def on_one_core() -> Iterator[None]:
-    """This process and all that it started, with all their threads, on one of its cores for as long as the block lasts.
-
-    Two virtual cores may be the two halves of one: each does less then while the other works, and the same work takes
-    more CPU seconds.
-    """
-    cores = os.sched_getaffinity(0)
-    _keep_to({max(cores)})
-    try:
-        yield
-    finally:
-        _keep_to(cores)
-
-
-def _keep_to(cores: set[int]) -> None:
-    for each in family([psutil.Process()]):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for thread in each.threads():
-                with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(thread.id, cores)
-
-
 @contextlib.asynccontextmanager
 async def session_of(connections: int = 64) -> AsyncIterator[aiohttp.ClientSession]:
     """The one HTTP client with which everybody is asked."""

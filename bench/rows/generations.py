@@ -7,7 +7,7 @@ from bench.ground import Ground
 from bench.load import Client, percentile
 from bench.peers import NotInstalledError
 from bench.peers.pipelines import CELERY, PROCRASTINATE, TASKIQ, Pipeline, pipeline, servers
-from bench.processes import NotAnsweringError, cpu_seconds, memory_megabytes, on_one_core, session_of
+from bench.processes import NotAnsweringError, cpu_seconds, memory_megabytes, session_of
 from bench.stack import Stack
 from bench.table import OURS, Contestants, Figures, Goal, Missing, Round, Row
 
@@ -17,7 +17,6 @@ AT_ONCE = 32
 OUTSIDE = {"supervisor", "topology", "other"}
 """What only starts the others and repairs the topology; it is in the memory and not in the CPU of a generation."""
 CPU, RATE = "CPU-s per 1,000", "generations/s"
-CPU_OF_ONE, RATE_OF_ONE = "CPU-s per 1,000, on one core", "generations/s, on one core"
 P50, P99 = f"p50 ms at {PER_SECOND}/s", f"p99 ms at {PER_SECOND}/s"
 
 
@@ -43,56 +42,35 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
 
 
 async def ours(ground: Ground, stack: Stack, client: Client) -> Figures:
-    requests = ground.size(600, 60)
-
-    async def sustained() -> tuple[float, dict[str, float]]:
-        before = stack.cpu_seconds()
-        rate = await client.sustained(requests, AT_ONCE)
-        after = stack.cpu_seconds()
-        return rate, {
-            part: 1000 * (after[part] - before.get(part, 0)) / requests for part in after if part not in OUTSIDE
-        }
-
     paced = await client.open_loop(ground.size(60, 10), PER_SECOND)
-    rate, parts = await sustained()
-    memory = sum(stack.memory_megabytes().values())
-    with on_one_core():
-        rate_of_one, parts_of_one = await sustained()
+    requests = ground.size(600, 60)
+    before = stack.cpu_seconds()
+    rate = await client.sustained(requests, AT_ONCE)
+    after = stack.cpu_seconds()
+    parts = {part: 1000 * (after[part] - before.get(part, 0)) / requests for part in after if part not in OUTSIDE}
     return {
         CPU: sum(parts.values()),
-        CPU_OF_ONE: sum(parts_of_one.values()),
         P50: percentile(paced, 0.5),
         P99: percentile(paced, 0.99),
         RATE: rate,
-        RATE_OF_ONE: rate_of_one,
-        "memory, MB": memory,
+        "memory, MB": sum(stack.memory_megabytes().values()),
         **{f"{CPU}: {part}": used for part, used in sorted(parts.items())},
-        **{f"{CPU_OF_ONE}: {part}": used for part, used in sorted(parts_of_one.items())},
     }
 
 
 def _theirs(ground: Ground, peer: Pipeline) -> Round:
-    requests = ground.size(600, 60)
-
-    async def sustained() -> tuple[float, float]:
-        before = cpu_seconds(peer.processes)
-        rate = await peer.sustained(requests, AT_ONCE)
-        return rate, 1000 * (cpu_seconds(peer.processes) - before) / requests
-
     async def measure() -> Figures:
         paced = await peer.paced(ground.size(60, 10), PER_SECOND)
-        rate, used = await sustained()
-        memory = memory_megabytes(peer.processes)
-        with on_one_core():
-            rate_of_one, used_of_one = await sustained()
+        requests = ground.size(600, 60)
+        before = cpu_seconds(peer.processes)
+        rate = await peer.sustained(requests, AT_ONCE)
+        used = cpu_seconds(peer.processes) - before
         return {
-            CPU: used,
-            CPU_OF_ONE: used_of_one,
+            CPU: 1000 * used / requests,
             P50: percentile(paced, 0.5),
             P99: percentile(paced, 0.99),
             RATE: rate,
-            RATE_OF_ONE: rate_of_one,
-            "memory, MB": memory,
+            "memory, MB": memory_megabytes(peer.processes),
         }
 
     return measure
@@ -108,23 +86,16 @@ answered. A peer accepts with 202, and its time ends with its worker's row, just
 charged to it for telling the client, but one `GET` for each job at the end. CPU is that of API, worker, Postgres and
 broker, not that of the client and of the provider. The peers: one uvicorn process and one worker service; taskiq with
 Redis streams, 32 jobs at a time; Celery with prefork 4, acknowledged late; procrastinate with 32 jobs at a time.
-Redis is Valkey. The HTTP client is aiohttp everywhere, but urllib3 in Celery, whose tasks are not asynchronous.
-
-**On one core**: the same again, with everybody on one of the cores, the client and the provider as well. Two virtual
-cores are often the two halves of one, and whoever works beside a busy half takes more CPU seconds for the same work:
-what a generation takes by itself is this figure, what it takes on a busy machine the one above it.""",
+Redis is Valkey. The HTTP client is aiohttp everywhere, but urllib3 in Celery, whose tasks are not asynchronous.""",
     contestants=contestants,
     goals=(
         Goal(CPU, at_most=1.0, of=CELERY.name),
         Goal(CPU, at_most=1.0, of=TASKIQ.name),
         Goal(CPU, at_most=15),
-        Goal(CPU_OF_ONE, at_most=1.0, of=CELERY.name),
-        Goal(CPU_OF_ONE, at_most=1.0, of=TASKIQ.name),
-        Goal(CPU_OF_ONE, at_most=15),
         Goal(P50, at_most=12),
         Goal(P99, at_most=30),
         Goal(RATE, at_least=1.0, of=CELERY.name),
         Goal(RATE, at_least=1.0, of=TASKIQ.name),
     ),
-    figures=(CPU, CPU_OF_ONE, P50, P99, RATE, RATE_OF_ONE, "memory, MB"),
+    figures=(CPU, P50, P99, RATE, "memory, MB"),
 )
