@@ -7,12 +7,13 @@ what was asked for. Whatever has to be made anew is made in the workshop.
 import asyncio
 import re
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from contracts.facts import Kind, Request
 from storage import pictures
@@ -29,6 +30,7 @@ DECODERS = 2
 """Threads in which pictures are checked."""
 TOLERANCE_SECONDS = 0.05
 """A video is not made anew for one frame too many."""
+T = TypeVar("T")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 
 
@@ -100,10 +102,8 @@ class Preparation:
             async with self._workshop.place() as place:
                 original = await asyncio.to_thread(_read, body.content)
                 body = _as_body(await place.do(pictures.redraw, original))
-        if pictures.is_quick(body.content, body.size):
-            picture, kept = _look(body)
-        else:
-            picture, kept = await asyncio.get_running_loop().run_in_executor(self._decoders, _look, body)
+        is_quick = pictures.is_quick(body.content, body.size)
+        picture, kept = await self._do(is_quick, _look, body)
         found = Prepared(body, picture.mime_type, picture.width, picture.height)
         if size not in {None, (picture.width, picture.height)}:
             drawn = await self._redraw(found, size)
@@ -111,8 +111,14 @@ class Preparation:
         if not picture.is_upright:
             return await self._redraw(found, None)
         if kept != ((0, body.size),):
-            return replace(found, body=_as_body(await asyncio.to_thread(join, body.content, kept, picture.mime_type)))
+            return replace(found, body=await self._do(is_quick, _joined, body, kept, picture.mime_type))
         return found
+
+    async def _do(self, is_quick: bool, function: Callable[..., T], *arguments: object) -> T:
+        """Here, where that takes no longer than to wake a thread for it."""
+        if is_quick:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
 
     async def _redraw(self, found: Prepared, size: tuple[int, int] | None) -> Prepared:
         async with self._workshop.place() as place:
@@ -238,6 +244,10 @@ def _head(content: IO[bytes]) -> bytes:
 def _read(content: IO[bytes]) -> bytes:
     content.seek(0)
     return content.read()
+
+
+def _joined(body: Body, kept: Parts, mime_type: str) -> Body:
+    return _as_body(join(body.content, kept, mime_type))
 
 
 def _as_body(content: bytes) -> Body:
