@@ -26,7 +26,7 @@ from runtime.settings import ProcessSettings
 LOOP_LAG_LIMIT_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 2.0
 COLLECTOR_THRESHOLDS = (5_000, 20, 100)
-"""Rarer than the default, which costs a twentieth of the CPU here; at ten times as many the loop stands still for 40 ms."""
+"""Rarer than by default, which is a twentieth of the CPU here; with 50,000 the loop stands still for 40 ms."""
 
 Check = Callable[[], Awaitable[list[str]]]
 """Returns what is wrong; empty when all is well."""

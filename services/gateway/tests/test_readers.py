@@ -19,8 +19,8 @@ SILENT_SECONDS = 60.0
 
 
 def told(number: int, shown: str | None = "{}") -> Told:
-    notice = Notice(generation_id=uuid4(), user_id=uuid4(), status=Verdict.COMPLETED, dialect="native", shown=shown)
-    return Told(f"a-{number}", notice)
+    ids = {"generation_id": str(uuid4()), "user_id": str(uuid4())}
+    return Told(f"a-{number}", {**ids, "status": "completed", "dialect": "native", "shown": shown})
 
 
 class Server:

@@ -9,16 +9,15 @@ import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from typing import NotRequired
 from uuid import UUID
 
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from contracts.facts import Notice
-from contracts.model import Frozen
 from contracts.progress import Progress
 from contracts.topology import progress_subject
 from gateway import records
@@ -43,22 +42,46 @@ MAX_STREAMS = 5000
 MAX_STREAMS_OF_USER = 100
 
 
-@dataclass(slots=True)
+class Noted(TypedDict):
+    """A notification (`contracts.facts.Notice`) as it is read here. Its ids are compared and no more, so they stay
+    text: a model with ids in it costs as much again as to read all of it."""
+
+    generation_id: str
+    user_id: str
+    status: str
+    dialect: str
+    shown: NotRequired[str | None]
+
+
+class _Fact(TypedDict):
+    """Without the envelope, which nobody here reads."""
+
+    data: Noted
+
+
+_FACT = TypeAdapter(_Fact)
+
+
 class Told:
     """One notification, and how it stands in the streams of all who hear it: encoded once."""
 
-    event_id: str
-    """`<stream created, base 36>-<sequence>`."""
-    notice: Notice
-    _events: dict[str, bytes] = field(default_factory=dict)
+    __slots__ = ("_event", "_name", "event_id", "notice")
+
+    def __init__(self, event_id: str, notice: Noted) -> None:
+        self.event_id = event_id
+        """`<stream created, base 36>-<sequence>`."""
+        self.notice = notice
+        self._name = ""
+        self._event = b""
 
     def event(self, name: str) -> bytes | None:
         """As an event of that name; None where the notification does not hold the generation."""
-        if self.notice.shown is None:
+        shown = self.notice.get("shown")
+        if shown is None:
             return None
-        if name not in self._events:
-            self._events[name] = event(name, self.notice.shown, self.event_id)
-        return self._events[name]
+        if self._name != name:
+            self._name, self._event = name, event(name, shown, self.event_id)
+        return self._event
 
 
 _NOT_TOLD = {"generation_id", "picture", "picture_index"}
@@ -137,18 +160,12 @@ class Reader:
             self._waiting.set_result(None)
 
 
-class _Fact(Frozen):
-    """A notification without its envelope, which nobody here reads."""
-
-    data: Notice
-
-
 class Hub:
     """Hands notifications to those who wait for them in this process."""
 
     def __init__(self, broker: NatsBroker) -> None:
-        self._waiting: dict[UUID, set[Heard]] = defaultdict(set)
-        self._readers: dict[UUID, set[Reader]] = defaultdict(set)
+        self._waiting: dict[str, set[Heard]] = defaultdict(set)
+        self._readers: dict[str, set[Reader]] = defaultdict(set)
         self._streams: Counter[UUID] = Counter()
         self._notifications = Notifications(broker, self._heard, self._lose_readers)
         self._offered: list[Reader] = []
@@ -156,8 +173,8 @@ class Hub:
         self.catching_up = asyncio.Semaphore(MAX_CATCHING_UP)
         """Who reads the log holds it: a thousand at once would all wait longer than the log is waited for."""
         self.is_closing = False
-        self.told: list[Callable[[str, Notice], None]] = []
-        """Who is told of every notification, with its id."""
+        self.told: list[Callable[[Told], None]] = []
+        """Who is told of every notification."""
 
     async def start(self) -> None:
         await self._notifications.start()
@@ -185,29 +202,31 @@ class Hub:
     def following(self, generation_id: UUID, user_id: UUID) -> Iterator[Heard]:
         """Yields a bounded queue of what is heard of a generation."""
         queue: Heard = asyncio.Queue(MAX_QUEUED_EVENTS)
-        self._waiting[generation_id].add(queue)
+        waiting = self._waiting[str(generation_id)]
+        waiting.add(queue)
         self._streams[user_id] += 1
         try:
             yield queue
         finally:
-            self._waiting[generation_id].discard(queue)
-            if not self._waiting[generation_id]:
-                del self._waiting[generation_id]
+            waiting.discard(queue)
+            if not waiting:
+                self._waiting.pop(str(generation_id), None)
             self._left(user_id)
 
     @contextlib.contextmanager
     def following_user(self, user_id: UUID, write: Write) -> Iterator[Reader]:
         """Yields a reader of all that a user is told from now on."""
         reader = Reader(write)
-        self._readers[user_id].add(reader)
+        readers = self._readers[str(user_id)]
+        readers.add(reader)
         self._streams[user_id] += 1
         try:
             yield reader
         finally:
             reader.leave()
-            self._readers[user_id].discard(reader)
-            if not self._readers[user_id]:
-                del self._readers[user_id]
+            readers.discard(reader)
+            if not readers:
+                self._readers.pop(str(user_id), None)
             self._left(user_id)
 
     def _left(self, user_id: UUID) -> None:
@@ -217,19 +236,18 @@ class Hub:
 
     def _heard(self, event_id: str, fact: bytes) -> None:
         try:
-            notice = _Fact.model_validate_json(fact).data
+            told = Told(event_id, _FACT.validate_json(fact)["data"])
         except ValidationError:
             return
-        told = Told(event_id, notice)
-        for queue in self._waiting.get(notice.generation_id, ()):
+        for queue in self._waiting.get(told.notice["generation_id"], ()):
             _offer(queue, told)
-        for reader in self._readers.get(notice.user_id, ()):
+        for reader in self._readers.get(told.notice["user_id"], ()):
             reader.offer(told)
             if not self._offered:
                 asyncio.get_running_loop().call_soon(self._tell_readers)
             self._offered.append(reader)
         for tell in self.told:
-            tell(event_id, notice)
+            tell(told)
 
     def _tell_readers(self) -> None:
         """All that arrived together is read first, and written then: each is done faster than both in turns."""

@@ -105,7 +105,7 @@ async def _next(heard: Reader, show: Show) -> bytes:
 
 
 async def _shown(told: Told, show: Show) -> bytes:
-    shown = await show(told.notice.generation_id)
+    shown = await show(UUID(told.notice["generation_id"]))
     return b"" if shown is None else event("generation", shown, told.event_id)
 
 

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from socketio.exceptions import ConnectionRefusedError as Refused
 from starlette.requests import Request
 
-from contracts.facts import Changed, Notice
+from contracts.facts import Changed
 from contracts.money import UNITS_PER_CREDIT
 from gateway.dialects.callers import caller as caller_of
 from gateway.identity import Caller, Identity
-from gateway.live import Hub
+from gateway.live import Hub, Told
 from gateway.missed import missed
 from gateway.refusals import Refusal, TooManyRequests, Unavailable
 from gateway.sockets.doorway import NAMESPACE, Doorway
@@ -168,15 +168,20 @@ class Sockets:
         except Unavailable:
             found = None
         for sequence, notice in found or ():
-            await self._server.emit("generation_updated", _updated(sequence, notice), to=socket)
+            await self._server.emit(
+                "generation_updated", _updated(sequence, notice.generation_id, notice.status, notice.dialect), to=socket
+            )
         return {"reset": found is None, "count": len(found or ())}
 
-    def _tell(self, sequence: str, notice: Notice) -> None:
+    def _tell(self, told: Told) -> None:
         """Every replica hears every notification: each tells its own sockets."""
-        self._following.end(notice.user_id, notice.generation_id)
-        if self.rooms.count(notice.user_id) and len(self._tasks) < MAX_TOLD_WAITING:
-            room = user_room(notice.user_id)
-            self.begin(self._here("generation_updated", _updated(sequence, notice), room))
+        if not self._callers:
+            return
+        generation_id, user_id = UUID(told.notice["generation_id"]), UUID(told.notice["user_id"])
+        self._following.end(user_id, generation_id)
+        if self.rooms.count(user_id) and len(self._tasks) < MAX_TOLD_WAITING:
+            body = _updated(told.event_id, generation_id, told.notice["status"], told.notice["dialect"])
+            self.begin(self._here("generation_updated", body, user_room(user_id)))
 
     async def _changed(self, user_id: UUID, fact: bytes) -> None:
         try:
@@ -213,12 +218,12 @@ class Sockets:
         return task
 
 
-def _updated(sequence: str, notice: Notice) -> dict[str, Any]:
+def _updated(sequence: str, generation_id: UUID, status: str, dialect: str) -> dict[str, Any]:
     return {
-        "id": str(notice.generation_id),
-        "status": notice.status.value,
+        "id": str(generation_id),
+        "status": status,
         "progress": 100,
-        "dialect": notice.dialect,
+        "dialect": dialect,
         "sequence": sequence,
     }
 
