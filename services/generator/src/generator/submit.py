@@ -77,6 +77,7 @@ class Submitter:
     ) -> None:
         self._moderation = moderation
         self._providers = providers
+        self._signing = frozenset(name for name, each in providers.items() if isinstance(each, SigningProvider))
         self._claims = claims
         self._announcer = announcer
         self._connections = asyncio.Semaphore(CONNECTIONS)
@@ -307,9 +308,10 @@ class Submitter:
 
     def _signer(self, assignment: Assignment, attempt: Attempt) -> str | None:
         """The provider, where it signs; with a user's own key it may sign by a secret of theirs."""
-        provider = self._provider(assignment, attempt)
-        ours = provider is self._providers.get(attempt.provider)
-        return attempt.provider if ours and isinstance(provider, SigningProvider) else None
+        if attempt.provider not in self._signing:
+            return None
+        ours = self._provider(assignment, attempt) is self._providers.get(attempt.provider)
+        return attempt.provider if ours else None
 
     def _of_tasks(self, assignment: Assignment, attempt: Attempt) -> TaskProvider | None:
         provider = self._provider(assignment, attempt) if attempt.provider in self._providers else None
