@@ -64,13 +64,18 @@ async def test_a_broker_wiped_between_two_readers_of_an_outcome_changes_nothing(
     user = new_user()
     accepted = await user.make("Read by one of two [[sim:latency=1]]")
     gateway = psutil.Process(darkroom.pid("gateway"))
-    gateway.suspend()
     connection = await asyncpg.connect(darkroom.known["database_url"])
-    try:
+
+    async def held(state: str) -> None:
         async with asyncio.timeout(30):
-            captured = "SELECT state = 'captured' FROM ledger.holds WHERE generation_id = $1"
-            while not await connection.fetchval(captured, UUID(accepted["id"])):
+            found = "SELECT state = $2 FROM ledger.holds WHERE generation_id = $1"
+            while not await connection.fetchval(found, UUID(accepted["id"]), state):
                 await asyncio.sleep(0.05)
+
+    try:
+        await held("open")  # it was published, which is done beside the answer (ADR 46)
+        gateway.suspend()
+        await held("captured")
         await asyncio.to_thread(darkroom.wipe_broker)
     finally:
         gateway.resume()

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 import io
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import aiohttp
@@ -82,15 +83,24 @@ async def test_all_is_copied_and_nothing_twice(
 
 
 async def test_stopped_in_the_middle_it_goes_on(
-    objects: LocalObjects, bucket: MinioObjects, database: Database, tmp_path: Path
+    objects: LocalObjects, bucket: MinioObjects, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(60):
         await put(objects, str(number).encode())
-    moving = asyncio.create_task(move(objects, bucket, database))
-    while len(await names(bucket)) < 10:
-        await asyncio.sleep(0.01)
-    moving.cancel()
-    await asyncio.gather(moving, return_exceptions=True)
+    keep, kept, enough = bucket.put, itertools.count(1), asyncio.Event()
+
+    async def put_some(name: str, data: IO[bytes], size: int) -> None:
+        await keep(name, data, size)
+        if next(kept) >= 10:
+            enough.set()
+            await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket, "put", put_some)
+        moving = asyncio.create_task(move(objects, bucket, database))
+        await enough.wait()
+        moving.cancel()
+        await asyncio.gather(moving, return_exceptions=True)
     assert len(await names(bucket)) < 60
     moved = await move(objects, bucket, database)
     assert (moved.copied + moved.there, moved.damaged) == (60, 0)
