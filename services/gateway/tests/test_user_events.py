@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from nats.aio.client import Client as NatsClient
 
+from contracts.topology import notification_subject
 from darkroom.embedded.ports import free_port
 from gateway import live, user_events
 from gateway.app import create_app
@@ -19,6 +20,7 @@ from gateway.settings import Settings
 from .client import Client, Event, token, until
 from .conftest import MakeClient, serving
 from .players import Players
+from .sockets import Open
 
 pytestmark = pytest.mark.connected
 
@@ -69,6 +71,23 @@ async def test_what_ends_is_told_without_reading_it_again(client: Client, monkey
             made = (await client.accepted())["id"]
             told = await anext(stream)
         assert (told.data["id"], told.data) == (made, await client.show(made))
+
+
+@pytest.mark.parametrize("shown", ["", ',"shown":"{}"'], ids=["to be read", "with it"])
+async def test_a_notification_that_names_no_generation_is_passed_over(
+    client: Client, bus: NatsClient, open_socket: Open, shown: str
+) -> None:
+    socket = await open_socket(client.user_id)
+    fact = f'{{"data":{{"generation_id":"x","user_id":"{client.user_id}","status":"completed","dialect":"native"'
+    async with following(client) as stream:
+        assert (await anext(stream)).name == "snapshot"
+        await bus.jetstream().publish(notification_subject(client.user_id, "completed"), f"{fact}{shown}}}}}".encode())
+        made = (await client.accepted())["id"]
+        async for event in stream:
+            if event.data:
+                assert event.data["id"] == made
+                break
+    assert [update["id"] for update in await socket.hears("generation_updated")] == [made]
 
 
 async def _not_read(*_: object) -> None:

@@ -16,6 +16,7 @@ from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 
 from contracts.topology import NOTIFICATIONS, notification_subject
+from gateway.dialects.callers import uuid_of
 from gateway.identity import Caller
 from gateway.live import Hub, Reader, Told, event
 from gateway.missed import ANSWER_SECONDS, Missed, epoch_now, missed
@@ -105,7 +106,8 @@ async def _next(heard: Reader, show: Show) -> bytes:
 
 
 async def _shown(told: Told, show: Show) -> bytes:
-    shown = await show(UUID(told.notice["generation_id"]))
+    generation_id = uuid_of(told.notice["generation_id"])
+    shown = await show(generation_id) if generation_id else None
     return b"" if shown is None else event("generation", shown, told.event_id)
 
 

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from contracts.facts import Changed
 from contracts.money import UNITS_PER_CREDIT
 from gateway.dialects.callers import caller as caller_of
+from gateway.dialects.callers import uuid_of
 from gateway.identity import Caller, Identity
 from gateway.live import Hub, Told
 from gateway.missed import missed
@@ -177,7 +178,9 @@ class Sockets:
         """Every replica hears every notification: each tells its own sockets."""
         if not self._callers:
             return
-        generation_id, user_id = UUID(told.notice["generation_id"]), UUID(told.notice["user_id"])
+        generation_id, user_id = uuid_of(told.notice["generation_id"]), uuid_of(told.notice["user_id"])
+        if generation_id is None or user_id is None:
+            return
         self._following.end(user_id, generation_id)
         if self.rooms.count(user_id) and len(self._tasks) < MAX_TOLD_WAITING:
             body = _updated(told.event_id, generation_id, told.notice["status"], told.notice["dialect"])
