@@ -229,6 +229,8 @@ async def delete(connection: Connection, user_id: UUID, generation_id: UUID) -> 
 
 # In the order of the ids: two batches that share rows lock them in one order.
 # Who is to be told that one has begun is told the first time alone.
+# Here and below it is the outcome, not the status, that says what is final: by the status the planner would read the
+# whole index of all that is due, and what ended since that was last vacuumed with it, to find a few ids.
 _FOLLOW = text("""
     WITH moved AS (UPDATE generations g SET
         status = 'processing',
@@ -244,7 +246,7 @@ _FOLLOW = text("""
     FROM (SELECT id, bool_or(rendered) AS rendered
           FROM unnest(CAST(:ids AS uuid[]), CAST(:rendered AS boolean[])) AS t (id, rendered)
           GROUP BY id ORDER BY id) f
-    WHERE g.id = f.id AND g.status IN ('pending', 'processing')
+    WHERE g.id = f.id AND g.outcome IS NULL
     RETURNING g.id, g.funded_at = now() AS has_begun)
     INSERT INTO deliveries (id, webhook_id, generation_id, event)
     SELECT gen_random_uuid(), w.id, moved.id, 'generation.started' FROM moved JOIN webhooks w ON w.id = moved.id
@@ -269,7 +271,7 @@ _FINISH = text(f"""
         UPDATE generations SET status = ended_status, outcome = ended_outcome, completed_at = now()
         FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:outcomes AS jsonb[]))
             AS ended (ended_id, ended_status, ended_outcome)
-        WHERE id = ended_id AND status IN ('pending', 'processing')
+        WHERE id = ended_id AND outcome IS NULL
         RETURNING {COLUMNS}
     ), told AS (
         INSERT INTO deliveries (id, webhook_id, generation_id, event)

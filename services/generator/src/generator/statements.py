@@ -2,7 +2,8 @@
 
 from sqlalchemy import text
 
-# Both for several generations at once, locked in the order of their ids, so that two processes never wait in a circle.
+# For several generations at once, locked in the order of their ids, so that two processes never wait in a circle. Fence
+# and state are those of the locked rows: asked of the table, they would be looked for in the whole index of open work.
 CLAIM = text("""
     WITH claimed AS (
         INSERT INTO work AS existing
@@ -45,7 +46,7 @@ SAVE = text("""
             CAST(:leases_seconds AS float8[]), CAST(:pauses_seconds AS float8[]))
             AS saved (generation_id, fence, state, lease_seconds, pause_seconds)
     ), locked AS MATERIALIZED (
-        SELECT generation_id FROM work
+        SELECT generation_id, fence, state FROM work
         WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
     ), mine AS (
         UPDATE work SET
@@ -54,7 +55,7 @@ SAVE = text("""
             lease_until = COALESCE(now() + make_interval(secs => saved.lease_seconds), lease_until),
             not_before = now() + make_interval(secs => saved.pause_seconds)
         FROM saved JOIN locked USING (generation_id)
-        WHERE work.generation_id = saved.generation_id AND work.fence = saved.fence AND work.state = 'open'
+        WHERE work.generation_id = saved.generation_id AND locked.fence = saved.fence AND locked.state = 'open'
         RETURNING work.generation_id, work.fence
     ), ended AS (
         UPDATE attempts SET state = result.state, result = CAST(result.result AS jsonb),
@@ -85,13 +86,13 @@ RENEW = text("""
         SELECT generation_id, fence FROM unnest(CAST(:generation_ids AS uuid[]), CAST(:fences AS int[]))
             AS held (generation_id, fence)
     ), locked AS MATERIALIZED (
-        SELECT generation_id FROM work
+        SELECT generation_id, fence, state, lease_process FROM work
         WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) ORDER BY generation_id FOR UPDATE
     ), renewed AS (
         UPDATE work SET lease_until = now() + make_interval(secs => :lease_seconds)
         FROM held JOIN locked USING (generation_id)
-        WHERE work.generation_id = held.generation_id AND work.fence = held.fence AND work.state = 'open'
-            AND work.lease_process = :process
+        WHERE work.generation_id = held.generation_id AND locked.fence = held.fence AND locked.state = 'open'
+            AND locked.lease_process = :process
     )
     SELECT work.generation_id FROM work JOIN held USING (generation_id)
     WHERE work.state = 'closed' OR work.fence <> held.fence

@@ -159,7 +159,7 @@ work = Table(
     CheckConstraint("(state = 'closed') = (outcome IS NOT NULL)", name="outcome"),
 )
 Index("ix_work_reuse_key", work.c.reuse_key, work.c.created_at, postgresql_where=work.c.reuse_key.is_not(None))
-Index("ix_work_open", work.c.generation_id, postgresql_where=work.c.state == text("'open'"))
+Index("ix_work_open", work.c.lease_until, postgresql_where=work.c.state == text("'open'"))
 
 attempts = Table(
     "attempts",

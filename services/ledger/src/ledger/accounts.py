@@ -12,11 +12,12 @@ from contracts.facts import Change
 from ledger.domain.transactions import Transaction, starting_grant
 from runtime.database import Connection, Row
 
-# The transaction's key is what says that a month was granted.
+# The transaction's key is what says that a month was granted. It is counted: to answer EXISTS for many accounts, the
+# planner would read every transaction that there is.
 MONTH_IS_DUE = """
-    (monthly_grant > 0 AND NOT EXISTS (
-        SELECT FROM transactions
-        WHERE key = 'monthly_grant:' || accounts.user_id || ':' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')))
+    (monthly_grant > 0 AND (
+        SELECT count(*) FROM transactions
+        WHERE key = 'monthly_grant:' || accounts.user_id || ':' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) = 0)
 """
 _BALANCES = text(f"""
     SELECT user_id, available, plan, daily_spend_cap, {MONTH_IS_DUE} AS due

@@ -50,10 +50,12 @@ MAX_HOLDS_LOOKED_UP = 100
 
 log = structlog.get_logger()
 
+# OFFSET keeps the order apart from the search: for its sake everybody's open holds would be read, oldest first.
 _BALANCE = text(f"""
     SELECT asked.user_id, accounts.available, accounts.held, accounts.used, accounts.debt, accounts.changed_at,
            {plans.COLUMNS}, accounts.user_id IS NOT NULL AND {accounts.MONTH_IS_DUE} AS due,
-           ARRAY(SELECT generation_id FROM holds WHERE holds.user_id = asked.user_id AND state = 'open'
+           ARRAY(SELECT generation_id
+                 FROM (SELECT * FROM holds WHERE holds.user_id = asked.user_id AND state = 'open' OFFSET 0) AS theirs
                  ORDER BY opened_at LIMIT :most) AS open,
            coalesce((SELECT sum(amount - taken) FROM consumptions
                      WHERE consumptions.user_id = asked.user_id AND {consumptions.FRESH}), 0)::bigint AS consumed

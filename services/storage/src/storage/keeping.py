@@ -97,7 +97,8 @@ _PURGE = """
     ), emptied AS (
         DELETE FROM variants USING chosen WHERE variants.asset_id = chosen.id
     )
-    UPDATE assets SET state = 'purged', source_url = NULL, blurhash = NULL FROM chosen WHERE assets.id = chosen.id
+    UPDATE assets SET state = 'purged', deleted_at = NULL, source_url = NULL, blurhash = NULL
+    FROM chosen WHERE assets.id = chosen.id
     RETURNING assets.id
 """
 _PURGE_OLD = text(

@@ -69,7 +69,7 @@ Index("ix_assets_generation_id", assets.c.generation_id)
 Index("ix_assets_sha256", assets.c.sha256)
 Index("ix_assets_owner_id", assets.c.owner_id)
 Index("ix_assets_created_at", assets.c.created_at, postgresql_using="brin")
-Index("ix_assets_deleted_at", assets.c.deleted_at, postgresql_where=text("state = 'deleted'"))
+Index("ix_assets_deleted_at", assets.c.deleted_at, postgresql_where=text("deleted_at IS NOT NULL"))
 
 plans = Table(
     "plans",
