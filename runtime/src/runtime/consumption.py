@@ -143,13 +143,7 @@ class Consumers:
         return register
 
     def batch(
-        self,
-        consumer: Durable,
-        fact: type[F],
-        *,
-        size: int,
-        linger_seconds: float = 0.0,
-        unreadable: Unreadable | None = None,
+        self, consumer: Durable, fact: type[F], *, size: int, linger_seconds: float = 0.0
     ) -> Callable[[Batch[F]], Batch[F]]:
         """Handles what has arrived, up to `size` facts at once and in stream order; on a defect, one by one.
 
@@ -158,7 +152,7 @@ class Consumers:
         """
 
         def register(handler: Batch[F]) -> Batch[F]:
-            self._loops.append(_Loop(consumer, fact.decode, handler, size, 3 * size, unreadable, linger_seconds))
+            self._loops.append(_Loop(consumer, fact.decode, handler, size, 3 * size, None, linger_seconds))
             return handler
 
         return register

@@ -54,6 +54,13 @@ class Row(asyncpg.Record):
             raise AttributeError(name) from None
 
 
+_OPTIONS: Any = {
+    "record_class": Row,
+    "timeout": CONNECT_TIMEOUT_SECONDS,
+    "command_timeout": STATEMENT_TIMEOUT_SECONDS + 2,
+}
+
+
 class Rows:
     """What a statement returned, all of it."""
 
@@ -108,8 +115,11 @@ class Connection:
         """
         query, names, defaults = _compiled(statement)
         given = {**defaults, **(values or {})}
-        with _as_sqlalchemy(query):
+        try:
             return Rows(await self._connection.fetch(query, *[given[name] for name in names]))
+        except Exception:
+            with _as_sqlalchemy(query):
+                raise
 
 
 class Database:
@@ -118,8 +128,10 @@ class Database:
     def __init__(self, settings: DatabaseSettings, service: str) -> None:
         self._settings = settings
         self._service = service
-        self._opening = asyncio.Lock()
-        self._pool: Any = None
+        self._idle: asyncio.LifoQueue[asyncpg.Connection | None] = asyncio.LifoQueue()
+        """What may be taken, the last that was used first; None for each connection that is not open."""
+        for _ in range(settings.database_pool_size):
+            self._idle.put_nowait(None)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -132,14 +144,18 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:
         """A connection on which every statement commits by itself: one round trip instead of three."""
-        pool = self._pool or await self._open()
-        with _as_sqlalchemy("CONNECT"):
-            # A time limit costs a task of its own, and nobody waits where a connection is idle.
-            acquired = await pool.acquire(timeout=None if pool.get_idle_size() else POOL_WAIT_SECONDS)
+        async with asyncio.timeout(POOL_WAIT_SECONDS):
+            connection = await self._idle.get()
         try:
-            yield Connection(acquired)
+            if connection is None or connection.is_closed():
+                connection = await self._connect()
+            yield Connection(connection)
+        except (asyncio.CancelledError, TimeoutError):
+            if connection is not None:
+                connection.terminate()  # it may be in the middle of something: nobody else's words go there
+            raise
         finally:
-            await pool.release(acquired)
+            self._idle.put_nowait(None if connection is None or connection.is_closed() else connection)
 
     async def check(self) -> None:
         """Raises when the database does not answer."""
@@ -147,33 +163,16 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
+        """Waits for whoever has a connection."""
+        for _ in range(self._settings.database_pool_size):
+            if (connection := await self._idle.get()) is not None:
+                await connection.close()
 
-    async def _open(self) -> Any:
-        """The pool belongs to the event loop, which runs only once the process serves."""
-        async with self._opening:
-            if self._pool is None:
-                url = make_url(self._settings.database_url.get_secret_value()).set(drivername="postgresql")
-                self._pool = await asyncpg.create_pool(
-                    url.render_as_string(hide_password=False),
-                    min_size=0,
-                    max_size=self._settings.database_pool_size,
-                    max_inactive_connection_lifetime=0,
-                    connection_class=_Unreset,
-                    record_class=Row,
-                    timeout=CONNECT_TIMEOUT_SECONDS,
-                    command_timeout=STATEMENT_TIMEOUT_SECONDS + 2,
-                    server_settings=_server_settings(self._service),
-                )
-        return self._pool
-
-
-class _Unreset(asyncpg.Connection):
-    """Nothing that a statement of ours leaves behind needs a round trip to be undone."""
-
-    def get_reset_query(self) -> str:
-        return ""
+    async def _connect(self) -> asyncpg.Connection:
+        url = make_url(self._settings.database_url.get_secret_value()).set(drivername="postgresql")
+        with _as_sqlalchemy("CONNECT"):
+            address = url.render_as_string(hide_password=False)
+            return await asyncpg.connect(address, server_settings=_server_settings(self._service), **_OPTIONS)
 
 
 @lru_cache(COMPILED_STATEMENTS)
