@@ -39,7 +39,7 @@ async def contestants(ground: Ground) -> AsyncIterator[Contestants]:
         await bench.settle(ids)  # accounts are opened, statements planned
         connection = await asyncpg.connect(admin_url)
         await connection.execute(_TABLES)
-        pairs = ground.size(3000, 200)
+        pairs = ground.size(10_000, 200)
 
         async def ours() -> Figures:
             before = bench.cpu_seconds()
