@@ -61,7 +61,7 @@ async def test_an_answer_does_not_wait_until_the_log_has_it(
 async def test_who_comes_while_too_many_are_under_way_waits_for_the_log(
     server: NatsServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await client.accepted()
+    await client.ended((await client.accepted())["id"])  # nothing of it is under way any more
     monkeypatch.setattr(saying, "DRIVEN_BESIDE", 1)
     with paused(server):
         assert await seconds_to_accept(client) < AT_ONCE_SECONDS
