@@ -1,4 +1,4 @@
-"""What is run for every generation finds its rows by their keys, however many others there are (docs/adr/0005)."""
+"""What is run for every generation finds its rows by their keys, however many others there are (docs/adr/0047)."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
