@@ -53,7 +53,8 @@ async def overheads(waiting: Waiting, pictures: int, *, rate: float | None = Non
             future = rendered[request.generation_id] = asyncio.get_running_loop().create_future()
             began = time.perf_counter()
             await stream.publish(funded_subject(request), Funded.of(request, "ledger", None).encode())
-            return await asyncio.wait_for(future, WAITED_SECONDS) - began - PROVIDER_SECONDS
+            async with asyncio.timeout(WAITED_SECONDS):
+                return await future - began - PROVIDER_SECONDS
 
     found = await asyncio.gather(*(one(index) for index in range(pictures)))
     await subscription.unsubscribe()

@@ -91,7 +91,8 @@ class Bench:
                 future = waiting[generation_id]
                 fact = _rendered(generation_id, f"{self.provider.url}/{generation_id}")
                 await self._stream.publish(rendered_subject(fact.data.request), fact.encode())
-                last = await asyncio.wait_for(future, WAIT_SECONDS)
+                async with asyncio.timeout(WAIT_SECONDS):
+                    last = await future
                 assert last.data.assets, last.data.failure
                 del self.provider.contents[str(generation_id)]
 

@@ -220,7 +220,8 @@ class Consumers:
                 await asyncio.sleep(MISSING_CONSUMER_PAUSE_SECONDS)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(loop.room.wait(), HEARTBEAT_SECONDS)
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await loop.room.wait()
             if loop.outstanding > 0 and time.monotonic() - loop.heard_at > 2.5 * HEARTBEAT_SECONDS:
                 # The server promised a heartbeat: the request is lost, or the link or the consumer is gone.
                 loop.problem = "no heartbeat"
@@ -272,7 +273,8 @@ class Consumers:
             if loop.linger_seconds and len(loop.waiting) < loop.batch_size:
                 loop.arrived.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(loop.arrived.wait(), loop.linger_seconds)
+                    async with asyncio.timeout(loop.linger_seconds):
+                        await loop.arrived.wait()
             taken = [loop.waiting.popleft() for _ in range(min(loop.batch_size, len(loop.waiting)))]
             decided = asyncio.Event()
             task = asyncio.create_task(self._take(loop, taken, decided))

@@ -66,7 +66,8 @@ class Server(uvicorn.Server):
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._told.wait()
 
 
 def serve(server: Server, sockets: list[socket.socket] | None = None) -> None:
@@ -110,7 +111,8 @@ async def problems(checks: list[Check]) -> list[str]:
 
     async def run(check: Check) -> list[str]:
         try:
-            return await asyncio.wait_for(check(), CHECK_TIMEOUT_SECONDS)
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                return await check()
         except Exception as error:
             return [f"{getattr(check, '__name__', 'check')}: {type(error).__name__}"]
 

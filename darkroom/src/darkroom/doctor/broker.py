@@ -129,10 +129,10 @@ async def _strangers(part: Part, nats_url: str) -> None:
         """To be refused is what we hope for."""
 
     try:
-        client = await asyncio.wait_for(
-            nats.connect(anonymous, error_cb=quiet, allow_reconnect=False, connect_timeout=CONNECT_SECONDS),
-            ANSWER_SECONDS,
-        )
+        async with asyncio.timeout(ANSWER_SECONDS):
+            client = await nats.connect(
+                anonymous, error_cb=quiet, allow_reconnect=False, connect_timeout=CONNECT_SECONDS
+            )
     except (NatsError, OSError, TimeoutError):
         part.check(True, "NATS", "", "")
         return

@@ -56,7 +56,8 @@ async def _keep(client: Client, replicas: int, gone: asyncio.Event) -> None:
         said = state
         await asyncio.sleep(AT_MOST_EVERY_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gone.wait(), EVERY_SECONDS - AT_MOST_EVERY_SECONDS)
+            async with asyncio.timeout(EVERY_SECONDS - AT_MOST_EVERY_SECONDS):
+                await gone.wait()
 
 
 class _Forbidden:

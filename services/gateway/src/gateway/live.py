@@ -280,7 +280,8 @@ async def follow(
                     return
                 heard = None
                 with contextlib.suppress(TimeoutError):
-                    heard = await asyncio.wait_for(queue.get(), patience_seconds)
+                    async with asyncio.timeout(patience_seconds):
+                        heard = await queue.get()
                 patience_seconds = LOOK_AGAIN_SECONDS
                 if isinstance(heard, Progress):
                     if heard.number > last:

@@ -78,7 +78,8 @@ class Notifications:
             while self._is_alive and not self._lost.is_set():
                 self._is_alive = False
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._lost.wait(), MAX_SILENT_SECONDS)
+                    async with asyncio.timeout(MAX_SILENT_SECONDS):
+                        await self._lost.wait()
         finally:
             with contextlib.suppress(NatsError, OSError):
                 await subscription.unsubscribe()

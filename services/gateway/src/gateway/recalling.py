@@ -47,7 +47,8 @@ async def kept(broker: NatsBroker, stream: str, subjects: str, *, most: int = MA
         subscription = await connection.subscribe(inbox)
         try:
             await connection.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(question).encode(), reply=inbox)
-            return [_kept(message) for message in await asyncio.wait_for(_answers(subscription), ANSWER_SECONDS)]
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return [_kept(message) for message in await _answers(subscription)]
         finally:
             await subscription.unsubscribe()
     except (NatsError, TimeoutError, OSError) as error:

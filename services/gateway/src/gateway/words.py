@@ -39,7 +39,8 @@ class Words:
         while not generation.is_final:
             told = None
             with contextlib.suppress(TimeoutError):
-                told = await asyncio.wait_for(heard.get(), LOOK_AGAIN_SECONDS)
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                    told = await heard.get()
             if not isinstance(told, Progress):
                 generation = await look(self._database, caller, generation)
                 continue

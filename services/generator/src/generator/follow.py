@@ -167,7 +167,8 @@ class Follower:
             return
         self._woken.clear()
         try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         except TimeoutError:
             return
 

@@ -132,7 +132,8 @@ class Leases:
         """At once where this process heard the outcome, and again and again for what others left behind."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._generator.interrupted.wait(), ABANDONED_EVERY_SECONDS)
+                async with asyncio.timeout(ABANDONED_EVERY_SECONDS):
+                    await self._generator.interrupted.wait()
             self._generator.interrupted.clear()
             try:
                 await self.stop_abandoned()

@@ -76,7 +76,8 @@ async def _say_funded(broker: NatsBroker, facts: Sequence[Funded]) -> None:
         headers = {"content-type": CONTENT_TYPE, Header.EXPECTED_STREAM: GENERATION.name}
         for reply, fact in list(missing.items()):
             await broker.connection.publish(funded_subject(fact.data), fact.encode(), reply=reply, headers=headers)
-        await asyncio.wait_for(stored, PUBLISH_TIMEOUT_SECONDS)
+        async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+            await stored
     finally:
         with contextlib.suppress(NatsError, OSError):
             await subscription.unsubscribe()

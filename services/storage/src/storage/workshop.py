@@ -102,7 +102,8 @@ class _Process:
             self._pool = ProcessPoolExecutor(1, context, _begin, (self._memory_bytes,))
         running = self._pool.submit(_work, cpu_seconds, function, *arguments)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(running), START_SECONDS + PATIENCE * cpu_seconds)
+            async with asyncio.timeout(START_SECONDS + PATIENCE * cpu_seconds):
+                return await asyncio.wrap_future(running)
         except (BrokenProcessPool, MemoryError, TimeoutError):
             self.kill()
             raise Unusable("the content takes too much time or memory") from None

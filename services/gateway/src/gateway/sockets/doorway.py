@@ -88,7 +88,8 @@ async def _poll(connection: AsyncSocket) -> list[Packet]:
     queue, server = connection.queue, connection.server
     silence_seconds = None if connection.upgraded else server.ping_interval + server.ping_timeout
     try:
-        packets = [await (queue.get() if silence_seconds is None else asyncio.wait_for(queue.get(), silence_seconds))]
+        async with asyncio.timeout(silence_seconds):
+            packets = [await queue.get()]
     except (TimeoutError, asyncio.CancelledError) as error:
         raise QueueEmpty from error
     queue.task_done()

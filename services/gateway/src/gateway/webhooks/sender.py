@@ -148,7 +148,8 @@ class Sender:
             while True:
                 await asyncio.sleep(AT_MOST_EVERY_SECONDS)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._ended.wait(), EVERY_SECONDS - AT_MOST_EVERY_SECONDS)
+                    async with asyncio.timeout(EVERY_SECONDS - AT_MOST_EVERY_SECONDS):
+                        await self._ended.wait()
                 self._ended.clear()
                 try:
                     await self._send_due(session, key)

@@ -28,4 +28,5 @@ async def follow(surface: Surface, caller: Caller, generation: Generation, show:
             if generation.is_final or surface.hub.is_closing:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(heard.get(), LOOK_AGAIN_SECONDS)
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                    await heard.get()

@@ -165,7 +165,8 @@ class Agents:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), EVERY_SECONDS)
+                async with asyncio.timeout(EVERY_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             woken, self._woken = self._woken, set()
             try:

@@ -57,7 +57,8 @@ async def _until_final(
     while not generation.is_final:
         told = None
         with contextlib.suppress(TimeoutError):
-            told = await asyncio.wait_for(heard.get(), LOOK_AGAIN_SECONDS)
+            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                told = await heard.get()
         if not isinstance(told, Progress):
             generation = await look(surface.database, who, generation)
         elif told.picture is not None and told.number > last:

@@ -108,6 +108,7 @@ class Forgetting:
             except Exception as error:
                 log.warning("voices.not_forgotten", error=f"{type(error).__name__}: {error}"[:300])
             try:
-                await asyncio.wait_for(self._woken.wait(), EVERY_SECONDS)
+                async with asyncio.timeout(EVERY_SECONDS):
+                    await self._woken.wait()
             except TimeoutError:
                 continue
