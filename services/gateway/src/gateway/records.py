@@ -97,38 +97,43 @@ COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wan
 
 
 def generation_of(row: Row, outcome: Outcome | None = None) -> Generation:
-    """`outcome`: the recorded one, where the caller has it and it need not be read."""
-    if outcome is None and row.outcome:
-        outcome = Outcome.decode(row.outcome.encode())
+    """`outcome`: the recorded one, where the caller has it and it need not be read.
+
+    Columns are taken as keys: as attributes, which Python code finds, they were 3 % of accepting a generation.
+    """
+    if outcome is None and row["outcome"]:
+        outcome = Outcome.decode(row["outcome"].encode())
     return Generation(
-        id=row.id,
-        user_id=row.user_id,
-        dialect=row.dialect,
-        kind=Kind(row.kind),
-        lane=Lane(row.lane),
-        model=row.model,
-        prompt=row.prompt,
-        size=row.size,
-        count=row.wanted,
-        options=json.loads(row.options),
-        particulars=json.loads(row.particulars) if row.particulars else {},
+        id=row["id"],
+        user_id=row["user_id"],
+        dialect=row["dialect"],
+        kind=Kind(row["kind"]),
+        lane=Lane(row["lane"]),
+        model=row["model"],
+        prompt=row["prompt"],
+        size=row["size"],
+        count=row["wanted"],
+        options=json.loads(row["options"]),
+        particulars=json.loads(row["particulars"]) if row["particulars"] else {},
         quote=Quote(
-            amount=row.quote_amount,
-            unit_price=row.unit_price,
-            price_version=row.price_version,
-            tokens=None if row.input_price is None else TokenPrices(input=row.input_price, output=row.output_price),
+            amount=row["quote_amount"],
+            unit_price=row["unit_price"],
+            price_version=row["price_version"],
+            tokens=None
+            if row["input_price"] is None
+            else TokenPrices(input=row["input_price"], output=row["output_price"]),
         ),
-        status=row.status,
-        published=row.published,
-        body_hash=row.body_hash,
-        traceparent=row.traceparent,
-        created_at=row.created_at,
-        deadline_at=row.deadline_at,
-        cancel_asked_at=row.cancel_asked_at,
-        completed_at=row.completed_at,
+        status=row["status"],
+        published=row["published"],
+        body_hash=row["body_hash"],
+        traceparent=row["traceparent"],
+        created_at=row["created_at"],
+        deadline_at=row["deadline_at"],
+        cancel_asked_at=row["cancel_asked_at"],
+        completed_at=row["completed_at"],
         outcome=outcome,
-        api_key_id=row.api_key_id,
-        payer_id=row.payer_id,
+        api_key_id=row["api_key_id"],
+        payer_id=row["payer_id"],
     )
 
 

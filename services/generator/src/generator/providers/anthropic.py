@@ -38,7 +38,7 @@ from generator.providers.interface import (
     Unknown,
 )
 from generator.providers.openai_text import MAX_TEXT_CHARACTERS
-from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpTransport
+from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpClient
 
 NAME = "anthropic"
 DEFAULT_MAX_TOKENS = 4096
@@ -56,7 +56,7 @@ class Anthropic:
     def __init__(
         self, session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
     ) -> None:
-        self._http = httpx2.AsyncClient(transport=AiohttpTransport(session, max_answer_bytes), trust_env=False)
+        self._http = AiohttpClient(session, max_answer_bytes)
         self._key = key
         self._base_url = base_url
 

@@ -38,7 +38,7 @@ from generator.providers.interface import (
     Unavailable,
     Unknown,
 )
-from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpTransport
+from generator.providers.transport import MAX_ANSWER_BYTES, AiohttpClient
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 LOOK_TIMEOUT_SECONDS = 20.0
@@ -86,7 +86,7 @@ def make_client(
     session: aiohttp.ClientSession, key: str, base_url: str, max_answer_bytes: int = MAX_ANSWER_BYTES
 ) -> AsyncOpenAI:
     """The SDK over our session. It never tries twice: retrying has one owner, and that is the generator."""
-    http = httpx2.AsyncClient(transport=AiohttpTransport(session, max_answer_bytes), trust_env=False)
+    http = AiohttpClient(session, max_answer_bytes)
     return AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http)
 
 
@@ -107,7 +107,9 @@ async def post(
     """
     options = _options(submission, form=form or bool(files))
     with paid(vocabulary):
-        return await client.post(path, cast_to=httpx2.Response, body=body, files=list(files), options=options)
+        # The whole address: to join the two the SDK would parse three.
+        address = str(client.base_url).rstrip("/") + path
+        return await client.post(address, cast_to=httpx2.Response, body=body, files=list(files), options=options)
 
 
 async def post_json(

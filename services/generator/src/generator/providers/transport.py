@@ -20,17 +20,32 @@ _UNDONE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding
 """About the body as it travelled; aiohttp has undone them."""
 
 
-class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Sends with a session that somebody else owns. Redirects are answers: a paid call goes where it was sent.
+class AiohttpClient(httpx2.AsyncClient):
+    """Sends with a session that somebody else owns, and hands back what came.
 
-    The body is read when it is asked for, so that a stream can be heard as it grows.
+    Nothing stands between the two: no redirects, since a paid call goes where it was sent, no cookies, no proxy, no
+    headers but the SDK's. httpx2's own way with all of these was a quarter of what the SDK costs.
     """
 
     def __init__(self, session: aiohttp.ClientSession, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+        super().__init__(transport=httpx2.AsyncBaseTransport(), trust_env=False)
         self._session = session
         self._max_answer_bytes = max_answer_bytes
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    def build_request(
+        self,
+        method: str,
+        url: httpx2.URL | str,
+        *,
+        timeout: Any = None,
+        extensions: Mapping[str, Any] | None = None,
+        **parts: Any,
+    ) -> httpx2.Request:
+        limits = {"timeout": httpx2.Timeout(timeout).as_dict()}
+        return httpx2.Request(method, url, extensions={**(extensions or {}), **limits}, **parts)
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **_: Any) -> httpx2.Response:
+        """The body is read when it is asked for where it is a stream, so that it can be heard as it grows."""
         body = await request.aread()
         headers = {name: value for name, value in request.headers.items() if name not in _OURS}
         with _said_by_httpx(request):
@@ -40,11 +55,17 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                timeout=_timeout(request.extensions.get("timeout", {})),
+                timeout=_timeout(request.extensions["timeout"]),
             )
         kept = [pair for pair in response.raw_headers if pair[0].lower() not in _UNDONE]
         content = _Content(request, response, self._max_answer_bytes)
-        return httpx2.Response(response.status, headers=kept, stream=content, request=request)
+        if stream:
+            return httpx2.Response(response.status, headers=kept, stream=content, request=request)
+        try:
+            whole = b"".join([chunk async for chunk in content])
+        finally:
+            await content.aclose()
+        return httpx2.Response(response.status, headers=kept, content=whole, request=request)
 
 
 class _Content(httpx2.AsyncByteStream):
