@@ -48,7 +48,7 @@ class Notifications:
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            # Bounded: on Python 3.11 a wait_for inside may swallow the cancellation.
+            # Bounded: on Python 3.11 the wait_for of nats-py may lose the cancellation.
             await asyncio.wait([self._task], timeout=STOP_SECONDS)
 
     def lose(self) -> None:
