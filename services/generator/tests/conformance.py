@@ -246,6 +246,15 @@ class ProviderConformance(ABC):
                 await self.make(session, url).submit(self.submission())
         assert self.journal(simulator) == []
 
+    async def test_no_cookie_is_brought_back(self, session):
+        vendor = answering(400, b"{}", {"Set-Cookie": "who=a-user; Path=/"})
+        async with vendor as url:
+            provider = self.make(session, url)
+            for _ in range(2):
+                with pytest.raises(Invalid):
+                    await provider.submit(self.submission())
+        assert vendor.cookies == [{}, {}]
+
     async def test_options_cannot_change_what_is_paid(self, provider, simulator):
         for options in ({}, {}, self.hostile):
             items = await self.delivered(provider, self.submission(options=options))

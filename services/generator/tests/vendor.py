@@ -44,11 +44,13 @@ def average_colour(content):
 
 
 class answering:  # noqa: N801 - reads as a word
-    """A server that answers everything the same; `heard` are the paths that it was asked for."""
+    """A server that answers everything the same; `heard` are the paths that it was asked for, `cookies` what came with
+    each."""
 
     def __init__(self, status, body, headers=None, drip_seconds=0.0, times=1):
         self._answer = (status, body, headers or {}, drip_seconds, times)
         self.heard = []
+        self.cookies = []
         self.sent = 0
 
     async def __aenter__(self):
@@ -57,6 +59,7 @@ class answering:  # noqa: N801 - reads as a word
 
         async def handle(request):
             self.heard.append(request.path)
+            self.cookies.append(dict(request.cookies))
             response = web.StreamResponse(status=status, headers={"Content-Type": kind} | headers)
             if times == 1 and not drip_seconds:
                 response.content_length = len(body)

@@ -24,7 +24,7 @@ class AiohttpClient(httpx2.AsyncClient):
     """Sends with a session that somebody else owns, and hands back what came.
 
     Nothing stands between the two: no redirects, since a paid call goes where it was sent, no cookies, no proxy, no
-    headers but the SDK's. httpx2's own way with all of these was a quarter of what the SDK costs.
+    headers but the SDK's. httpx2's own way with all of these was a fifth of what the SDK costs.
     """
 
     def __init__(self, session: aiohttp.ClientSession, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
