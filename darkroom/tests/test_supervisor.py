@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -341,3 +342,21 @@ def test_what_a_killed_supervisor_left_is_ended_and_strangers_are_not(tmp_path: 
     reaper.join()
     assert not orphan.running
     assert 1 <= time.monotonic() - began < 5, "given time to end by itself, then ended"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the policy is Linux's")
+@pytest.mark.parametrize("chosen", ["SCHED_OTHER", "SCHED_IDLE"])
+def test_whom_a_message_wakes_does_not_put_off_who_said_it(tmp_path: Path, chosen: str) -> None:
+    """Unless the operator chose otherwise."""
+    found = tmp_path / "found"
+    start = "from darkroom.supervisor.scheduling import leave_cores_to_each_other; leave_cores_to_each_other()"
+    child = f"import os, pathlib; pathlib.Path({str(found)!r}).write_text(str(os.sched_getscheduler(0)))"
+    lines = [
+        "import os, subprocess, sys",
+        f"os.sched_setscheduler(0, os.{chosen}, os.sched_param(0))",
+        start,
+        f"subprocess.run([sys.executable, '-c', {child!r}], check=True)",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+    wanted = os.SCHED_BATCH if chosen == "SCHED_OTHER" else os.SCHED_IDLE
+    assert int(found.read_text()) == wanted

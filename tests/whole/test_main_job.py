@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,6 +300,12 @@ async def test_one_generation_can_be_followed_through_every_service(
         about = [json.loads(line) for line in lines if accepted["id"] in line and line.startswith("{")]
         assert about, service
         assert any(line.get("trace_id") == trace_id for line in about), service
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the policy is Linux's")
+def test_none_of_the_stack_puts_another_off_its_core(darkroom: Darkroom) -> None:
+    processes = [each for part in darkroom.stack.processes().values() for each in part]
+    assert {os.sched_getscheduler(each.pid) for each in processes if each.is_running()} == {os.SCHED_BATCH}
 
 
 def test_zz_the_auditor_finds_nothing(darkroom: Darkroom) -> None:
