@@ -226,8 +226,8 @@ class Commands:
         is_cancelled = outcome.data.verdict is Verdict.CANCELLED
         try:
             async with self._database.statement() as connection:
-                finished = await records.finish(connection, [outcome])
-                final = finished.get(generation_id) or await records.get(connection, caller.user_id, generation_id)
+                await records.finish(connection, [outcome])
+                final = await records.get(connection, caller.user_id, generation_id)
         except Exception as error:
             if is_cancelled and is_transient(error):
                 return generation, True  # it is, and the consumer of outcomes writes it down
@@ -244,16 +244,22 @@ class Commands:
         asked = ConsumeCredits(consumption_id=consumption_id, user_id=caller.user_id, amount=amount, reason=reason)
         return await self._funds.consume(asked)
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Records outcomes, then tells the clients and lets the next ones in. Harmless when repeated."""
-        async with self._database.statement() as connection:
-            finished, ended, waited_for = await records.settle(connection, outcomes)
-        shown = {generation_id: self.show(generation) for generation_id, generation in finished.items()}
-        await asyncio.gather(*(notify(self._broker, each, shown.get(each.id)) for each in ended))
+    async def settle(self, outcomes: Sequence[Outcome], applied: Sequence[Ended] = ()) -> None:
+        """Records outcomes, but for those that were `applied` already, then tells the clients and lets the next ones
+        in. Harmless when repeated."""
+        ended, known = list(applied), {each.id for each in applied}
+        if new := [outcome for outcome in outcomes if outcome.data.generation_id not in known]:
+            async with self._database.statement() as connection:
+                ended += await records.settle(connection, new)
+        await asyncio.gather(*(notify(self._broker, each, self._shown(each)) for each in ended))
         for hear in self.heard_by:
             hear(ended)
         figures.tell(outcomes)
-        await asyncio.gather(*(self.admit(user_id, lane) for user_id, lane in waited_for))
+        slots = {(each.user_id, each.lane) for each in ended if each.is_waited_for}
+        await asyncio.gather(*(self.admit(user_id, lane) for user_id, lane in slots))
+
+    def _shown(self, ended: Ended) -> str | None:
+        return None if ended.generation is None else self.show(ended.generation)
 
     async def admit(self, user_id: UUID, lane: Lane) -> None:
         """Lets a user's waiting generations into the slots that became free."""

@@ -314,33 +314,15 @@ class Ended:
     user_id: UUID
     dialect: str
     status: str
+    lane: Lane
+    is_waited_for: bool
+    """Whether another of the user's waits for the slot that it had."""
+    generation: Generation | None = None
+    """All of it, where it became final just now."""
 
 
-async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> dict[UUID, Generation]:
+async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> list[Ended]:
     """Applies outcomes to the rows that have none, and returns these; a final row stays as it is."""
-    return {generation.id: generation for _, generation in await _finish(connection, outcomes)}
-
-
-async def settle(
-    connection: Connection, outcomes: Sequence[Outcome]
-) -> tuple[dict[UUID, Generation], list[Ended], set[tuple[UUID, Lane]]]:
-    """The same, with all that is final of them, and the slots of theirs for which somebody waits.
-
-    Whoever applied an outcome first, the consumer of outcomes still passes the slot on.
-    """
-    done = await _finish(connection, outcomes)
-    finished = {generation.id: generation for _, generation in done}
-    rows = [row for row, _ in done]
-    if before := [each.data.generation_id for each in outcomes if each.data.generation_id not in finished]:
-        rows += await connection.execute(_ENDED, {"ids": before})
-    return (
-        finished,
-        [Ended(row.id, row.user_id, row.dialect, row.status) for row in rows],
-        {(row.user_id, Lane(row.lane)) for row in rows if row.waiting},
-    )
-
-
-async def _finish(connection: Connection, outcomes: Sequence[Outcome]) -> list[tuple[Row, Generation]]:
     unique = {outcome.data.generation_id: outcome for outcome in reversed(outcomes)}
     unique = dict(sorted(unique.items()))  # two batches that share rows lock them in one order
     values = {
@@ -357,7 +339,23 @@ async def _finish(connection: Connection, outcomes: Sequence[Outcome]) -> list[t
     if unspent:
         await give_back(connection, unspent)
     figures.end([(generation.kind, generation.status) for _, generation in done])
-    return done
+    return [_ended(row, generation) for row, generation in done]
+
+
+async def settle(connection: Connection, outcomes: Sequence[Outcome]) -> list[Ended]:
+    """The same, and all that was final of them before.
+
+    Whoever applied an outcome first, the consumer of outcomes still passes the slot on.
+    """
+    ended = await finish(connection, outcomes)
+    now = {each.id for each in ended}
+    if before := [each.data.generation_id for each in outcomes if each.data.generation_id not in now]:
+        ended += [_ended(row) for row in await connection.execute(_ENDED, {"ids": before})]
+    return ended
+
+
+def _ended(row: Row, generation: Generation | None = None) -> Ended:
+    return Ended(row.id, row.user_id, row.dialect, row.status, Lane(row.lane), bool(row.waiting), generation)
 
 
 _RECORDED = text("SELECT id, outcome::text AS outcome FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")

@@ -1,6 +1,5 @@
 """What the gateway hears: what moves, what has ended, and the ledger's question about it."""
 
-import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -24,8 +23,6 @@ from runtime.database import Database
 BATCH = 64
 LINGER_SECONDS = 0.25
 """Nobody waits for these: fewer and larger batches."""
-AFTER_YOU_SECONDS = 0.005
-"""Whoever waits for one in this process records it alone, and is answered before the rest is done."""
 RENDERED = "darkroom.generation.rendered"
 
 
@@ -51,9 +48,7 @@ def register(
 
     @consumers.batch(GATEWAY_RECORD_OUTCOMES, Outcome, size=BATCH)
     async def record(outcomes: Sequence[Outcome]) -> None:
-        if any(verdicts.waits_for(outcome.data.generation_id) for outcome in outcomes):
-            await asyncio.sleep(AFTER_YOU_SECONDS)
-        await commands.settle(outcomes)
+        await commands.settle(outcomes, await verdicts.applied(outcomes))
 
     @broker.subscriber(GATEWAY_OUTCOMES, queue="gateway")
     async def recorded(question: RecordedOutcomes) -> Recorded:

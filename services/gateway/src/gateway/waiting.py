@@ -17,12 +17,16 @@ from contracts.facts import Outcome
 from contracts.topology import verdict_subject
 from gateway import records
 from gateway.identity import Caller
-from gateway.records import Generation
+from gateway.records import Ended, Generation
 from runtime.broker import connected
 from runtime.database import Database, Together
 from runtime.health import is_transient
 
 LOOK_AGAIN_SECONDS = 1.0
+AFTER_YOU_SECONDS = 0.02
+"""Whoever waits for one in this process records it first, and is answered before the rest is done."""
+MOST_APPLIED = 64
+"""Recorded by who waited, until the consumer of outcomes asks for it, which may be another replica's."""
 
 log = structlog.get_logger()
 
@@ -37,10 +41,16 @@ class Verdicts:
         """The longest that anybody waits."""
         self._finish = Together(self._finish_all)
         self._waited_for: Counter[UUID] = Counter()
+        self._applied: dict[UUID, Ended] = {}
+        self._applying = asyncio.Condition()
 
-    def waits_for(self, generation_id: UUID) -> bool:
-        """Whether somebody in this process does."""
-        return generation_id in self._waited_for
+    async def applied(self, outcomes: Sequence[Outcome]) -> list[Ended]:
+        """Those that whoever waited for them in this process has recorded, which is given a moment to do so."""
+        ids = [outcome.data.generation_id for outcome in outcomes]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AFTER_YOU_SECONDS), self._applying:
+                await self._applying.wait_for(lambda: all(i in self._applied or i not in self._waited_for for i in ids))
+        return [ended for i in ids if (ended := self._applied.pop(i, None)) is not None]
 
     @contextlib.asynccontextmanager
     async def listening(self, generation_id: UUID) -> AsyncIterator[asyncio.Future[Outcome]]:
@@ -104,5 +114,11 @@ class Verdicts:
 
     async def _finish_all(self, outcomes: Sequence[Outcome]) -> list[Generation | None]:
         async with self._database.statement() as connection:
-            finished = await records.finish(connection, outcomes)
-        return [finished.get(outcome.data.generation_id) for outcome in outcomes]
+            finished = {ended.id: ended for ended in await records.finish(connection, outcomes)}
+        self._applied |= finished
+        for oldest in list(self._applied)[:-MOST_APPLIED]:
+            del self._applied[oldest]
+        async with self._applying:
+            self._applying.notify_all()
+        ended = [finished.get(outcome.data.generation_id) for outcome in outcomes]
+        return [None if each is None else each.generation for each in ended]
