@@ -144,8 +144,7 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:
         """A connection on which every statement commits by itself: one round trip instead of three."""
-        async with asyncio.timeout(POOL_WAIT_SECONDS):
-            connection = await self._idle.get()
+        connection = await self._free()
         try:
             if connection is None or connection.is_closed():
                 connection = await self._connect()
@@ -156,6 +155,12 @@ class Database:
             raise
         finally:
             self._idle.put_nowait(None if connection is None or connection.is_closed() else connection)
+
+    async def _free(self) -> asyncpg.Connection | None:
+        if not self._idle.empty():
+            return self._idle.get_nowait()
+        async with asyncio.timeout(POOL_WAIT_SECONDS):
+            return await self._idle.get()
 
     async def check(self) -> None:
         """Raises when the database does not answer."""

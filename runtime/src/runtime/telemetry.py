@@ -90,11 +90,16 @@ def handling(consumer: str, facts: Sequence[Any]) -> Iterator[None]:
     """Marks every log line and span below with the generation that a fact is about."""
     first = facts[0]
     about = first.subject if len(facts) == 1 else [fact.subject for fact in facts]
-    with (
-        structlog.contextvars.bound_contextvars(consumer=consumer, generation_id=about, trace_id=trace_id(first)),
-        span(consumer, first.traceparent, **{"messaging.system": "nats", "darkroom.generation": str(first.subject)}),
-    ):
-        yield
+    marks = structlog.contextvars.bind_contextvars(consumer=consumer, generation_id=about, trace_id=trace_id(first))
+    try:
+        if _tracer is None:
+            yield
+        else:
+            attributes = {"messaging.system": "nats", "darkroom.generation": str(first.subject)}
+            with span(consumer, first.traceparent, **attributes):
+                yield
+    finally:
+        structlog.contextvars.reset_contextvars(**marks)
 
 
 def trace_id(fact: Any) -> str | None:
