@@ -1,6 +1,8 @@
 """Credits, counted in integer units: 1 credit = 10 000 units, the DECIMAL(10,4) of the frontends' tables."""
 
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
@@ -80,13 +82,19 @@ class PriceList(Frozen):
     """Of each model that is for sale, where no price in the table says more."""
     table: tuple[Price, ...] = ()
 
-    def of(self, model: str) -> list[Price]:
+    def of(self, model: str) -> Sequence[Price]:
         """A model's prices, the least special first; empty where it is not for sale."""
-        base = self.prices.get(model)
-        if base is None:
-            return []
-        listed = sorted((price for price in self.table if price.model == model), key=lambda price: price.rank)
-        return listed if listed and listed[0].rank == (False, False) else [Price(model=model, amount=base), *listed]
+        return self._by_model.get(model, ())
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[Price]]:
+        found: dict[str, list[Price]] = {model: [] for model in self.prices}
+        for price in sorted(self.table, key=lambda price: price.rank):
+            found.setdefault(price.model, []).append(price)
+        for model, base in self.prices.items():
+            if not found[model] or found[model][0].rank != (False, False):
+                found[model].insert(0, Price(model=model, amount=base))
+        return {model: found[model] for model in self.prices}
 
     def quote(
         self,

@@ -1,21 +1,15 @@
 """The connection to NATS, and the two ways to publish a fact."""
 
 import asyncio
-import itertools
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from weakref import WeakKeyDictionary
+from collections.abc import Awaitable, Callable
 
 import structlog
 from faststream.nats import NatsBroker
 from faststream.security import SASLPlaintext
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import Header
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from runtime.settings import BrokerSettings
 
@@ -68,39 +62,6 @@ def connected(broker: NatsBroker) -> bool:
         return False
 
 
-class _Answers:
-    """What streams answer to all that is published over one connection, heard by one subscription."""
-
-    def __init__(self, inbox: str) -> None:
-        self.inbox = inbox
-        self._numbers = itertools.count()
-        self._awaited: dict[str, asyncio.Future[bytes | None]] = {}
-
-    async def heard(self, message: Msg) -> None:
-        if (answer := self._awaited.get(message.subject)) is not None and not answer.done():
-            answer.set_result(message.data)
-
-    async def to(
-        self, connection: Client, said: Sequence[tuple[str, bytes]], headers: dict[str, str], timeout_seconds: float
-    ) -> list[bytes | None]:
-        """Publishes subjects and payloads in their order; an answer to each, None where it did not come in time."""
-        loop = asyncio.get_running_loop()
-        awaited = {f"{self.inbox}.{next(self._numbers)}": loop.create_future() for _ in said}
-        self._awaited |= awaited
-        alarm = loop.call_later(timeout_seconds, _give_up, awaited.values())
-        try:
-            for reply, (subject, payload) in zip(awaited, said, strict=True):
-                await connection.publish(subject, payload, reply=reply, headers=headers)
-            return [await answer for answer in awaited.values()]
-        finally:
-            alarm.cancel()
-            for reply in awaited:
-                del self._awaited[reply]
-
-
-_ANSWERS: WeakKeyDictionary[Client, _Answers] = WeakKeyDictionary()
-
-
 async def publish(
     broker: NatsBroker,
     subject: str,
@@ -116,20 +77,12 @@ async def publish(
     Raises:
         nats.errors.Error, TimeoutError: unknown whether it is stored; publishing again is harmless.
     """
-    headers = {"content-type": content_type, Header.EXPECTED_STREAM: stream}
-    if message_id is not None:
-        headers[Header.MSG_ID] = message_id
-    await _publish(broker, [(subject, payload)], headers, timeout_seconds)
-
-
-async def publish_all(broker: NatsBroker, said: Sequence[tuple[str, bytes]], *, stream: str, content_type: str) -> None:
-    """The same for many subjects and payloads, with one wait for all of them.
-
-    Raises:
-        nats.errors.Error, TimeoutError: of each unknown whether it is stored; publishing all again is harmless.
-    """
-    headers = {"content-type": content_type, Header.EXPECTED_STREAM: stream}
-    await _publish(broker, said, headers, PUBLISH_TIMEOUT_SECONDS)
+    headers = {"content-type": content_type, "Nats-Expected-Stream": stream}
+    headers |= {} if message_id is None else {"Nats-Msg-Id": message_id}
+    # Past FastStream's publish and nats-py's own for streams, which cost more for what nobody here asks for (ADR 3).
+    answer = await broker.connection.request(subject, payload, timeout_seconds, headers=headers)
+    if b'"error"' in answer.data and (error := json.loads(answer.data).get("error")):
+        APIError.from_error(error)
 
 
 async def publish_unique(broker: NatsBroker, subject: str, payload: bytes, *, stream: str, content_type: str) -> bytes:
@@ -147,8 +100,7 @@ async def publish_unique(broker: NatsBroker, subject: str, payload: bytes, *, st
         try:
             await publish(broker, subject, payload, stream=stream, content_type=content_type)
         except (NatsError, TimeoutError, OSError) as error:
-            kept = await last_on(broker, subject, stream=stream)
-            if kept is not None:
+            if (kept := await last_on(broker, subject, stream=stream)) is not None:
                 return kept
             if time.monotonic() > give_up_at:
                 raise error
@@ -165,29 +117,3 @@ async def last_on(broker: NatsBroker, subject: str, *, stream: str) -> bytes | N
         return (await log_of_facts.get_last_msg(stream, subject, direct=True)).data
     except (NotFoundError, APIError, NatsError, TimeoutError, OSError):
         return None
-
-
-async def _publish(
-    broker: NatsBroker, said: Sequence[tuple[str, bytes]], headers: dict[str, str], timeout_seconds: float
-) -> None:
-    # Past nats-py's own request, half of whose CPU is a name drawn for each and a wait that may forget a cancellation,
-    # as that is past FastStream's, which is made for what has yet to be encoded (docs/adr/0003).
-    connection = broker.connection
-    answers = _ANSWERS.get(connection)
-    if answers is None:
-        answers = _Answers(connection.new_inbox())
-        await connection.subscribe(f"{answers.inbox}.*", cb=answers.heard)
-        _ANSWERS[connection] = answers
-    for answer in await answers.to(connection, said, headers, timeout_seconds):
-        if answer is None:
-            raise NatsTimeoutError
-        if not answer.startswith(b"{"):
-            raise NoStreamResponseError  # nobody listens to the subject
-        if b'"error"' in answer and (error := json.loads(answer).get("error")):
-            APIError.from_error(error)
-
-
-def _give_up(awaited: Iterable[asyncio.Future[bytes | None]]) -> None:
-    for answer in awaited:
-        if not answer.done():
-            answer.set_result(None)

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -51,6 +51,8 @@ _FIRST_REQUEST = b'{"batch":%d,"expires":300000000}'
 log = structlog.get_logger()
 HANDLED = Counter("facts_handled_total", "Facts handled.", ["consumer", "result"])
 DURATION = Histogram("fact_seconds", "Seconds from a fact's arrival to its acknowledgement.", ["consumer"])
+_counted = cache(lambda durable: (HANDLED.labels(durable, "done"), DURATION.labels(durable)))
+"""Looked up once: that takes longer than to count."""
 
 
 class Fact(Protocol):
@@ -95,7 +97,7 @@ class _Held:
         return int(tokens[4] if len(tokens) == 9 else tokens[6])
 
 
-@dataclass
+@dataclass(slots=True)
 class _Loop:
     """One durable consumer: its request in flight, what it holds, and whether it is well."""
 
@@ -118,11 +120,6 @@ class _Loop:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something begins to wait for the next batch, and when that is full."""
 
-    def __post_init__(self) -> None:
-        # Once, since to look one up takes longer than to count.
-        self.done = HANDLED.labels(self.consumer.durable, "done")
-        self.duration = DURATION.labels(self.consumer.durable)
-
 
 class Consumers:
     """The durable consumers of one process."""
@@ -139,10 +136,7 @@ class Consumers:
         """Handles facts one by one, up to `slots` at the same time."""
 
         def register(handler: Each[F]) -> Each[F]:
-            async def handle(facts: Sequence[F]) -> None:
-                await handler(facts[0])
-
-            self._loops.append(_Loop(consumer, fact.decode, handle, 1, slots, unreadable))
+            self._loops.append(_Loop(consumer, fact.decode, lambda facts: handler(facts[0]), 1, slots, unreadable))
             return handler
 
         return register
@@ -204,17 +198,16 @@ class Consumers:
         while not self._stopping:
             loop.room.clear()
             try:
+                connection = self._broker.connection
                 if subscription is None:
-                    inbox = self._broker.connection.new_inbox()
-                    subscription = await self._broker.connection.subscribe(
-                        f"{inbox}.*", cb=partial(self._arrived, loop)
-                    )
+                    inbox = connection.new_inbox()
+                    subscription = await connection.subscribe(f"{inbox}.*", cb=partial(self._arrived, loop))
                 free = loop.capacity - len(loop.held)
                 if loop.outstanding <= 0 < free and connected(self._broker):
                     request += 1
                     loop.outstanding = free
                     loop.heard_at = time.monotonic()
-                    await self._broker.connection.publish(
+                    await connection.publish(
                         f"$JS.API.CONSUMER.MSG.NEXT.{loop.consumer.stream}.{loop.consumer.durable}",
                         (_FIRST_REQUEST if loop.problem else _REQUEST) % free,
                         reply=f"{inbox}.{request}",
@@ -315,10 +308,10 @@ class Consumers:
             for pair in readable:
                 await self._settle(loop, [pair], decided)
         else:
-            loop.done.inc(len(readable))
-            now = time.monotonic()
+            (done, duration), now = _counted(loop.consumer.durable), time.monotonic()
+            done.inc(len(readable))
             for held, _ in readable:
-                loop.duration.observe(now - held.taken_at)
+                duration.observe(now - held.taken_at)
                 await self._answer(loop, held, b"+ACK")
 
     async def _handle(self, loop: _Loop, facts: list[Any], decided: asyncio.Event) -> None:

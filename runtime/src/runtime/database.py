@@ -7,7 +7,7 @@ asynchronous connection costs three times the CPU of a statement (docs/adr/0005)
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -144,7 +144,8 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:
         """A connection on which every statement commits by itself: one round trip instead of three."""
-        connection = await self._free()
+        async with asyncio.timeout(POOL_WAIT_SECONDS) if self._idle.empty() else nullcontext():
+            connection = await self._idle.get()
         try:
             if connection is None or connection.is_closed():
                 connection = await self._connect()
@@ -155,12 +156,6 @@ class Database:
             raise
         finally:
             self._idle.put_nowait(None if connection is None or connection.is_closed() else connection)
-
-    async def _free(self) -> asyncpg.Connection | None:
-        if not self._idle.empty():
-            return self._idle.get_nowait()
-        async with asyncio.timeout(POOL_WAIT_SECONDS):
-            return await self._idle.get()
 
     async def check(self) -> None:
         """Raises when the database does not answer."""

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import structlog
@@ -35,22 +35,15 @@ def configure(settings: ProcessSettings, service: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    libraries = logging.StreamHandler(sys.stderr)
-    libraries.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-                _redact,
-            ],
-        )
-    )
+    written = (structlog.processors.JSONRenderer(), _redact)
+    formatter, libraries = structlog.stdlib.ProcessorFormatter, logging.StreamHandler(sys.stderr)
+    theirs: list[Any] = [formatter.remove_processors_meta, *written]
+    libraries.setFormatter(formatter(foreign_pre_chain=processors, processors=theirs))
     logging.basicConfig(level=settings.log_level, handlers=[libraries], force=True)
     for noisy in ("uvicorn", "faststream", "httpx", "httpx2", "openai", "nats", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer(), _redact],
+        processors=[*processors, *written],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -90,16 +83,12 @@ def handling(consumer: str, facts: Sequence[Any]) -> Iterator[None]:
     """Marks every log line and span below with the generation that a fact is about."""
     first = facts[0]
     about = first.subject if len(facts) == 1 else [fact.subject for fact in facts]
-    marks = structlog.contextvars.bind_contextvars(consumer=consumer, generation_id=about, trace_id=trace_id(first))
-    try:
-        if _tracer is None:
-            yield
-        else:
-            attributes = {"messaging.system": "nats", "darkroom.generation": str(first.subject)}
-            with span(consumer, first.traceparent, **attributes):
-                yield
-    finally:
-        structlog.contextvars.reset_contextvars(**marks)
+    attributes = {"messaging.system": "nats", "darkroom.generation": str(first.subject)}
+    with (
+        structlog.contextvars.bound_contextvars(consumer=consumer, generation_id=about, trace_id=trace_id(first)),
+        span(consumer, first.traceparent, **attributes) if _tracer else nullcontext(),
+    ):
+        yield
 
 
 def trace_id(fact: Any) -> str | None:

@@ -58,7 +58,7 @@ async def test_what_another_stream_took_is_not_said(broker, streams, number):
 async def test_a_mute_stream_is_waited_for_no_longer_than_for_one_fact(broker, streams, monkeypatch):
     """One answer of three is missing."""
     facts = funded(3)
-    monkeypatch.setattr("runtime.broker.PUBLISH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("ledger.announcements.PUBLISH_TIMEOUT_SECONDS", 0.3)
     publish = broker.connection.publish
 
     async def lossy(subject, payload, **rest):

@@ -74,10 +74,11 @@ class Offers:
         """What can be asked for: switched on and priced."""
         if self._catalog is None:
             raise Unavailable("The models are not known yet.")
+        priced = self.prices.prices
         return [
             model
             for model in self._catalog.models
-            if model.state != "off" and model.id in self.prices.prices and kind in {None, model.kind}
+            if (kind is None or model.kind is kind) and model.state != "off" and model.id in priced
         ]
 
     def model(self, kind: Kind, name: str | None) -> CatalogModel:

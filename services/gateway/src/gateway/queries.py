@@ -1,5 +1,6 @@
 """What can be asked: one generation, a page of them, the balance, the statement, the usage, the models."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -149,7 +150,7 @@ class Queries:
         question = UsageOf(user_id=caller.user_id, since=since, until=until, limit=limit, offset=offset)
         return await ask_ledger(self._broker, LEDGER_USAGE, question, UsageReport, LEDGER_TIMEOUT_SECONDS)
 
-    def models(self, kind: Kind | None = None) -> list[tuple[CatalogModel, list[Price]]]:
+    def models(self, kind: Kind | None = None) -> list[tuple[CatalogModel, Sequence[Price]]]:
         """What can be asked for, with its prices: first the one of whatever the others do not name."""
         offers = self._offers
         return [(model, offers.prices.of(model.id)) for model in offers.models(kind)]

@@ -1,5 +1,6 @@
 """Between /v1 and the commands and queries."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -275,7 +276,7 @@ async def raw_body(request: Request, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def model_view(model: CatalogModel, prices: list[Price]) -> ModelView:
+def model_view(model: CatalogModel, prices: Sequence[Price]) -> ModelView:
     return ModelView(
         id=model.id,
         kind=model.kind,
