@@ -39,7 +39,14 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
         "load_before": os.getloadavg()[0],
+        "data_on": _file_system(Path(tempfile.gettempdir()).resolve()),
     }
+
+
+def _file_system(folder: Path) -> str:
+    """Its kind: in memory (`tmpfs`) nothing is waited for, and nothing is kept."""
+    mounted = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}
+    return next(mounted[each] for each in (folder, *folder.parents) if each in mounted)
 
 
 async def measure(rows: Sequence[Row], folder: Path, *, short: bool, say: Console) -> dict[str, Any]:

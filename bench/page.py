@@ -26,21 +26,23 @@ the machine meets all alike; a ratio is of two figures of one run. `make bench A
 
 | | |
 | --- | --- |
-| machine | {system}, {cores} cores, {memory} GB; Python {python} |
+| machine | {system}, {cores} cores, {memory} GB; Python {python}{data} |
 {fsync}
 
 The load generator, the provider that everybody calls, and whoever is measured share these cores: rates and latencies
 are those of such a machine, and scatter. CPU seconds are what to compare, and only within a run: from one day to the
-next those of a generation went from 21.7 to 14.0 on this machine, and those of Celery from 9.5 to 6.6; in one morning
-accepting a request went from 1.91 to 2.76 ms, and the bare one beside it from 0.76 to 1.04, where the version before
-took 2.84 to 2.94 and this one 2.85 to 2.89 in turns. What else the machine does weighs more on ours than on theirs,
-whose work is smaller: in the afternoon of the day of the row below a generation took 17.3 (p50 33.4 ms) and 15.3
-(29.4), Celery's 7.35 and 6.95; the version of that row took 17.4 to 19.1 then, in turns with a later one at 16.3 to
-19.2. A picture beside LiteLLM took 20.1 and 19.5 ms, LiteLLM 15.6 and 15.3; a client was told 32.8 ms (p99) after the
-provider, and 0.71 of the bare events were told (`T125231`, `T125618` and `T131103`). Its interpreter was built without
+next those of a generation went from 21.7 to 14.0 on this machine, and those of Celery from 9.5 to 6.6. Others use it as
+well: the same loop took 0.20 to 0.43 s on one of its cores from one second to the next, on each for itself and whatever
+the other did. That weighs more on ours, which needs both, than on a relay of one process. So the version before took
+12.6 s (p50 26.3 ms) in the morning of the day of the rows below, 2.02 times Celery's, and 1.19 times LiteLLM's for
+OpenAI's images (`T091905`); in the afternoon 17.3 (33.4) and 15.3 (29.4) beside Celery's 7.35 and 6.95, and 20.1 and
+19.5 beside LiteLLM's 15.6 and 15.3 (`T125231`, `T125618` and `T131103`). In turns with that version on the same disk,
+in the hour of the rows below, this one takes 17.8 ms for each of OpenAI's images where that one takes 20.0 (seven
+rounds). Everybody who is measured, the provider and the client run under the scheduling policy that `darkroom up` gives
+to its own ([ADR 48](adr/0048-nobody-of-the-stack-puts-another-off-its-core.md)). The interpreter was built without
 profile-guided optimisation; by one built with it (Debian's 3.11.2, with the same packages) a generation took 8.7 to
-10.2, where this one took 11.1 to 12.4 minutes later. **The settings that keep promises are those
-of every other test**: the audit and the kills run on what is measured here.
+10.2, where this one took 11.1 to 12.4 minutes later. **The settings that keep promises are those of every other
+test**: the audit and the kills run on what is measured here.
 """
 _RUN = (
     "[`{result}`](../{result}): {rounds}, at a load of {before:.1f} at the start of the run and {after:.1f} at its end."
@@ -65,6 +67,7 @@ def text_of(documents: Mapping[str, Mapping[str, Any]]) -> str:
         cores=machine["cores"],
         memory=machine["memory_gigabytes"],
         python=machine["python"],
+        data=f"; data on {machine['data_on']}" if "data_on" in machine else "",
         fsync="\n".join(f"| synced by {name} | {what} |" for name, what in last["fsync"].items()),
     )
     shown = {

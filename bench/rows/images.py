@@ -155,4 +155,5 @@ against that of the relay's process; the line below it is the gateway alone.""",
         Goal(MEMORY, at_most=0.5, of=LITELLM),
     ),
     figures=(ADDED, P50, RATE, CORE, CPU, ALONE, MEMORY),
+    rounds=9,
 )
