@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from tempfile import NamedTemporaryFile, SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile
 from typing import IO
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import structlog
 from contracts.facts import Kind, Output, Request
 from runtime.outbound import Gone, OutboundSettings, Refused, Unreachable, fetch, make_session
 from storage.claims import Claims
+from storage.nameless import nameless
 
 PAUSES_SECONDS = (0.3, 1.0, 3.0, 10.0)
 """Between the tries of one download; the last again and again, as long as there is time."""
@@ -42,8 +43,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Bytes that were received whole, hashed on the way. A picture is in memory while small; what plays is in a file
-    with a name, for other processes to open."""
+    """Bytes that were received whole, hashed on the way. A picture is in memory while small; what plays is in a
+    file, which other processes can open."""
 
     content: IO[bytes]
     size: int
@@ -155,9 +156,7 @@ class Arriving:
     def __init__(self, kind: Kind, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.size = 0
-        self._content: IO[bytes] = (
-            SpooledTemporaryFile(IN_MEMORY_BYTES) if kind is Kind.IMAGE else NamedTemporaryFile(prefix="darkroom-")  # noqa: SIM115
-        )
+        self._content: IO[bytes] = SpooledTemporaryFile(IN_MEMORY_BYTES) if kind is Kind.IMAGE else nameless()  # noqa: SIM115
         self._digest = sha256()
         self._unwritten = bytearray()
         self._tag: str | None = None

@@ -5,14 +5,13 @@ what was asked for. Whatever has to be made anew is made in the workshop.
 """
 
 import asyncio
+import os
 import re
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from io import BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from contracts.facts import Kind, Request
@@ -20,6 +19,7 @@ from storage import pictures
 from storage.beginnings import HEAD_BYTES, demuxer_of, is_heic, is_picture, is_redrawn
 from storage.downloads import Body
 from storage.metadata import Parts, join, parts
+from storage.nameless import nameless, path_of
 from storage.pictures import MAX_PIXELS, Picture, Unusable
 from storage.workshop import RECORDING_CPU_SECONDS, Place, Workshop
 
@@ -74,12 +74,12 @@ class Preparation:
     async def frames(self, body: Body) -> list[bytes]:
         """A few small pictures of a film that is kept. Raises storage.pictures.Unusable."""
         async with self._workshop.place() as place:
-            return await place.do(_frames, body.content.name, cpu_seconds=RECORDING_CPU_SECONDS)
+            return await place.do(_frames, path_of(body.content), cpu_seconds=RECORDING_CPU_SECONDS)
 
     async def clean(self, body: Body) -> Prepared:
         """What is to be kept of what a user uploaded: made anew, so that nothing else is in it; as `prepare`.
 
-        The body is in a file with a name.
+        The body is in a file.
         """
         head = await asyncio.to_thread(_head, body.content)
         if is_heic(head):
@@ -133,12 +133,12 @@ class Preparation:
             recording = await _inspect(place, body.content, request.kind)
             if request.kind is not Kind.VIDEO or _is_exact(recording, size, request.seconds):
                 return _recorded(body, recording)
-            target = tempfile.NamedTemporaryFile(prefix="darkroom-")  # noqa: SIM115 - whoever asked closes it
+            target = nameless()  # whoever asked closes it
             try:
                 await place.do(
                     _make_exact,
-                    body.content.name,
-                    target.name,
+                    path_of(body.content),
+                    path_of(target),
                     size,
                     request.seconds,
                     cpu_seconds=RECORDING_CPU_SECONDS,
@@ -165,9 +165,9 @@ async def _clean_picture(place: Place, body: Body, *, is_strict: bool) -> Prepar
 
 async def _clean_recording(place: Place, body: Body) -> Prepared:
     found = await _inspect(place, body.content, None)
-    target = tempfile.NamedTemporaryFile(prefix="darkroom-")  # noqa: SIM115 - whoever asked closes it
+    target = nameless()  # whoever asked closes it
     try:
-        arguments = body.content.name, target.name, found.mime_type
+        arguments = path_of(body.content), path_of(target), found.mime_type
         await place.do(_copy_streams, *arguments, cpu_seconds=RECORDING_CPU_SECONDS)
         copied = await _inspect(place, target, None)
         return _recorded(await asyncio.to_thread(_hashed, target), copied)
@@ -205,7 +205,7 @@ def _recorded(body: Body, recording: "Recording") -> Prepared:
 
 
 async def _inspect(place: Place, content: IO[bytes], kind: Kind | None) -> "Recording":
-    return await place.do(_inspect_recording, content.name, kind, cpu_seconds=RECORDING_CPU_SECONDS)
+    return await place.do(_inspect_recording, path_of(content), kind, cpu_seconds=RECORDING_CPU_SECONDS)
 
 
 def _inspect_picture(content: bytes) -> Picture:
@@ -257,4 +257,4 @@ def _as_body(content: bytes) -> Body:
 def _hashed(content: IO[bytes]) -> Body:
     content.seek(0)
     digest = file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
-    return Body(content, Path(content.name).stat().st_size, digest)
+    return Body(content, os.fstat(content.fileno()).st_size, digest)

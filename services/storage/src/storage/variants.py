@@ -4,7 +4,6 @@ Their addresses are known from the start; each is made when first asked for, the
 """
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
@@ -19,6 +18,7 @@ from runtime.database import Database
 from storage import assets, pictures
 from storage.addresses import LONGEST_SIDES, kind_of, type_of, variants_of
 from storage.assets import Named, Sought
+from storage.nameless import nameless, path_of
 from storage.objects import Absent, Objects, name_of
 from storage.workshop import RECORDING_CPU_SECONDS, Place, Workshop
 
@@ -76,15 +76,17 @@ class Variants:
             return await place.do(pictures.shrink, original, LONGEST_SIDES[variant])
         async with self._as_file(sought.original) as file:
             if kind is Kind.SPEECH:
-                return await place.do(_waveform, file.name, sought.seconds or 0.0, cpu_seconds=RECORDING_CPU_SECONDS)
-            poster = await place.do(_poster, file.name, cpu_seconds=RECORDING_CPU_SECONDS)
+                return await place.do(
+                    _waveform, path_of(file), sought.seconds or 0.0, cpu_seconds=RECORDING_CPU_SECONDS
+                )
+            poster = await place.do(_poster, path_of(file), cpu_seconds=RECORDING_CPU_SECONDS)
         longest = LONGEST_SIDES[variant]
         return poster if longest is None else await place.do(pictures.shrink, poster, longest)
 
     @asynccontextmanager
     async def _as_file(self, original: Named) -> AsyncIterator[IO[bytes]]:
         """A recording may be larger than memory, and a decoder wants to go back and forth in it."""
-        with tempfile.NamedTemporaryFile(prefix="darkroom-") as file:
+        with nameless() as file:
             async with aclosing(self._objects.open(original.object_name)) as chunks:
                 async for chunk in chunks:
                     await asyncio.to_thread(file.write, chunk)
