@@ -118,6 +118,13 @@ async def test_a_scope_is_what_it_may_do(
             await holder.post("/v1/api-keys", json={"name": "another"}),
             await holder.get("/v1/webhooks"),
             await holder.get("/v1/provider-keys"),
+            await holder.post("/v1/payments", json={}),
+            await holder.request("PUT", "/api/v1/configs", json={"providers": {}}),
+            await holder.get("/api/config"),
+            await holder.post("/api/v1/auth/device/approve", json={"user_code": "AAAA-AAAA"}),
+            await holder.post("/api/v1/auth/logout", json={"all": True}),
+            await holder.post("/functions/v1/create-payment-intent", json={}),
+            await holder.post("/functions/v1/process-payment-success", json={}),
         ],
     }
     for scope, answers in asked.items():

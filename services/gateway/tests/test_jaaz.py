@@ -16,6 +16,7 @@ from .conformance import Conformance, Dialect
 from .conftest import PUBLIC_URL, MakeClient
 from .jaaz import PNG, V1, answer_to, keeping_files, keeping_keys
 from .players import SEEDREAM, WRITER, Players
+from .test_api_keys import make_key
 from .test_provider_keys import CANARY, Vault
 from .test_uploads import Storage, form
 
@@ -285,6 +286,14 @@ async def test_settings_are_each_users_own(client_of: MakeClient, vault: Vault) 
     assert CANARY not in answer.text
     shown = (await other.get(f"{V1}/settings")).json
     assert (shown["theme"], shown["language"], shown["ai_providers"]["openai"]["api_key"]) == ("light", "en", "")
+
+
+async def test_a_key_of_ours_sets_no_providers_key(client: Client, client_of: MakeClient, vault: Vault) -> None:
+    writer = client_of(client.user_id, (await make_key(client, scopes=["read", "write"]))["key"])
+    change = {"theme": "dark", "ai_providers": {"openai": {"api_key": CANARY}}}
+    assert (await writer.request("PUT", f"{V1}/settings", json=change)).status == 403
+    assert (await writer.request("PUT", f"{V1}/settings", json={"theme": "dark"})).status == 200
+    assert not vault.asked
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from gateway.settings import Settings
 
 from .client import Client, token
 from .conftest import PUBLIC_URL, MakeClient, with_devices
+from .test_api_keys import make_key
 
 pytestmark = pytest.mark.connected
 CODE, TOKEN, APPROVE = "/api/v1/auth/device/code", "/api/v1/auth/device/token", "/api/v1/auth/device/approve"
@@ -61,6 +62,16 @@ async def test_a_device_is_signed_in_once_its_user_allows_it(
     device = client_of(client.user_id, answer.json["access_token"])
     assert (await device.get("/api/v1/auth/user")).json["id"] == str(client.user_id)
     assert (await device.get("/api/v1/canvases")).status == 200
+
+
+async def test_an_api_key_allows_no_device(client: Client, nobody: Client, client_of: MakeClient) -> None:
+    """Its bounds, and its end, would be those of a token that has none."""
+    begun = await begin(nobody)
+    key = client_of(client.user_id, (await make_key(client, scopes=["read", "write"], credits_per_day=1))["key"])
+    for path, body in ((APPROVE, {"user_code": begun["user_code"]}), ("/api/v1/auth/logout", {"all": True})):
+        answer = await key.post(path, json=body)
+        assert answer.status == 403, answer.text
+    assert await poll(nobody, begun["device_code"]) == (400, "authorization_pending")
 
 
 async def device_of(client: Client, nobody: Client, client_of: MakeClient) -> Client:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from yarl import URL
 
 from contracts.ids import user_of
-from gateway.api_keys.ring import Key, Ring, given_key
+from gateway.api_keys.ring import ACCOUNT, Key, Ring, given_key
 from gateway.linking import MAX_EMAIL_CHARACTERS, Links
 from gateway.proxies import Proxies
 from gateway.rates import Rates
@@ -78,6 +78,12 @@ class Caller:
     @property
     def is_service(self) -> bool:
         return self.role == SERVICE_ROLE
+
+    def may_manage(self) -> None:
+        """Raises ScopeMissing where an API key asks that is not for keys, money and who may sign in: what it may do
+        and spend is bounded, and ends when it is revoked."""
+        if self.key is not None:
+            self.key.need(ACCOUNT)
 
 
 class Keys:

@@ -68,8 +68,10 @@ class Payments:
 
         Raises:
             Invalid: no such pack, or not at that price. PaymentsNotOffered, IdempotencyMismatch, InvalidKey,
-                TooManyRequests. Unavailable: the ledger or Stripe is silent. Nothing was paid in any of them.
+                ScopeMissing, TooManyRequests. Unavailable: the ledger or Stripe is silent. Nothing was paid in any of
+                them.
         """
+        caller.may_manage()
         payment_id = id_of(caller, route, key)
         await self._rates.take(Limit(f"payments of {caller.user_id}", PAYMENTS_PER_MINUTE, what="payments"))
         question = CreatePayment(
@@ -88,9 +90,10 @@ class Payments:
         """Credits a payment of the caller's that was made; whether it was. In Stripe's test mode it can be paid here.
 
         Raises:
-            NotFound: no such payment of this user. TooManyRequests.
+            NotFound: no such payment of this user. ScopeMissing, TooManyRequests.
             Unavailable: the ledger or Stripe is silent.
         """
+        caller.may_manage()
         if len(reference) > MAX_REFERENCE_CHARACTERS or "\x00" in reference:
             raise NotFound("There is no such payment.")
         await self._rates.take(Limit(f"payments of {caller.user_id}", PAYMENTS_PER_MINUTE, what="payments"))

@@ -21,7 +21,11 @@ class ProviderKeys:
         return await self._ask(GENERATOR_KEYS, KeysOf(user_id=caller.user_id))
 
     async def set(self, caller: Caller, provider: str, key: str | None) -> Keys:
-        """Sets the key for one provider, or forgets it where none is given. Raises NotConfigured, Unavailable."""
+        """Sets the key for one provider, or forgets it where none is given.
+
+        Raises ScopeMissing, NotConfigured, Unavailable.
+        """
+        caller.may_manage()
         keys = await self._ask(GENERATOR_SET_KEY, SetKey(user_id=caller.user_id, provider=provider, key=key))
         if not keys.is_offered:
             raise NotConfigured("Keys of users are not set up here: the operator has to set GENERATOR_KEY_SECRETS.")

@@ -19,9 +19,24 @@ BELIEVED_SECONDS = 10.0
 MAX_KEYS_BELIEVED = 10_000
 USED_SECONDS = 60
 """How often a use is written down."""
-SCOPES = ("read", "write", "account")
-ACCOUNT_PATHS = ("/v1/api-keys", "/v1/provider-keys", "/v1/webhooks", "/v1/payments", "/auth/", "/api/auth/")
-"""What is about keys, money and who may sign in: only the scope `account` reaches it, by whatever method."""
+ACCOUNT = "account"
+SCOPES = ("read", "write", ACCOUNT)
+ACCOUNT_PATHS = (
+    "/v1/api-keys",
+    "/v1/provider-keys",
+    "/v1/webhooks",
+    "/v1/payments",
+    "/auth/",
+    "/api/auth/",
+    "/api/v1/auth/device/approve",
+    "/api/v1/auth/logout",
+    "/api/v1/configs",
+    "/api/config",
+    "/functions/v1/create-payment-intent",
+    "/functions/v1/process-payment-success",
+)
+"""What is about keys, money and who may sign in: only the scope `account` reaches it, by whatever method. What is done
+there asks for it as well (`Caller.may_manage`), by whatever way it is reached."""
 SCHEMES = {"bearer", "key", "token"}
 _KEY = re.compile(r"dk_[A-Za-z0-9_-]{43}")
 
@@ -62,9 +77,12 @@ class Key:
     def check(self, method: str, path: str) -> None:
         """Raises ScopeMissing where the key may not do this."""
         by_method = "read" if method in {"GET", "HEAD"} else "write"
-        needed = "account" if path.startswith(ACCOUNT_PATHS) else by_method
-        if needed not in self.scopes:
-            raise ScopeMissing(f"This API key lacks the scope '{needed}'.")
+        self.need(ACCOUNT if path.startswith(ACCOUNT_PATHS) else by_method)
+
+    def need(self, scope: str) -> None:
+        """Raises ScopeMissing where the key has not this scope."""
+        if scope not in self.scopes:
+            raise ScopeMissing(f"This API key lacks the scope '{scope}'.")
 
 
 class Ring:

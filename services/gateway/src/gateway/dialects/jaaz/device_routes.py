@@ -86,6 +86,7 @@ def _seed(desk: Desk, devices: Devices) -> APIRouter:
     async def decide(body: Decision, request: Request) -> Done:
         """For whoever is signed in here, and for nobody else."""
         who = await desk.who(request)
+        who.may_manage()
         await devices.decide(who.user_id, body.user_code, await profile_of(surface, who, request), allow=body.allow)
         return Done()
 
@@ -94,6 +95,7 @@ def _seed(desk: Desk, devices: Devices) -> APIRouter:
         """The device that asks; with `all` every device of whoever asks, by whatever token. Within a minute their
         tokens are refused; a socket that is open ends with its connection."""
         who = await desk.who(request)
+        who.may_manage()
         if not body.all and who.session_id is None:
             raise Invalid("all: true, since this is no device's token")
         await surface.tokens.end(Issuer.JAAZ, who.user_id, only=None if body.all else who.session_id)
