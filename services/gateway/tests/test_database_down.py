@@ -14,6 +14,7 @@ from gateway.settings import Settings
 from .client import Answer, Client, Event, until
 from .conftest import MakeClient, Service, migrated, settings_of, with_limits
 from .players import Players
+from .test_jaaz_agents import FOX, Artist, asked, saying, with_canvas
 
 pytestmark = pytest.mark.connected
 
@@ -148,3 +149,26 @@ async def test_whoever_waits_in_vain_is_told_where_to_look(
     await players.complete((await players.published(client.user_id))[0])
     generation_id = answer.headers["Location"].removeprefix("/v1/generations/")
     assert (await client.ended(generation_id, 10))["status"] == "completed"
+
+
+async def test_a_chat_that_draws_goes_on_and_is_answered(
+    server: PostgresServer, client: Client, players: Players
+) -> None:
+    """What was accepted is not said to be recorded nowhere: it would be said, drawn and paid a second time."""
+    artist = Artist(players, [FOX])
+    artist.may_draw.clear()
+    players.scripts[client.user_id] = artist
+    canvas_id = await with_canvas(client)
+    answering = asyncio.create_task(client.post("/api/v1/chat/message", json=saying(canvas_id)))
+
+    async def drawing() -> bool:
+        return len(asked(players, client)) == 2
+
+    await until(drawing, 15)
+    server.kill()
+    done, _ = await asyncio.wait([answering], timeout=2)
+    assert not done
+    await restart(server)
+    artist.may_draw.set()
+    answer = await answering
+    assert (answer.status, await rows(server, client.user_id)) == (200, 3), answer.text

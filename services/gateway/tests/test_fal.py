@@ -219,6 +219,47 @@ async def test_the_official_package_runs_and_gets_the_result_at_once(
     assert (told["status"], told["why"]) == (400, "Not this.")
 
 
+@pytest.mark.parametrize(
+    ("verdict", "code", "status"),
+    [
+        (Verdict.CANCELLED, None, 499),
+        (Verdict.FAILED, "provider_throttled", 500),
+        (Verdict.FAILED, "provider_error", 500),
+        (Verdict.FAILED, "deadline", 504),
+        (None, None, 504),
+    ],
+)
+async def test_what_was_made_in_vain_is_not_asked_for_again(
+    client: Client,
+    elsewhere: Client,
+    players: Players,
+    tls: int,
+    certificate: tuple[Path, Path],
+    verdict: Verdict | None,
+    code: str | None,
+    status: int,
+) -> None:
+    """Both clients ask again after 408, 409, 429, 502, 503 and 504, without a key: each would be another generation."""
+
+    async def play(request: Request) -> None:
+        if verdict is None:
+            await players.hold(request)
+        else:
+            await players.end(request, verdict, None if code is None else Failure(code=code, message="In vain."))
+
+    players.scripts[client.user_id] = play
+    key = (await elsewhere.post("/v1/api-keys", json={"name": "fal"})).json["key"]
+    told = await official(key, tls, certificate[0], APP[1:], INPUT, how="held open")
+    assert told["status"] == status
+    [made] = {request.generation_id for request in players.of(client.user_id)}
+    answer = await client.post(APP, {"Host": f"localhost:{tls}"}, json=INPUT)
+    assert answer.status == status
+    assert answer.headers.get("X-Fal-Request-Timeout-Type") == ("user" if status == 504 else None)
+    assert UUID(answer.headers["X-Fal-Request-Id"]) != made
+    late = await client.get(f"{APP}/requests/{made}")
+    assert late.status == (400 if verdict is None else status)
+
+
 async def test_the_official_package_cancels(
     client: Client, elsewhere: Client, players: Players, tls: int, certificate: tuple[Path, Path]
 ) -> None:

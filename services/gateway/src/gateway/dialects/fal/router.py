@@ -12,18 +12,20 @@ from gateway.dialects.fal import errors, translate, webhooks
 from gateway.dialects.fal.following import follow
 from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
+from gateway.queries import Queries
 from gateway.records import Generation
 from gateway.refusals import Invalid, TooManyRequests
 from gateway.streaming import EventStream
 from gateway.webhooks.endpoints import EVENTS
+from runtime.health import is_transient
 
 Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
 BUSY_SECONDS = 5
+RUN_SECONDS = 100.0
+"""Clients give up after 120 (Python) or 300 s (Node), and ask anew."""
 IS_HELD_OPEN = "is_held_open"
 """Stands in the state of a request that came by the host that answers with results."""
-REQUEST_ID = "X-Fal-Request-Id"
-"""The client for Node reads there whose result it is."""
 
 
 def make_router(surface: Surface, host: str | None) -> APIRouter:
@@ -64,7 +66,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002
         """What was made; 400 while it is being made, else the status that says why there is nothing."""
         generation = await queries.generation(await identity.required(request), translate.request_id(id))
-        response.headers[REQUEST_ID] = str(generation.id)
+        response.headers[translate.REQUEST_ID] = str(generation.id)
         return translate.result(surface, generation)
 
     @router.put("/{app:path}/requests/{id}/cancel")
@@ -89,13 +91,23 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
             order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
         if getattr(request.state, IS_HELD_OPEN, False):
-            made = await commands.create_and_wait(surface.verdicts, caller, order)
-            return JSONResponse(translate.result(surface, made), headers={REQUEST_ID: str(made.id)})
+            made = await commands.create_and_wait(surface.verdicts, caller, order, RUN_SECONDS)
+            return JSONResponse(translate.held_open(surface, made), headers={translate.REQUEST_ID: str(made.id)})
         generation = await commands.create(caller, order)
-        position = await queries.position(generation)
+        position = await _position_at_first(queries, generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))
 
     return router
+
+
+async def _position_at_first(queries: Queries, generation: Generation) -> int:
+    """What was accepted is said to be, also while nobody can look how many wait before it: clients would ask anew."""
+    try:
+        return await queries.position(generation)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return 0
 
 
 def _base(request: Request, host: str | None) -> str:

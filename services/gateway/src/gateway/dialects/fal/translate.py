@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Kind, Lane, Verdict
+from contracts.facts import Asset, Ending, Kind, Lane, Verdict
 from gateway.dialects.endings import delivered
 from gateway.dialects.fal.errors import IN_PROGRESS
 from gateway.dialects.fal.schemas import Log, Result, State, Submitted
@@ -14,11 +14,17 @@ from gateway.dialects.surface import Surface, traceparent_of
 from gateway.dialects.wishes import named, wish_of
 from gateway.orders import Order
 from gateway.records import Generation
-from gateway.refusals import NotFound, Refusal
+from gateway.refusals import NotFound, Refusal, TimedOut
 
 DIALECT = "fal"
 ROUTE = "fal"
+REQUEST_ID = "X-Fal-Request-Id"
+"""The client for Node reads there whose result it is."""
 _LOW = "low"
+_FINAL_STATUS = {409: 499, 429: 500, 502: 500}
+"""Clients ask again after 408, 409, 429, 502, 503 and 504; 499 is fal's own word for what was cancelled."""
+_NOT_AGAIN = {"X-Fal-Request-Timeout-Type": "user"}
+"""With 504: it is final."""
 
 
 def order(surface: Surface, app: str, given: Mapping[str, Any], request: Request) -> Order:
@@ -84,13 +90,36 @@ def result(surface: Surface, generation: Generation) -> Result:
         refusal = Refusal("Request is still in progress.")
         refusal.code = IN_PROGRESS
         raise refusal
-    ending = delivered(generation)
+    ending = _delivered(generation)
     files = [_file(surface, generation, asset) for asset in ending.assets]
     if generation.kind is Kind.TEXT:
         return {"output": ending.text}
     if generation.kind is Kind.IMAGE:
         return {"images": files, "prompt": generation.prompt, "seed": generation.options.get("seed")}
     return {"video" if generation.kind is Kind.VIDEO else "audio": next(iter(files), None)}
+
+
+def held_open(surface: Surface, generation: Generation) -> Result:
+    """The same for who waited for it. Raises Refusal, for the same reasons; it names the request."""
+    try:
+        if generation.outcome is None:
+            raise TimedOut("It is still being made: ask the queue for it.", headers=_NOT_AGAIN)
+        return result(surface, generation)
+    except Refusal as refusal:
+        refusal.headers = refusal.headers | {REQUEST_ID: str(generation.id)}
+        raise
+
+
+def _delivered(generation: Generation) -> Ending:
+    """Raises Refusal, with a status that no client of fal takes for a reason to ask again: who had waited for this one
+    would have another made, and who asks for its result would ask ten times."""
+    try:
+        return delivered(generation)
+    except Refusal as refusal:
+        refusal.status = _FINAL_STATUS.get(refusal.status, refusal.status)
+        if refusal.status == TimedOut.status:
+            refusal.headers = refusal.headers | _NOT_AGAIN
+        raise
 
 
 def _file(surface: Surface, generation: Generation, asset: Asset) -> dict[str, Any]:
@@ -108,7 +137,7 @@ def _file(surface: Surface, generation: Generation, asset: Asset) -> dict[str, A
 
 def _why_not(generation: Generation) -> Refusal:
     try:
-        delivered(generation)
+        _delivered(generation)
     except Refusal as refusal:
         return refusal
     raise AssertionError("it was delivered")

@@ -51,7 +51,7 @@ class Parts:
     async def viewing(self, request: Request) -> tuple[UUID | None, str]:
         """Who looks: a user, or nobody in a session. Raises TooManyRequests."""
         user_id = await anybody(self.surface.identity, request)
-        session = session_of(request, await self.interactions.session_key())
+        session = session_of(self.surface.identity, request, await self.interactions.session_key())
         await self._pace(user_id or UUID(session))
         return user_id, session
 

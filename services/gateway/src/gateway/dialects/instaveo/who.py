@@ -45,10 +45,9 @@ async def anybody(identity: Identity, request: Request) -> UUID | None:
     return None if known.user_id == NOBODY else known.user_id
 
 
-def session_of(request: Request, key: bytes) -> str:
+def session_of(identity: Identity, request: Request, key: bytes) -> str:
     """What stands for somebody without a token: a keyed hash of address and agent, 32 characters."""
-    address = request.client.host if request.client else ""
-    about = f"{address}\n{request.headers.get('user-agent', '')}"
+    about = f"{identity.proxies.address(request)}\n{request.headers.get('user-agent', '')}"
     return hmac.new(key, about.encode(), sha256).hexdigest()[:32]
 
 

@@ -40,6 +40,7 @@ from gateway.refusals import (
 )
 from gateway.sockets.rooms import user_room
 from runtime.database import Connection
+from runtime.health import is_transient
 
 MAX_ROUNDS = 5
 """Of words, in one turn."""
@@ -126,15 +127,23 @@ class Agents:
         return went_on
 
     async def next_words(self, turn_id: UUID, number: int) -> Generation | None:
-        """The words of a round as soon as there are some; None where the turn ends without them."""
+        """The words of a round as soon as there are some; None where the turn ends without them.
+
+        What was accepted goes on while the database is away, and so does the waiting.
+        """
         while True:
-            turn = await self._steps.turn(turn_id)
-            if turn is None:
-                return None
-            if len(turn.rounds) > number:
-                return turn.rounds[number].words.generation
-            if turn.state == "done":
-                return None
+            try:
+                turn = await self._steps.turn(turn_id)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            else:
+                if turn is None:
+                    return None
+                if len(turn.rounds) > number:
+                    return turn.rounds[number].words.generation
+                if turn.state == "done":
+                    return None
             await asyncio.sleep(POLL_SECONDS)
 
     async def advance(self, turn_id: UUID) -> None:

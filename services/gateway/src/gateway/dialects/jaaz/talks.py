@@ -19,7 +19,7 @@ from gateway.dialects.jaaz.steps import words_id
 from gateway.dialects.jaaz.talk import DIALECT, Audience, Talk
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
-from gateway.live import Heard
+from gateway.live import Heard, look
 from gateway.orders import Order, generation_id_of, unfit
 from gateway.records import Generation
 from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, Refusal, TimedOut
@@ -111,7 +111,9 @@ class Talks:
         spoken = Spoken()
         while True:
             left = max(0.0, give_up_at - time.monotonic())
-            final = await surface.queries.generation_once_final(surface.verdicts, caller, generation.id, left)
+            async with surface.verdicts.listening(generation.id) as heard:
+                seen = await look(surface.database, caller, generation)
+                final = await surface.verdicts.wait(caller, seen, heard, left)
             spoken = spoken.and_then(delivered(final))
             if not spoken.goes_on:
                 return spoken
