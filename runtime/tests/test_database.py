@@ -19,6 +19,11 @@ AWAY = (
     asyncpg.exceptions.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     asyncpg.exceptions.AdminShutdownError("terminating connection due to administrator command"),
     asyncpg.exceptions.DeadlockDetectedError("deadlock detected"),
+    asyncpg.exceptions.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"),
+    asyncpg.exceptions.DiskFullError("could not extend file"),
+    asyncpg.exceptions.PostgresIOError("could not fsync file"),
+    asyncpg.exceptions.OutOfMemoryError("out of memory"),
+    asyncpg.exceptions.InvalidPasswordError("password authentication failed"),
     asyncpg.InterfaceError("connection is closed"),
     asyncpg.exceptions.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
 )

@@ -58,6 +58,13 @@ async def test_no_notation_of_a_private_address_is_reached(canary: Canary, host:
     assert canary.connections == 0
 
 
+@pytest.mark.parametrize("host", ["a..b.example.com", f"{'a' * 64}.example.com"])
+async def test_a_name_that_is_none_is_refused(host: str) -> None:
+    async with make_session(OutboundSettings()) as session:
+        with pytest.raises(Refused):
+            await read(session, f"https://{host}/")
+
+
 @pytest.mark.parametrize("host", PRIVATE_HOSTS)
 async def test_an_allowed_network_opens_no_other(canary: Canary, host: str) -> None:
     """P28: with an exception configured, names and ports are judged by where they lead."""

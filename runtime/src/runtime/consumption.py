@@ -113,6 +113,8 @@ class _Loop:
     held: dict[int, _Held] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     outstanding: int = 0
+    is_lost: bool = False
+    """The request in flight may still be open at the server, which would serve it beside the next one."""
     heard_at: float = 0.0
     problem: str | None = "not started"
     room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -183,9 +185,9 @@ class Consumers:
         self._running.clear()
 
     async def reconnected(self) -> None:
-        """A pull request does not survive its connection: ask again."""
+        """What was sent to a link that broke is lost: ask again."""
         for loop in self._loops:
-            loop.outstanding = 0
+            loop.outstanding, loop.is_lost = 0, True
             loop.room.set()
 
     def problems(self) -> list[str]:
@@ -194,23 +196,25 @@ class Consumers:
 
     async def _pull(self, loop: _Loop) -> None:
         subscription: Subscription | None = None
-        request = 0
         while not self._stopping:
             loop.room.clear()
             try:
                 connection = self._broker.connection
+                if loop.is_lost and subscription is not None:
+                    former, subscription = subscription, None
+                    await former.unsubscribe()  # nobody hears it any more, so that the server lets the request go
+                loop.is_lost = False
                 if subscription is None:
                     inbox = connection.new_inbox()
-                    subscription = await connection.subscribe(f"{inbox}.*", cb=partial(self._arrived, loop))
+                    subscription = await connection.subscribe(inbox, cb=partial(self._arrived, loop))
                 free = loop.capacity - len(loop.held)
                 if loop.outstanding <= 0 < free and connected(self._broker):
-                    request += 1
                     loop.outstanding = free
                     loop.heard_at = time.monotonic()
                     await connection.publish(
                         f"$JS.API.CONSUMER.MSG.NEXT.{loop.consumer.stream}.{loop.consumer.durable}",
                         (_FIRST_REQUEST if loop.problem else _REQUEST) % free,
-                        reply=f"{inbox}.{request}",
+                        reply=inbox,
                     )
             except (NatsError, OSError) as error:
                 loop.problem = f"{type(error).__name__}: {error}"
@@ -223,7 +227,7 @@ class Consumers:
             if loop.outstanding > 0 and time.monotonic() - loop.heard_at > 2.5 * HEARTBEAT_SECONDS:
                 # The server promised a heartbeat: the request is lost, or the link or the consumer is gone.
                 loop.problem = "no heartbeat"
-                loop.outstanding = 0
+                loop.outstanding, loop.is_lost = 0, True
         if subscription is not None:
             with contextlib.suppress(Exception):
                 await subscription.drain()  # type: ignore[no-untyped-call]

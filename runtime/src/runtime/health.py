@@ -37,14 +37,15 @@ TASKS = Gauge("event_loop_tasks", "What the event loop has begun and not ended."
 def is_transient(error: BaseException) -> bool:
     """Whether the error says that a dependency is away, rather than that the fact cannot be handled."""
     if isinstance(error, DBAPIError):
-        # 40001 and 40P01: serialization failure and deadlock; 57P0x: shutdown; 53300: too many connections;
-        # 55P03 and 57014: a lock or a statement took too long
+        # 40001 and 40P01: serialization failure and deadlock; 57P0x: shutdown; 55P03 and 57014: a lock or a statement
+        # took too long; 25006: read-only, as while another server takes over; 53: no room on the disk or in memory, too
+        # many connections; 58030: the disk failed; 28: a password that was changed on one side first
         code = getattr(error.orig, "sqlstate", None) or ""
         return (
             error.connection_invalidated
             or isinstance(error, OperationalError | InterfaceError)
-            or code in {"40001", "40P01", "53300", "55P03", "57014"}
-            or code.startswith(("08", "57P"))
+            or code in {"25006", "40001", "40P01", "55P03", "57014", "58030"}
+            or code.startswith(("08", "28", "53", "57P"))
         )
     return isinstance(error, OSError | TimeoutError | NatsError)
 

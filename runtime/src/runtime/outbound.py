@@ -215,8 +215,8 @@ async def _get(session: aiohttp.ClientSession, target: URL, headers: Mapping[str
         return await session.get(
             target, allow_redirects=False, auto_decompress=False, headers={"Accept-Encoding": "identity", **headers}
         )
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise Refused("the address is not one of http or https") from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError) as error:
+        raise Refused("the address is not one of http or https") from error  # or its name is none: a..b, 64 letters
     except (aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"no connection ({type(error).__name__})") from error
 

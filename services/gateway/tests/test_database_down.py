@@ -151,6 +151,32 @@ async def test_whoever_waits_in_vain_is_told_where_to_look(
     assert (await client.ended(generation_id, 10))["status"] == "completed"
 
 
+async def test_a_database_that_takes_nothing_is_away(server: PostgresServer, client: Client) -> None:
+    """As while another server takes over, or where a disk is full: 503, nothing is recorded, and all well again."""
+    connection = await asyncpg.connect(server.admin_url)
+    try:
+        await connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await connection.execute("SELECT pg_reload_conf()")
+
+        async def is_refused() -> bool:
+            return (await client.create()).status == 503
+
+        await until(is_refused)
+        answer = await client.create()
+        assert (answer.status, answer.json["code"]) == (503, "unavailable"), answer.text
+        assert int(answer.headers[RETRY_AFTER]) > 0
+    finally:
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute("ALTER SYSTEM RESET ALL")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
+
+    async def is_taken() -> bool:
+        return (await client.create()).status == 202
+
+    await until(is_taken)
+
+
 async def test_a_chat_that_draws_goes_on_and_is_answered(
     server: PostgresServer, client: Client, players: Players
 ) -> None:
