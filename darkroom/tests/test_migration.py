@@ -10,9 +10,14 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner
 
+from darkroom import migration
 from darkroom.embedded import PostgresServer
-from darkroom.migration import migrate, service_urls
+from darkroom.histories import migrations_of
+from darkroom.main import app
+from darkroom.migration import migrate, service_urls, upgrade
 from darkroom.stack import SERVICES
 from darkroom.supervisor.migrated import is_migrated, remember
 
@@ -106,6 +111,52 @@ def test_the_command_takes_its_addresses_from_the_environment(admin_url: str) ->
     )
     assert run.returncode == 78, "what sysexits.h calls a configuration error"
     assert "set GATEWAY_DATABASE_URL" in run.stderr
+
+
+def history(folder: Path, *statements: str) -> Path:
+    """One of a single revision."""
+    (folder / "versions").mkdir(parents=True)
+    (folder / "env.py").write_text((migrations_of("storage") / "env.py").read_text())
+    body = "\n".join(f'    op.execute("{statement}")' for statement in statements)
+    revision = f'from alembic import op\n\nrevision = "0001"\ndown_revision = None\n\ndef upgrade():\n{body}\n'
+    (folder / "versions" / "0001.py").write_text(revision)
+    return folder
+
+
+async def test_a_migration_works_for_as_long_as_it_takes_and_does_not_wait_so_long(
+    make_database: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is cut off in its work begins anew each time; one that waits for a table keeps its users waiting."""
+    monkeypatch.setattr(migration, "LOCK_SECONDS", 0.3)
+    url = make_database("migrated_slowly")
+    connection = await asyncpg.connect(url)
+    await upgrade(url, history(tmp_path / "works", "CREATE TABLE made AS SELECT pg_sleep(1)::text"))
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0001"
+    await connection.execute("DROP TABLE alembic_version")
+    waiting = history(tmp_path / "waits", "CREATE TABLE second ()", "ALTER TABLE made ADD COLUMN more text")
+    async with connection.transaction():
+        await connection.execute("SELECT FROM made")
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await upgrade(url, waiting)
+    tables = "SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = current_schema()"
+    assert await connection.fetchval(tables) == ["made"]
+    await upgrade(url, waiting)
+    await connection.close()
+
+
+async def test_the_command_says_in_one_line_why_it_could_not_migrate(
+    admin_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration, "LOCK_SECONDS", 0.3)
+    urls = {f"{service.upper()}_DATABASE_URL": url for service, url in service_urls(admin_url, ENCODED).items()}
+    run = CliRunner(env={"DATABASE_URL": admin_url, **urls})
+    connection = await asyncpg.connect(admin_url)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", migration._UPGRADE_LOCK)
+        ended = await asyncio.to_thread(run.invoke, app, ["migrate", "--data", "/nowhere"])
+    await connection.close()
+    said = "The database cannot be migrated: canceling statement due to lock timeout\n"
+    assert (ended.exit_code, ended.stderr) == (1, said)
 
 
 async def test_a_start_with_nothing_to_migrate_knows_it(tmp_path: Path) -> None:

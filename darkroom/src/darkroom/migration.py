@@ -21,7 +21,9 @@ from darkroom.histories import migrations_of
 from darkroom.stack import SERVICES
 
 CONNECT_SECONDS = 10
-STATEMENT_SECONDS = 10
+LOCK_SECONDS = 10
+"""How long a migration waits for a lock: a service that asks for the table meanwhile waits behind it. Its work takes as
+long as the data asks for: cut off, it would begin anew each time and never end."""
 _LOCK = 0x726F6C65
 _UPGRADE_LOCK = 0x6461726B
 _NO_SUCH_DATABASE = asyncpg.exceptions.InvalidCatalogNameError
@@ -45,6 +47,7 @@ async def migrate(admin_url: str, urls: Mapping[str, str], media_base: str = vie
 
     Raises:
         OSError, asyncpg.PostgresError: the database is away or refuses.
+        sqlalchemy.exc.DBAPIError: it refuses a migration; those of the services before it stay.
     """
     await prepare(admin_url, urls)
     connection = await _connect(admin_url)
@@ -63,8 +66,12 @@ async def migrate(admin_url: str, urls: Mapping[str, str], media_base: str = vie
 
 
 async def upgrade(database_url: str, migrations: Path) -> None:
-    """Brings one service's schema to its newest revision, under a lock, as the service's own role."""
-    settings = {"application_name": "migrate", "statement_timeout": f"{STATEMENT_SECONDS}s"}
+    """Brings one service's schema to its newest revision, under a lock, as the service's own role.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the database refuses, or a lock was held for long; nothing is changed.
+    """
+    settings = {"application_name": "migrate", "lock_timeout": f"{LOCK_SECONDS}s"}
     engine = create_async_engine(
         make_url(database_url).set(drivername="postgresql+asyncpg"),
         connect_args={"timeout": CONNECT_SECONDS, "server_settings": settings},

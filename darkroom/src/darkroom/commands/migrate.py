@@ -28,6 +28,7 @@ def migrate(
     for a service takes its own address alone.
     """
     import asyncpg
+    from sqlalchemy.exc import DBAPIError
 
     from darkroom.stack import NoStackError, Stack
 
@@ -43,6 +44,8 @@ def migrate(
         fail(str(error), MISCONFIGURED)
     except (OSError, asyncpg.PostgresError) as error:
         fail(f"The database cannot be prepared: {error}")
+    except DBAPIError as error:
+        fail(f"The database cannot be migrated: {getattr(error.orig, '__cause__', None) or error.orig}")
 
 
 def _migrate(stack: "Stack") -> None:
