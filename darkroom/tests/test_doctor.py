@@ -25,7 +25,7 @@ from darkroom.main import app
 from darkroom.migration import migrate, service_urls
 from darkroom.stack import NATS_USERS, SERVICES
 from darkroom.topology import AUTHORIZATION
-from darkroom.topology.apply import apply
+from darkroom.topology.apply import apply, stream_configs
 from runtime.health import LoopLag, routes
 
 pytestmark = pytest.mark.connected
@@ -176,6 +176,23 @@ async def test_what_differs_from_the_contracts_is_said(guarded: NatsServer) -> N
         assert about(found, "stream DEAD has 1 messages")
         await apply(client)
         await ask(client, f"STREAM.PURGE.{DEAD.name}")
+
+
+async def test_streams_of_a_version_that_made_them_otherwise_are_fine(tmp_path: Path) -> None:
+    """How a stream keeps what it took is fixed when it is made: `darkroom topology` leaves it so as well."""
+    server = NatsServer(tmp_path)
+    server.start()
+    client = await connect(server.nats_url, "test")
+    try:
+        for config in stream_configs():
+            former = {key: value for key, value in config.items() if key != "persist_mode"}
+            await ask(client, f"STREAM.CREATE.{config['name']}", former)
+        assert {change.noun for change in await apply(client)} == {"consumer"}
+        found = (await broker.look(deployment(server, user=None))).findings
+    finally:
+        await client.close()
+        server.stop()
+    assert about(found, "stream") == []
 
 
 async def test_a_broker_that_lets_everybody_in_and_syncs_late(tmp_path: Path) -> None:

@@ -74,6 +74,17 @@ async def connect(
     )
 
 
+def in_cluster(client: Client) -> bool:
+    """Whether the server that was connected to is set up as one of several."""
+    return "cluster" in client._server_info
+
+
+def servers_of(client: Client) -> int:
+    """How many servers there are, as we name them or, with several, as the one that was connected to does."""
+    named = len(client.servers) - len(client.discovered_servers)
+    return max(named, len(client._server_info.get("connect_urls") or ()))
+
+
 async def ask(client: Client, subject: str, question: dict[str, Any] | None = None) -> dict[str, Any]:
     """The answer of `$JS.API.<subject>`.
 

@@ -11,11 +11,11 @@ import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from contracts.topology import CONSUMERS, DEAD, GENERATION
+from contracts.topology import CONSUMERS, DEAD, OUTCOMES
 from darkroom.doctor.database import CLOCK_SECONDS, clock_difference
 from darkroom.doctor.findings import Deployment, Part
-from darkroom.jetstream import CONNECT_SECONDS, RefusedError, ask, connect
-from darkroom.topology.apply import differs, stream_configs
+from darkroom.jetstream import CONNECT_SECONDS, RefusedError, ask, connect, servers_of
+from darkroom.topology.apply import FOR_ONE_SERVER, as_made, differs, is_for_one_server, stream_configs
 
 ANSWER_SECONDS = 5
 MOST_SYNC_SECONDS = 1.0
@@ -37,8 +37,7 @@ async def look(deployment: Deployment) -> Part:
     try:
         replicas = await _streams(part, client)
         await _consumers(part, client, replicas)
-        servers = len(client.discovered_servers) + 1
-        await _durability(part, deployment.nats_monitoring_url, servers, replicas)
+        await _durability(part, deployment.nats_monitoring_url, servers_of(client), replicas)
     except NatsError as error:
         found = f"does not answer: {error or type(error).__name__}"
         part.check(False, "JetStream", found, "Switch JetStream on, and give the operator's user its permissions.")
@@ -49,20 +48,22 @@ async def look(deployment: Deployment) -> Part:
 
 
 async def _streams(part: Part, client: Client) -> int:
-    """How many copies the facts have."""
+    """How many copies the log has, and so all others should."""
     before = datetime.now(UTC)
     infos = {wanted["name"]: await _info(client, f"STREAM.INFO.{wanted['name']}") for wanted in stream_configs()}
     after = datetime.now(UTC)
-    facts = infos[GENERATION.name]
-    replicas = int(facts["config"]["num_replicas"]) if facts else 1
+    log = infos[OUTCOMES.name]
+    replicas = int(log["config"]["num_replicas"]) if log else 1
     for wanted in stream_configs(replicas):
         name, info = wanted["name"], infos[wanted["name"]]
         part.check(info is not None, f"stream {name}", "is missing", _TOPOLOGY)
         if info is not None:
+            actual = info["config"]
             found = "is set otherwise than the contracts say"
-            part.check(not differs(wanted, info["config"]), f"stream {name}", found, _TOPOLOGY)
-    if facts and "ts" in facts:
-        away = clock_difference(before, datetime.fromisoformat(facts["ts"]), after)
+            do = FOR_ONE_SERVER if is_for_one_server(actual, replicas) else _TOPOLOGY
+            part.check(not differs(as_made(wanted, actual), actual), f"stream {name}", found, do)
+    if log and "ts" in log:
+        away = clock_difference(before, datetime.fromisoformat(log["ts"]), after)
         part.check(away <= CLOCK_SECONDS, "clock of NATS", f"is {away:.1f} s off ours", "Let NTP set both clocks.")
     dead = infos[DEAD.name]
     if dead is not None:

@@ -1,20 +1,24 @@
 """Creates what is missing and corrects what differs. Never deletes: a stream holds accepted work."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from nats.aio.client import Client
 
 from contracts.topology import CLAIMS_BUCKET, CLAIMS_MAX_AGE_SECONDS, CONSUMERS, RECENT_SECONDS, STREAMS, Consumer
-from darkroom.jetstream import RefusedError, ask
+from darkroom.jetstream import RefusedError, ask, in_cluster
 
 _NANOSECONDS = 1_000_000_000
 _WHERE_IT_STARTS = {"deliver_policy", "opt_start_time"}
 """Fixed when a consumer is made."""
 _HOW_IT_KEEPS = {"persist_mode"}
-"""Fixed when a stream is made."""
+"""Fixed when a stream is made, and for streams of one copy alone."""
+FOR_ONE_SERVER = (
+    "It was made for one server alone, and can have no copies. Delete it as the operator (`nats stream rm`): it is "
+    "made anew, and what was open is driven again."
+)
 _UNSET_UNLESS_WANTED = ("republish", "discard_new_per_subject", "no_ack", "sealed")
 
 Config = dict[str, Any]
@@ -84,6 +88,17 @@ def differs(wanted: Config, actual: Config) -> bool:
     return any((wanted.get(key) or None) != (actual.get(key) or None) for key in keys)
 
 
+def as_made(wanted: Config, actual: Config) -> Config:
+    """What is wanted of a stream that is there already: what was fixed when it was made stays."""
+    fixed = {key: actual[key] for key in _HOW_IT_KEEPS if key in actual}
+    return {key: value for key, value in wanted.items() if key not in _HOW_IT_KEEPS} | fixed
+
+
+def is_for_one_server(actual: Config, replicas: int) -> bool:
+    """Whether a stream is kept in a way that the server allows no copies of."""
+    return replicas > 1 and not _HOW_IT_KEEPS.isdisjoint(actual)
+
+
 async def _settle_stream(client: Client, wanted: Config) -> Change | None:
     name = wanted["name"]
     try:
@@ -91,12 +106,16 @@ async def _settle_stream(client: Client, wanted: Config) -> Change | None:
     except RefusedError as refused:
         if not refused.absent:
             return Change("stream", name, "refused", str(refused))
+        # In a cluster one copy becomes three some day.
+        wanted = as_made(wanted, {}) if in_cluster(client) else wanted
         return await _attempt(client, f"STREAM.CREATE.{name}", wanted, Change("stream", name, "created"))
-    fixed = {key: actual[key] for key in _HOW_IT_KEEPS if key in actual}
-    wanted = {key: value for key, value in wanted.items() if key not in _HOW_IT_KEEPS} | fixed
+    wanted = as_made(wanted, actual)
     if not differs(wanted, actual):
         return None
-    return await _attempt(client, f"STREAM.UPDATE.{name}", wanted, Change("stream", name, "updated"))
+    change = await _attempt(client, f"STREAM.UPDATE.{name}", wanted, Change("stream", name, "updated"))
+    if change.done == "refused" and is_for_one_server(actual, wanted["num_replicas"]):
+        return replace(change, reason=f"{change.reason}. {FOR_ONE_SERVER}")
+    return change
 
 
 async def _settle_consumers(client: Client, stream: str, replicas: int) -> list[Change]:
