@@ -20,6 +20,12 @@ secret() { # namespace name [type]
 entry() { # key value
   [ -z "$2" ] || printf '  %s: "%s"\n' "$1" "$2"
 }
+given() { # keys, each with the value that it has in the environment
+  for key in "$@"; do
+    eval "value=\${$key:-}"
+    entry "$key" "$value"
+  done
+}
 address() { # role password
   printf 'postgresql://%s:%s@%s/darkroom' "$1" "$2" "$host"
 }
@@ -32,34 +38,35 @@ addresses() {
 objects() {
   entry AWS_ACCESS_KEY_ID "$AWS_ACCESS_KEY_ID"
   entry AWS_SECRET_ACCESS_KEY "$AWS_SECRET_ACCESS_KEY"
+  given GCS_HMAC_KEY_ID GCS_HMAC_SECRET
+  given SUPABASE_SERVICE_ROLE_KEY SUPABASE_ANON_KEY SUPABASE_S3_ACCESS_KEY_ID SUPABASE_S3_SECRET_ACCESS_KEY
 }
 
 secret darkroom gateway
 entry GATEWAY_DATABASE_URL "$(address gateway "$GATEWAY_DATABASE_PASSWORD")"
 entry NATS_PASSWORD "$GATEWAY_NATS_PASSWORD"
-entry SUPABASE_JWT_SECRET "${SUPABASE_JWT_SECRET:-}"
-entry JWT_SECRET "${JWT_SECRET:-}"
-entry SESSION_SECRET "${SESSION_SECRET:-}"
-entry MEDIA_SIGNING_KEY "${MEDIA_SIGNING_KEY:-}"
+given SUPABASE_JWT_SECRET JWT_SECRET SESSION_SECRET MEDIA_SIGNING_KEY WEBHOOK_SIGNING_KEY
+given REQUEST_SIGNATURE_SECRET VIDEO_CALLBACK_SECRET
 
 secret darkroom generator
 entry GENERATOR_DATABASE_URL "$(address generator "$GENERATOR_DATABASE_PASSWORD")"
 entry NATS_PASSWORD "$GENERATOR_NATS_PASSWORD"
-# With the simulator the keys are no secret, and its overlay has them.
-if [ "${COMPOSE_PROFILES:-}" != simulator ]; then
-  entry ARK_API_KEY "${ARK_API_KEY:-}"
-  entry OPENAI_API_KEY "${OPENAI_API_KEY:-}"
-fi
+given GENERATOR_KEY_SECRETS
+# With the simulator these two are no secret, and its overlay has them.
+[ "${COMPOSE_PROFILES:-}" = simulator ] || given ARK_API_KEY OPENAI_API_KEY
+given STABILITY_API_KEY FAL_KEY ANTHROPIC_API_KEY ELEVENLABS_API_KEY GEMINI_API_KEY GOOGLE_API_KEY RUNWAYML_API_SECRET
+given REPLICATE_API_TOKEN FLOW_API_KEY OPENAI_COMPATIBLE_KEYS
 
 secret darkroom storage
 entry STORAGE_DATABASE_URL "$(address storage "$STORAGE_DATABASE_PASSWORD")"
 entry NATS_PASSWORD "$STORAGE_NATS_PASSWORD"
-entry MEDIA_SIGNING_KEY "${MEDIA_SIGNING_KEY:-}"
+given MEDIA_SIGNING_KEY
 objects
 
 secret darkroom ledger
 entry LEDGER_DATABASE_URL "$(address ledger "$LEDGER_DATABASE_PASSWORD")"
 entry NATS_PASSWORD "$LEDGER_NATS_PASSWORD"
+given STRIPE_SECRET_KEY STRIPE_WEBHOOK_SECRET STRIPE_PUBLISHABLE_KEY
 
 secret darkroom topology
 entry NATS_PASSWORD "$TOPOLOGY_NATS_PASSWORD"

@@ -112,16 +112,19 @@ def _name(overlay: str, peer: Document) -> str:
 
 
 @cache
-def secrets() -> dict[tuple[str, str], dict[str, str]]:
-    """(namespace, name) → what deploy/k8s/secrets.sh makes of a fresh environment."""
-    environment = subprocess.run(
-        ["sh", ROOT / "deploy/environment.sh"], capture_output=True, check=True, text=True
-    ).stdout
+def fresh_environment() -> str:
+    """What deploy/environment.sh prints, once."""
+    return subprocess.run(["sh", ROOT / "deploy/environment.sh"], capture_output=True, check=True, text=True).stdout
+
+
+@cache
+def secrets(more: str = "") -> dict[tuple[str, str], dict[str, str]]:
+    """(namespace, name) → what deploy/k8s/secrets.sh makes of a fresh environment with `more` lines."""
     script = 'set -eu; cat > "$1/environment"; sh "$0" "$1/environment"; rm "$1/environment"'
     folder = subprocess.run(["mktemp", "-d"], capture_output=True, check=True, text=True).stdout.strip()
     made = subprocess.run(
         ["sh", "-c", script, FOLDER / "secrets.sh", folder],
-        input=environment,
+        input=fresh_environment() + more,
         capture_output=True,
         check=True,
         text=True,

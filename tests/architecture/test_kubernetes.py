@@ -20,6 +20,7 @@ from tests.architecture.cluster import (
     ROOT,
     Pod,
     digest_of_sources,
+    fresh_environment,
     image_tag,
     links,
     of_kind,
@@ -142,6 +143,27 @@ def test_a_service_starts_with_what_it_is_told(overlay: str, service: str, monke
     assert settings.broker.nats_user == service
     assert settings.broker.nats_password.get_secret_value() == secrets()["nats", "nats-passwords"][_password(service)]
     assert f"{service.upper()}_PORT=8080" in "\n".join(lineage(service)), "the probes' port"
+
+
+@every_overlay
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_told_what_the_environment_says(overlay: str, service: str) -> None:
+    """As in compose; of the simulator its own overlay tells."""
+    [pod] = [pod for pod in pods(overlay) if pod.name == service]
+    said = dict(re.findall(r"^(\w+)=(.*)$", fresh_environment(), re.MULTILINE))
+    read = {variable.name for variable in read_by(service)}
+    expected = {name: value for name, value in said.items() if name in read and "simulat" not in value}
+    assert expected.items() <= told(overlay, pod.spec["containers"][0]).items()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_secret_that_a_service_reads_is_dropped(service: str) -> None:
+    named = {variable.name for variable in read_by(service)}
+    secret = {name for name in named if SECRET.search(name) or name.endswith("_KEY_ID")}
+    made = secrets("COMPOSE_PROFILES=\n" + "".join(f"{name}=given-{name}\n" for name in sorted(secret)))
+    assert set(made["darkroom", service]) == secret
+    own = {name: value for name, value in made["darkroom", service].items() if value == f"given-{name}"}
+    assert set(own) == secret - {"NATS_PASSWORD", f"{service.upper()}_DATABASE_URL"}
 
 
 def _password(user: str) -> str:
