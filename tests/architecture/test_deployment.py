@@ -271,6 +271,13 @@ def test_nothing_but_the_two_front_doors_is_published_and_that_on_loopback() -> 
     assert {name for name, network in COMPOSE["networks"].items() if not network.get("internal")} == {"outside"}
 
 
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_the_page_says_who_reaches_the_internet(name: str) -> None:
+    [reaches] = re.findall(rf"^\| `{name}` \| [^|]+\|([^|]*)\|", (ROOT / "docs/operating.md").read_text(), re.MULTILINE)
+    assert ("the internet" in reaches) == ("outside" in CONTAINERS[name]["networks"])
+    assert ("`s3`" in reaches) == ("objects" in CONTAINERS[name]["networks"])
+
+
 def test_what_keeps_data_keeps_it_in_a_named_volume() -> None:
     for name in ("nats", "postgres", "s3"):
         mounts = {mount.split(":")[0] for mount in CONTAINERS[name]["volumes"]}

@@ -38,6 +38,16 @@ VERSIONS = ("1.32", "1.37")
 OPERATORS = {"keda.sh/v1alpha1", "postgresql.cnpg.io/v1"}
 """Kinds that an operator brings, whose schemas are not the cluster's."""
 EVERYBODY = [(overlay, pod) for overlay in OVERLAYS for pod in pods(overlay)]
+OUTSIDE = "outside/postgres.yaml"
+PEERS = {
+    "NATS": ("nats", 4222),
+    "Postgres": ("postgres", 5432),
+    "S3": ("s3", 8333),
+    "the internet's 443": ("internet", 443),
+    "the ingress controller": ("ingress-nginx", 8080),
+    "Prometheus": ("monitoring", 8080),
+}
+"""As docs/kubernetes.md names them."""
 every_pod = pytest.mark.parametrize(("overlay", "pod"), EVERYBODY, ids=str)
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -61,9 +71,9 @@ def test_every_document_is_valid(overlay: str, version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
 
 
-@pytest.mark.parametrize("path", ["nats/network.yaml", "postgres/cluster.yaml"])
+@pytest.mark.parametrize("path", ["platform/nats/network.yaml", "platform/postgres/cluster.yaml", OUTSIDE])
 def test_what_the_platform_adds_is_valid(path: str) -> None:
-    for document in yaml.safe_load_all((FOLDER / "platform" / path).read_text()):
+    for document in yaml.safe_load_all((FOLDER / path).read_text()):
         if document["apiVersion"] not in OPERATORS:
             kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
 
@@ -280,11 +290,34 @@ def test_a_pod_reaches_what_it_is_told_of_and_nothing_else(overlay: str, pod: Po
         expected.add(("postgres", 5432))
     if "S3_ENDPOINT" in environment:
         expected.add(("s3", 8333))
-    if "outside" in CONTAINERS.get(pod.name, {}).get("networks", []):
+    if "outside" in CONTAINERS.get(pod.name, {}).get("networks", []) or "S3_ENDPOINT" in environment:
         expected.add(("internet", 443))
     if "OUTBOUND_ALLOW" in environment and pod.stays:
         expected.add(("simulator", 8080))
     assert links(overlay, pod, "Egress") == expected
+
+
+@every_pod
+def test_the_page_says_who_talks_to_whom(overlay: str, pod: Pod) -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+ \| .+) \|$", page.partition("## Who talks to whom")[2], re.MULTILINE))
+    if pod.name == "simulator":
+        assert pod.name not in rows, "it is in no overlay that others rely on"
+        return
+    of_the_simulator = {("simulator", 8080)}
+    for direction, said in zip(("Egress", "Ingress"), rows[pod.name].split(" | "), strict=True):
+        named = {PEERS[peer] for peer in re.sub(r" \([^)]*\)", "", said).split(", ") if peer != "nobody"}
+        assert named == links(overlay, pod, direction) - {("kube-system", 53)} - of_the_simulator, direction
+
+
+def test_a_postgres_outside_is_reached_by_whoever_reaches_one_inside() -> None:
+    outside = yaml.safe_load((FOLDER / OUTSIDE).read_text())
+    inside = of_kind("production", "NetworkPolicy")["to-postgres"]
+    assert outside["metadata"]["name"] != inside["metadata"]["name"]
+    assert outside["spec"]["podSelector"] == inside["spec"]["podSelector"]
+    [rule] = outside["spec"]["egress"]
+    assert rule["ports"] == inside["spec"]["egress"][0]["ports"]
+    assert "ipBlock" in rule["to"][0]
 
 
 @every_pod
