@@ -1,6 +1,7 @@
 """What an operator is told is true: every figure is exported, every alert has a page, every link leads somewhere."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import gateway.app
 import generator.app
 import ledger.app
 import storage.app
+from tests.architecture.cluster import OVERLAYS, of_kind
 
 ROOT = Path(__file__).parents[2]
 SERVICES = (gateway.app, generator.app, storage.app, ledger.app)
@@ -33,6 +35,7 @@ OTHERS = {
     "kubelet_volume_stats_capacity_bytes",
 }
 """Of Prometheus, of every Python process, and of the cluster."""
+DAY_SECONDS = 24 * 3600
 WORDS = {"sum", "max", "min", "rate", "increase", "histogram_quantile", "scalar", "by", "le"}
 
 
@@ -89,6 +92,19 @@ def test_every_alert_has_a_page(rule: dict[str, Any]) -> None:
     assert len(texts[anchor]) > 200, "a page says what to do"
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALERTS if "kube_job_status_failed" in rule["expr"]])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_alert_about_a_job_that_failed_ends(rule: dict[str, Any], overlay: str) -> None:
+    """The metric stands for as long as the Job does: past the next one, and not much longer."""
+    [pattern] = re.findall(r'job_name=~"([^"]+)"', rule["expr"])
+    named = {name: job for name, job in of_kind(overlay, "CronJob").items() if re.fullmatch(pattern, f"{name}-1")}
+    assert named
+    for name, job in named.items():
+        assert re.fullmatch(r"\d+ \d+ \* \* \*", job["spec"]["schedule"]), "once a day"
+        lasts = job["spec"]["jobTemplate"]["spec"].get("ttlSecondsAfterFinished", math.inf)
+        assert DAY_SECONDS < lasts < 2 * DAY_SECONDS, name
 
 
 def test_every_page_is_of_an_alert() -> None:
