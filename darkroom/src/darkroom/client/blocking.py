@@ -1,6 +1,7 @@
 """The client for programs without an event loop: the other one, on a loop of its own in a thread of its own."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
@@ -12,6 +13,13 @@ STOP_SECONDS = 5
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class ClosedError(RuntimeError):
+    """The client was closed before it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("The client is closed.")
 
 
 class _Waits(Generic[P, T]):
@@ -45,7 +53,8 @@ class _Iterates(Generic[P, T]):
                     except StopAsyncIteration:
                         return
             finally:
-                client.run(_end(items))
+                with contextlib.suppress(ClosedError):
+                    client.run(_end(items))
 
         return call
 
@@ -56,6 +65,9 @@ class Client:
     def __init__(self, url: str, token: str | None) -> None:
         self.asynchronous = AsyncClient(url, token)
         self._loop = asyncio.new_event_loop()
+        self._closed = False
+        # Reentrant: an iterator that is collected meanwhile asks as well.
+        self._asking = threading.RLock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="darkroom-client", daemon=True)
         self._thread.start()
 
@@ -68,22 +80,40 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Once; what is under way in other threads is not waited for."""
-        if self._loop.is_closed():
-            return
-        self.run(self.asynchronous.close())
+        """Once. Who waits in another thread is not waited for: it ends there with concurrent.futures.CancelledError."""
+        with self._asking:
+            if self._closed:
+                return
+            self._closed = True
+            ending = asyncio.run_coroutine_threadsafe(self._end_all(), self._loop)
+        ending.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
         self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """What it comes to. Raises ClosedError after `close`, CancelledError where that came meanwhile."""
+        with self._asking:
+            if self._closed:
+                work.close()
+                raise ClosedError
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except BaseException:
             # Ctrl-C ends what was waited for.
             future.cancel()
             raise
+
+    async def _end_all(self) -> None:
+        """Ends what was asked before; afterwards nothing is."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=STOP_SECONDS)
+        await self._loop.shutdown_asyncgens()
+        await self.asynchronous.close()
 
     generate = _Waits(AsyncClient.generate)
     generation = _Waits(AsyncClient.generation)
