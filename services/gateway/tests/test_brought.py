@@ -20,6 +20,7 @@ pytestmark = pytest.mark.connected
 
 MODEL = f"x/{SEEDANCE}"
 PREDICTIONS = f"/replicate/v1/models/{MODEL}/predictions"
+FILES = "/replicate/v1/files"
 PICTURE = b"\x89PNG and more"
 
 
@@ -59,6 +60,19 @@ async def test_a_file_is_shown_as_replicate_shows_it(client: Client, storage: St
     made = await official.files.async_create(io.BytesIO(PICTURE), metadata={"of": "mine"}, filename="../a.png")
     assert (made.content_type, made.metadata, made.name) == ("image/png", {"of": "mine"}, "original.png")
     assert storage.brought and UUID(made.id)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["[" * 60_000, '{"of":' * 300 + "1" + "}" * 300, r'{"of": "\ud800"}'],
+    ids=["too deep", "deep", "no text"],
+)
+async def test_what_cannot_be_given_back_is_refused_and_the_file_not_kept(
+    client: Client, storage: Storage, metadata: str
+) -> None:
+    before = len(storage.brought)
+    answer = await client.post(FILES, data={"content": io.BytesIO(PICTURE), "metadata": metadata})
+    assert (answer.status, len(storage.brought)) == (422, before), answer.text
 
 
 async def test_a_file_of_somebody_else_is_none(client_of: MakeClient, storage: Storage, official: Replicate) -> None:

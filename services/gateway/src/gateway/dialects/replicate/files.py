@@ -1,6 +1,7 @@
 """Files of Replicate's: uploads of ours, whose address predictions start from."""
 
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from gateway.dialects.replicate.models import PREFIX
 from gateway.dialects.replicate.schemas import FileUrls, PredictionFile
 from gateway.dialects.surface import Surface, route_class
 from gateway.forms import FieldsAndFile
+from gateway.orders import unfit
+from gateway.refusals import Invalid
 
 PATH = "/files"
 ROUTE = f"{PREFIX}{PATH}"
@@ -52,7 +55,7 @@ def make_router(surface: Surface, refused: dict[int | str, dict[str, Any]]) -> A
             await surface.identity.required(request),
             FieldsAndFile(request, surface.uploads.max_form_bytes, (CONTENT,)),
         )
-        upload = await surface.uploads.take(who, form.file(), request.headers.get("idempotency-key"), ROUTE)
+        upload = await surface.uploads.take(who, _checked(form), request.headers.get("idempotency-key"), ROUTE)
         asset = upload.asset
         file = PredictionFile(
             id=str(upload.id),
@@ -70,10 +73,23 @@ def make_router(surface: Surface, refused: dict[int | str, dict[str, Any]]) -> A
     return router
 
 
+async def _checked(form: FieldsAndFile) -> AsyncIterator[bytes]:
+    """The file. What is said of it is looked at where it ends, so that nothing is kept if that is refused."""
+    async for chunk in form.file():
+        yield chunk
+    _metadata(form.fields.get(METADATA, ""))
+
+
 def _metadata(text: str) -> dict[str, Any]:
-    """What is no object is none: nothing depends on it."""
+    """What is no object is none: nothing depends on it. Raises Invalid for one that cannot be given back."""
     try:
         found = json.loads(text)
+    except RecursionError:
+        raise Invalid(f"{METADATA}: too many levels") from None
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    if (problem := unfit(found)) is not None:
+        raise Invalid(f"{METADATA}: {problem}")
+    return found
