@@ -144,6 +144,13 @@ async def test_somebody_elses_request_is_not_there(client_of: MakeClient) -> Non
     assert (await other.post(PIPELINE, json=body)).status == 404
 
 
+async def test_a_text_is_no_image(client: Client) -> None:
+    made = await client.accepted(kind="text", prompt="x")
+    await client.ended(made["id"])
+    answer = await client.post(PIPELINE, json={"action": "result", "responseUrl": f"/requests/{made['id']}"})
+    assert (answer.status, answer.json["success"]) == (404, False), answer.text
+
+
 @pytest.mark.parametrize(
     ("body", "prompt"),
     [

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from contracts.facts import Kind
 from contracts.money import in_credits, to_units
 from contracts.questions import Consumption
 from gateway.dialects.endings import delivered
@@ -32,7 +33,7 @@ from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.records import Generation
-from gateway.refusals import Invalid
+from gateway.refusals import Invalid, NotFound
 
 PREFIX = "/functions/v1"
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -144,6 +145,8 @@ async def _looked_at(surface: Surface, who: Caller, body: ProcessImagePipeline) 
     is_status = body.action == "status"
     generation_id = function_orders.id_in(body.statusUrl if is_status else body.responseUrl)
     generation = await surface.queries.generation(who, generation_id)
+    if generation.kind is not Kind.IMAGE:
+        raise NotFound("There is no such image.")
     if not is_status:
         found = _addresses(surface, generation)
         return {"success": True, "images": [{"url": url} for url in found], "image_url": found[0]}
