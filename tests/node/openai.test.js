@@ -71,6 +71,17 @@ test("a video is asked for, polled, downloaded, listed and deleted", async () =>
   await assert.rejects(client.videos.retrieve(video.id), OpenAI.NotFoundError);
 });
 
+test("a video starts from an address, and from no file of OpenAI's", async () => {
+  const request = { prompt: "A boat", model: "seedance-1-0-lite-t2v" };
+  const video = await client.videos.create({ ...request, input_reference: { image_url: process.env.START_URL } });
+  assert.match(video.id, /^video_/);
+  await assert.rejects(client.videos.create({ ...request, input_reference: { file_id: "file-1" } }), (error) => {
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.param, "input_reference.file_id");
+    return true;
+  });
+});
+
 test("texts are judged, and models are listed to their end", async () => {
   const { results } = await client.moderations.create({ input: ["a quiet harbour", "a torture chamber"] });
   assert.deepEqual(results.map((each) => each.flagged), [false, true]);

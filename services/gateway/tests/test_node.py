@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 
+from contracts.facts import Input
 from contracts.judging import Category, Judgement, Moderate, Moderated
 from contracts.questions import GENERATOR_MODERATE
 from darkroom.embedded import free_port
@@ -30,6 +31,7 @@ pytestmark = [pytest.mark.connected, pytest.mark.node, pytest.mark.timeout(300)]
 PAGE = Path(__file__).parents[3] / "docs/openai-sdk.md"
 PAINTER = "old-image"
 """Who starts from pictures here."""
+START = "https://pictures.example/start.png"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,8 +94,11 @@ async def test_openais(
         BASE_URL=f"{client.url}/openai/v1",
         DARKROOM_KEY=key["key"],
         DARKROOM_POOR_KEY=poors_key["key"],
+        START_URL=START,
     )
-    assert [request.model for request in players.of(client.user_id) if request.inputs] == [PAINTER]
+    painted, filmed = [request for request in players.of(client.user_id) if request.inputs]
+    assert painted.model == PAINTER
+    assert filmed.inputs == (Input(role="first_frame", url=START),)
     assert not players.of(poor.user_id)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 from nats.aio.client import Client as NatsClient
@@ -252,6 +253,31 @@ async def test_a_picture_to_start_from_is_an_upload(client: Client, players: Pla
     [given] = request.inputs
     assert given.role == "first_frame"
     assert given.asset_id and storage.brought[given.asset_id] == (client.user_id, b"a picture")
+
+
+async def test_an_address_to_start_from_comes_in_a_form_as_well(client: Client, players: Players) -> None:
+    """As the SDK for Node writes an object into a form."""
+    url = "https://pictures.example/start.png"
+    form = _form({"prompt": "x", "input_reference[image_url]": url})
+    answer = await client.post(f"{BASE}/videos", data=form)
+    assert answer.status == 200, answer.text
+    [request] = await players.published(client.user_id)
+    assert request.inputs == (Input(role="first_frame", url=url),)
+
+
+async def test_a_file_of_openais_is_refused_wherever_it_is_named(client: Client, players: Players) -> None:
+    form = _form({"prompt": "x", "input_reference[file_id]": "file-1"})
+    for said in ({"data": form}, {"json": {"prompt": "x", "input_reference": {"file_id": "file-1"}}}):
+        answer = await client.post(f"{BASE}/videos", **said)
+        assert (answer.status, answer.json["error"]["param"]) == (400, "input_reference.file_id"), answer.text
+    assert not players.of(client.user_id)
+
+
+def _form(fields: dict[str, str]) -> aiohttp.MultipartWriter:
+    writer = aiohttp.MultipartWriter("form-data")
+    for name, value in fields.items():
+        writer.append(value).set_content_disposition("form-data", name=name)
+    return writer
 
 
 async def test_json_is_taken_as_well_with_an_address_to_start_from(client: Client, players: Players) -> None:

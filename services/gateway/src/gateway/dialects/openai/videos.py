@@ -1,5 +1,6 @@
 """OpenAI's videos: asked for, looked at, listed, downloaded and deleted."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -22,7 +23,7 @@ from gateway.lending import Lending
 from gateway.orders import Order
 from gateway.pages import Filter, cursor_after
 from gateway.records import Generation
-from gateway.refusals import NotFinished, NotFound, Refusal
+from gateway.refusals import Invalid, NotFinished, NotFound, Refusal
 
 PATH = "/videos"
 REFERENCE = "input_reference"
@@ -119,6 +120,9 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
 async def _order(surface: Surface, who: Caller, request: Request) -> Order:
     """Raises Refusal."""
     fields, asset = await _said(surface, who, request)
+    reference = fields.get(REFERENCE)
+    if isinstance(reference, dict) and "image_url" not in reference and "file_id" in reference:
+        raise _invalid(f"{REFERENCE}.file_id", "files of OpenAI's are not offered here: send the file, or image_url")
     try:
         body = CreateVideo.model_validate(fields)
     except ValidationError as error:
@@ -146,7 +150,13 @@ async def _said(surface: Surface, who: Caller, request: Request) -> tuple[dict[s
         return await json_of(request), None
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
     fields, asset = await surface.uploads.take_with(who, form, request.headers.get("idempotency-key"), request.url.path)
-    return dict(fields), asset
+    return _unfolded(fields), asset
+
+
+def _unfolded(fields: Mapping[str, str]) -> dict[str, Any]:
+    """As JSON has them: the SDK for Node writes an object into a form as `input_reference[image_url]`."""
+    named = {name: fields[part] for name in ("image_url", "file_id") if (part := f"{REFERENCE}[{name}]") in fields}
+    return {**fields, REFERENCE: named} if named else dict(fields)
 
 
 def _model(surface: Surface, name: str | None, *, starts: bool) -> tuple[str | None, str]:
@@ -206,6 +216,10 @@ def _view(generation: Generation) -> Video:
         seconds=str(generation.particulars.get("seconds", "")),
         size=generation.size or "",
     )
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(f"{field}: {message}", details={"errors": [{"field": field, "message": message}]})
 
 
 def _error(generation: Generation) -> VideoError:
