@@ -1,5 +1,6 @@
 """Storage, as far as it takes what users bring and finds it again."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,8 +20,11 @@ class Storage:
     def __init__(self, bus: NatsClient) -> None:
         self._bus = bus
         self.brought: dict[UUID, tuple[UUID, bytes]] = {}
+        self.taking_seconds = 0.0
+        """How long it looks at a file."""
 
     async def take(self, message: Any) -> None:
+        await asyncio.sleep(self.taking_seconds)
         question = TakeUpload.model_validate_json(message.data)
         claims = await self._bus.jetstream().object_store("claims")
         asset = Asset(

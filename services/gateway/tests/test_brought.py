@@ -1,5 +1,6 @@
 """Files as fal's and Replicate's clients bring them: by a route of their own, or inside the request."""
 
+import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 from replicate.client import Client as Replicate
+
+from contracts.facts import Request
 
 from .client import Client, token
 from .conftest import MakeClient
@@ -86,6 +89,24 @@ async def test_the_same_key_is_the_same_file_and_prediction(client: Client, play
     made = [(await client.post(PREDICTIONS, {"Idempotency-Key": "once"}, json=body)) for _ in range(2)]
     assert made[0].json["id"] == made[1].json["id"], [answer.text for answer in made]
     assert len(await players.published(client.user_id)) == 1
+
+
+async def test_the_time_that_a_file_takes_is_counted_to_the_wait(
+    client: Client, players: Players, storage: Storage, official: Replicate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The official client reads for half a second longer than it asks to be held."""
+
+    async def late(request: Request) -> None:
+        await players.fund(request)
+        await asyncio.sleep(1.5)
+        await players.complete(request)
+
+    players.scripts[client.user_id] = late
+    monkeypatch.setattr(storage, "taking_seconds", 0.8)
+    official.poll_interval = 0.05
+    asked = {"prompt": "x", "image": data_address(PICTURE)}
+    film = await official.async_run(MODEL, input=asked, wait=1, use_file_output=False)
+    assert str(film).endswith("/original.mp4")
 
 
 async def test_what_is_no_file_of_the_request_stays_as_it_is(client: Client, players: Players) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -126,14 +127,17 @@ class Commands:
     async def create_and_wait(
         self, verdicts: Verdicts, caller: Caller, order: Order, seconds: float | None = None
     ) -> Generation:
-        """The same, held open until the generation is final or the wait is over.
+        """The same, held open until the generation is final or the wait is over: so many seconds, and accepting it is
+        counted to them.
 
         It listens before it publishes, so that no outcome passes unheard.
         """
+        begun_at = time.monotonic()
         generation_id = generation_id_of(caller, order)
         async with verdicts.listening(generation_id) as heard:
             generation = await self.create(caller, order, generation_id)
-            return await verdicts.wait(caller, generation, heard, seconds)
+            left = None if seconds is None else seconds - (time.monotonic() - begun_at)
+            return await verdicts.wait(caller, generation, heard, left)
 
     async def create_batch(self, caller: Caller, orders: Sequence[Order]) -> Batch:
         """Accepts all of them, or none. The same key gives the same batch.
