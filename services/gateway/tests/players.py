@@ -238,6 +238,12 @@ class Players:
         """False where the log has another outcome already."""
         return await self.say(outcome_of(request, verdict, failure, delivered))
 
+    async def write(self, request: Request, text: str) -> bool:
+        """The whole way, of these words."""
+        await self.fund(request)
+        ending = outcome_of(request, Verdict.COMPLETED).data
+        return await self.say(Outcome.of(ending.model_copy(update={"text": text}), "generator", None))
+
     async def say(self, outcome: Outcome) -> bool:
         try:
             await self._publish(topology.outcome_subject(outcome.data.generation_id), outcome.encode())

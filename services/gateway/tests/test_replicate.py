@@ -141,6 +141,40 @@ async def test_a_text_is_read_while_it_is_written(
     assert [(event.event.value, event.data) for event in later] == [("output", answer_to(prompt)), ("done", "{}")]
 
 
+@pytest.mark.parametrize(
+    "end", ["\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"], ids=repr
+)
+async def test_whatever_ends_a_line_nothing_of_the_text_is_lost(official: Replicate, client: Client, end: str) -> None:
+    """It is read as a line feed; the prediction has the text as it is."""
+    prompt = f"{end}one{end}{end}two{end}"
+    made = await official.predictions.async_create(version=WRITER, input={"prompt": prompt}, stream=True)
+    await client.ended(made.id)
+    seen = [event.data async for event in made.async_stream(use_file_output=False)]
+    assert seen == [answer_to("\none\n\ntwo\n"), "{}"]
+    assert (await official.predictions.async_get(made.id)).output == answer_to(prompt)
+
+
+async def test_a_line_that_ends_between_two_pieces_ends_once(
+    official: Replicate, client: Client, players: Players, bus: NatsClient
+) -> None:
+    begin = asyncio.Event()
+
+    async def play(request: Request) -> None:
+        await begin.wait()
+        for number, piece in enumerate(("one\r", "\ntwo"), 1):
+            await players.progress(request.generation_id, number, 50, text=piece)
+        await players.write(request, "one\r\ntwo")
+
+    players.scripts[client.user_id] = play
+    made = await official.predictions.async_create(version=WRITER, input=INPUT, stream=True)
+    events = made.async_stream(use_file_output=False)
+    reading = asyncio.create_task(anext(events))
+    await listened_to(bus, made.id)
+    begin.set()
+    *said, _ = [(await reading).data, *[event.data async for event in events]]
+    assert (len(said), "".join(said)) == (2, "one\ntwo")
+
+
 async def test_a_text_that_fails_says_so_in_its_stream(official: Replicate, client: Client, players: Players) -> None:
     async def play(request: Request) -> None:
         await players.end(request, Verdict.FAILED, Failure(code="provider_unavailable", message="It is away."))

@@ -4,6 +4,7 @@ Whoever comes while it is being written, or afterwards, is told the whole in one
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator
 
 from gateway.dialects.endings import delivered
@@ -12,16 +13,21 @@ from gateway.records import Generation
 from gateway.refusals import Refusal
 from gateway.words import Words
 
+_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""Whatever ends a line to the official client for Python (`str.splitlines`); to a reader of events the first three."""
+
 
 async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncGenerator[bytes, None]:
     """`output` for each piece, then `done`; before that `error`, where there is none."""
     async with words.listening(caller, generation.id) as heard:
         yield b": accepted\n\n"
-        number = 0
+        number, is_torn = 0, False
         async for piece in words.pieces(caller, generation, heard):
             if isinstance(piece, str):
                 number += 1
-                yield _event("output", number, piece)
+                # What breaks a line may come in two pieces, and is one break all the same.
+                yield _event("output", number, piece.removeprefix("\n") if is_torn else piece)
+                is_torn = piece.endswith("\r")
                 continue
             number += 1
             try:
@@ -35,6 +41,6 @@ async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncG
 
 
 def _event(name: str, number: int, data: str) -> bytes:
-    """One event; each line of its data stands in a line of its own."""
-    lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+    """One event; each line of its data stands in a line of its own, and is joined by a line feed where it is read."""
+    lines = "".join(f"data: {line}\n" for line in _BREAK.split(data))
     return f"event: {name}\nid: {number}\n{lines}\n".encode()
