@@ -15,7 +15,7 @@ from contracts.questions import STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD
 
 
 class Storage:
-    """Takes every file for a picture, and knows its owner."""
+    """Takes every file for a picture, and knows its owner; what an upload became it stays, whatever comes later."""
 
     def __init__(self, bus: NatsClient) -> None:
         self._bus = bus
@@ -35,7 +35,8 @@ class Storage:
             size_bytes=1,
             sha256="ab",
         )
-        self.brought[asset.id] = (question.user_id, (await claims.get(question.claim or "")).data or b"")
+        content = (await claims.get(question.claim or "")).data or b""
+        self.brought.setdefault(asset.id, (question.user_id, content))
         await message.respond(TakenUpload(asset=asset).model_dump_json().encode())
 
     async def find(self, message: Any) -> None:

@@ -92,6 +92,29 @@ async def test_the_same_key_is_the_same_edit(client: Client, players: Players, s
     assert len(await players.published(client.user_id)) == 1
 
 
+async def test_another_picture_under_the_same_key_is_refused(
+    client: Client, players: Players, storage: Storage
+) -> None:
+    async with sdk_of(client) as sdk:
+        asked: Any = {"prompt": "x", "extra_headers": {"Idempotency-Key": "once"}}
+        await sdk.images.edit(image=("one.png", b"a cat", "image/png"), **asked)
+        with pytest.raises(openai.UnprocessableEntityError):
+            await sdk.images.edit(image=("one.png", b"a dog", "image/png"), **asked)
+    assert len(await players.published(client.user_id)) == 1
+
+
+async def test_what_was_refused_under_a_key_may_be_corrected_under_it(
+    client: Client, players: Players, storage: Storage
+) -> None:
+    asked: Any = {"prompt": "x", "model": PAINTER, "extra_headers": {"Idempotency-Key": "once"}}
+    async with sdk_of(client) as sdk:
+        with pytest.raises(openai.BadRequestError):
+            await sdk.images.edit(image=("one.png", b"a cat", "image/png"), size="1x1", **asked)
+        await sdk.images.edit(image=("one.png", b"a dog", "image/png"), **asked)
+    [request] = await players.published(client.user_id)
+    assert [_brought(storage, client, given.asset_id) for given in request.inputs] == [b"a dog"]
+
+
 async def test_pictures_by_their_addresses(client: Client, players: Players, storage: Storage) -> None:
     elsewhere, inside = "https://pictures.example/x.png", "data:image/png;base64,aGVsbG8="
     body = {"prompt": "x", "images": [{"image_url": elsewhere}, {"image_url": inside}], "mask": {"image_url": inside}}

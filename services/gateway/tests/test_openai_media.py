@@ -255,6 +255,19 @@ async def test_a_picture_to_start_from_is_an_upload(client: Client, players: Pla
     assert given.asset_id and storage.brought[given.asset_id] == (client.user_id, b"a picture")
 
 
+async def test_another_picture_under_the_same_key_is_refused(
+    client: Client, players: Players, storage: Storage
+) -> None:
+    asked: Any = {"prompt": "x", "extra_headers": {"Idempotency-Key": "once"}}
+    async with sdk_of(client) as sdk:
+        first, again = [
+            await sdk.videos.create(input_reference=("a.png", b"a cat", "image/png"), **asked) for _ in range(2)
+        ]
+        with pytest.raises(openai.UnprocessableEntityError):
+            await sdk.videos.create(input_reference=("a.png", b"a dog", "image/png"), **asked)
+    assert first.id == again.id
+
+
 async def test_an_address_to_start_from_comes_in_a_form_as_well(client: Client, players: Players) -> None:
     """As the SDK for Node writes an object into a form."""
     url = "https://pictures.example/start.png"

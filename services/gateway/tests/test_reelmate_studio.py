@@ -55,12 +55,14 @@ async def kept(client: Client, **fields: Any) -> Any:
     return answer.json["data"]
 
 
-async def brought(client: Client, name: str | None = "Me", key: str | None = None, file: bool = True) -> Answer:
+async def brought(
+    client: Client, name: str | None = "Me", key: str | None = None, file: bool = True, picture: bytes = PNG
+) -> Answer:
     form = aiohttp.FormData()
     if name is not None:
         form.add_field("name", name)
     if file:
-        form.add_field("file", PNG, filename="me.png", content_type="image/png")
+        form.add_field("file", picture, filename="me.png", content_type="image/png")
     else:
         form.add_field("gender", "x", content_type="text/plain")
     return await client.post(f"{STUDIO}/avatars", {"Idempotency-Key": key} if key else {}, data=form)
@@ -195,6 +197,8 @@ async def test_the_same_key_brings_one_face(client: Client) -> None:
     first, second = await brought(client, key="once"), await brought(client, key="once")
     assert first.json["data"]["id"] == second.json["data"]["id"]
     assert len(await data(client, "/avatars")) == len(AVATARS) + 1
+    other = await brought(client, key="once", picture=PNG + b"another")
+    assert other.json["data"]["id"] != first.json["data"]["id"]
 
 
 async def test_what_is_no_face_is_refused(client: Client) -> None:

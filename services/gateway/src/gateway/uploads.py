@@ -1,7 +1,7 @@
 """Uploads: streamed into the claims bucket as they arrive, then storage is asked to make an asset of it.
 
 The gateway neither keeps nor looks at the bytes. The id follows from the Idempotency-Key, so that sending a file again
-is the same upload.
+is the same upload; for a file that comes within an order from its bytes as well, so that another one is no repetition.
 """
 
 import base64
@@ -79,20 +79,26 @@ class Uploads:
         key: str | None,
         route: str = ROUTE,
         visibility: Visibility | None = None,
+        *,
+        by_content: bool = False,
     ) -> Upload:
-        """What a file has become; under the same key of the same route it is the same upload.
+        """What a file has become; under the same key of the same route it is the same upload, `by_content` only where
+        the file is the same too.
 
         Raises:
             Refusal: why it has not; nothing is kept then.
         """
         if self._under_way >= AT_ONCE:
             raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
-        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, checked_key(key))
-        # Not the upload's id alone: of two that are sent at once, none may read the other's half.
-        claim = f"uploads/{upload_id}/{uuid4()}"
+        name = None if key is None else checked_key(key)
+        # Not the upload's id: of two that are sent at once, none may read the other's half.
+        claim = f"uploads/{uuid4()}"
         self._under_way += 1
         try:
-            await self._put(claim, chunks)
+            digest = await self._put(claim, chunks)
+            if name is not None and by_content:
+                name = f"{name}\n{digest}"
+            upload_id = new_generation_id() if name is None else keyed_generation_id(caller.user_id, route, name)
             return await self._taken(caller, upload_id, visibility, claim=claim)
         finally:
             self._under_way -= 1
@@ -106,7 +112,7 @@ class Uploads:
         visibility: Visibility | None = None,
     ) -> tuple[dict[str, str], Asset | None]:
         """The fields of a form and the asset that its file has become, None where there is none: what an order starts
-        from is `Input(role=…, asset_id=asset.id)`.
+        from is `Input(role=…, asset_id=asset.id)`. Another file is another asset, also under the same key.
 
         Raises:
             Refusal: why it has not; nothing is kept then.
@@ -115,7 +121,7 @@ class Uploads:
         first = await anext(chunks, None)
         if first is None:
             return form.fields, None
-        upload = await self.take(caller, _all(first, chunks), key, route, visibility)
+        upload = await self.take(caller, _all(first, chunks), key, route, visibility, by_content=True)
         return form.fields, upload.asset
 
     async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
@@ -161,8 +167,9 @@ class Uploads:
             raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
         return Upload(upload_id, taken.asset, taken.visibility)
 
-    async def _put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name."""
+    async def _put(self, name: str, chunks: AsyncIterator[bytes]) -> str:
+        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name. Returns
+        the digest of what arrived."""
         stream = self._broker.connection.jetstream(timeout=PUT_SECONDS) if connected(self._broker) else None
         nuid, digest, size, count = uuid4().hex, sha256(), 0, 0
         waiting = bytearray()
@@ -186,6 +193,7 @@ class Uploads:
             about["digest"] = f"SHA-256={base64.urlsafe_b64encode(digest.digest()).decode()}"
             subject = f"$O.{CLAIMS_BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
             await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
+            return digest.hexdigest()
         except (NatsError, OSError) as error:
             raise Unavailable(NOT_TAKEN) from error
 

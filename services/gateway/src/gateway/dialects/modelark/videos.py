@@ -89,7 +89,8 @@ async def _taken(surface: Surface, request: Request) -> tuple[Caller, VideoField
     start = None
     if first is not None:
         key = request.headers.get("idempotency-key")
-        start = (await surface.uploads.take(who, films.all_of(first, chunks), key, GENERATE)).asset
+        file = films.all_of(first, chunks)
+        start = (await surface.uploads.take(who, file, key, GENERATE, by_content=True)).asset
         if await caller(surface.identity, request, form.fields.get("userId")) != who:
             raise Invalid("userId has to come before the image.")
     try:

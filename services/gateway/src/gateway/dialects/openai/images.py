@@ -145,7 +145,7 @@ def _validated(wanted: type[Body], fields: dict[str, Any]) -> Body:
 async def _upload(surface: Surface, who: Caller, request: Request, index: int, role: Any, part: UploadFile) -> Input:
     """Under the request's key the same picture of the form is the same upload."""
     key = request.headers.get("idempotency-key")
-    upload = await surface.uploads.take(who, _chunks(part), key, f"{request.url.path} {index}")
+    upload = await surface.uploads.take(who, _chunks(part), key, f"{request.url.path} {index}", by_content=True)
     return Input(role=role, asset_id=upload.asset.id)
 
 
