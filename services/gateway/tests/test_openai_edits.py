@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import asyncpg
 import openai
 import pytest
@@ -167,6 +168,16 @@ async def test_what_is_no_form_is_refused(client: Client, content_type: str, bod
     answer = await client.post(EDITS, {"Content-Type": content_type}, data=body)
     assert answer.status == status, answer.text
     assert answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("fields", [{"prompt": "x", "n": "0"}, {"n": "1"}, {"prompt": "x" * 70_000}], ids=list)
+async def test_a_picture_before_fields_that_are_refused_is_not_kept(
+    client: Client, storage: Storage, fields: dict[str, str]
+) -> None:
+    before = len(storage.brought)
+    body = aiohttp.FormData({"image": io.BytesIO(b"x"), "image[]": io.BytesIO(b"y")} | fields)
+    answer = await client.post(EDITS, data=body)
+    assert (answer.status, len(storage.brought)) in {(400, before), (413, before)}, answer.text
 
 
 async def test_nothing_is_taken_of_nobody(nobody: Client, storage: Storage) -> None:

@@ -1,9 +1,12 @@
 """Files that users bring: streamed on as they come, bounded, and refused as everything is (B23, B40, B41)."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,7 +28,7 @@ from contracts.questions import (
 )
 from gateway.settings import Settings
 
-from .client import Answer, Client
+from .client import Answer, Client, until
 from .conftest import MakeClient, migrated, settings_of, with_limits
 
 pytestmark = pytest.mark.connected
@@ -172,11 +175,60 @@ async def test_b3_a_file_that_is_too_large_is_refused_while_it_comes(client: Cli
     assert storage.asked == 0
 
 
-def part(name: str, content: bytes = b"x", headers: bytes = b"") -> bytes:
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/uploads", "file"),
+        ("/openai/v1/images/edits", "image"),
+        ("/openai/v1/videos", "input_reference"),
+        ("/api/v1/upload", "file"),
+        ("/api/upload_image", "file"),
+        ("/replicate/v1/files", "content"),
+    ],
+)
+async def test_what_comes_slowly_is_handed_on_and_lies_in_no_file(
+    client: Client, storage: Storage, bus: NatsClient, path: str, name: str
+) -> None:
+    """Of nobody who sends many at once, or never sends the end: the temporary folder is memory, and everybody's."""
+    content, end = bytes(2 << 20), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield part("prompt") + part(name, content, filename="a.png")[:-2]
+        await end.wait()
+        yield b"\r\n" + END
+
+    async def arrived() -> bool:
+        claims = await bus.jetstream().stream_info("OBJ_claims")
+        return claims.state.bytes - before > 4 * len(content) - (4 << 17)
+
+    lying = unnamed_files()
+    before = (await bus.jetstream().stream_info("OBJ_claims")).state.bytes
+    asked = [asyncio.create_task(client.post(path, {"Content-Type": FORM}, data=slow())) for _ in range(4)]
+    try:
+        await until(arrived)
+        assert unnamed_files() == lying
+        assert storage.asked == 0
+    finally:
+        end.set()
+        await asyncio.gather(*asked)
+    assert list(storage.taken.values()) == [(client.user_id, content)] * 4
+
+
+def unnamed_files() -> set[tuple[int, int]]:
+    """Those of this process, which the gateway runs in."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            about = descriptor.stat()
+            if stat.S_ISREG(about.st_mode) and about.st_nlink == 0:
+                found.add((about.st_dev, about.st_ino))
+    return found
+
+
+def part(name: str, content: bytes = b"x", headers: bytes = b"", filename: str | None = None) -> bytes:
+    named = f'; filename="{filename}"' if filename is not None else ""
     return (
-        b'--b\r\nContent-Disposition: form-data; name="'
-        + name.encode()
-        + b'"\r\n'
+        f'--b\r\nContent-Disposition: form-data; name="{name}"{named}\r\n'.encode()
         + headers
         + b"\r\n"
         + content

@@ -1,9 +1,10 @@
-"""The one file in a multipart form, handed on while it arrives (RFC 7578), and the fields beside it.
+"""The files in a multipart form, handed on while they arrive (RFC 7578), and the fields beside them.
 
-The file's name and type are not believed.
+A file's name and type are not believed.
 """
 
 from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -20,6 +21,14 @@ MAX_FIELD_BYTES = 64 << 10
 FILE = "file"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A part that is a file, and what the file is called; `name` is the part's own."""
+
+    name: str
+    filename: str
+
+
 async def file_of(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """The bytes of the part `file`; other parts are passed over.
 
@@ -27,8 +36,9 @@ async def file_of(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
         UnsupportedMediaType, MalformedForm, Invalid: the body is none of that, or has no file, or two.
     """
     form = _Form(_boundary(request), max_bytes, (FILE,))
-    async for piece in _pieces(request, form):
-        yield piece
+    async for _, piece in _pieces(request, form):
+        if piece:
+            yield piece
     if form.files != 1:
         raise Invalid("The form has to have one part 'file'.")
 
@@ -52,8 +62,48 @@ class FieldsAndFile:
             UnsupportedMediaType, MalformedForm, BodyTooLarge, Invalid: the body is no such form.
         """
         form = _Form(_boundary(self._request), self._max_bytes, self._files, self.fields)
-        async for piece in _pieces(self._request, form):
-            yield piece
+        async for _, piece in _pieces(self._request, form):
+            if piece:
+                yield piece
+
+
+class FieldsAndFiles:
+    """A form with fields, and with so many files at most in parts of these names; of so many parts at most.
+
+    `fields` is whole once `files` has come to its end. A part of such a name without a file's name is a field.
+    """
+
+    def __init__(
+        self, request: Request, max_bytes: int, names: Collection[str], most_files: int, most_parts: int = MAX_PARTS
+    ) -> None:
+        self._request = request
+        self._max_bytes = max_bytes
+        self._names = names
+        self._most_files = most_files
+        self._most_parts = most_parts
+        self._next: tuple[Part, bytes] | None = None
+        self.fields: dict[str, str] = {}
+
+    async def files(self) -> AsyncIterator[tuple[Part, AsyncIterator[bytes]]]:
+        """Each file and its bytes, which have to be read before the next is asked for; those of the last come to their
+        end once the form is whole.
+
+        Raises:
+            UnsupportedMediaType, MalformedForm, BodyTooLarge, Invalid: the body is no such form.
+        """
+        boundary = _boundary(self._request)
+        form = _Form(boundary, self._max_bytes, self._names, self.fields, self._most_files, self._most_parts)
+        pieces = _pieces(self._request, form)
+        self._next = await anext(pieces, None)
+        while self._next is not None:
+            part, _ = self._next
+            yield part, self._of(part, pieces)
+
+    async def _of(self, part: Part, pieces: AsyncIterator[tuple[Part, bytes]]) -> AsyncIterator[bytes]:
+        while self._next is not None and self._next[0] is part:
+            if self._next[1]:
+                yield self._next[1]
+            self._next = await anext(pieces, None)
 
 
 def _boundary(request: Request) -> bytes:
@@ -64,7 +114,8 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-async def _pieces(request: Request, form: "_Form") -> AsyncIterator[bytes]:
+async def _pieces(request: Request, form: "_Form") -> AsyncIterator[tuple[Part, bytes]]:
+    """An empty one where a file begins."""
     try:
         async for chunk in request.stream():
             form.write(chunk)
@@ -78,10 +129,16 @@ async def _pieces(request: Request, form: "_Form") -> AsyncIterator[bytes]:
 
 
 class _Form:
-    """What the parser tells of: the file is kept until it is handed on, and fields where somebody wants them."""
+    """What the parser tells of: a file is kept until it is handed on, and fields where somebody wants them."""
 
     def __init__(
-        self, boundary: bytes, max_bytes: int, files: Collection[str], fields: dict[str, str] | None = None
+        self,
+        boundary: bytes,
+        max_bytes: int,
+        files: Collection[str],
+        fields: dict[str, str] | None = None,
+        most_files: int = 1,
+        most_parts: int = MAX_PARTS,
     ) -> None:
         callbacks: Any = {
             "on_part_begin": self._begin,
@@ -100,14 +157,16 @@ class _Form:
             max_header_count=MAX_HEADERS,
             max_header_size=MAX_HEADER_BYTES,
         )
-        self._pieces: list[bytes] = []
+        self._pieces: list[tuple[Part, bytes]] = []
         self._parts = 0
+        self._most_files = most_files
+        self._most_parts = most_parts
         self._file_names = files
         self._fields = fields
         self._name_of_part = ""
         self._text_of_part = bytearray()
         self.files = 0
-        self._is_file = False
+        self._file: Part | None = None
         self._is_whole = False
         self._field = b""
         self._text = b""
@@ -117,7 +176,7 @@ class _Form:
         if self._parser.write(chunk) != len(chunk):
             raise FormParserError("more than the parser takes")
 
-    def arrived(self) -> list[bytes]:
+    def arrived(self) -> list[tuple[Part, bytes]]:
         pieces, self._pieces = self._pieces, []
         return pieces
 
@@ -128,10 +187,10 @@ class _Form:
 
     def _begin(self) -> None:
         self._parts += 1
-        self._is_file = False
+        self._file = None
         self._disposition = b""
-        if self._parts > MAX_PARTS:
-            raise Invalid(f"A form may have {MAX_PARTS} parts at most.")
+        if self._parts > self._most_parts:
+            raise Invalid(f"A form may have {self._most_parts} parts at most.")
 
     def _name(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -147,21 +206,26 @@ class _Form:
     def _headers(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._name_of_part = options.get(b"name", b"").decode("utf-8", "replace")
-        self._is_file = self._name_of_part in self._file_names and (self._fields is None or b"filename" in options)
-        self.files += self._is_file
-        if self.files > 1:
-            raise Invalid(f"The form has to have one part {self._name_of_part!r}.")
+        filename = options.get(b"filename")
+        if self._name_of_part not in self._file_names or (self._fields is not None and filename is None):
+            return
+        self.files += 1
+        if self.files > self._most_files:
+            many = "one part" if self._most_files == 1 else f"{self._most_files} parts at most as"
+            raise Invalid(f"The form has to have {many} {self._name_of_part!r}.")
+        self._file = Part(self._name_of_part, (filename or b"").decode("utf-8", "replace"))
+        self._pieces.append((self._file, b""))
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_file:
-            self._pieces.append(data[start:end])
+        if self._file is not None:
+            self._pieces.append((self._file, data[start:end]))
         elif self._fields is not None:
             self._text_of_part += data[start:end]
             if len(self._text_of_part) > MAX_FIELD_BYTES:
                 raise BodyTooLarge(f"A field may have {MAX_FIELD_BYTES} bytes at most.")
 
     def _end_part(self) -> None:
-        if self._fields is not None and not self._is_file:
+        if self._fields is not None and self._file is None:
             try:
                 self._fields[self._name_of_part] = self._text_of_part.decode()
             except UnicodeDecodeError as error:

@@ -5,8 +5,9 @@ is the same upload; for a file that comes within an order from its bytes as well
 """
 
 import base64
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -62,6 +63,14 @@ class Upload:
     """As it was asked for when it was new."""
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file in the claims bucket, and the SHA-256 of its bytes."""
+
+    claim: str
+    digest: str
+
+
 class Uploads:
     """What users bring. It is shown as they say, and else as the deployment does."""
 
@@ -88,20 +97,21 @@ class Uploads:
         Raises:
             Refusal: why it has not; nothing is kept then.
         """
-        if self._under_way >= AT_ONCE:
-            raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
-        name = None if key is None else checked_key(key)
-        # Not the upload's id: of two that are sent at once, none may read the other's half.
-        claim = f"uploads/{uuid4()}"
-        self._under_way += 1
-        try:
-            digest = await self._put(claim, chunks)
-            if name is not None and by_content:
-                name = f"{name}\n{digest}"
-            upload_id = new_generation_id() if name is None else keyed_generation_id(caller.user_id, route, name)
-            return await self._taken(caller, upload_id, visibility, claim=claim)
-        finally:
-            self._under_way -= 1
+        key = None if key is None else checked_key(key)
+        with self._one_more():
+            received = await self._put(chunks)
+            return await self._kept(caller, received, key, route, visibility, by_content=by_content)
+
+    async def receive(self, chunks: AsyncIterator[bytes]) -> Received:
+        """A file that is not looked at yet: who does not `keep` it has kept nothing. Raises Refusal."""
+        with self._one_more():
+            return await self._put(chunks)
+
+    async def keep(self, caller: Caller, received: Received, key: str | None, route: str) -> Upload:
+        """What it has become, as `take` says it `by_content`. Raises Refusal."""
+        key = None if key is None else checked_key(key)
+        with self._one_more():
+            return await self._kept(caller, received, key, route, None, by_content=True)
 
     async def take_with(
         self,
@@ -146,6 +156,32 @@ class Uploads:
         """What the file in the bucket has become. Raises Refusal."""
         return await self._taken(caller, upload_id, visibility)
 
+    @contextlib.contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Raises TooManyRequests."""
+        if self._under_way >= AT_ONCE:
+            raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def _kept(
+        self,
+        caller: Caller,
+        received: Received,
+        key: str | None,
+        route: str,
+        visibility: Visibility | None,
+        *,
+        by_content: bool,
+    ) -> Upload:
+        if key is not None and by_content:
+            key = f"{key}\n{received.digest}"
+        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, key)
+        return await self._taken(caller, upload_id, visibility, claim=received.claim)
+
     async def _taken(
         self,
         caller: Caller,
@@ -167,10 +203,11 @@ class Uploads:
             raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
         return Upload(upload_id, taken.asset, taken.visibility)
 
-    async def _put(self, name: str, chunks: AsyncIterator[bytes]) -> str:
-        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name. Returns
-        the digest of what arrived."""
+    async def _put(self, chunks: AsyncIterator[bytes]) -> Received:
+        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name."""
         stream = self._broker.connection.jetstream(timeout=PUT_SECONDS) if connected(self._broker) else None
+        # Not the upload's id: of two that are sent at once, none may read the other's half.
+        name = f"uploads/{uuid4()}"
         nuid, digest, size, count = uuid4().hex, sha256(), 0, 0
         waiting = bytearray()
         try:
@@ -193,7 +230,7 @@ class Uploads:
             about["digest"] = f"SHA-256={base64.urlsafe_b64encode(digest.digest()).decode()}"
             subject = f"$O.{CLAIMS_BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
             await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
-            return digest.hexdigest()
+            return Received(name, digest.hexdigest())
         except (NatsError, OSError) as error:
             raise Unavailable(NOT_TAKEN) from error
 

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query, Request
 
 from gateway.dialects.jaaz import errors, translate
 from gateway.dialects.jaaz.answers import ERRORS, FORM, Desk
-from gateway.dialects.jaaz.files import form_file
 from gateway.dialects.jaaz.schemas import (
     BalanceView,
     Configs,
@@ -73,7 +72,7 @@ def make_router(desk: Desk) -> APIRouter:
     async def upload(request: Request) -> Uploaded:
         """A picture, a video or a sound, known by its content."""
         who, key = await desk.who(request), request.headers.get("idempotency-key")
-        return translate.uploaded(surface, await files.take(who, *await form_file(request), key))
+        return translate.uploaded(surface, await files.take_sent(who, request, key))
 
     @router.get("/files", summary="Your files")
     async def listing(

@@ -10,7 +10,6 @@ from gateway.dialects.jaaz import errors, translate
 from gateway.dialects.jaaz.answers import FORM, Desk
 from gateway.dialects.jaaz.client import ERRORS
 from gateway.dialects.jaaz.client_schemas import Amount, Exists, Status, UploadedImage
-from gateway.dialects.jaaz.files import form_file
 from gateway.dialects.jaaz.schemas import Document, ProviderConfig
 from gateway.dialects.surface import route_class
 from gateway.refusals import NotFound
@@ -73,7 +72,7 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.post("/upload_image", summary="Bring a picture", openapi_extra=FORM)
     async def upload(request: Request) -> UploadedImage:
-        file = await files.take(await desk.who(request), *await form_file(request))
+        file = await files.take_sent(await desk.who(request), request)
         return UploadedImage(file_id=str(file.id), url=surface.address(file.key), width=file.width, height=file.height)
 
     @router.get("/file/{file_id}", summary="Look at a file", status_code=307, responses={200: {"description": "OK"}})

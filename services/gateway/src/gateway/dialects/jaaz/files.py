@@ -11,14 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from contracts.facts import Asset, Visibility
 from contracts.ids import keyed_generation_id
+from gateway.forms import FILE, FieldsAndFiles
 from gateway.identity import Caller
-from gateway.refusals import Invalid, NotFound, UnsupportedMedia, UnsupportedMediaType
-from gateway.uploads import ROUTE, Uploads
+from gateway.refusals import Invalid, NotFound, UnsupportedMedia
+from gateway.uploads import ROUTE, Upload, Uploads
 from runtime.database import Database, Row
 
 CHUNK_BYTES = 128 << 10
@@ -61,8 +61,22 @@ class Files:
 
     async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
         """Raises Refusal: why it is not taken."""
+        return await self._keep(caller, name, await self._upload(caller, chunks, key))
+
+    async def take_sent(self, caller: Caller, request: Request, key: str | None = None) -> File:
+        """The part `file` of a form. Raises Refusal: why it is not taken."""
+        form = FieldsAndFiles(request, self._uploads.max_form_bytes, (FILE,), most_files=1)
+        taken = [(part.filename, await self._upload(caller, chunks, key)) async for part, chunks in form.files()]
+        if not taken:
+            raise Invalid("The form has to have one part 'file'.")
+        [(name, upload)] = taken
+        return await self._keep(caller, name or "file", upload)
+
+    async def _upload(self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None) -> Upload:
         # Its address stands in canvases, for ever.
-        upload = await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC)
+        return await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC)
+
+    async def _keep(self, caller: Caller, name: str, upload: Upload) -> File:
         asset = upload.asset
         values = {
             "id": upload.id,
@@ -140,22 +154,6 @@ class Files:
             except UnsupportedMedia:
                 return url  # a drawing in SVG, say: it stays where it is, within the bounds of its canvas
         return f"{PATH}{file_id}"
-
-
-async def form_file(request: Request) -> tuple[str, AsyncIterator[bytes]]:
-    """The name and the bytes of the part `file` of a form. Raises Invalid, UnsupportedMediaType."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise UnsupportedMediaType("The body has to be a form: send it as 'multipart/form-data', with a part 'file'.")
-    form = await request.form(max_files=1, max_fields=16)
-    part = form.get("file")
-    if not isinstance(part, UploadFile):
-        raise Invalid("The form has to have one part 'file'.")
-
-    async def chunks() -> AsyncIterator[bytes]:
-        while chunk := await part.read(CHUNK_BYTES):
-            yield chunk
-
-    return part.filename or "file", chunks()
 
 
 async def _chunks_of(data: bytes) -> AsyncIterator[bytes]:

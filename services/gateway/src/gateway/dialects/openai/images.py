@@ -6,9 +6,6 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect
 
 from contracts.facts import Input, Kind
 from gateway.dialects.brought import bring
@@ -19,15 +16,16 @@ from gateway.dialects.openai.drawing import drawn
 from gateway.dialects.openai.heading import BASE
 from gateway.dialects.openai.schemas import EditImages, EditReferences, GenerateImages, Pictures
 from gateway.dialects.surface import Surface, route_class
+from gateway.forms import FieldsAndFiles, Part
 from gateway.identity import Caller
 from gateway.lending import Lending
 from gateway.orders import MAX_INPUTS, Order
 from gateway.refusals import Invalid, MalformedForm, UnsupportedMediaType
-from gateway.uploads import CHUNK_BYTES
+from gateway.uploads import Received
 
 GENERATE, EDIT = "/images/generations", "/images/edits"
-MAX_FIELDS = 32
-MAX_FIELD_BYTES = 64 << 10
+MAX_PARTS = MAX_INPUTS + 33
+"""The pictures, the mask, and 32 fields."""
 _IMAGES = ("image", "image[]")
 _MASK = "mask"
 Body = TypeVar("Body", bound=EditImages)
@@ -95,30 +93,30 @@ async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditI
     """
     if is_json(request):
         return await _referenced(surface, who, request)
-    form = await _form(request)
-    try:
-        files = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
-        pictures = [part for name, part in files if name in _IMAGES]
-        masks = [part for name, part in files if name == _MASK]
-        if not 1 <= len(pictures) <= MAX_INPUTS - len(masks) or len(masks) > 1:
-            raise _invalid("image", f"1 to {MAX_INPUTS} pictures, and at most one mask")
-        body = _validated(EditImages, {name: part for name, part in form.items() if isinstance(part, str)})
-        given = [("image", part) for part in pictures] + [(_MASK, part) for part in masks]
-        inputs = [await _upload(surface, who, request, index, *each) for index, each in enumerate(given)]
-    finally:
-        await form.close()
+    form = FieldsAndFiles(request, surface.uploads.max_form_bytes, (*_IMAGES, _MASK), MAX_INPUTS + 1, MAX_PARTS)
+    pictures: list[Received] = []
+    masks: list[Received] = []
+    async for part, chunks in _files(form, request):
+        (masks if part.name == _MASK else pictures).append(await surface.uploads.receive(chunks))
+    if not 1 <= len(pictures) <= MAX_INPUTS - len(masks) or len(masks) > 1:
+        raise _invalid("image", f"1 to {MAX_INPUTS} pictures, and at most one mask")
+    body = _validated(EditImages, form.fields)
+    given = [("image", file) for file in pictures] + [(_MASK, file) for file in masks]
+    inputs = [await _upload(surface, who, request, index, *each) for index, each in enumerate(given)]
     if not body.model:
         body = body.model_copy(update={"model": _model(surface, {role for role, _ in given})})
     return body, inputs
 
 
-async def _form(request: Request) -> FormData:
-    """Raises UnsupportedMediaType, MalformedForm."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise UnsupportedMediaType("The body has to be a form: send it as 'multipart/form-data'.")
+async def _files(form: FieldsAndFiles, request: Request) -> AsyncIterator[tuple[Part, AsyncIterator[bytes]]]:
+    """Raises UnsupportedMediaType, MalformedForm, Invalid."""
+    is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     try:
-        return await request.form(max_files=MAX_INPUTS + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except (FormParserError, ClientDisconnect) as error:
+        async for each in form.files():
+            yield each
+    except UnsupportedMediaType as error:
+        if not is_form:
+            raise UnsupportedMediaType("The body has to be a form: send it as 'multipart/form-data'.") from error
         raise MalformedForm("The body is not a valid form.") from error
 
 
@@ -142,16 +140,11 @@ def _validated(wanted: type[Body], fields: dict[str, Any]) -> Body:
         raise RequestValidationError(error.errors()) from error
 
 
-async def _upload(surface: Surface, who: Caller, request: Request, index: int, role: Any, part: UploadFile) -> Input:
+async def _upload(surface: Surface, who: Caller, request: Request, index: int, role: Any, file: Received) -> Input:
     """Under the request's key the same picture of the form is the same upload."""
     key = request.headers.get("idempotency-key")
-    upload = await surface.uploads.take(who, _chunks(part), key, f"{request.url.path} {index}", by_content=True)
+    upload = await surface.uploads.keep(who, file, key, f"{request.url.path} {index}")
     return Input(role=role, asset_id=upload.asset.id)
-
-
-async def _chunks(part: UploadFile) -> AsyncIterator[bytes]:
-    while chunk := await part.read(CHUNK_BYTES):
-        yield chunk
 
 
 def _model(surface: Surface, roles: set[str]) -> str | None:
