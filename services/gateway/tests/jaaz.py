@@ -9,7 +9,7 @@ from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Request
 from contracts.payments import BegunPayment, CreatedPayment
-from contracts.progress import Progress
+from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, STORAGE_TAKE_UPLOAD
 from contracts.topology import progress_subject
 
@@ -60,6 +60,16 @@ async def write(bus: NatsClient, players: Players, request: Request, lost: int |
             await bus.publish(progress_subject(request.generation_id), told.model_dump_json().encode())
     await bus.flush()
     await players.complete(request)
+
+
+async def write_anew(players: Players, request: Request, text: str) -> None:
+    """The generator loses its provider after a few words; a second attempt writes something else."""
+    await players.fund(request)
+    first, second = ("The capital ", "of France ", "is not "), text.partition(" ")
+    for begin, pieces in ((1, first), (NUMBERS_PER_ATTEMPT + 1, second)):
+        for number, piece in enumerate(pieces, begin):
+            await players.progress(request.generation_id, number, 50, text=piece)
+    await players.write(request, text)
 
 
 def pieces_of(prompt: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from contracts.facts import Request
 
 from .client import Client, token, until
 from .conftest import MakeClient
-from .jaaz import V1, answer_to, write
+from .jaaz import V1, answer_to, write, write_anew
 from .players import WRITER, Players
 from .sockets import Open, Socket
 
@@ -89,6 +89,27 @@ async def test_a_stream_has_the_words_in_order_and_the_whole_even_where_some_wer
     assert len(pieces) > 1 or lost == 1, "without its beginning it is told as a whole"
     assert (end["is_complete"], end["message"], end["response"]) == (True, "", answer_to("foxes"))
     assert {body["message_id"] for _, body in told} == {end["message_id"]}
+
+
+async def test_a_text_that_was_written_anew_is_whole_at_the_end(
+    client: Client, http: aiohttp.ClientSession, open_socket: Open, players: Players
+) -> None:
+    """Of a stream, and by socket, where else the last frame is empty."""
+
+    async def play(request: Request) -> None:
+        await write_anew(players, request, "Paris is the capital.")
+
+    players.scripts[client.user_id] = play
+    socket = await open_socket(client.user_id)
+    await socket.ask("join_session", {"session_id": "s1"})
+    *pieces, end = await frames(client, http, {"message": "foxes", "session_id": "s1", "stream": True})
+    assert "".join(body["message"] for _, body in pieces) == "The capital of France is not "
+    assert (end[1]["is_complete"], end[1]["response"]) == (True, "Paris is the capital.")
+
+    async def complete() -> Any:
+        return next((said for said in socket.heard["chat_response"] if said["is_complete"]), None)
+
+    assert (await until(complete, 10))["response"] == "Paris is the capital."
 
 
 @pytest.mark.parametrize("body", [{"message": "a\0b"}, {"message": ""}, {"message": "x" * 5000}, {"model": "nope"}])

@@ -16,7 +16,7 @@ from gateway.settings import Settings
 
 from .client import Client
 from .conftest import with_limits
-from .jaaz import answer_to, pieces_of, write
+from .jaaz import answer_to, pieces_of, write, write_anew
 from .openai import BASE, sdk_of
 from .players import WRITER, Players
 
@@ -165,6 +165,27 @@ async def test_a_stream_that_fails_says_so(client: Client, players: Players) -> 
         stream = await sdk.chat.completions.create(model=WRITER, messages=SHORT, stream=True)
         with pytest.raises(openai.APIError, match=r"It broke\."):
             [chunk async for chunk in stream]
+
+
+async def test_a_text_that_was_written_anew_is_not_said_to_be_finished(client: Client, players: Players) -> None:
+    """What the SDK has read of it may say the opposite."""
+
+    async def play(request: Request) -> None:
+        await write_anew(players, request, "Paris is the capital.")
+
+    players.scripts[client.user_id] = play
+    heard = []
+    async with sdk_of(client) as sdk:
+        stream = await sdk.chat.completions.create(model=WRITER, messages=SHORT, stream=True)
+        with pytest.raises(openai.APIError, match="written anew: GET /v1/generations/") as changed:
+            async for chunk in stream:
+                heard.append(chunk.choices[0])  # noqa: PERF401 - an error follows
+    assert changed.value.code == "text_changed"
+    assert "".join(choice.delta.content or "" for choice in heard) == "The capital of France is not "
+    assert {choice.finish_reason for choice in heard} == {None}
+    [request] = await players.published(client.user_id)
+    assert f"{changed.value}".endswith(str(request.generation_id))
+    assert (await client.show(str(request.generation_id)))["text"] == "Paris is the capital."
 
 
 async def test_what_is_refused_at_once_is_no_stream(client: Client, players: Players) -> None:

@@ -6,25 +6,21 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 from nats.aio.client import Client as NatsClient
-from nats.errors import NoRespondersError
 from replicate.client import Client as Replicate
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.pagination import async_paginate
 
 from contracts.facts import Failure, Request, Verdict
-from contracts.topology import progress_subject
 from gateway.settings import Settings
 
-from .client import Client, token, until
+from .client import Client, token
 from .conformance import Conformance, Dialect
-from .conftest import MakeClient, Service, serving, with_limits
-from .jaaz import answer_to, write
+from .conftest import Service, serving, with_limits
 from .players import SEEDANCE, SEEDREAM, WRITER, Players
 
 pytestmark = pytest.mark.connected
@@ -32,21 +28,6 @@ pytestmark = pytest.mark.connected
 PREDICTIONS = "/replicate/v1/predictions"
 OF_MODEL = f"/replicate/v1/models/bytedance/{SEEDREAM}/predictions"
 INPUT = {"prompt": "A lighthouse in a storm"}
-
-
-async def listened_to(bus: NatsClient, generation_id: str) -> None:
-    """Waits until somebody hears the progress of a generation."""
-
-    async def heard() -> bool:
-        try:
-            await bus.request(progress_subject(UUID(generation_id)), b"", timeout=0.2)
-        except NoRespondersError:
-            return False
-        except TimeoutError:
-            return True
-        return True
-
-    await until(heard)
 
 
 @pytest.fixture(scope="module")
@@ -112,87 +93,6 @@ async def test_a_video_is_one_address_and_a_text_is_itself(official: Replicate) 
         f"x/{WRITER}:{WRITER}", input=INPUT | {"max_tokens": 50, "system_prompt": "Be brief"}
     )
     assert said == f"About {INPUT['prompt']}: it is well said."
-
-
-async def test_a_text_is_read_while_it_is_written(
-    official: Replicate, client: Client, players: Players, bus: NatsClient
-) -> None:
-    """Whoever reads it later is told the whole at once; a text of several lines stays one."""
-    begin = asyncio.Event()
-
-    async def play(request: Request) -> None:
-        await begin.wait()
-        await write(bus, players, request)
-
-    players.scripts[client.user_id] = play
-    prompt = "A lighthouse\nin a storm"
-    made = await official.predictions.async_create(version=WRITER, input={"prompt": prompt}, stream=True)
-    assert made.urls and made.urls["stream"] == f"{client.url}{PREDICTIONS}/{made.id}/stream"
-    events = made.async_stream(use_file_output=False)
-    reading = asyncio.create_task(anext(events))
-    await listened_to(bus, made.id)
-    begin.set()
-    seen = [await reading, *[event async for event in events]]
-    *said, done = seen
-    assert [event.event.value for event in said] == ["output"] * len(said) and len(said) > 1
-    assert "".join(event.data for event in said) == answer_to(prompt)
-    assert (done.event.value, done.data) == ("done", "{}")
-    later = [event async for event in made.async_stream(use_file_output=False)]
-    assert [(event.event.value, event.data) for event in later] == [("output", answer_to(prompt)), ("done", "{}")]
-
-
-@pytest.mark.parametrize(
-    "end", ["\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"], ids=repr
-)
-async def test_whatever_ends_a_line_nothing_of_the_text_is_lost(official: Replicate, client: Client, end: str) -> None:
-    """It is read as a line feed; the prediction has the text as it is."""
-    prompt = f"{end}one{end}{end}two{end}"
-    made = await official.predictions.async_create(version=WRITER, input={"prompt": prompt}, stream=True)
-    await client.ended(made.id)
-    seen = [event.data async for event in made.async_stream(use_file_output=False)]
-    assert seen == [answer_to("\none\n\ntwo\n"), "{}"]
-    assert (await official.predictions.async_get(made.id)).output == answer_to(prompt)
-
-
-async def test_a_line_that_ends_between_two_pieces_ends_once(
-    official: Replicate, client: Client, players: Players, bus: NatsClient
-) -> None:
-    begin = asyncio.Event()
-
-    async def play(request: Request) -> None:
-        await begin.wait()
-        for number, piece in enumerate(("one\r", "\ntwo"), 1):
-            await players.progress(request.generation_id, number, 50, text=piece)
-        await players.write(request, "one\r\ntwo")
-
-    players.scripts[client.user_id] = play
-    made = await official.predictions.async_create(version=WRITER, input=INPUT, stream=True)
-    events = made.async_stream(use_file_output=False)
-    reading = asyncio.create_task(anext(events))
-    await listened_to(bus, made.id)
-    begin.set()
-    *said, _ = [(await reading).data, *[event.data async for event in events]]
-    assert (len(said), "".join(said)) == (2, "one\ntwo")
-
-
-async def test_a_text_that_fails_says_so_in_its_stream(official: Replicate, client: Client, players: Players) -> None:
-    async def play(request: Request) -> None:
-        await players.end(request, Verdict.FAILED, Failure(code="provider_unavailable", message="It is away."))
-
-    players.scripts[client.user_id] = play
-    made = await official.predictions.async_create(version=WRITER, input=INPUT, stream=True)
-    with pytest.raises(RuntimeError, match=r"It is away\."):
-        [event async for event in made.async_stream(use_file_output=False)]
-
-
-async def test_a_stream_is_its_owners_and_of_texts_alone(
-    official: Replicate, client: Client, client_of: MakeClient
-) -> None:
-    text = await official.predictions.async_create(version=WRITER, input=INPUT)
-    picture = await official.predictions.async_create(version=SEEDREAM, input=INPUT)
-    assert picture.urls and "stream" not in picture.urls
-    assert (await client.get(f"{PREDICTIONS}/{picture.id}/stream")).status == 404
-    assert (await client_of().get(f"{PREDICTIONS}/{text.id}/stream")).status == 404
 
 
 async def test_what_takes_longer_than_it_may_is_cancelled(client: Client, players: Players) -> None:

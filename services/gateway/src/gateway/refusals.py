@@ -1,5 +1,7 @@
 """Why a request is not carried out. Each dialect says it in its own shape; nothing has changed when one is raised."""
 
+from uuid import UUID
+
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -241,6 +243,17 @@ class NotConfigured(Refusal):
     status = 501
     code = "not_configured"
     title = "This is not set up here"
+
+
+class TextChanged(Refusal):
+    """It is made and stored; what was said of it meanwhile is not how it begins."""
+
+    status = 502
+    code = "text_changed"
+    title = "The text was written anew"
+
+    def __init__(self, generation_id: UUID) -> None:
+        super().__init__(f"It was written anew: GET /v1/generations/{generation_id}")
 
 
 class Unavailable(Refusal):

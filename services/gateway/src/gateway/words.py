@@ -3,15 +3,24 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from uuid import UUID
 
 from faststream.nats import NatsBroker
 
+from contracts.facts import Verdict
 from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from gateway.identity import Caller
 from gateway.live import LOOK_AGAIN_SECONDS, Heard, Hub, hearing, look
 from gateway.records import Generation
 from runtime.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """The text is another than what was said of it: whoever heard that has to be told so."""
+
+    text: str
 
 
 class Words:
@@ -29,11 +38,14 @@ class Words:
             async with hearing(self._broker, generation_id, queue):
                 yield queue
 
-    async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Generation]:
+    async def pieces(
+        self, caller: Caller, generation: Generation, heard: Heard
+    ) -> AsyncIterator[str | Anew | Generation]:
         """The pieces, then the final generation. Whoever comes in the middle of them is told the whole at the end.
 
         Together the pieces are what the outcome holds. Where one was lost the others wait for the outcome, which has
-        the whole; nothing that was said can be taken back, should another attempt have written something else.
+        the whole. Nothing that was said can be taken back: should another attempt have written something else, that
+        comes as `Anew` after the pieces.
         """
         said, number, is_whole = "", None, True
         while not generation.is_final:
@@ -55,4 +67,6 @@ class Words:
         whole = (generation.outcome.data.text if generation.outcome else None) or ""
         if whole.startswith(said) and len(whole) > len(said):
             yield whole[len(said) :]
+        elif not whole.startswith(said) and generation.status == Verdict.COMPLETED:
+            yield Anew(whole)
         yield generation

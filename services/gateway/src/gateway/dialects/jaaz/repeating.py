@@ -15,7 +15,7 @@ from gateway.identity import Caller
 from gateway.live import Heard
 from gateway.records import Generation
 from gateway.refusals import Refusal, TooManyRequests
-from gateway.words import Words
+from gateway.words import Anew, Words
 
 MAX_FOLLOWED = 2000
 """Texts that this process repeats to sockets at one time."""
@@ -74,12 +74,16 @@ class Repeater:
             log.error("chat.not_repeated", generation_id=str(generation_id), exc_info=error)
 
     async def _repeat(self, caller: Caller, audience: Audience, generation: Generation, heard: Heard) -> Generation:
-        """Each piece is numbered, so that a client sees what it missed; the last says that it is complete."""
-        number = 0
+        """Each piece is numbered, so that a client sees what it missed; the last says that it is complete, and has the
+        whole where that was written anew."""
+        number, whole = 0, None
         async for piece in self.words.pieces(caller, generation, heard):
             if isinstance(piece, Generation):
                 generation = piece
                 break
+            if isinstance(piece, Anew):
+                whole = piece.text
+                continue
             number += 1
             await audience.respond(generation.id, piece, number)
             await audience.update("delta", text=piece)
@@ -88,5 +92,5 @@ class Repeater:
         except Refusal as refusal:
             await audience.fail(generation.id, refusal.message, code_of(refusal)[0])
         else:
-            await audience.respond(generation.id, "", number + 1, is_complete=True)
+            await audience.respond(generation.id, "", number + 1, is_complete=True, whole=whole)
         return generation

@@ -38,13 +38,17 @@ class Audience:
     session_id: str
     canvas_id: str
 
-    async def respond(self, message_id: UUID, message: str, number: int, *, is_complete: bool = False) -> None:
+    async def respond(
+        self, message_id: UUID, message: str, number: int, *, is_complete: bool = False, whole: str | None = None
+    ) -> None:
+        """`whole` is `response` as in the last frame of a stream; None leaves it out."""
         said = {
             "message": message,
             "message_id": str(message_id),
             "is_complete": is_complete,
             "session_id": self.session_id,
             "sequence": number,
+            **({} if whole is None else {"response": whole}),
         }
         await self.sockets.say("chat_response", said, session_room(self.user_id, self.session_id))
 

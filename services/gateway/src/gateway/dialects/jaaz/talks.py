@@ -128,12 +128,12 @@ class Talks:
             generation = more
 
     async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Spoken]:
-        """The words as they come, then all of them. Raises Refusal: it failed, or was cancelled."""
+        """The words as they come, then all of them again. Raises Refusal: it failed, or was cancelled."""
         turn_id, spoken = generation.id, Spoken()
         async for piece in self.words.pieces(caller, generation, heard):
             if isinstance(piece, str):
                 yield piece
-            else:
+            elif isinstance(piece, Generation):
                 spoken = spoken.and_then(delivered(piece))
         while spoken.goes_on:
             async with self.words.listening(caller, words_id(turn_id, spoken.rounds)) as more_heard:
@@ -145,7 +145,7 @@ class Talks:
                 async for piece in self.words.pieces(caller, more, more_heard):
                     if isinstance(piece, str):
                         yield piece
-                    else:
+                    elif isinstance(piece, Generation):
                         spoken = spoken.and_then(delivered(piece))
         yield spoken
 

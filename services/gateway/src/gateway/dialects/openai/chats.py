@@ -26,8 +26,8 @@ from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.identity import Caller
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
-from gateway.refusals import Invalid, NotFound, Refusal, TooManyRequests
-from gateway.words import Words
+from gateway.refusals import Invalid, NotFound, Refusal, TextChanged, TooManyRequests
+from gateway.words import Anew, Words
 
 RETRY_SECONDS = 5
 _OPTIONS = (
@@ -154,13 +154,18 @@ async def _events(
         joins = order.idempotency_key is not None and await _is_known(surface, caller, generation_id)
         generation = await surface.commands.create(caller, order, generation_id)
         yield _chunk(generation, {"role": "assistant", "content": ""}, counts=counts)
+        is_anew = False
         async for piece in words.pieces(caller, generation, heard):
             if isinstance(piece, Generation):
                 generation = piece
+            elif isinstance(piece, Anew):
+                is_anew = not joins
             elif not joins:  # whoever comes later has not heard how it began, and is told the whole at its end
                 yield _chunk(generation, {"content": piece}, counts=counts)
     try:
         ending = delivered(generation)
+        if is_anew:
+            raise TextChanged(generation.id)
     except Refusal as refusal:
         yield event({"error": errors.error_of(refusal)})
         return

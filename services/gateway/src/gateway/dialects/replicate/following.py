@@ -10,18 +10,18 @@ from collections.abc import AsyncGenerator
 from gateway.dialects.endings import delivered
 from gateway.identity import Caller
 from gateway.records import Generation
-from gateway.refusals import Refusal
-from gateway.words import Words
+from gateway.refusals import Refusal, TextChanged
+from gateway.words import Anew, Words
 
 _BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 """Whatever ends a line to the official client for Python (`str.splitlines`); to a reader of events the first three."""
 
 
 async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncGenerator[bytes, None]:
-    """`output` for each piece, then `done`; before that `error`, where there is none."""
+    """`output` for each piece, then `done`; before that `error`, where there is none, or where it was written anew."""
     async with words.listening(caller, generation.id) as heard:
         yield b": accepted\n\n"
-        number, is_torn = 0, False
+        number, is_torn, is_anew = 0, False, False
         async for piece in words.pieces(caller, generation, heard):
             if isinstance(piece, str):
                 number += 1
@@ -29,9 +29,14 @@ async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncG
                 yield _event("output", number, piece.removeprefix("\n") if is_torn else piece)
                 is_torn = piece.endswith("\r")
                 continue
+            if isinstance(piece, Anew):
+                is_anew = True
+                continue
             number += 1
             try:
                 delivered(piece)
+                if is_anew:
+                    raise TextChanged(piece.id)
             except Refusal as refusal:
                 yield _event("error", number, json.dumps({"detail": refusal.message}))
                 reason = "canceled" if piece.status == "cancelled" else "error"
