@@ -39,9 +39,23 @@ class Doorway(socketio.AsyncServer):  # type: ignore[misc]
         return None
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        await super()._handle_connect(eio_sid, namespace, data)
-        if self.manager.sid_from_eio_sid(eio_sid, NAMESPACE) is not None:
+        is_asked_again = self.manager.sid_from_eio_sid(eio_sid, NAMESPACE) is not None
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)
+        finally:
+            if not is_asked_again:
+                await self._joined(eio_sid)
+
+    async def _joined(self, eio_sid: str) -> None:
+        """Socket.IO says no goodbye to whoever left while he was being let in, nor to whom an error kept out."""
+        socket, connection = self.manager.sid_from_eio_sid(eio_sid, NAMESPACE), self.eio.sockets.get(eio_sid)
+        if socket is None:
+            return
+        if self.manager.is_connected(socket, NAMESPACE) and connection is not None and not connection.closed:
             self._go(eio_sid)
+            return
+        await self._trigger_event("disconnect", NAMESPACE, socket, self.reason.TRANSPORT_CLOSE)
+        await self.manager.disconnect(socket, NAMESPACE, ignore_queue=True)
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: Any = None) -> None:
         await super()._handle_disconnect(eio_sid, namespace, reason)
