@@ -1,8 +1,10 @@
-"""Who leaves, or is kept out by an error, while the database is asked whose key it is: nothing of them stays."""
+"""Who leaves, or is kept out by an error, while the database is asked whose key it is, and who is sent away: nothing of
+them stays."""
 
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -10,7 +12,7 @@ import asyncpg
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
-from .client import Client, until
+from .client import Client, token, until
 from .conftest import Service
 from .sockets import Open
 
@@ -140,3 +142,17 @@ async def test_who_asks_twice_at_once_is_let_in_once(
     assert (await http.post(address, data='42["ping",{}]')).status == 200
     while "pong" not in said:
         said = await (await asyncio.wait_for(http.get(address), 5)).text()
+
+
+async def test_who_is_sent_away_is_shown_out(
+    client: Client, service: Service, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever does not go by himself is no more welcome than who never joined."""
+    monkeypatch.setattr("gateway.sockets.doorway.JOIN_SECONDS", 0.5)
+    async with http.ws_connect(f"{service.url}/socket.io/?EIO=4&transport=websocket") as socket:
+        assert (await socket.receive_str()).startswith("0{")
+        await socket.send_str(f'40{{"token":"{token(client.user_id, exp=int(time.time()) + 1)}"}}')
+        heard = []
+        while (said := await asyncio.wait_for(socket.receive(), 5)).type is not aiohttp.WSMsgType.CLOSE:
+            heard.append(said.data)
+    assert heard[0].startswith('40{"sid":') and "41" in heard

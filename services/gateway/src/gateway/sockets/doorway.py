@@ -62,6 +62,13 @@ class Doorway(socketio.AsyncServer):  # type: ignore[misc]
         if eio_sid in self.eio.sockets and eio_sid not in self._standing:
             self._stand(eio_sid)
 
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Whoever is sent away stands in the door again, and not beside it."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, NAMESPACE)
+        await super().disconnect(sid, namespace, ignore_queue)
+        if eio_sid in self.eio.sockets and eio_sid not in self._standing:
+            self._stand(eio_sid)
+
     async def _handle_eio_disconnect(self, eio_sid: str, reason: Any) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
         self._go(eio_sid)
