@@ -14,6 +14,7 @@ from gateway.settings import Settings
 from .client import Answer, Client, Event, until
 from .conftest import MakeClient, Service, migrated, settings_of, with_limits
 from .players import Players
+from .sockets import Open
 from .test_jaaz_agents import FOX, Artist, asked, saying, with_canvas
 
 pytestmark = pytest.mark.connected
@@ -198,3 +199,25 @@ async def test_a_chat_that_draws_goes_on_and_is_answered(
     artist.may_draw.set()
     answer = await answering
     assert (answer.status, await rows(server, client.user_id)) == (200, 3), answer.text
+
+
+async def test_a_keys_socket_outlives_the_database(
+    server: PostgresServer, client: Client, open_socket: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its key is still good cannot be asked meanwhile, and what it sends is refused for now."""
+    monkeypatch.setattr("gateway.api_keys.ring.BELIEVED_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.sockets.server.ASK_AGAIN_SECONDS", 0.1)
+    key = (await client.post("/v1/api-keys", json={"name": "a program"})).json["key"]
+    socket = await open_socket(client.user_id, {"token": key})
+    server.kill()
+    await asyncio.sleep(1)
+    await socket.client.emit("ping", {})
+    assert (await socket.hears("chat_error"))[0]["code"] == "UNAVAILABLE"
+    await restart(server)
+
+    async def answered() -> bool:
+        await socket.client.emit("ping", {})
+        return bool(socket.heard["pong"])
+
+    await until(answered, 20)
+    assert not socket.is_closed.is_set()

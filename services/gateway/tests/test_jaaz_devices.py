@@ -13,6 +13,7 @@ from gateway.settings import Settings
 
 from .client import Client, token
 from .conftest import PUBLIC_URL, MakeClient, with_devices
+from .sockets import Open
 from .test_api_keys import make_key
 
 pytestmark = pytest.mark.connected
@@ -98,6 +99,19 @@ async def test_a_device_is_signed_out(
     assert (await client.post("/api/v1/auth/logout", json={})).status == 422
     assert (await client.post("/api/v1/auth/logout", json={"all": True})).status == 200
     assert [(await device.get("/api/v1/canvases")).status for device in (other, third, client)] == [401, 401, 200]
+
+
+async def test_what_a_device_has_open_ends_with_its_session(
+    client: Client, nobody: Client, client_of: MakeClient, open_socket: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.identity.BELIEVED_SECONDS", 0)
+    monkeypatch.setattr("gateway.sockets.server.ASK_AGAIN_SECONDS", 0.3)
+    allowed = await device_of(client, nobody, client_of)
+    bearer = (await allowed.get("/api/device/refresh-token")).json["new_token"]
+    socket = await open_socket(client.user_id, {"token": bearer})
+    assert (await client.post("/api/v1/auth/logout", json={"all": True})).status == 200
+    await asyncio.wait_for(socket.is_closed.wait(), 10)
+    assert socket.heard["error"][0]["message"] == "This device was signed out."
 
 
 async def test_a_code_is_used_up_when_its_token_is_handed_out(client: Client, nobody: Client) -> None:

@@ -20,9 +20,10 @@ from gateway.api_keys.ring import ACCOUNT, Key, Ring, given_key
 from gateway.linking import MAX_EMAIL_CHARACTERS, Links
 from gateway.proxies import Proxies
 from gateway.rates import Rates
-from gateway.refusals import OperatorsOnly, Unauthenticated, Unavailable
+from gateway.refusals import OperatorsOnly, Refusal, Unauthenticated, Unavailable
 from gateway.settings import DoorSettings, TokenSettings
 from gateway.tokens import Issuer, Tokens, signing_keys
+from runtime.health import is_transient
 from runtime.outbound import OutboundSettings, Refused, Unreachable, fetch, make_session
 
 DEVELOPMENT_USER = UUID("00000000-0000-4000-8000-00000000d0d0")
@@ -189,6 +190,21 @@ class Identity:
         if caller is not None and caller.user_id != NOBODY:
             request.state.user_id = caller.user_id
         return caller
+
+    async def still(self, request: Request) -> None:
+        """Asks again who it is whom a request was let in for: it is none more for a key's limit. Where nobody can say
+        now, it is still the same.
+
+        Raises:
+            Unauthenticated: the token has ended, or the key was revoked.
+        """
+        try:
+            await self.caller(request)
+        except Unauthenticated:
+            raise
+        except Exception as error:
+            if not (isinstance(error, Refusal) or is_transient(error)):
+                log.error("identity.not_asked_again", exc_info=error)
 
     async def required(self, request: Request) -> Caller:
         """The token's user.

@@ -6,16 +6,23 @@ errors. None of them looks at what follows, and thousands of streams would pay f
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.refusals import Unauthenticated
+
+ASK_AGAIN_SECONDS = 50.0
+"""Between two looks at whether who follows may still: with the time that a key is believed, a minute."""
 _SERVER = "darkroom.server"
 """The ASGI extension with which a stream finds the server's own `send`."""
 
 Write = Callable[[bytes], bool]
 """Writes a part of a stream that has begun, at once; False: nothing of it, since the client has to read first."""
+
+Still = Callable[[], Awaitable[None]]
+"""Raises Unauthenticated where whom a stream is for may not follow it any more."""
 
 
 class Straight:
@@ -49,22 +56,25 @@ def write_at_once(scope: Scope) -> Write:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events, each as the generator gives it; it is closed when the client leaves.
+    """Server-sent events, each as the generator gives it; it is closed when the client leaves, or may not stay.
 
     They are written by a task of their own: whoever wakes the request's wakes all whom it passed on its way here.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], still: Still) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._events = events
+        self._still = still
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with asyncio.TaskGroup() as group:
             writing = group.create_task(self._write(scope, send))
+            asking = group.create_task(self._ask_again(writing, send))
             # Said as well where the answer has been sent.
             await self.listen_for_disconnect(receive)
             writing.cancel()
+            asking.cancel()
 
     async def _write(self, scope: Scope, send: Send) -> None:
         async with contextlib.aclosing(self._events) as events:
@@ -73,3 +83,16 @@ class EventStream(StreamingResponse):
             async for said in events:
                 await straight({"type": "http.response.body", "body": said, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _ask_again(self, writing: asyncio.Task[None], send: Send) -> None:
+        """Ends the stream as if all had been said, once its token has ended or its key was revoked."""
+        while True:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            try:
+                await self._still()
+            except Unauthenticated:
+                break
+        writing.cancel()
+        await asyncio.wait([writing])
+        if writing.cancelled():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,10 +1,14 @@
-"""The Socket.IO server: it lets in whoever has a token, and tells users of every dialect what became of their work."""
+"""The Socket.IO server: it lets in whoever has a token, and tells users of every dialect what became of their work.
+
+What is sent is let in as a request is, each time; and whoever is silent stays while the token is good.
+"""
 
 import asyncio
 import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
@@ -24,11 +28,13 @@ from gateway.dialects.callers import uuid_of
 from gateway.identity import Caller, Identity
 from gateway.live import Hub, Told
 from gateway.missed import missed
-from gateway.refusals import Refusal, TooManyRequests, Unavailable
+from gateway.refusals import Refusal, TooManyRequests, Unauthenticated, Unavailable
 from gateway.sockets.doorway import NAMESPACE, Doorway
 from gateway.sockets.following import Following
 from gateway.sockets.rooms import Rooms, user_room
+from gateway.streaming import ASK_AGAIN_SECONDS
 from runtime.database import Database
+from runtime.health import is_transient
 
 MAX_FRAME_BYTES = 5 << 20
 MAX_SOCKETS = 5000
@@ -42,6 +48,18 @@ _MONEY = Decimal("0.0001")
 
 Handler = Callable[[Caller, str, dict[str, Any]], Awaitable[Any]]
 log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Member:
+    """Whose a socket is, and by which request it was let in."""
+
+    caller: Caller
+    request: Request
+    expires_at: float
+    """When its token ends; infinite for one that says nothing of it."""
+    timer: asyncio.TimerHandle | None = None
+    """When it is asked about again."""
 
 
 class Sockets:
@@ -63,27 +81,30 @@ class Sockets:
             ping_interval=PING_SECONDS,
         )
         self.application = socketio.ASGIApp(self._server)
-        self._callers: dict[str, Caller] = {}
-        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._members: dict[str, _Member] = {}
         self._sent: dict[str, tuple[float, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         hub.told.append(self._tell)
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
-        self.on("ping", self._pong)
-        self.on("resync", self._resync)
+        self.on("ping", self._pong, "GET")
+        self.on("resync", self._resync, "GET")
 
-    def on(self, event: str, handle: Handler) -> None:
-        """Handles an event of clients' with a body that is an object; a refusal is said to whoever sent it."""
+    def on(self, event: str, handle: Handler, method: str = "POST") -> None:
+        """Handles an event of clients' with a body that is an object; it is let in as a request of that method is. A
+        refusal is said to whoever sent it."""
 
         async def arrived(socket: str, body: Any = None, *_: Any) -> Any:
-            caller = self._callers.get(socket)
-            if caller is None:
+            member = self._members.get(socket)
+            if member is None:
                 return None
             try:
                 self._admit(socket)
+                caller = await self._sender(member, method)
                 return await handle(caller, socket, body if isinstance(body, dict) else {})
             except Refusal as refusal:
+                if isinstance(refusal, Unauthenticated):
+                    self.begin(self._send_away(socket, refusal))
                 answer = {"message": refusal.message, "code": refusal.code.upper(), "event": event, **refusal.details}
             except Exception as error:
                 log.error("socket.event_failed", event_name=event, exc_info=error)
@@ -109,8 +130,9 @@ class Sockets:
 
     async def stop(self) -> None:
         """Closes every connection, so that the process can end; clients come back elsewhere."""
-        for handle in self._expiries.values():
-            handle.cancel()
+        for member in self._members.values():
+            if member.timer is not None:
+                member.timer.cancel()
         self._following.stop()
         for task in list(self._tasks):
             task.cancel()
@@ -119,44 +141,72 @@ class Sockets:
 
     async def _connect(self, socket: str, environ: dict[str, Any], auth: Any = None) -> None:
         token = _token_of(environ, auth)
+        request = _request(environ, token)
         try:
-            caller = await caller_of(self._identity, _request(environ, token))
+            caller = await caller_of(self._identity, request)
             if self.rooms.total >= MAX_SOCKETS or self.rooms.count(caller.user_id) >= MAX_SOCKETS_OF_USER:
                 raise TooManyRequests("Too many sockets are open.", RETRY_SECONDS)
         except Refusal as refusal:
             raise Refused(refusal.message, {"code": refusal.code, "status": refusal.status}) from refusal
-        self._callers[socket] = caller
+        member = self._members[socket] = _Member(caller, request, _expiry_of(token))
         await self.rooms.welcome(caller.user_id)
         await self._server.enter_room(socket, user_room(caller.user_id))
-        if (expires_at := _expiry_of(token)) is not None:
-            left_seconds = max(0.0, expires_at - time.time())
-            self._expiries[socket] = asyncio.get_running_loop().call_later(left_seconds, self._expire, socket)
+        self._ask_later(socket, member)
         self.begin(self._greet(socket, caller))
 
     async def _disconnect(self, socket: str, *_: Any) -> None:
         self._sent.pop(socket, None)
-        if (handle := self._expiries.pop(socket, None)) is not None:
-            handle.cancel()
-        if (caller := self._callers.pop(socket, None)) is not None:
-            await self.rooms.part(caller.user_id)
-            if not self.rooms.count(caller.user_id):
-                self._following.leave(caller.user_id)
+        if (member := self._members.pop(socket, None)) is not None:
+            if member.timer is not None:
+                member.timer.cancel()
+            user_id = member.caller.user_id
+            await self.rooms.part(user_id)
+            if not self.rooms.count(user_id):
+                self._following.leave(user_id)
 
-    def _expire(self, socket: str) -> None:
-        async def end() -> None:
-            await self._server.emit(
-                "error", {"message": "The token has expired.", "code": "UNAUTHENTICATED"}, to=socket
+    async def _sender(self, member: _Member, method: str) -> Caller:
+        """Who sends an event: the token may have ended since the socket was let in, the key may be for reading alone,
+        and each event is one more that it asks.
+
+        Raises:
+            Unauthenticated, ScopeMissing, TooManyRequests: as of a request.
+            Unavailable: nobody can say now.
+        """
+        try:
+            return await caller_of(self._identity, Request({**member.request.scope, "method": method, "state": {}}))
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            raise Unavailable("Who asks cannot be looked up right now.") from error
+
+    def _ask_later(self, socket: str, member: _Member) -> None:
+        """Of a silent socket as well, so that it ends when its token does, and soon after its key was revoked."""
+        if socket in self._members:
+            seconds = min(ASK_AGAIN_SECONDS, max(0.0, member.expires_at - time.time()))
+            member.timer = asyncio.get_running_loop().call_later(
+                seconds, lambda: self.begin(self._ask_again(socket, member))
             )
-            await self._server.disconnect(socket)
 
-        self.begin(end())
+    async def _ask_again(self, socket: str, member: _Member) -> None:
+        try:
+            if time.time() >= member.expires_at:
+                raise Unauthenticated("The token has expired.")
+            await self._identity.still(member.request)
+        except Unauthenticated as refusal:
+            await self._send_away(socket, refusal)
+        else:
+            self._ask_later(socket, member)
+
+    async def _send_away(self, socket: str, refusal: Unauthenticated) -> None:
+        await self._server.emit("error", {"message": refusal.message, "code": refusal.code.upper()}, to=socket)
+        await self._server.disconnect(socket)
 
     async def _greet(self, socket: str, caller: Caller) -> None:
         # The library lets it in once this handler's caller goes on, and tells nobody.
-        while socket in self._callers and not self.rooms.is_connected(socket, NAMESPACE):  # noqa: ASYNC110
+        while socket in self._members and not self.rooms.is_connected(socket, NAMESPACE):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await self._server.emit("connected", {"status": "connected", "user_id": str(caller.user_id)}, to=socket)
-        if socket in self._callers:
+        if socket in self._members:
             self._following.look(caller.user_id)
 
     async def _pong(self, _: Caller, socket: str, body: dict[str, Any]) -> None:
@@ -176,7 +226,7 @@ class Sockets:
 
     def _tell(self, told: Told) -> None:
         """Every replica hears every notification: each tells its own sockets."""
-        if not self._callers:
+        if not self._members:
             return
         generation_id, user_id = uuid_of(told.notice["generation_id"]), uuid_of(told.notice["user_id"])
         if generation_id is None or user_id is None:
@@ -248,12 +298,12 @@ def _request(environ: dict[str, Any], token: str | None) -> Request:
     return Request({**environ["asgi.scope"], "type": "http", "method": "GET", "headers": headers, "state": {}})
 
 
-def _expiry_of(token: str | None) -> float | None:
-    """When a token that was believed ends; None for one that says nothing of it."""
+def _expiry_of(token: str | None) -> float:
+    """When a token that was believed ends; never, where it says nothing of it."""
     if token is None:
-        return None
+        return math.inf
     try:
         expires_at = jwt.decode(token, options={"verify_signature": False}).get("exp")
     except jwt.PyJWTError:
-        return None
-    return float(expires_at) if isinstance(expires_at, int | float) else None
+        return math.inf
+    return float(expires_at) if isinstance(expires_at, int | float) else math.inf

@@ -1,6 +1,7 @@
 """The routes of the queue. A path is a model's name, so that they are nobody else's: see `door`."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -60,7 +61,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         async def show(generation: Generation) -> str:
             return (await told(app, request, logs, generation)).model_dump_json()
 
-        return EventStream(follow(surface, caller, generation, show))
+        return EventStream(follow(surface, caller, generation, show), partial(identity.still, request))
 
     @router.get("/{app:path}/requests/{id}")
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002

@@ -50,8 +50,13 @@ def register(desk: Desk) -> None:
         await sockets.say("canvas_updated", updated, user_room(caller.user_id), but=socket)
         return {"success": True, "version": canvas.version}
 
-    for event in (join_session, leave_session, chat_message, canvas_update):
-        sockets.on(event.__name__, event)
+    for event, method in (
+        (join_session, "GET"),
+        (leave_session, "GET"),
+        (chat_message, "POST"),
+        (canvas_update, "POST"),
+    ):
+        sockets.on(event.__name__, event, method)
 
 
 def _change(body: dict[str, Any]) -> Change:

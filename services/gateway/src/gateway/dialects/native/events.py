@@ -43,7 +43,8 @@ def make_router(surface: Surface) -> APIRouter:
         if not surface.hub.has_room(caller.user_id):
             raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
         write, told = write_at_once(request.scope), _told(surface, caller)
-        return EventStream(follow_user(surface.hub, surface.broker, caller, last_event_id, *told, write))
+        events = follow_user(surface.hub, surface.broker, caller, last_event_id, *told, write)
+        return EventStream(events, partial(surface.identity.still, request))
 
     return router
 

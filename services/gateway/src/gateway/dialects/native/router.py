@@ -1,5 +1,6 @@
 """The routes of /v1."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -226,7 +227,7 @@ def make_router(surface: Surface) -> APIRouter:
             generation,
             lambda current: translate.view(surface, current).model_dump_json(),
         )
-        return EventStream(stream)
+        return EventStream(stream, partial(identity.still, request))
 
     @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -147,7 +148,7 @@ def _add_stream(router: APIRouter, surface: Surface) -> None:
             raise NotFound("Only texts can be read while they are made.")
         if not surface.hub.has_room(caller.user_id):
             raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
-        return EventStream(follow(words, caller, generation))
+        return EventStream(follow(words, caller, generation), partial(surface.identity.still, request))
 
 
 def _add_models(router: APIRouter, surface: Surface) -> None:
