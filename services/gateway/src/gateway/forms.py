@@ -3,6 +3,8 @@
 A file's name and type are not believed.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,10 @@ MAX_HEADERS = 8
 MAX_HEADER_BYTES = 4096
 MAX_BOUNDARY_BYTES = 200
 MAX_FIELD_BYTES = 64 << 10
+SILENT_SECONDS = 20.0
+"""How long the next bytes are waited for."""
+ARRIVING_SECONDS = 1800.0
+"""How long all of them are: a file of 64 MB comes at 300 kbit/s."""
 FILE = "file"
 
 
@@ -117,7 +123,7 @@ def _boundary(request: Request) -> bytes:
 async def _pieces(request: Request, form: "_Form") -> AsyncIterator[tuple[Part, bytes]]:
     """An empty one where a file begins."""
     try:
-        async for chunk in request.stream():
+        async for chunk in _arriving(request):
             form.write(chunk)
             for piece in form.arrived():
                 yield piece
@@ -125,7 +131,22 @@ async def _pieces(request: Request, form: "_Form") -> AsyncIterator[tuple[Part, 
         raise MalformedForm("The body is not a valid form.") from error
     except ClientDisconnect as error:
         raise MalformedForm("The body broke off.") from error
+    except TimeoutError as error:
+        raise MalformedForm("The body did not arrive in time.") from error
     form.end()
+
+
+async def _arriving(request: Request) -> AsyncIterator[bytes]:
+    """The body, for which nobody is waited for ever. Raises ClientDisconnect, TimeoutError."""
+    stream, left_seconds = request.stream(), ARRIVING_SECONDS
+    while True:
+        waiting_since = time.monotonic()
+        async with asyncio.timeout(min(SILENT_SECONDS, left_seconds)):
+            chunk = await anext(stream, None)
+        left_seconds -= time.monotonic() - waiting_since
+        if chunk is None:
+            return
+        yield chunk
 
 
 class _Form:

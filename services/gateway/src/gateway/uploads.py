@@ -7,6 +7,7 @@ is the same upload; for a file that comes within an order from its bytes as well
 import base64
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -41,6 +42,8 @@ ROUTE = "/v1/uploads"
 NOT_TAKEN = "Files cannot be taken right now; send it again."
 AT_ONCE = 16
 """In one process: each holds a chunk or two."""
+AT_ONCE_OF_USER = 4
+"""So that nobody takes them all."""
 CHUNK_BYTES = 128 << 10
 PUT_SECONDS = 10.0
 OFFER_SECONDS = 5.0
@@ -79,6 +82,7 @@ class Uploads:
         self._max_bytes = max_bytes
         self._visibility = visibility
         self._under_way = 0
+        self._of_user: Counter[UUID] = Counter()
         self.max_form_bytes = max_bytes + FORM_BYTES
 
     async def take(
@@ -98,13 +102,13 @@ class Uploads:
             Refusal: why it has not; nothing is kept then.
         """
         key = None if key is None else checked_key(key)
-        with self._one_more():
+        with self._one_more(caller.user_id):
             received = await self._put(chunks)
             return await self._kept(caller, received, key, route, visibility, by_content=by_content)
 
-    async def receive(self, chunks: AsyncIterator[bytes]) -> Received:
-        """A file that is not looked at yet: who does not `keep` it has kept nothing. Raises Refusal."""
-        with self._one_more():
+    async def receive(self, caller: Caller, chunks: AsyncIterator[bytes]) -> Received:
+        """A file that is not looked at yet: who does not `keep` it has to `forget` it. Raises Refusal."""
+        with self._one_more(caller.user_id):
             return await self._put(chunks)
 
     async def keep(self, caller: Caller, received: Received, key: str | None, route: str) -> Upload:
@@ -112,6 +116,10 @@ class Uploads:
         key = None if key is None else checked_key(key)
         with self._one_more():
             return await self._kept(caller, received, key, route, None, by_content=True)
+
+    async def forget(self, received: Received) -> None:
+        """Of no use any more: else the bucket would keep it for a day."""
+        await self._forget(received.claim)
 
     async def take_with(
         self,
@@ -157,15 +165,20 @@ class Uploads:
         return await self._taken(caller, upload_id, visibility)
 
     @contextlib.contextmanager
-    def _one_more(self) -> Iterator[None]:
-        """Raises TooManyRequests."""
+    def _one_more(self, user_id: UUID | None = None) -> Iterator[None]:
+        """One of this user's as well, where it is his bytes that are waited for. Raises TooManyRequests."""
+        if user_id is not None and self._of_user[user_id] >= AT_ONCE_OF_USER:
+            raise TooManyRequests("Too many of your uploads are under way.", RETRY_SECONDS)
         if self._under_way >= AT_ONCE:
             raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
+        counted = Counter([] if user_id is None else [user_id])
         self._under_way += 1
+        self._of_user += counted
         try:
             yield
         finally:
             self._under_way -= 1
+            self._of_user -= counted
 
     async def _kept(
         self,
@@ -198,17 +211,21 @@ class Uploads:
             url=url,
             visibility=visibility or self._visibility,
         )
-        taken = await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS)
+        try:
+            taken = await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS)
+        finally:
+            if claim is not None:
+                await self._forget(claim)
         if taken.asset is None:
             raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
         return Upload(upload_id, taken.asset, taken.visibility)
 
     async def _put(self, chunks: AsyncIterator[bytes]) -> Received:
-        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off has no name."""
+        """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off is forgotten."""
         stream = self._broker.connection.jetstream(timeout=PUT_SECONDS) if connected(self._broker) else None
         # Not the upload's id: of two that are sent at once, none may read the other's half.
         name = f"uploads/{uuid4()}"
-        nuid, digest, size, count = uuid4().hex, sha256(), 0, 0
+        nuid, digest, size, count = _nuid_of(name), sha256(), 0, 0
         waiting = bytearray()
         try:
             if stream is None:
@@ -232,10 +249,27 @@ class Uploads:
             await stream.publish(subject, json.dumps(about).encode(), headers={"Nats-Rollup": "sub"})
             return Received(name, digest.hexdigest())
         except (NatsError, OSError) as error:
+            await self._forget(name)
             raise Unavailable(NOT_TAKEN) from error
+        except BaseException:
+            if count:
+                await self._forget(name)
+            raise
+
+    async def _forget(self, name: str) -> None:
+        """Puts nothing in the place of all chunks: else the bucket would keep for a day what nobody asks for again."""
+        if connected(self._broker):
+            chunks = f"$O.{CLAIMS_BUCKET}.C.{_nuid_of(name)}"
+            with contextlib.suppress(NatsError, OSError):
+                await self._broker.connection.publish(chunks, headers={"Nats-Rollup": "sub"})
 
     async def _ask(self, subject: str, question: Frozen, answer: type[Answer], seconds: float) -> Answer:
         return await ask(self._broker, subject, question, answer, seconds, NOT_TAKEN)
+
+
+def _nuid_of(name: str) -> str:
+    """What the chunks of a claim are called: as new as its name."""
+    return name.rpartition("/")[2]
 
 
 async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
