@@ -96,13 +96,18 @@ async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditI
     form = FieldsAndFiles(request, surface.uploads.max_form_bytes, (*_IMAGES, _MASK), MAX_INPUTS + 1, MAX_PARTS)
     pictures: list[Received] = []
     masks: list[Received] = []
-    async for part, chunks in _files(form, request):
-        (masks if part.name == _MASK else pictures).append(await surface.uploads.receive(chunks))
-    if not 1 <= len(pictures) <= MAX_INPUTS - len(masks) or len(masks) > 1:
-        raise _invalid("image", f"1 to {MAX_INPUTS} pictures, and at most one mask")
-    body = _validated(EditImages, form.fields)
-    given = [("image", file) for file in pictures] + [(_MASK, file) for file in masks]
-    inputs = [await _upload(surface, who, request, index, *each) for index, each in enumerate(given)]
+    try:
+        async for part, chunks in _files(form, request):
+            (masks if part.name == _MASK else pictures).append(await surface.uploads.receive(who, chunks))
+        if not 1 <= len(pictures) <= MAX_INPUTS - len(masks) or len(masks) > 1:
+            raise _invalid("image", f"1 to {MAX_INPUTS} pictures, and at most one mask")
+        body = _validated(EditImages, form.fields)
+        given = [("image", file) for file in pictures] + [(_MASK, file) for file in masks]
+        inputs = [await _upload(surface, who, request, index, *each) for index, each in enumerate(given)]
+    except BaseException:
+        for file in pictures + masks:
+            await surface.uploads.forget(file)
+        raise
     if not body.model:
         body = body.model_copy(update={"model": _model(surface, {role for role, _ in given})})
     return body, inputs
