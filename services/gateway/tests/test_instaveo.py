@@ -18,6 +18,7 @@ from .client import Client, token, until
 from .conformance import JSON
 from .conftest import PUBLIC_URL, MakeClient
 from .players import Players
+from .test_api_keys import make_key
 
 pytestmark = pytest.mark.connected
 
@@ -303,3 +304,20 @@ async def test_the_whole_session_after_bearer_is_understood(client_of: MakeClien
 async def test_a_session_without_a_token_is_a_clear_401(client_of: MakeClient, session: str) -> None:
     answer = await client_of(uuid4(), session).get("/videos/feed")
     assert (answer.status, answer.json["statusCode"]) == (401, 401)
+
+
+async def test_an_api_key_spends_up_to_its_cap_and_no_further(
+    client: Client, nobody: Client, client_of: MakeClient, postgres: asyncpg.Pool
+) -> None:
+    key = (await make_key(client, credits_per_day=6))["key"]
+    holder = client_of(client.user_id, key)
+    made = await holder.post("/videos/create", json={"prompt": "A lighthouse"})
+    assert made.status == 201, made.text
+    for refused in (
+        await holder.post("/videos/create", json={"prompt": "A lighthouse"}),
+        await nobody.post("/videos/create", {"x-api-key": key}, json={"prompt": "A lighthouse"}),
+    ):
+        assert refused.status == 429, refused.text
+    assert (await holder.get(f"/users/{client.user_id}")).status == 200
+    rows = await postgres.fetch("SELECT api_key_id FROM generations WHERE user_id = $1", client.user_id)
+    assert len(rows) == 1 and rows[0]["api_key_id"] is not None

@@ -290,6 +290,7 @@ async def test_no_other_page_allows_a_device(nobody: Client, postgres: asyncpg.P
         await nobody.post(PAGE, data=form),
         await nobody.post(PAGE, cookie, data=form | {"token": "0" * 64}),
         await nobody.post(PAGE, cookie, data={**form, "token": ""}),
+        await nobody.post(PAGE, cookie, data={**form, "token": "é"}),
         await nobody.post(PAGE, other, data=form),
         await nobody.post(PAGE, cookie | {"Origin": "https://evil.example"}, data=form),
         await nobody.post(PAGE, {"Cookie": cookie["Cookie"] + "0"}, data=form),
@@ -297,6 +298,20 @@ async def test_no_other_page_allows_a_device(nobody: Client, postgres: asyncpg.P
     ]
     assert [answer.status for answer in refused] == [401] * len(refused)
     assert (await poll(nobody, begun["device_code"]))[1] == "authorization_pending"
+
+
+async def test_a_code_is_typed_where_the_address_has_none(
+    nobody: Client, postgres: asyncpg.Pool, client_of: MakeClient
+) -> None:
+    """RFC 8628's `verification_uri`: it leads to the page that asks about this code."""
+    begun = await begin(nobody)
+    user_id, cookie = await signed_in(nobody, postgres)
+    page = await nobody.get(PAGE, cookie)
+    assert page.status == 200 and 'method="get"' in page.text and 'name="token"' not in page.text
+    form = await form_of(nobody, begun["user_code"].lower(), cookie)
+    assert (await nobody.post(PAGE, cookie, data=form)).status == 200
+    given = await nobody.post(TOKEN, json={"device_code": begun["device_code"]})
+    assert (await client_of(user_id, given.json["access_token"]).get("/api/v1/auth/user")).json["id"] == str(user_id)
 
 
 async def test_the_page_says_nothing_as_markup(nobody: Client, postgres: asyncpg.Pool) -> None:

@@ -51,3 +51,10 @@ async def test_only_the_owner_shares(client: Client, client_of: MakeClient, nobo
 async def test_wishes_that_are_none(client: Client, wish: dict[str, object]) -> None:
     made = await client.accepted()
     assert (await client.post(f"/v1/generations/{made['id']}/links", json=wish)).status == 422
+
+
+async def test_nobody_is_given_a_signature_by_the_address_of_a_public_object(nobody: Client) -> None:
+    """It would open what has ended, and what its owner has taken back, for whoever once saw an address."""
+    key = f"{'ab' * 16}/original.png"
+    answer = await nobody.get(f"/storage/v1/object/public/images/{key}")
+    assert (answer.status, answer.headers["Location"]) == (307, f"{PUBLIC_URL}/media/{key}")

@@ -272,6 +272,12 @@ async def test_a_statement_that_takes_too_long_is_ended(client: Client, tables: 
         await blocker.close()
 
 
+@pytest.mark.parametrize("named", ["video_jobs?id", "video_assets?video_id"])
+async def test_what_nothing_can_be_deleted_from_says_so(client: Client, named: str) -> None:
+    answer = await client.request("DELETE", f"/rest/v1/{named}=eq.{uuid4()}", {"Content-Profile": "instaveo"})
+    assert answer.status == 405, answer.text
+
+
 async def test_public_objects_are_our_media(nobody: Client) -> None:
     key = "ab" * 16
     for path in (f"images/{key}.png", f"any/{key}/original.png", f"any/media/{key}/original.png"):
@@ -303,8 +309,17 @@ async def test_where_addresses_end_those_of_the_tables_do_too(tables: Tables) ->
             parse([("select", "url,prompts(prompt)")]),
             counted=False,
         )
+        avatars = await rest.read(
+            Reader("authenticated", user),
+            await rest.catalog.relation("reelmate", "ai_avatars"),
+            parse([("select", "image_url")]),
+            counted=False,
+        )
     finally:
         await database.close()
+    assert {row["image_url"].rpartition("/")[0] for row in json.loads(avatars.body)} == {
+        f"{PUBLIC_URL}/api/ai-studio/previews"
+    }, "what we ship is no medium"
     [row] = json.loads(images.body)
     found = urlsplit(row["url"])
     asked = parse_qs(found.query)

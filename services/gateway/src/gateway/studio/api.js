@@ -147,6 +147,7 @@ async function renew() {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ refresh_token: session.refresh_token }),
   });
+  if (answer.status >= 500 || answer.status === 429) throw await problemOf(answer);
   if (answer.ok) keep(await answer.json());
   return answer.ok;
 }

@@ -33,6 +33,7 @@ const ADVICE = {
   not_configured: "Ask whoever runs this Darkroom to set it up.",
   unavailable: "Try again in a moment.",
   still_running: "It goes on: look at it below.",
+  text_changed: "It was written anew: look at it below.",
   content_policy: "Say it in other words, or start from another picture.",
   moderation_unavailable: "Try again later.",
   provider_unavailable: "Nothing was charged; try again, or choose another model.",

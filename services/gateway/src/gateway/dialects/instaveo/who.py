@@ -10,8 +10,9 @@ from uuid import UUID
 import jwt
 from fastapi import Request
 
+from gateway.api_keys.ring import Key
 from gateway.dialects.callers import caller
-from gateway.identity import NOBODY, Identity
+from gateway.identity import NOBODY, Caller, Identity
 from gateway.refusals import Unauthenticated
 
 _BEARER = "bearer "
@@ -28,13 +29,15 @@ class Who:
     name: str = ""
     """What they would like to be called."""
     is_enterprise: bool = False
+    key: Key | None = None
+    """The API key that asks, where one does: what it may spend is bounded."""
 
 
 async def member(identity: Identity, request: Request) -> Who:
     """Raises Unauthenticated, or NotFound as `callers.caller` does."""
     request = _with_token(request)
     known = await caller(identity, request)
-    return _who(known.user_id, request)
+    return _who(known, request)
 
 
 async def anybody(identity: Identity, request: Request) -> UUID | None:
@@ -69,16 +72,17 @@ def _with_token(request: Request) -> Request:
     return Request({**request.scope, "headers": [*headers, (b"authorization", value)]}, request.receive)
 
 
-def _who(user_id: UUID, request: Request) -> Who:
-    claims = _claims(request)
+def _who(known: Caller, request: Request) -> Who:
+    claims = _claims(request) if known.key is None else {}
     about, set_by_issuer = _mapping(claims, "user_metadata"), _mapping(claims, "app_metadata")
     email = claims.get("email")
     wishes = (about.get("username"), about.get("user_name"), about.get("name"), str(email or "").partition("@")[0])
     return Who(
-        user_id,
+        known.user_id,
         email if isinstance(email, str) else "",
         next((wish for wish in wishes if isinstance(wish, str) and wish), ""),
         set_by_issuer.get("enterprise") is True,
+        known.key,
     )
 
 

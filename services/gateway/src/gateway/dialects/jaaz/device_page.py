@@ -42,6 +42,8 @@ def make_router(surface: Surface, devices: Devices, secret: SecretStr | None) ->
         user_id = seal.user_of(request, local=surface.identity.local_mode)
         if user_id is None:
             return _page("Sign in", _sign_in_form(code))
+        if not code:
+            return _page("Sign in on a device", _code_form())
         profile = await profile_of(surface, Caller(user_id), request)
         return _page("Sign in on a device", _decision_form(code, profile["username"], seal.token(user_id, code)))
 
@@ -69,7 +71,9 @@ def make_router(surface: Surface, devices: Devices, secret: SecretStr | None) ->
         """For the user of the cookie, whatever the form says."""
         form = await _form(request)
         user_id, code = seal.user_of(request, local=surface.identity.local_mode), form.get("code", "")
-        if user_id is None or not hmac.compare_digest(seal.token(user_id, code), form.get("token", "")):
+        if user_id is None or not hmac.compare_digest(
+            seal.token(user_id, code).encode(), form.get("token", "").encode(errors="surrogatepass")
+        ):
             raise Unauthenticated("The form is not of this page, or too old: open it again.")
         allow = form.get("decision") == "allow"
         profile = await profile_of(surface, Caller(user_id), request)
@@ -128,6 +132,16 @@ def _sign_in_form(code: str) -> str:
         <label for="password">Password</label>
         <input id="password" name="password" type="password" autocomplete="current-password" required>
         <div class="row"><button>Sign in</button></div>
+      </form>"""
+
+
+def _code_form() -> str:
+    """What the device shows, typed; the decision is asked for on the next page."""
+    return f"""
+      <form method="get" action="{PAGE}">
+        <label for="code">Code</label>
+        <input id="code" name="code" autocomplete="off" required>
+        <div class="row"><button>Continue</button></div>
       </form>"""
 
 

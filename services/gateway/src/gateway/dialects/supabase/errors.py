@@ -6,7 +6,7 @@ from gateway.refusals import Refusal
 
 _CODES = {401: "PGRST301", 404: "PGRST125", 405: "PGRST117", 503: "PGRST002"}
 _STATUS_OF_CLASS = {"22": 400, "23": 409, "21": 400, "0A": 400}
-_STATUS = {"42501": 403, "42P01": 404, "57014": 504, "P0001": 400}
+_STATUS = {"42501": 403, "42P01": 404, "57014": 504, "P0001": 400, "55000": 405}
 _RAISED = "PT"
 """A function of the database that raises `PT409` means that HTTP status."""
 

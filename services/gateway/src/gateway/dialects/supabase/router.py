@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from contracts.media import address
 from gateway.beginnings import together
 from gateway.dialects.supabase import errors, query, storage, translate
 from gateway.dialects.supabase.readers import reader
@@ -56,6 +57,6 @@ def make_router(surface: Surface) -> APIRouter:
     @objects.get("/object/public/{bucket}/{path:path}", include_in_schema=False)
     async def public_object(bucket: str, path: str) -> Response:
         """Redirects to the media that `<token>.<extension>` or `<token>/<variant>.<extension>` names."""
-        return RedirectResponse(surface.address(storage.media_key(path)), 307)
+        return RedirectResponse(address(addresses.media_base, storage.media_key(path)), 307)
 
     return together(rest, objects)

@@ -123,8 +123,11 @@ class Tables:
             if refusal is None:
                 raise
             raise refusal from error
-        return rows if self._sign is None else replace(rows, body=_signed(rows.body, mark, self._sign))
+        return (
+            rows if self._sign is None else replace(rows, body=_signed(rows.body, mark, self._sign, self._media_base))
+        )
 
 
-def _signed(body: str, mark: str, sign: Callable[[str], str]) -> str:
-    return re.sub(f'{mark}{PATH}([^"]+)', lambda found: sign(found[1]), body)
+def _signed(body: str, mark: str, sign: Callable[[str], str], base: str) -> str:
+    """What is no medium, as a preview that we ship, has an address that stays."""
+    return re.sub(f'{mark}{PATH}([^"]+)', lambda found: sign(found[1]), body).replace(mark, base)
