@@ -299,6 +299,8 @@ async def test_after_a_rotation_both_secrets_verify(client: Client, receiver: Re
         "https://[::ffff:10.0.0.1]/",
         f"https://example.com/{'a' * 2000}",
         "https://example.com/a\0b",
+        "https://a..b.example.com/",
+        f"https://{'a' * 64}.example.com/",
     ],
 )
 async def test_an_address_that_must_not_be_called_is_refused(client: Client, url: str) -> None:
@@ -313,6 +315,41 @@ async def test_a_name_that_leads_inside_is_not_called(client: Client, postgres: 
     await postgres.execute("UPDATE webhooks SET url = 'https://10.1.2.3/' WHERE id = $1", UUID(webhook["id"]))
     await client.post(f"/v1/webhooks/{webhook['id']}/test")
     assert "the address is not public" in (await ended(client, webhook, "parked"))["error"]
+
+
+async def test_what_we_cannot_send_ends_as_what_a_receiver_does_not_take(
+    client: Client, postgres: asyncpg.Pool, receiver: Receiver, a_day_in_a_moment: None
+) -> None:
+    """No API but ours has events of no generation."""
+    webhook = await make(client, receiver.url)
+    await postgres.execute("UPDATE webhooks SET style = 'fal' WHERE id = $1", UUID(webhook["id"]))
+    await postgres.execute(
+        "INSERT INTO deliveries (id, webhook_id, event) VALUES ($1, $2, 'generation.completed')",
+        uuid4(),
+        UUID(webhook["id"]),
+    )
+    parked = await ended(client, webhook, "parked")
+    assert (parked["attempts"], parked["status"]) == (len(sender.PAUSES_SECONDS) + 1, None)
+    assert parked["error"].startswith("not sent (")
+    assert receiver.heard == []
+
+
+async def test_what_was_tried_without_end_stops_nobody_elses(
+    client: Client, client_of: MakeClient, postgres: asyncpg.Pool, receiver: Receiver
+) -> None:
+    """A column of counts has an end."""
+    webhook = await make(client, "https://example.com/")
+    await postgres.execute("UPDATE webhooks SET url = 'https://10.1.2.3/' WHERE id = $1", UUID(webhook["id"]))
+    await postgres.execute(
+        "INSERT INTO deliveries (id, webhook_id, event, attempts) VALUES ($1, $2, 'generation.completed', 32767)",
+        uuid4(),
+        UUID(webhook["id"]),
+    )
+    other = client_of()
+    theirs = await make(other, receiver.url)
+    await other.post(f"/v1/webhooks/{theirs['id']}/test")
+    await ended(other, theirs, "delivered")
+    assert (await ended(client, webhook, "parked"))["attempts"] == 32_767
 
 
 async def test_a_user_has_at_most_ten(client: Client, receiver: Receiver) -> None:

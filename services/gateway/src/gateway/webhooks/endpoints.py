@@ -211,6 +211,8 @@ class Webhooks:
                 raise ValueError("it has characters that no address has")
             url = URL(address)
             check_url(url, self._allowed)
+            if not _is_resolvable(url.raw_host or ""):
+                raise ValueError("it has a name that no host can have")
             if _place(url) in self._own:
                 raise ValueError("it is our own")
         except (Refused, ValueError) as error:
@@ -219,6 +221,15 @@ class Webhooks:
                 details={"errors": [{"field": "url", "message": str(error)}]},
             ) from error
         return address
+
+
+def _is_resolvable(host: str) -> bool:
+    """Whether a resolver can be asked for it: no part of a name is empty or longer than 63 characters."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _place(url: URL) -> tuple[str, int | None]:

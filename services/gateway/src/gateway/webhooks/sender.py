@@ -44,6 +44,8 @@ FAILING_SECONDS = 3 * 24 * 3600
 MAX_ERROR_CHARACTERS = 200
 STOP_SECONDS = 2.0
 GONE = 410
+MOST_ATTEMPTS = 32_767
+"""What its column holds: whoever can never be recorded is claimed on and on, and must not break the claim of all."""
 
 log = structlog.get_logger()
 DELIVERIES = Counter("webhook_deliveries_total", "Attempts to tell a webhook, by how they ended.", ["result"])
@@ -62,7 +64,8 @@ _CLAIM = text(f"""
             AND state = 'pending' AND next_at <= now()
         ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
-    UPDATE deliveries d SET attempts = attempts + 1, next_at = now() + make_interval(secs => :claim_seconds)
+    UPDATE deliveries d SET attempts = least(attempts + 1, {MOST_ATTEMPTS}),
+        next_at = now() + make_interval(secs => :claim_seconds)
     FROM taken, webhooks w WHERE d.id = taken.id AND w.id = d.webhook_id
     RETURNING d.id, d.webhook_id, d.generation_id, d.event, d.attempts, d.created_at, w.url, w.secret_version,
         w.style, w.user_id, CASE w.style WHEN '{STANDARD}' THEN w.id ELSE w.user_id END AS receiver,
@@ -181,10 +184,11 @@ class Sender:
     async def _deliver(
         self, session: aiohttp.ClientSession, key: SecretStr, row: Row, generation: Generation | None
     ) -> None:
-        style, sent_at = self._styles[row.style], int(time.time())
-        body = encoded(style.body(row, generation))
-        with telemetry.span("webhook", row.traceparent, event=row.event):
-            attempt = await _post(session, row, style.headers(key, row, sent_at, body), body)
+        try:
+            attempt = await self._attempt(session, key, row, generation)
+        except Exception as error:  # a defect of ours is recorded as well, else it would be tried for ever
+            log.exception("webhook.not_sent", webhook_id=str(row.webhook_id), delivery_id=str(row.id))
+            attempt = Attempt(None, f"not sent ({type(error).__name__})")
         DELIVERIES.labels("taken" if attempt.is_taken else "refused").inc()
         log.info(
             "webhook.told" if attempt.is_taken else "webhook.not_told",
@@ -198,6 +202,14 @@ class Sender:
             await self._record(row, attempt)
         except Exception as error:  # its next turn was set when it was claimed
             log.warning("webhook.not_recorded", delivery_id=str(row.id), error=type(error).__name__)
+
+    async def _attempt(
+        self, session: aiohttp.ClientSession, key: SecretStr, row: Row, generation: Generation | None
+    ) -> Attempt:
+        style, sent_at = self._styles[row.style], int(time.time())
+        body = encoded(style.body(row, generation))
+        with telemetry.span("webhook", row.traceparent, event=row.event):
+            return await _post(session, row, style.headers(key, row, sent_at, body), body)
 
     async def _record(self, row: Row, attempt: Attempt) -> None:
         values = {"id": row.id, "status": attempt.status}
