@@ -114,6 +114,19 @@ async def test_the_same_key_gives_the_same_batch(client: Client, postgres: async
     other = await ask(client, {"prompt": "a"}, {"prompt": "c"}, key="one")
     assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
     assert (await ask(client, {"prompt": "a"}, key="one")).status == 422
+    for prompts in ("abc", "ba", "aa"):
+        items = [{"prompt": prompt} for prompt in prompts]
+        assert (await ask(client, *items, key="one")).status == 422, prompts
+
+
+async def test_what_was_deleted_of_a_batch_is_still_of_its_key(client: Client) -> None:
+    items = [{"prompt": "a"}, {"prompt": "b"}]
+    made = (await ask(client, *items, key="one")).json["items"]
+    await client.ended(made[1]["id"])
+    assert (await client.request("DELETE", f"/v1/generations/{made[1]['id']}")).status == 204
+    again = await ask(client, *items, key="one")
+    assert (again.status, [item["prompt"] for item in again.json["items"]]) == (202, ["a"])
+    assert (await ask(client, {"prompt": "a"}, key="one")).status == 422
 
 
 async def test_a_batch_of_somebody_else_is_none(client: Client, client_of: MakeClient) -> None:

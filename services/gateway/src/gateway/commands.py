@@ -162,19 +162,19 @@ class Commands:
         ]
         try:
             units = sum(quote.amount for quote in quotes)
-            async with reserved(self._database, caller.key, units), self._database.transaction() as connection:
-                made = [await records.insert(connection, row) for row in rows]
+            async with reserved(self._database, caller.key, units):
+                batch = await batches.record(self._database, caller, batch_id, orders, rows)
         except records.QueueFull as error:
             raise self._queue_full() from error
         except records.Duplicate as error:
             if existing := await self._existing_batch(caller, batch_id, orders):
                 return existing
             raise Gone("What this Idempotency-Key made was deleted.") from error
-        for generation in made:
+        for generation in batch.generations:
             figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
-        await asyncio.gather(*(drive(self._broker, each) for each in made if each.published))
-        log.info("batch.accepted", batch_id=str(batch_id), generations=len(made))
-        return Batch(batch_id, tuple(made))
+        await asyncio.gather(*(drive(self._broker, each) for each in batch.generations if each.published))
+        log.info("batch.accepted", batch_id=str(batch_id), generations=len(batch.generations))
+        return batch
 
     async def retry(self, caller: Caller, generation_id: UUID, key: str | None, traceparent: str | None) -> Generation:
         """Asks again for what failed, was declined or cancelled, as a new generation at today's price.

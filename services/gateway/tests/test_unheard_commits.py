@@ -1,0 +1,113 @@
+"""The database commits, and the connection is lost before it says so: what was accepted is sold once, and counted."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from gateway.settings import Settings
+
+from .client import IMAGE, Answer, Client
+from .conftest import MakeClient
+from .test_api_keys import assert_problem, program, spent
+
+pytestmark = pytest.mark.connected
+
+PROMPT = "A commit that nobody hears"
+CHUNK_BYTES = 65_536
+
+
+class Link:
+    """Leads to Postgres. Of the next transactions that name the prompt so many are lost: carried out, and not told."""
+
+    def __init__(self) -> None:
+        self.host, self.port = "", 0
+        """Of Postgres."""
+        self.loses = 0
+
+    async def joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, server = await asyncio.open_connection(self.host, self.port)
+        back = asyncio.create_task(_carry(answers, writer))
+        is_named = False
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK_BYTES):
+                is_named = is_named or PROMPT.encode() in chunk
+                if is_named and self.loses and b"COMMIT" in chunk:
+                    self.loses -= 1
+                    back.cancel()
+                    await asyncio.wait([back])
+                    server.write(chunk)
+                    assert b"COMMIT" in await answers.read(CHUNK_BYTES)
+                    break
+                server.write(chunk)
+        back.cancel()
+        server.close()
+        writer.close()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := await reader.read(CHUNK_BYTES):
+            writer.write(chunk)
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def link() -> Link:
+    return Link()
+
+
+@pytest.fixture(scope="module")
+async def settings(settings: Settings, link: Link) -> AsyncIterator[Settings]:
+    """The gateway reaches its database by the link."""
+    url = urlsplit(settings.database.database_url.get_secret_value())
+    assert url.hostname is not None and url.port is not None
+    link.host, link.port = url.hostname, url.port
+    server = await asyncio.start_server(link.joined, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    linked = url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{port}").geturl()
+    yield replace(settings, database=settings.database.model_copy(update={"database_url": SecretStr(linked)}))
+    server.close()
+
+
+async def ask(client: Client, key: str | None = None) -> Answer:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await client.post("/v1/batches", headers, json={"items": [IMAGE | {"prompt": PROMPT}] * 3})
+
+
+async def rows_of(client: Client, postgres: asyncpg.Pool) -> int:
+    return int(await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id))
+
+
+@pytest.mark.parametrize("key", [None, "one"])
+async def test_a_batch_is_accepted_once_and_counted(
+    client: Client, client_of: MakeClient, postgres: asyncpg.Pool, link: Link, key: str | None
+) -> None:
+    holder = await program(client_of, client, credits_per_day=3)
+    link.loses = 1
+    answer = await ask(holder, key)
+    assert (answer.status, len(answer.json["items"]), link.loses) == (202, 3, 0), answer.text
+    assert (await rows_of(client, postgres), await spent(postgres, client)) == (3, 3)
+    assert_problem(await holder.post("/v1/batches", json={"items": [IMAGE]}), 429, "spend_cap_reached")
+
+
+async def test_a_batch_that_filled_the_queue_is_found(
+    client: Client, settings: Settings, postgres: asyncpg.Pool, link: Link
+) -> None:
+    limits = settings.limits
+    await postgres.execute(
+        "INSERT INTO slots (user_id, lane, taken, waiting) VALUES ($1, 'batch', $2, $3)",
+        client.user_id,
+        limits.batch_slots,
+        limits.max_waiting - 3,
+    )
+    link.loses = 1
+    answer = await ask(client)
+    assert (answer.status, link.loses) == (202, 0), answer.text
+    assert await rows_of(client, postgres) == 3
+    assert_problem(await ask(client), 429, "too_many_requests")
