@@ -234,6 +234,7 @@ async def delete(connection: Connection, user_id: UUID, generation_id: UUID) -> 
 
 # In the order of the ids: two batches that share rows lock them in one order.
 # Who is to be told that one has begun is told the first time alone.
+# A webhook that is being deleted is waited for, here and below: owed to none, a delivery would break the statement.
 # Here and below it is the outcome, not the status, that says what is final: by the status the planner would read the
 # whole index of all that is due, and what ended since that was last vacuumed with it, to find a few ids.
 _FOLLOW = text("""
@@ -256,6 +257,7 @@ _FOLLOW = text("""
     INSERT INTO deliveries (id, webhook_id, generation_id, event)
     SELECT gen_random_uuid(), w.id, moved.id, 'generation.started' FROM moved JOIN webhooks w ON w.id = moved.id
     WHERE moved.has_begun AND w.state = 'active' AND 'generation.started' = ANY (w.events)
+    FOR KEY SHARE OF w
 """)
 
 
@@ -278,17 +280,19 @@ _FINISH = text(f"""
             AS ended (ended_id, ended_status, ended_outcome)
         WHERE id = ended_id AND outcome IS NULL
         RETURNING {COLUMNS}
+    ), of_users AS (
+        SELECT w.id, done.id AS generation_id, 'generation.' || done.status AS event
+        FROM done JOIN webhooks w ON w.user_id = done.user_id AND w.style = 'standard'
+        WHERE w.state = 'active' AND 'generation.' || done.status = ANY (w.events)
+        FOR KEY SHARE OF w
+    ), of_single_ones AS (
+        SELECT w.id, done.id AS generation_id, 'generation.' || done.status AS event
+        FROM done JOIN webhooks w ON w.id = done.id AND w.style <> 'standard'
+        WHERE w.state = 'active' AND 'generation.' || done.status = ANY (w.events)
+        FOR KEY SHARE OF w
     ), told AS (
         INSERT INTO deliveries (id, webhook_id, generation_id, event)
-        SELECT gen_random_uuid(), w.id, w.generation_id, w.event
-        FROM (
-            SELECT webhooks.*, done.id AS generation_id, 'generation.' || done.status AS event
-            FROM done JOIN webhooks ON webhooks.user_id = done.user_id AND webhooks.style = 'standard'
-            UNION ALL
-            SELECT webhooks.*, done.id, 'generation.' || done.status
-            FROM done JOIN webhooks ON webhooks.id = done.id AND webhooks.style <> 'standard'
-        ) w
-        WHERE w.state = 'active' AND w.event = ANY (w.events)
+        SELECT gen_random_uuid(), w.* FROM (TABLE of_users UNION ALL TABLE of_single_ones) w
     ), freed AS (
         SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
             count(*) FILTER (WHERE NOT published) AS waiting
