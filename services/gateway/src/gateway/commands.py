@@ -130,7 +130,7 @@ class Commands:
         """The same, held open until the generation is final or the wait is over: so many seconds, and accepting it is
         counted to them.
 
-        It listens before it publishes, so that no outcome passes unheard.
+        It listens before it publishes, so that no outcome passes unheard. Raises Gone, too: it was deleted meanwhile.
         """
         begun_at = time.monotonic()
         generation_id = generation_id_of(caller, order)

@@ -24,6 +24,7 @@ from gateway import records
 from gateway.identity import Caller
 from gateway.notifications import Notifications
 from gateway.records import Generation
+from gateway.refusals import Gone
 from gateway.streaming import Write
 from runtime.broker import connected
 from runtime.database import Database
@@ -266,9 +267,9 @@ async def follow(
 ) -> AsyncGenerator[bytes, None]:
     """The events of one generation, until it is final: `generation`, `progress`…, `outcome`.
 
-    `generation` comes again where it began and no progress told so.
+    `generation` comes again where it began and no progress told so. Of one that is deleted nothing more comes.
     """
-    with hub.following(generation.id, caller.user_id) as queue:
+    with contextlib.suppress(Gone), hub.following(generation.id, caller.user_id) as queue:
         async with hearing(broker, generation.id, queue):
             generation = await look(database, caller, generation)
             yield event("generation", render(generation))
@@ -338,14 +339,17 @@ async def _flushed(broker: NatsBroker) -> None:
 
 
 async def look(database: Database, caller: Caller, generation: Generation) -> Generation:
-    """The row as it is now; as it was last seen while the database is away."""
+    """The row as it is now; as it was last seen while the database is away. Raises Gone: its owner has deleted it."""
     try:
         async with database.statement() as connection:
-            return await records.get(connection, caller.user_id, generation.id) or generation
+            seen = await records.get(connection, caller.user_id, generation.id)
     except Exception as error:
         if not is_transient(error):
             raise
         return generation
+    if seen is None:
+        raise Gone("It was deleted while it was looked at.")
+    return seen
 
 
 def _offer(queue: Heard, item: Progress | Told) -> None:

@@ -29,7 +29,7 @@ from gateway.orders import Order, fit
 from gateway.pages import Filter, Page
 from gateway.questions import ask_ledger
 from gateway.records import Generation
-from gateway.refusals import Invalid, NotFound
+from gateway.refusals import Gone, Invalid, NotFound
 from gateway.waiting import Verdicts
 from runtime.database import Database
 
@@ -70,7 +70,10 @@ class Queries:
         """The same, held open until it is final or the seconds are over. Raises NotFound."""
         async with verdicts.listening(generation_id) as heard:
             generation = await self.generation(caller, generation_id)
-            return await verdicts.wait(caller, generation, heard, seconds)
+            try:
+                return await verdicts.wait(caller, generation, heard, seconds)
+            except Gone as error:
+                raise NotFound("There is no such generation.") from error
 
     async def position(self, generation: Generation) -> int:
         """How many of its user's generations wait before it (`turns.ahead`)."""

@@ -18,6 +18,7 @@ from contracts.topology import verdict_subject
 from gateway import records
 from gateway.identity import Caller
 from gateway.records import Ended, Generation
+from gateway.refusals import Gone
 from runtime.broker import connected
 from runtime.database import Database, Together
 from runtime.health import is_transient
@@ -90,6 +91,8 @@ class Verdicts:
 
         What was heard is recorded before it is told, by the same update that the consumer of outcomes makes; whoever
         is second changes nothing. The row is looked at again every second, in case nothing is heard.
+
+        Raises Gone: its owner has deleted it.
         """
         longest = self.wait_seconds if seconds is None else min(seconds, self.wait_seconds)
         give_up_at = time.monotonic() + longest
@@ -110,7 +113,10 @@ class Verdicts:
         if heard.done() and (finished := await self._finish(heard.result())) is not None:
             return finished
         async with self._database.statement() as connection:
-            return await records.get(connection, caller.user_id, generation.id) or generation
+            seen = await records.get(connection, caller.user_id, generation.id)
+        if seen is None:
+            raise Gone("It was deleted while it was waited for.")
+        return seen
 
     async def _finish_all(self, outcomes: Sequence[Outcome]) -> list[Generation | None]:
         async with self._database.statement() as connection:

@@ -46,6 +46,8 @@ class Words:
         Together the pieces are what the outcome holds. Where one was lost the others wait for the outcome, which has
         the whole. Nothing that was said can be taken back: should another attempt have written something else, that
         comes as `Anew` after the pieces.
+
+        Raises Gone: it was deleted meanwhile.
         """
         said, number, is_whole = "", None, True
         while not generation.is_final:

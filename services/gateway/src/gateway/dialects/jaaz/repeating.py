@@ -77,17 +77,17 @@ class Repeater:
         """Each piece is numbered, so that a client sees what it missed; the last says that it is complete, and has the
         whole where that was written anew."""
         number, whole = 0, None
-        async for piece in self.words.pieces(caller, generation, heard):
-            if isinstance(piece, Generation):
-                generation = piece
-                break
-            if isinstance(piece, Anew):
-                whole = piece.text
-                continue
-            number += 1
-            await audience.respond(generation.id, piece, number)
-            await audience.update("delta", text=piece)
         try:
+            async for piece in self.words.pieces(caller, generation, heard):
+                if isinstance(piece, Generation):
+                    generation = piece
+                    break
+                if isinstance(piece, Anew):
+                    whole = piece.text
+                    continue
+                number += 1
+                await audience.respond(generation.id, piece, number)
+                await audience.update("delta", text=piece)
             delivered(generation)
         except Refusal as refusal:
             await audience.fail(generation.id, refusal.message, code_of(refusal)[0])

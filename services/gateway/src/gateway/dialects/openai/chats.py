@@ -155,20 +155,20 @@ async def _events(
         generation = await surface.commands.create(caller, order, generation_id)
         yield _chunk(generation, {"role": "assistant", "content": ""}, counts=counts)
         is_anew = False
-        async for piece in words.pieces(caller, generation, heard):
-            if isinstance(piece, Generation):
-                generation = piece
-            elif isinstance(piece, Anew):
-                is_anew = not joins
-            elif not joins:  # whoever comes later has not heard how it began, and is told the whole at its end
-                yield _chunk(generation, {"content": piece}, counts=counts)
-    try:
-        ending = delivered(generation)
-        if is_anew:
-            raise TextChanged(generation.id)
-    except Refusal as refusal:
-        yield event({"error": errors.error_of(refusal)})
-        return
+        try:
+            async for piece in words.pieces(caller, generation, heard):
+                if isinstance(piece, Generation):
+                    generation = piece
+                elif isinstance(piece, Anew):
+                    is_anew = not joins
+                elif not joins:  # whoever comes later has not heard how it began, and is told the whole at its end
+                    yield _chunk(generation, {"content": piece}, counts=counts)
+            ending = delivered(generation)
+            if is_anew:
+                raise TextChanged(generation.id)
+        except Refusal as refusal:
+            yield event({"error": errors.error_of(refusal)})
+            return
     if joins:
         yield _chunk(generation, {"content": ending.text or ""}, counts=counts)
     yield _chunk(generation, {}, _reason(generation, ending), counts=counts)

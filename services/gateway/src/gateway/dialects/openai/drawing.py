@@ -17,7 +17,7 @@ from gateway.lending import Lending
 from gateway.live import LOOK_AGAIN_SECONDS, Heard, hearing, look
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
-from gateway.refusals import Refusal, TooManyRequests
+from gateway.refusals import Gone, Refusal, TooManyRequests
 
 PING_SECONDS = 15.0
 """So that nobody on the way takes a long wait for a dead line."""
@@ -36,11 +36,15 @@ async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, n
         async with hearing(surface.broker, generation_id, heard):
             generation = await surface.commands.create(who, order, generation_id)
             yield b": accepted\n\n"
-            async for said in _until_final(surface, who, generation, heard):
-                if isinstance(said, Generation):
-                    generation = said
-                else:
-                    yield b": ping\n\n" if said is None else event(_sketch(name, generation, said), _partial(name))
+            try:
+                async for said in _until_final(surface, who, generation, heard):
+                    if isinstance(said, Generation):
+                        generation = said
+                    else:
+                        yield b": ping\n\n" if said is None else event(_sketch(name, generation, said), _partial(name))
+            except Gone as gone:
+                yield event({"error": errors.error_of(gone)}, "error")
+                return
     try:
         for asset in delivered(generation).assets:
             text = await translate.in_base64(lending, generation, asset)
@@ -52,7 +56,7 @@ async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, n
 async def _until_final(
     surface: Surface, who: Caller, generation: Generation, heard: Heard
 ) -> AsyncIterator[Progress | Generation | None]:
-    """What is shown, in its order; None where nothing was for long; at last the final generation."""
+    """What is shown, in its order; None where nothing was for long; at last the final generation. Raises Gone."""
     last, quiet_since = -1, time.monotonic()
     while not generation.is_final:
         told = None

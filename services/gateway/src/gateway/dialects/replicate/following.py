@@ -21,28 +21,27 @@ async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncG
     """`output` for each piece, then `done`; before that `error`, where there is none, or where it was written anew."""
     async with words.listening(caller, generation.id) as heard:
         yield b": accepted\n\n"
-        number, is_torn, is_anew = 0, False, False
-        async for piece in words.pieces(caller, generation, heard):
-            if isinstance(piece, str):
-                number += 1
-                # What breaks a line may come in two pieces, and is one break all the same.
-                yield _event("output", number, piece.removeprefix("\n") if is_torn else piece)
-                is_torn = piece.endswith("\r")
-                continue
-            if isinstance(piece, Anew):
-                is_anew = True
-                continue
-            number += 1
-            try:
-                delivered(piece)
-                if is_anew:
-                    raise TextChanged(piece.id)
-            except Refusal as refusal:
-                yield _event("error", number, json.dumps({"detail": refusal.message}))
-                reason = "canceled" if piece.status == "cancelled" else "error"
-                yield _event("done", number + 1, json.dumps({"reason": reason}))
-            else:
-                yield _event("done", number, "{}")
+        number, is_torn, is_anew = 1, False, False
+        try:
+            async for piece in words.pieces(caller, generation, heard):
+                if isinstance(piece, Generation):
+                    generation = piece
+                elif isinstance(piece, Anew):
+                    is_anew = True
+                else:
+                    # What breaks a line may come in two pieces, and is one break all the same.
+                    yield _event("output", number, piece.removeprefix("\n") if is_torn else piece)
+                    is_torn = piece.endswith("\r")
+                    number += 1
+            delivered(generation)
+            if is_anew:
+                raise TextChanged(generation.id)
+        except Refusal as refusal:
+            yield _event("error", number, json.dumps({"detail": refusal.message}))
+            reason = "canceled" if generation.status == "cancelled" else "error"
+            yield _event("done", number + 1, json.dumps({"reason": reason}))
+        else:
+            yield _event("done", number, "{}")
 
 
 def _event(name: str, number: int, data: str) -> bytes:
