@@ -201,6 +201,15 @@ class Conformance:
         assert said and all(isinstance(text, str) and text for text in said), answer.text
         assert await self.count(postgres, client) == 0
 
+    async def test_a_text_that_is_none_is_no_defect(self, client: Client) -> None:
+        """Half of a surrogate pair, which JSON can say and UTF-8 cannot, is refused or passed over, and answered."""
+        method, path, body = self.surface.submit
+        if self.surface.multipart:
+            return  # the text of a form is UTF-8
+        for name in ("model", *(name for name, value in body.items() if isinstance(value, str))):
+            answer = await client.request(method, path, json=body | {name: "\ud800"})
+            assert answer.status < 500, (name, answer.text)
+
     async def test_a_body_over_the_limit_is_413(self, client: Client) -> None:
         method, path, _ = self.surface.submit
         if self.surface.multipart:

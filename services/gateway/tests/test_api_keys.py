@@ -161,6 +161,8 @@ async def test_a_key_cannot_manage_keys(client: Client, client_of: MakeClient, p
         {"credits_per_month": 10**18},
         {"expires_at": "2030-01-01T00:00:00"},
         {"expires_at": "never"},
+        {"expires_at": "9999-12-31T23:59:59-14:00"},
+        {"expires_at": "0001-01-01T00:00:00+14:00"},
         {"user_id": str(UUID(int=1))},
     ],
     ids=str,

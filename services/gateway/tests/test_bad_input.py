@@ -71,6 +71,7 @@ INVALID = [
     pytest.param({"size": "1024X1024"}, "size", id="B10 size in other letters"),
     pytest.param({"size": ""}, "size", id="B10 size empty"),
     pytest.param({"size": "1024x1024\0"}, "size", id="B10 size with NUL"),
+    pytest.param({"size": "\ud800"}, "size", id="B7 lone surrogate for a size"),
     pytest.param({"size": "9" * 100_000}, "size", id="B10 size of 100 000 digits"),
     pytest.param({"size": 1024}, "size", id="B2 size a number"),
     pytest.param({"model": "old-image", "size": "64x64"}, "size", id="B10 size of a model without sizes"),
@@ -136,6 +137,7 @@ async def test_what_is_missing_is_named(client: Client, postgres: asyncpg.Pool, 
         {"model": "unpriced"},
         {"model": "a-voice"},
         {"model": "m\0"},
+        {"model": "\ud800"},
         {"model": "x" * 100_000},
         {"kind": "video", "model": SEEDREAM},
     ],
@@ -144,6 +146,19 @@ async def test_what_is_missing_is_named(client: Client, postgres: asyncpg.Pool, 
 async def test_models_that_are_not_offered(client: Client, postgres: asyncpg.Pool, fields: dict[str, str]) -> None:
     """B11; off and unpriced ones are not offered, nor is one of another kind."""
     await assert_refused(await client.create(**fields), 422, "model_not_found", client, postgres)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("quotes", IMAGE), ("batches", {"items": [IMAGE]})], ids=["quotes", "batches"]
+)
+async def test_a_model_that_is_no_text_is_refused_wherever_it_is_named(
+    client: Client, postgres: asyncpg.Pool, path: str, body: dict[str, Any]
+) -> None:
+    """B7"""
+    asked = json.dumps(body).replace('"kind"', '"model": "\\ud800", "kind"')
+    answer = await client.post(f"/v1/{path}", JSON, data=asked)
+    await assert_refused(answer, 422, "model_not_found", client, postgres)
+    assert answer.json["model"] == "\\ud800"
 
 
 BODIES = [
@@ -243,6 +258,8 @@ PAGES = [
     "status=done",
     "status=%00",
     "kind=hologram",
+    "since=0001-01-01T00:00:00%2B14:00",
+    "until=9999-12-31T23:59:59-14:00",
     "cursor=garbage",
     "cursor=%00",
     "cursor=" + "a" * 201,

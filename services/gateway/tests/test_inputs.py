@@ -191,6 +191,10 @@ async def test_what_is_not_yours_is_not_there(client_of: MakeClient, storage: St
         "https://[half",
         "",
         f"https://pictures.example/{'a' * 5000}",
+        "https://pictures.example/\ud800",
+        "https://pictures.example/\0",
+        f"{PUBLIC_URL}/media/\ud800",
+        "/media/\ud800.png",
     ],
 )
 async def test_an_address_that_nobody_may_be_asked_to_read(client: Client, url: str) -> None:

@@ -114,7 +114,8 @@ async def test_only_what_stripe_says_is_credited(client: Client, players: Player
     }
     unpaid = await call(client, "process-payment-success", **{field: "pi_2"})
     assert (unpaid["success"], unpaid["credits_added"]) == (False, 0)
-    assert (await client.post(f"{F}/process-payment-success", json={field: "pi_3"})).status == 404
+    for unknown in ("pi_3", "\0", "\ud800"):
+        assert (await client.post(f"{F}/process-payment-success", json={field: unknown})).status == 404
     assert (await client.post(f"{F}/process-payment-success", json={})).status == 422
 
 

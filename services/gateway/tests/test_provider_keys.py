@@ -75,7 +75,17 @@ async def test_nobody_sees_or_changes_the_keys_of_others(client: Client, client_
 
 
 @pytest.mark.parametrize(
-    "body", [{"key": "short"}, {"key": 5}, {"key": CANARY, "user_id": "x"}, {}, {"key": "x" * 501}]
+    "body",
+    [
+        {"key": "short"},
+        {"key": 5},
+        {"key": CANARY, "user_id": "x"},
+        {},
+        {"key": "x" * 501},
+        {"key": "\ud800" * 10},
+        {"key": "clé secrète"},
+        {"key": "two\nlines"},
+    ],
 )
 async def test_what_is_no_key_is_refused_without_repeating_it(client: Client, vault: Vault, body: Any) -> None:
     answer = await client.request("PUT", "/v1/provider-keys/openai", json=body)

@@ -170,6 +170,8 @@ async def test_a_period_is_sent_again(client: Client, receiver: Receiver) -> Non
     assert (await redeliver("2000-01-01T00:00:00Z", "2001-01-01T00:00:00Z")).json == {"deliveries": 0}
     assert (await redeliver("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z")).json == {"deliveries": 3}
     await receiver.got(6)
+    assert (await redeliver("0001-01-01T00:00:00+14:00", "2100-01-01T00:00:00Z")).status == 422
+    assert (await redeliver("2000-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00")).status == 422
 
 
 @pytest.mark.parametrize(

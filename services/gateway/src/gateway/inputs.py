@@ -15,7 +15,7 @@ from contracts.keeping import FindMedia, FoundMedia, MediaName, NamedMedia
 from contracts.media import PATH
 from contracts.questions import STORAGE_FIND_MEDIA
 from gateway.identity import Caller
-from gateway.orders import Order
+from gateway.orders import Order, unfit
 from gateway.questions import ask
 from gateway.refusals import InputNotFound, Invalid
 from gateway.settings import AddressSettings
@@ -75,6 +75,8 @@ class Inputs:
         place = f"inputs.{index}.url"
         if len(given.url) > MAX_URL_CHARACTERS:
             raise _invalid(place, f"at most {MAX_URL_CHARACTERS} characters")
+        if (problem := unfit(given.url)) is not None:
+            raise _invalid(place, problem)
         key = self._key(given.url)
         if key is not None:
             return given.model_copy(update={"url": PATH + key})

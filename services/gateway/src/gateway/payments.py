@@ -24,7 +24,7 @@ from contracts.questions import (
     Nothing,
 )
 from gateway.identity import Caller
-from gateway.orders import id_of
+from gateway.orders import id_of, unfit
 from gateway.questions import ask_ledger
 from gateway.rates import Limit, Rates
 from gateway.refusals import (
@@ -94,7 +94,7 @@ class Payments:
             Unavailable: the ledger or Stripe is silent.
         """
         caller.may_manage()
-        if len(reference) > MAX_REFERENCE_CHARACTERS or "\x00" in reference:
+        if len(reference) > MAX_REFERENCE_CHARACTERS or unfit(reference) is not None:
             raise NotFound("There is no such payment.")
         await self._rates.take(Limit(f"payments of {caller.user_id}", PAYMENTS_PER_MINUTE, what="payments"))
         question = ConfirmPayment(user_id=caller.user_id, reference=reference, with_test_card=with_test_card)

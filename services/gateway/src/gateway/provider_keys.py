@@ -5,7 +5,7 @@ from faststream.nats import NatsBroker
 from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, Keys, KeysOf, SetKey
 from gateway.identity import Caller
 from gateway.questions import ask
-from gateway.refusals import NotConfigured
+from gateway.refusals import Invalid, NotConfigured
 
 ANSWER_TIMEOUT_SECONDS = 2.0
 
@@ -23,9 +23,12 @@ class ProviderKeys:
     async def set(self, caller: Caller, provider: str, key: str | None) -> Keys:
         """Sets the key for one provider, or forgets it where none is given.
 
-        Raises ScopeMissing, NotConfigured, Unavailable.
+        Raises ScopeMissing, Invalid, NotConfigured, Unavailable.
         """
         caller.may_manage()
+        if key is not None and not (key.isascii() and key.isprintable()):
+            message = "only printable ASCII characters: it is sent in a header"
+            raise Invalid(f"key: {message}", details={"errors": [{"field": "key", "message": message}]})
         keys = await self._ask(GENERATOR_SET_KEY, SetKey(user_id=caller.user_id, provider=provider, key=key))
         if not keys.is_offered:
             raise NotConfigured("Keys of users are not set up here: the operator has to set GENERATOR_KEY_SECRETS.")

@@ -1,5 +1,6 @@
 """Why a request is not carried out. Each dialect says it in its own shape; nothing has changed when one is raised."""
 
+from typing import Any
 from uuid import UUID
 
 from fastapi.responses import JSONResponse
@@ -22,9 +23,18 @@ class Refusal(Exception):
         self, message: str, *, details: dict[str, object] | None = None, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.details = details or {}
+        self.message = _sayable(message)
+        self.details: dict[str, object] = _sayable(details or {})
         self.headers = headers or {}
+
+
+def _sayable(value: Any) -> Any:
+    """What is repeated of a request may hold half of a surrogate pair, which no answer can: it is said by number."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_sayable(name): _sayable(part) for name, part in value.items()}
+    return [_sayable(part) for part in value] if isinstance(value, list) else value
 
 
 class MalformedBody(Refusal):

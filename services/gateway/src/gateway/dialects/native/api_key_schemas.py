@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway.api_keys.keys import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS
+from gateway.dialects.native.schemas import Moment
 
 Scope = Literal["read", "write", "account"]
 MAX_CREDITS = 1_000_000_000
@@ -30,7 +31,7 @@ class NewApiKey(BaseModel):
     requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
     credits_per_day: int | None = Field(default=None, ge=1, le=MAX_CREDITS, description="Days are UTC.")
     credits_per_month: int | None = Field(default=None, ge=1, le=MAX_CREDITS)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
     @field_validator("name")
     @classmethod

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from contracts.facts import Kind, Lane
 from gateway.batches import Batch
@@ -19,6 +18,7 @@ from gateway.dialects.native.schemas import (
     GenerationView,
     Links,
     Models,
+    Moment,
     NewBatch,
     NewGeneration,
     NewLinks,
@@ -118,8 +118,8 @@ def make_router(surface: Surface) -> APIRouter:
         model: Annotated[str | None, Query(max_length=200)] = None,
         batch: UUID | None = None,
         q: Annotated[str | None, Query(max_length=200, description="Part of the prompt.")] = None,
-        since: Annotated[AwareDatetime | None, Query(description="Asked for at or after this moment.")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Asked for before this moment.")] = None,
+        since: Annotated[Moment | None, Query(description="Asked for at or after this moment.")] = None,
+        until: Annotated[Moment | None, Query(description="Asked for before this moment.")] = None,
         if_none_match: Known = None,
     ) -> Response:
         """Newest first, a page at a time."""

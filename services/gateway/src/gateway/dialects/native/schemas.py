@@ -1,7 +1,7 @@
 """The bodies of /v1. Amounts are credits; times are RFC 3339 in UTC."""
 
-from datetime import datetime
-from typing import Literal, Self, get_args
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -19,6 +19,8 @@ from contracts.money import Per, Usage
 from gateway.batches import MAX_ITEMS
 from gateway.orders import MAX_INPUTS
 
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1, 1, 2, tzinfo=UTC), lt=datetime(9999, 12, 31, tzinfo=UTC))]
+"""What is a day and a time in UTC as well, wherever it was said."""
 Status = Literal["pending", "processing", "completed", "failed", "declined", "cancelled"]
 
 
@@ -307,8 +309,8 @@ class Period(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime
-    until: AwareDatetime
+    since: Moment
+    until: Moment
 
 
 class Redelivered(BaseModel):
