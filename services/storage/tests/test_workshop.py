@@ -1,6 +1,7 @@
 """Files of strangers are opened in processes of their own, which are bounded and may die."""
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -35,6 +36,20 @@ async def test_a_picture_that_kills_its_process_ends_alone() -> None:
             await killed.do(signal.raise_signal, signal.SIGKILL)
         await beside
         assert (await killed.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
+    workshop.close()
+
+
+async def test_a_process_that_dies_while_it_has_nothing_to_do_is_replaced() -> None:
+    """P29, F39: as by the kernel when memory is short; what is brought next is not refused for it, nor later."""
+    workshop = Workshop()
+    for _ in range(2):
+        async with workshop.place() as place:
+            os.kill(await place.do(os.getpid), signal.SIGKILL)
+            pool = place.process._pool
+        while pool is not None and not pool._broken:  # which a thread of its own finds out
+            await asyncio.sleep(0.01)
+        async with workshop.place() as place:
+            assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
     workshop.close()
 
 

@@ -97,16 +97,23 @@ class _Process:
         self._pool: ProcessPoolExecutor | None = None
 
     async def do(self, cpu_seconds: int, function: Callable[..., T], *arguments: object) -> T:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, _begin, (self._memory_bytes,))
-        running = self._pool.submit(_work, cpu_seconds, function, *arguments)
+        try:
+            running = self._open().submit(_work, cpu_seconds, function, *arguments)
+        except BrokenProcessPool:  # it died while it had nothing to do: that says nothing of this piece of work
+            self.kill()
+            running = self._open().submit(_work, cpu_seconds, function, *arguments)
         try:
             async with asyncio.timeout(START_SECONDS + PATIENCE * cpu_seconds):
                 return await asyncio.wrap_future(running)
         except (BrokenProcessPool, MemoryError, TimeoutError):
             self.kill()
             raise Unusable("the content takes too much time or memory") from None
+
+    def _open(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, context, _begin, (self._memory_bytes,))
+        return self._pool
 
     def kill(self) -> None:
         # The public way to end a child that hangs comes with Python 3.14.
