@@ -1,7 +1,9 @@
 """What an address of ours answers: `GET` and `HEAD` of /media/<token>/<variant>.<extension>, over real HTTP."""
 
+import asyncio
 import hashlib
 import io
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,7 +19,7 @@ from runtime.settings import DatabaseSettings
 from storage.access import Access
 from storage.ingest import Ingest
 from storage.media import Media
-from storage.objects import CHUNK_BYTES
+from storage.objects import CHUNK_BYTES, Buffer
 from storage.objects.local import LocalObjects
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
@@ -211,6 +213,33 @@ async def test_a_large_object_is_streamed(
         await answer.content.read(10)  # and leave: the server must not mind
     async with http.get(f"{base}/media/{asset.key}", headers={"Range": "bytes=300000-900000"}) as answer:
         assert await answer.read() == content[300000:900001]
+
+
+async def test_nothing_is_read_for_who_hung_up(
+    base: str, stored: Stored, objects: LocalObjects, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A player that looks for a place in a film asks, leaves, and asks again."""
+    size = 64 << 20
+    os.truncate(f"{objects._root}/{stored.object_name}", size)
+    await rows(database, "UPDATE assets SET size_bytes = :size WHERE id = :id", size=size, id=stored.asset.id)
+    really, taken, ended = objects.pieces, 0, asyncio.Event()
+
+    async def counted(*arguments: Any) -> AsyncIterator[Buffer]:
+        nonlocal taken
+        try:
+            async for piece in really(*arguments):
+                taken += len(piece)
+                yield piece
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(objects, "pieces", counted)
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(base).port)
+    writer.write(f"GET /media/{stored.asset.key} HTTP/1.1\r\nHost: media\r\n\r\n".encode())
+    await reader.readexactly(1000)
+    writer.transport.abort()
+    await asyncio.wait_for(ended.wait(), 60)
+    assert taken < size // 2
 
 
 # -- signed ---------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 An object never changes under its address, so answers may be kept for ever, and the hash of the content is the ETag.
 """
 
+import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,7 +21,7 @@ from storage.access import Access
 from storage.addresses import EXTENSIONS, KEY, ORIGINAL
 from storage.assets import Named, Sought
 from storage.handover import Handover
-from storage.objects import Absent, Objects
+from storage.objects import Absent, Buffer, Objects
 from storage.pictures import Unusable
 from storage.ranges import Unsatisfiable, asked_range, matches
 from storage.variants import Variants
@@ -66,11 +68,11 @@ class Media:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            await self._answer(scope, send)
+            await self._answer(scope, receive, send)
         except Refusal as refusal:
             await refuse(send, refusal, head=scope["method"] == "HEAD")
 
-    async def _answer(self, scope: Any, send: Any) -> None:
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         address = _ADDRESS.fullmatch(scope["path"])
         if address is None:
             raise Refusal(404, "not_found", "There is no such media.")
@@ -108,7 +110,7 @@ class Media:
             await _start(send, status, headers)
             await send({"type": "http.response.body", "body": b""})
         else:
-            await self._stream(send, named, start, stop, status, headers)
+            await self._stream(receive, send, named, start, stop, status, headers)
 
     async def _seek(self, token: str, variant: str) -> Sought | None:
         try:
@@ -137,7 +139,7 @@ class Media:
         await send({"type": "http.response.body", "body": b""})
 
     async def _stream(
-        self, send: Any, named: Named, start: int, stop: int, status: int, headers: dict[str, str]
+        self, receive: Any, send: Any, named: Named, start: int, stop: int, status: int, headers: dict[str, str]
     ) -> None:
         """The answer begins when the first bytes are there: until then, it can still be another one."""
         async with aclosing(self._objects.pieces(named.object_name, start, stop - start)) as pieces:
@@ -147,8 +149,8 @@ class Media:
                 raise _away(error) from error
             await _start(send, status, headers)
             await send({"type": "http.response.body", "body": first, "more_body": True})
-            async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if len(first) < stop - start:
+                await _send_rest(receive, send, pieces)
             await send({"type": "http.response.body", "body": b""})
 
 
@@ -193,6 +195,23 @@ def _away(error: Exception) -> Exception:
         message = "Media cannot be read at the moment."
         return Refusal(503, "unavailable", message, retry_after=str(RETRY_AFTER_SECONDS))
     return error
+
+
+async def _send_rest(receive: Any, send: Any, pieces: AsyncIterator[Buffer]) -> None:
+    """To whoever hung up a server sends nothing, at once and without a word: all of a film would be read for nobody."""
+    hung_up = asyncio.create_task(_hung_up(receive), name="reader of media")
+    try:
+        async for piece in pieces:
+            if hung_up.done():
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        hung_up.cancel()
+
+
+async def _hung_up(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _start(send: Any, status: int, headers: dict[str, str]) -> None:
