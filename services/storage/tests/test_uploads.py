@@ -244,8 +244,8 @@ async def test_the_last_of_a_quota_is_not_given_twice(make: Make, bus: Client, m
     """Two that both looked before either wrote."""
     really = Keeping.usage_on
 
-    async def slowly(self: Keeping, connection: Connection, user_id: UUID) -> Stored:
-        found = await really(self, connection, user_id)
+    async def slowly(self: Keeping, connection: Connection, user_id: UUID, but: UUID | None = None) -> Stored:
+        found = await really(self, connection, user_id, but)
         await asyncio.sleep(0.5)
         return found
 

@@ -85,10 +85,12 @@ _OPEN = text("""
 """)
 
 # The hash is compared so that no index of it is used: many assets may have one hash, and one has its id.
+# What was deleted or forgotten meanwhile stays so.
 _FINISH = text("""
     UPDATE assets SET state = 'stored'
     FROM unnest(CAST(:ids AS uuid[]), CAST(:hashes AS text[])) AS written (id, sha256)
     WHERE assets.id = written.id AND assets.sha256 IS NOT DISTINCT FROM written.sha256
+        AND assets.state IN ('writing', 'stored')
     RETURNING assets.id
 """)
 
@@ -204,7 +206,8 @@ async def open_rows(database: Database, backend: str, openings: Sequence[Opening
 
 
 async def finish_rows(database: Database, written: Sequence[Sequence[Asset]]) -> list[bool]:
-    """Says that the bytes of these assets are in the store; False where a row is gone, or names other bytes by now."""
+    """Says that the bytes of these assets are in the store; False where a row is gone, or names other bytes by now,
+    or was deleted meanwhile."""
     values = {
         "ids": [asset.id for assets in written for asset in assets],
         "hashes": [asset.sha256 for assets in written for asset in assets],

@@ -22,10 +22,13 @@ from runtime.database import Connection, Database
 from storage.plans import Plans
 
 PURGED_AT_ONCE = 500
+ABANDONED_SECONDS = 86_400
+"""An upload that was begun so long ago is begun anew by whoever still wants it."""
 
 _USAGE = text("""
     SELECT count(*) AS assets, CAST(coalesce(sum(size_bytes), 0) AS bigint) AS used_bytes
-    FROM assets WHERE owner_id = :owner_id AND state IN ('writing', 'stored')
+    FROM assets
+    WHERE owner_id = :owner_id AND state IN ('writing', 'stored') AND id IS DISTINCT FROM CAST(:but AS uuid)
 """)
 # What was said of this user comes before what the plan says, and that before what holds for everybody.
 _PLAN = text("""
@@ -104,7 +107,17 @@ _PURGE = """
 _PURGE_OLD = text(
     _PURGE.format(which="state = 'deleted' AND deleted_at < now() - make_interval(secs => :trash_seconds)")
 )
-_PURGE_OWNER = text(_PURGE.format(which="owner_id = :owner_id AND state IN ('stored', 'deleted')"))
+_PURGE_OWNER = text(_PURGE.format(which="owner_id = :owner_id AND state <> 'purged'"))
+# Of a generation's rows the facts take care.
+_ABANDONED = text("""
+    DELETE FROM assets WHERE id IN (
+        SELECT id FROM assets
+        WHERE state = 'writing' AND generation_id IS NULL
+            AND created_at < now() - make_interval(secs => :abandoned_seconds)
+        LIMIT :limit
+    ) AND state = 'writing'
+    RETURNING id
+""")
 _FORGET = text(
     "WITH gone AS (DELETE FROM offers WHERE owner_id = :owner_id) DELETE FROM owners WHERE owner_id = :owner_id"
 )
@@ -128,16 +141,19 @@ class Keeping:
         self._plans = plans
         """None where there is no ledger to ask."""
 
-    async def usage(self, user_id: UUID) -> Stored:
-        """By the plan that the user is on now, or was on when the ledger last answered."""
+    async def usage(self, user_id: UUID, but: UUID | None = None) -> Stored:
+        """By the plan that the user is on now, or was on when the ledger last answered.
+
+        `but` is an asset that is not counted: what is written again takes no room beside itself.
+        """
         if self._plans is not None and await self._plans.matter():
             await self._plans.hear([user_id])
         async with self._database.statement() as connection:
-            return await self.usage_on(connection, user_id)
+            return await self.usage_on(connection, user_id, but)
 
-    async def usage_on(self, connection: Connection, user_id: UUID) -> Stored:
+    async def usage_on(self, connection: Connection, user_id: UUID, but: UUID | None = None) -> Stored:
         """As seen by a transaction that is under way."""
-        used = (await connection.execute(_USAGE, {"owner_id": user_id})).one()
+        used = (await connection.execute(_USAGE, {"owner_id": user_id, "but": but})).one()
         plan = (await connection.execute(_PLAN, {"owner_id": user_id})).first()
         own = (plan.quota_bytes, plan.retention_days) if plan is not None else (None, None)
         return Stored(
@@ -184,7 +200,11 @@ class Keeping:
         return ChangedAssets(assets=assets)
 
     async def expire(self) -> int:
-        """Deletes what is older than its owner's plan keeps it, and purges what was deleted long enough ago."""
+        """Deletes what is older than its owner's plan keeps it, and purges what was deleted long enough ago.
+
+        Uploads that nobody finished go without a trace: nobody was told of them.
+        """
+        await self._purge(_ABANDONED, {"abandoned_seconds": ABANDONED_SECONDS})
         plans_matter = self._plans is not None and await self._plans.matter()
         if plans_matter:
             await self._expire_by_plan()

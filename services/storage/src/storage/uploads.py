@@ -158,7 +158,7 @@ class Uploads:
         with ExitStack() as bodies:
             body = await self._receive(question)
             bodies.callback(body.content.close)
-            await self._check_size(question.user_id, body.size)
+            await self._check_size(question.user_id, body.size, identity)
             if self._scanner is not None:
                 await self._scanner.scan(body.content)
             prepared = await self._preparation.clean(body)
@@ -196,10 +196,10 @@ class Uploads:
             raise NotTaken("not_found", "There is no such upload, or it has expired.")
         return int(size_bytes)
 
-    async def _check_size(self, user_id: UUID, size_bytes: int) -> None:
+    async def _check_size(self, user_id: UUID, size_bytes: int, identity: UUID | None = None) -> None:
         if size_bytes > self._max_bytes:
             raise NotTaken("too_large", f"A file may have {self._max_bytes} bytes at most.")
-        usage = await self._keeping.usage(user_id)
+        usage = await self._keeping.usage(user_id, identity)
         _check_quota(usage.used_bytes + size_bytes, usage.quota_bytes)
 
     async def _keep(self, identity: UUID, user_id: UUID, prepared: Prepared, visibility: Visibility) -> Asset:
@@ -225,7 +225,7 @@ class Uploads:
         async with self._database.transaction() as connection:
             # One upload of a user at a time counts what is there, so that two do not share the last of the quota.
             await connection.execute(_ALONE, {"owner": str(user_id)})
-            usage = await self._keeping.usage_on(connection, user_id)
+            usage = await self._keeping.usage_on(connection, user_id, identity)
             _check_quota(usage.used_bytes + prepared.body.size, usage.quota_bytes)
             token = (await connection.execute(_OPEN, values)).scalar_one_or_none()
         if token is None:
