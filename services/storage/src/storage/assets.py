@@ -122,13 +122,15 @@ _SEEK = text("""
     WHERE assets.token = :token AND assets.state = 'stored'
 """)
 
+# Of what is being forgotten nothing is drawn: whoever purges waits for this row, or this for whoever purges.
 _OPEN_VARIANT = text("""
     WITH locked AS MATERIALIZED (
         SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(:object_name, 0)) AS text)) AS locks
     )
     INSERT INTO variants (asset_id, name, size_bytes, sha256)
-    SELECT assets.id, :variant, :size_bytes, :sha256 FROM assets, locked
-    WHERE assets.id = :asset_id AND locked.locks >= 0
+    SELECT asset.id, :variant, :size_bytes, :sha256
+    FROM (SELECT id FROM assets WHERE id = :asset_id AND state <> 'purged' FOR SHARE) AS asset, locked
+    WHERE locked.locks >= 0
     ON CONFLICT (asset_id, name) DO UPDATE SET
         size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         state = CASE WHEN variants.sha256 = excluded.sha256 THEN variants.state ELSE 'writing' END
@@ -140,7 +142,7 @@ _FINISH_VARIANT = text("""
         UPDATE variants SET state = 'stored' WHERE asset_id = :asset_id AND name = :variant AND sha256 = :sha256
     )
     UPDATE assets SET blurhash = CAST(:blurhash AS text)
-    WHERE id = :asset_id AND blurhash IS NULL AND CAST(:blurhash AS text) IS NOT NULL
+    WHERE id = :asset_id AND state <> 'purged' AND blurhash IS NULL AND CAST(:blurhash AS text) IS NOT NULL
 """)
 
 

@@ -7,7 +7,7 @@ the outcome which once told of it is not contradicted. Objects are left to the c
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from contracts.keeping import (
     ChangedAssets,
@@ -94,20 +94,21 @@ _EXPIRE_BY_PLAN = text("""
         AND assets.created_at < now() - make_interval(
             days => coalesce(plans.retention_days, CAST(:default_days AS integer)))
 """)
-_PURGE = """
-    WITH chosen AS (
-        SELECT id FROM assets WHERE {which} ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), emptied AS (
-        DELETE FROM variants USING chosen WHERE variants.asset_id = chosen.id
+_OLD = text("""
+    SELECT id FROM assets WHERE state = 'deleted' AND deleted_at < now() - make_interval(secs => :trash_seconds)
+    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+_OWNED = text(
+    "SELECT id FROM assets WHERE owner_id = :owner_id AND state <> 'purged' ORDER BY id LIMIT :limit FOR UPDATE"
+)
+# A statement of its own, after the rows are locked: a variant that was being opened meanwhile is seen.
+_PURGE = text("""
+    WITH emptied AS (
+        DELETE FROM variants WHERE asset_id = ANY(CAST(:ids AS uuid[]))
     )
     UPDATE assets SET state = 'purged', deleted_at = NULL, source_url = NULL, blurhash = NULL
-    FROM chosen WHERE assets.id = chosen.id
-    RETURNING assets.id
-"""
-_PURGE_OLD = text(
-    _PURGE.format(which="state = 'deleted' AND deleted_at < now() - make_interval(secs => :trash_seconds)")
-)
-_PURGE_OWNER = text(_PURGE.format(which="owner_id = :owner_id AND state <> 'purged'"))
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
 # Of a generation's rows the facts take care.
 _ABANDONED = text("""
     DELETE FROM assets WHERE id IN (
@@ -194,7 +195,7 @@ class Keeping:
 
     async def forget(self, question: Forget) -> ChangedAssets:
         """A user's assets name no bytes from now on; the collector removes those."""
-        assets = await self._purge(_PURGE_OWNER, {"owner_id": question.user_id})
+        assets = await self._purge(_OWNED, {"owner_id": question.user_id})
         async with self._database.statement() as connection:
             await connection.execute(_FORGET, {"owner_id": question.user_id})
         return ChangedAssets(assets=assets)
@@ -204,7 +205,12 @@ class Keeping:
 
         Uploads that nobody finished go without a trace: nobody was told of them.
         """
-        await self._purge(_ABANDONED, {"abandoned_seconds": ABANDONED_SECONDS})
+        abandoned = {"abandoned_seconds": ABANDONED_SECONDS, "limit": PURGED_AT_ONCE}
+        while True:
+            async with self._database.statement() as connection:
+                gone = len((await connection.execute(_ABANDONED, abandoned)).all())
+            if gone < PURGED_AT_ONCE:
+                break
         plans_matter = self._plans is not None and await self._plans.matter()
         if plans_matter:
             await self._expire_by_plan()
@@ -215,7 +221,7 @@ class Keeping:
                 expired = len((await connection.execute(_EXPIRE, values)).all())
             if expired < PURGED_AT_ONCE:
                 break
-        return await self._purge(_PURGE_OLD, {"trash_seconds": self._bounds.trash_seconds})
+        return await self._purge(_OLD, {"trash_seconds": self._bounds.trash_seconds})
 
     async def _expire_by_plan(self) -> None:
         """Nothing is deleted on hearsay: of whom the ledger says nothing, everything stays until the next round."""
@@ -233,11 +239,12 @@ class Keeping:
                 await connection.execute(_EXPIRE_BY_PLAN, {"owner_ids": heard, "default_days": days})
             after = due[-1]
 
-    async def _purge(self, statement: object, values: dict[str, object]) -> int:
+    async def _purge(self, chosen: TextClause, values: dict[str, object]) -> int:
         purged = 0
         while True:
-            async with self._database.statement() as connection:
-                rows = await connection.execute(statement, {**values, "limit": PURGED_AT_ONCE})  # type: ignore[arg-type]
-            purged += len(rows.all())
-            if len(rows.all()) < PURGED_AT_ONCE:
+            async with self._database.transaction() as connection:
+                ids = (await connection.execute(chosen, {**values, "limit": PURGED_AT_ONCE})).scalars()
+                await connection.execute(_PURGE, {"ids": ids})
+            purged += len(ids)
+            if len(ids) < PURGED_AT_ONCE:
                 return purged
