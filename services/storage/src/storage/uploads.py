@@ -41,9 +41,13 @@ log = structlog.get_logger()
 
 _FIND = text("SELECT * FROM assets WHERE id = :id AND owner_id = :owner_id AND generation_id IS NULL")
 _ALONE = text("SELECT CAST(pg_advisory_xact_lock(hashtextextended(:owner, 1)) AS text)")
+# What was deleted or purged since is as new, under the address that it had: nothing but this tells of an upload.
 _OPEN = text("""
     WITH locked AS MATERIALIZED (
         SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(:object_name, 0)) AS text)) AS locks
+    ), emptied AS (
+        DELETE FROM variants USING assets
+        WHERE assets.id = :id AND assets.owner_id = :owner_id AND assets.state <> 'stored' AND asset_id = assets.id
     )
     INSERT INTO assets
         (id, owner_id, index, token, mime_type, size_bytes, sha256, width, height, seconds, bitrate, blurhash, backend,
@@ -54,8 +58,9 @@ _OPEN = text("""
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         width = excluded.width, height = excluded.height, seconds = excluded.seconds, bitrate = excluded.bitrate,
-        blurhash = excluded.blurhash, backend = excluded.backend, visibility = excluded.visibility
-        WHERE assets.state = 'writing' AND assets.owner_id = excluded.owner_id
+        blurhash = excluded.blurhash, backend = excluded.backend, visibility = excluded.visibility,
+        state = 'writing', created_at = now(), deleted_at = NULL
+        WHERE assets.state <> 'stored' AND assets.owner_id = excluded.owner_id
     RETURNING token
 """)
 _OFFER = text("""
