@@ -189,6 +189,26 @@ async def test_locks_are_given_back_after_a_failure(collector: Collector, object
     assert await collector.collect() == 1
 
 
+async def test_a_step_that_fails_stops_none_of_the_others(
+    database: Database, broker: NatsBroker, objects: LocalObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows(database, "TRUNCATE orphans")
+    await put(objects)
+
+    async def fail(*_: object) -> int:
+        raise RuntimeError("too much to expire")
+
+    monkeypatch.setattr(Keeping, "expire", fail)
+    often = Collector(
+        database, broker, objects, Keeping(database, Bounds()), None, every_seconds=0.05, orphan_seconds=0
+    )
+    often.start()
+    async with asyncio.timeout(30):
+        while await names(objects):
+            await asyncio.sleep(0.05)
+    await often.stop()
+
+
 async def test_foreign_files_are_never_touched(collector: Collector, objects: LocalObjects, tmp_path: object) -> None:
     root = Path(objects._root)
     await objects.check()

@@ -10,7 +10,7 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from contracts.keeping import Keep
-from contracts.questions import LEDGER_PLANS, PlansOf, UserPlan, UserPlans
+from contracts.questions import LEDGER_PLANS, MAX_IDS_PER_QUESTION, PlansOf, UserPlan, UserPlans
 from runtime.database import Database
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
@@ -104,6 +104,54 @@ async def test_who_keeps_for_longer_is_asked_about_once_a_day(
     await rows(database, "UPDATE owners SET plan_heard_at = plan_heard_at - interval '2 days'")
     await keeping.expire()
     assert plans.asked.count(user_id) == 2
+
+
+@pytest.fixture
+async def bounded(database: Database) -> AsyncIterator[None]:
+    """No statement changes more than half of what is there."""
+    await rows(
+        database,
+        """CREATE FUNCTION refuse_many() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM changed) > 3000 THEN RAISE 'too many at once'; END IF; RETURN NULL; END $$""",
+    )
+    await rows(
+        database,
+        """CREATE TRIGGER refuse_many AFTER UPDATE ON assets REFERENCING NEW TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION refuse_many()""",
+    )
+    yield
+    await rows(database, "DROP FUNCTION refuse_many CASCADE")
+
+
+@pytest.mark.parametrize("by_plan", [True, False])
+async def test_however_much_expires_it_does_so_in_parts(
+    database: Database, plans: Ledger, bounded: None, by_plan: bool
+) -> None:
+    """A plan where none was, in a house that is full: all of it goes in one round, and no statement takes long."""
+    owners = [uuid4() for _ in range(MAX_IDS_PER_QUESTION + 100)]
+    spared, *others = owners
+    await rows(
+        database,
+        """INSERT INTO assets (id, index, owner_id, token, state, mime_type, size_bytes, sha256, created_at)
+        SELECT gen_random_uuid(), 0, owner_id, gen_random_uuid(), 'stored', 'image/png', 1, repeat('0', 64),
+            now() - interval '40 days'
+        FROM unnest(CAST(:owners AS uuid[])) AS owner_id, generate_series(1, 10)""",
+        owners=owners,
+    )
+    if by_plan:
+        plans.plans[spared] = "paying"
+        keeping = Keeping(database, Bounds(trash_seconds=DAY), Plans(database, plans.names))
+    else:
+        keeping = Keeping(database, Bounds(retention_days=30, trash_seconds=DAY))
+        await keeping.keep(Keep(user_id=spared, retention_days=365))
+    await keeping.expire()
+    left = "SELECT DISTINCT owner_id FROM assets WHERE state = 'stored' AND owner_id = ANY(:owners)"
+    assert [row[0] for row in await rows(database, left, owners=owners)] == [spared]
+    assert sorted(plans.asked) == (sorted(owners) if by_plan else []), "each of them once"
+    older = "UPDATE assets SET deleted_at = now() - interval '2 days' WHERE owner_id = ANY(:owners)"
+    for some in (others[:250], others[250:500]):
+        await rows(database, older, owners=some)
+    assert await keeping.expire() == 5000
 
 
 async def test_the_ledger_is_asked_on_the_bus(broker: NatsBroker, bus: Client) -> None:

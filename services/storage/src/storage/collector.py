@@ -158,10 +158,18 @@ class Collector:
                 log.warning("collector.not_answered", error=repr(error))
             except Exception:
                 log.exception("collector.failed")
-            try:
-                log.info("collector.expired", purged=await self._keeping.expire())
-                if self._incoming is not None:
-                    log.info("collector.forgotten", deleted=await self._incoming.delete_forgotten())
-                log.info("collector.collected", deleted=await self.collect())
-            except Exception:
-                log.exception("collector.failed")
+            for step in (self._expire, self._clear, self._collect):
+                try:
+                    await step()
+                except Exception:  # of those after it none waits until it can be done
+                    log.exception("collector.failed")
+
+    async def _expire(self) -> None:
+        log.info("collector.expired", purged=await self._keeping.expire())
+
+    async def _clear(self) -> None:
+        if self._incoming is not None:
+            log.info("collector.forgotten", deleted=await self._incoming.delete_forgotten())
+
+    async def _collect(self) -> None:
+        log.info("collector.collected", deleted=await self.collect())

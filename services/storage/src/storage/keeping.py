@@ -21,7 +21,9 @@ from contracts.questions import MAX_IDS_PER_QUESTION
 from runtime.database import Connection, Database
 from storage.plans import Plans
 
-PURGED_AT_ONCE = 500
+PURGED_AT_ONCE = 2000
+BLOCKS_AT_ONCE = 64
+"""Of the table, of 8 kB each: some two thousand assets."""
 ABANDONED_SECONDS = 86_400
 """An upload that was begun so long ago is begun anew by whoever still wants it."""
 
@@ -56,47 +58,53 @@ _SHOW = text("""
     WHERE owner_id = :owner_id AND generation_id = :generation_id AND state <> 'purged'
     RETURNING id
 """)
-# In two steps as every deletion: what is deleted here is purged below, once its days are over. Where plans matter, the
-# first part waits for what the ledger says of each user.
-_EXPIRE = text("""
-    UPDATE assets SET state = 'deleted', deleted_at = now()
-    WHERE id IN (
-        SELECT assets.id FROM assets LEFT JOIN owners USING (owner_id)
-        WHERE assets.state = 'stored'
-            AND assets.created_at < now() - make_interval(days => CAST(:default_days AS integer))
-            AND owners.retention_days IS NULL AND NOT :plans_matter
-        UNION ALL
-        SELECT assets.id FROM owners JOIN assets USING (owner_id)
-        WHERE owners.retention_days IS NOT NULL AND assets.state = 'stored'
-            AND assets.created_at < now() - make_interval(days => owners.retention_days)
-        LIMIT :limit
-    )
-    RETURNING id
+# The table is gone through once a round in the order in which it lies, however much there is and whatever became of it:
+# a look for the next to expire would pass over all that did, and an index of those would have every asset that is
+# stored written into all the others (docs/adr/0047).
+_ROUND = text("""
+    SELECT now() AS began_at, pg_relation_size('assets') / CAST(current_setting('block_size') AS bigint) AS blocks
 """)
+_PART = "assets.ctid >= CAST(:first AS tid) AND assets.ctid < CAST(:last AS tid)"
 # Whoever might have something that is too old: by the plan that was heard of last, or where that is a day ago, by the
 # plan that keeps the shortest.
-_DUE = text("""
-    SELECT DISTINCT owner_id
+_DUE = text(f"""
+    SELECT DISTINCT assets.owner_id
     FROM assets LEFT JOIN owners USING (owner_id) LEFT JOIN plans ON plans.name = owners.plan
-    WHERE assets.state = 'stored' AND owners.retention_days IS NULL AND owner_id > :after
+    WHERE {_PART} AND assets.state = 'stored' AND owners.retention_days IS NULL
         AND assets.created_at < now() - make_interval(
             days => least((SELECT min(retention_days) FROM plans), CAST(:default_days AS integer)))
         AND (owners.plan_heard_at IS NULL OR owners.plan_heard_at < now() - interval '1 day'
-            OR assets.created_at < now() - make_interval(
+            OR owners.plan_heard_at < :began_at AND assets.created_at < now() - make_interval(
                 days => coalesce(plans.retention_days, CAST(:default_days AS integer))))
-    ORDER BY owner_id LIMIT :limit
-""")
-_EXPIRE_BY_PLAN = text("""
+""")  # noqa: S608 - put together from constants
+# In two steps as every deletion: what is deleted here is purged below, once its days are over. Where plans matter,
+# whoever has no days of their own keeps everything unless the ledger was heard of them in this round. Uploads that
+# nobody finished go without a trace; of a generation's rows the facts take care.
+_EXPIRE = text(f"""
+    WITH abandoned AS (
+        DELETE FROM assets
+        WHERE {_PART} AND state = 'writing' AND generation_id IS NULL
+            AND created_at < now() - make_interval(secs => :abandoned_seconds)
+    ), due AS (
+        SELECT assets.id
+        FROM assets LEFT JOIN owners USING (owner_id) LEFT JOIN plans ON plans.name = owners.plan
+        WHERE {_PART} AND assets.state = 'stored'
+            AND assets.created_at < now() - make_interval(days => least(
+                (SELECT min(retention_days) FROM owners), (SELECT min(retention_days) FROM plans),
+                CAST(:default_days AS integer)))
+            AND assets.created_at < now() - make_interval(days => CASE
+                WHEN owners.retention_days IS NOT NULL THEN owners.retention_days
+                WHEN NOT :plans_matter THEN CAST(:default_days AS integer)
+                WHEN owners.plan_heard_at >= :began_at
+                    THEN coalesce(plans.retention_days, CAST(:default_days AS integer))
+            END)
+    )
     UPDATE assets SET state = 'deleted', deleted_at = now()
-    FROM owners LEFT JOIN plans ON plans.name = owners.plan
-    WHERE owners.owner_id = ANY(CAST(:owner_ids AS uuid[])) AND owners.retention_days IS NULL
-        AND assets.owner_id = owners.owner_id AND assets.state = 'stored'
-        AND assets.created_at < now() - make_interval(
-            days => coalesce(plans.retention_days, CAST(:default_days AS integer)))
-""")
+    FROM due WHERE assets.id = due.id AND assets.state = 'stored'
+""")  # noqa: S608 - put together from constants
 _OLD = text("""
     SELECT id FROM assets WHERE state = 'deleted' AND deleted_at < now() - make_interval(secs => :trash_seconds)
-    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 _OWNED = text(
     "SELECT id FROM assets WHERE owner_id = :owner_id AND state <> 'purged' ORDER BY id LIMIT :limit FOR UPDATE"
@@ -108,16 +116,6 @@ _PURGE = text("""
     )
     UPDATE assets SET state = 'purged', deleted_at = NULL, source_url = NULL, blurhash = NULL
     WHERE id = ANY(CAST(:ids AS uuid[]))
-""")
-# Of a generation's rows the facts take care.
-_ABANDONED = text("""
-    DELETE FROM assets WHERE id IN (
-        SELECT id FROM assets
-        WHERE state = 'writing' AND generation_id IS NULL
-            AND created_at < now() - make_interval(secs => :abandoned_seconds)
-        LIMIT :limit
-    ) AND state = 'writing'
-    RETURNING id
 """)
 _FORGET = text(
     "WITH gone AS (DELETE FROM offers WHERE owner_id = :owner_id) DELETE FROM owners WHERE owner_id = :owner_id"
@@ -203,41 +201,34 @@ class Keeping:
     async def expire(self) -> int:
         """Deletes what is older than its owner's plan keeps it, and purges what was deleted long enough ago.
 
-        Uploads that nobody finished go without a trace: nobody was told of them.
+        Nothing is deleted on hearsay: of whom the ledger says nothing, everything stays until the next round.
         """
-        abandoned = {"abandoned_seconds": ABANDONED_SECONDS, "limit": PURGED_AT_ONCE}
-        while True:
-            async with self._database.statement() as connection:
-                gone = len((await connection.execute(_ABANDONED, abandoned)).all())
-            if gone < PURGED_AT_ONCE:
-                break
         plans_matter = self._plans is not None and await self._plans.matter()
-        if plans_matter:
-            await self._expire_by_plan()
-        days, limit = self._bounds.retention_days, PURGED_AT_ONCE
-        values = {"default_days": days, "limit": limit, "plans_matter": plans_matter}
-        while True:
+        async with self._database.statement() as connection:
+            this = (await connection.execute(_ROUND)).one()
+        values = {
+            "began_at": this.began_at,
+            "plans_matter": plans_matter,
+            "default_days": self._bounds.retention_days,
+            "abandoned_seconds": ABANDONED_SECONDS,
+        }
+        is_heard = plans_matter
+        for block in range(0, this.blocks, BLOCKS_AT_ONCE):
+            values |= {"first": (block, 0), "last": (block + BLOCKS_AT_ONCE, 0)}
+            is_heard = is_heard and await self._hear(values)
             async with self._database.statement() as connection:
-                expired = len((await connection.execute(_EXPIRE, values)).all())
-            if expired < PURGED_AT_ONCE:
-                break
+                await connection.execute(_EXPIRE, values)
         return await self._purge(_OLD, {"trash_seconds": self._bounds.trash_seconds})
 
-    async def _expire_by_plan(self) -> None:
-        """Nothing is deleted on hearsay: of whom the ledger says nothing, everything stays until the next round."""
+    async def _hear(self, part: dict[str, object]) -> bool:
+        """Asks which plans those are on who might have something that is too old; False where the ledger is silent."""
         assert self._plans is not None  # noqa: S101
-        days = self._bounds.retention_days
-        after = UUID(int=0)
-        while True:
-            values = {"default_days": days, "after": after, "limit": MAX_IDS_PER_QUESTION}
-            async with self._database.statement() as connection:
-                due = list((await connection.execute(_DUE, values)).scalars())
-            if not due:
-                return
-            heard = await self._plans.hear(due)
-            async with self._database.statement() as connection:
-                await connection.execute(_EXPIRE_BY_PLAN, {"owner_ids": heard, "default_days": days})
-            after = due[-1]
+        async with self._database.statement() as connection:
+            due = (await connection.execute(_DUE, part)).scalars()
+        for start in range(0, len(due), MAX_IDS_PER_QUESTION):
+            if not await self._plans.hear(due[start : start + MAX_IDS_PER_QUESTION]):
+                return False
+        return True
 
     async def _purge(self, chosen: TextClause, values: dict[str, object]) -> int:
         purged = 0
