@@ -102,3 +102,20 @@ async def test_what_is_being_written_is_forgotten_as_well(
         await ingest.store(fact)
     [delivered] = (await ingest.store(fact)).data.assets
     assert [(row["id"], row["state"]) for row in await assets_of(database, fact)] == [(delivered.id, "purged")]
+
+
+async def test_an_offer_that_ended_long_ago_goes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are; what may still be asked for stays."""
+    monkeypatch.setattr("storage.keeping.PURGED_AT_ONCE", 2)
+    user_id = uuid4()
+    for hours in (30, 30, 30, 2, -1):
+        await rows(
+            database,
+            "INSERT INTO offers VALUES (:id, :owner, 1, now() - make_interval(hours => :hours))",
+            id=uuid4(),
+            owner=user_id,
+            hours=hours,
+        )
+    await Keeping(database, Bounds()).expire()
+    left = await rows(database, "SELECT expires_at < now() AS is_over FROM offers WHERE owner_id = :id", id=user_id)
+    assert sorted(row["is_over"] for row in left) == [False, True]

@@ -25,7 +25,7 @@ PURGED_AT_ONCE = 2000
 BLOCKS_AT_ONCE = 64
 """Of the table, of 8 kB each: some two thousand assets."""
 ABANDONED_SECONDS = 86_400
-"""An upload that was begun so long ago is begun anew by whoever still wants it."""
+"""An upload that was begun so long ago, or a place for one that was offered until then, is nobody's any more."""
 
 _USAGE = text("""
     SELECT count(*) AS assets, CAST(coalesce(sum(size_bytes), 0) AS bigint) AS used_bytes
@@ -116,6 +116,13 @@ _PURGE = text("""
     )
     UPDATE assets SET state = 'purged', deleted_at = NULL, source_url = NULL, blurhash = NULL
     WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+# Whoever was still sending then has had an hour (storage.uploads.FINALIZE_SECONDS).
+_ENDED = text("""
+    DELETE FROM offers WHERE upload_id IN (
+        SELECT upload_id FROM offers WHERE expires_at < now() - make_interval(secs => :seconds) LIMIT :limit
+    )
+    RETURNING upload_id
 """)
 _FORGET = text(
     "WITH gone AS (DELETE FROM offers WHERE owner_id = :owner_id) DELETE FROM owners WHERE owner_id = :owner_id"
@@ -218,6 +225,7 @@ class Keeping:
             is_heard = is_heard and await self._hear(values)
             async with self._database.statement() as connection:
                 await connection.execute(_EXPIRE, values)
+        await self._end_offers()
         return await self._purge(_OLD, {"trash_seconds": self._bounds.trash_seconds})
 
     async def _hear(self, part: dict[str, object]) -> bool:
@@ -229,6 +237,13 @@ class Keeping:
             if not await self._plans.hear(due[start : start + MAX_IDS_PER_QUESTION]):
                 return False
         return True
+
+    async def _end_offers(self) -> None:
+        values = {"seconds": ABANDONED_SECONDS, "limit": PURGED_AT_ONCE}
+        ended = PURGED_AT_ONCE
+        while ended == PURGED_AT_ONCE:
+            async with self._database.statement() as connection:
+                ended = len((await connection.execute(_ENDED, values)).all())
 
     async def _purge(self, chosen: TextClause, values: dict[str, object]) -> int:
         purged = 0
