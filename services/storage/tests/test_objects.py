@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import io
 import os
+import signal
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -203,6 +205,25 @@ class TestLocal(Conformance):
         assert stat.S_IMODE((tmp_path / "media" / name).stat().st_mode) == 0o600
 
 
+KILLED = """
+import asyncio, io, os, signal, sys, time
+from storage.objects.minio import MinioObjects
+
+class Deadly(io.BytesIO):
+    def read(self, size=-1):
+        if self.tell() >= 15 << 20:
+            time.sleep(1)  # what was read before is being sent
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(size)
+
+async def main():
+    *address, name = sys.argv[1:]
+    await MinioObjects(*address, "us-east-1").put(name, Deadly(bytes(20 << 20)), 20 << 20)
+
+asyncio.run(main())
+"""
+
+
 @pytest.mark.connected
 class TestMinio(Conformance):
     @pytest.fixture
@@ -228,6 +249,27 @@ class TestMinio(Conformance):
                 await attempt
             assert is_transient(caught.value)
         await store.close()
+
+    async def test_parts_of_what_a_dead_process_sent_are_removed(
+        self, store: MinioObjects, s3_server: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """P17: a recording goes in parts, which are no object yet; somebody else's are not ours to remove."""
+        ours, foreign = named(os.urandom(8)), f"backups/{uuid4()}"
+        address = s3_server.endpoint, s3_server.bucket, s3_server.access_key, s3_server.secret_key
+        killed = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, *address, ours)
+        assert await asyncio.wait_for(killed.wait(), 60) == -signal.SIGKILL
+        store.client._create_multipart_upload(store.bucket, foreign, {})
+
+        def begun() -> set[str | None]:
+            return {each.object_name for each in store.client._list_multipart_uploads(store.bucket).uploads}
+
+        assert begun() >= {ours, foreign}
+        await all_names(store)
+        assert ours in begun(), "it may still be sending"
+        monkeypatch.setattr("storage.objects.minio.ABANDONED_SECONDS", -5)
+        await all_names(store)
+        assert ours not in begun()
+        assert foreign in begun()
 
 
 @pytest.mark.connected

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import IO, Any, BinaryIO, TypeVar, cast
 from urllib.parse import SplitResult
 
+import structlog
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
@@ -21,9 +22,12 @@ THREADS = 32
 NAMES_PER_LIST = 1000
 CONNECT_TIMEOUT_SECONDS = 3.0
 READ_TIMEOUT_SECONDS = 20.0
+ABANDONED_SECONDS = 86_400
+"""What was begun so long ago and is not whole belongs to a process that died."""
 PROBE = ".darkroom-ready"
 _ABSENT = {"NoSuchKey", "NoSuchObject"}
 
+log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -120,6 +124,10 @@ class MinioObjects:
         await self.run(self.client.remove_object, self.bucket, checked(name))
 
     async def names(self) -> AsyncIterator[list[str]]:
+        try:
+            await self.run(self._abort_abandoned)
+        except Exception as error:  # not every S3 knows them, and not everybody who stores may list them
+            log.warning("objects.parts_not_removed", error=f"{type(error).__name__}: {error}"[:200])
         found = self.client.list_objects(self.bucket, recursive=True)
         while objects := await self.run(lambda: list(islice(found, NAMES_PER_LIST))):
             yield [name for each in objects if (name := str(each.object_name)) and NAME.fullmatch(name)]
@@ -130,6 +138,19 @@ class MinioObjects:
     def _put(self, name: str, data: IO[bytes], size: int) -> None:
         data.seek(0)
         self.client.put_object(self.bucket, name, cast(BinaryIO, data), size)
+
+    def _abort_abandoned(self) -> None:
+        """What is larger than 5 MiB is sent in parts. Those of a process that was killed are no object, stay, and are
+        paid for; minio aborts what fails, and has no public way to list or abort what was left."""
+        oldest, after = datetime.now(UTC) - timedelta(seconds=ABANDONED_SECONDS), None
+        while True:
+            begun = self.client._list_multipart_uploads(self.bucket, key_marker=after)
+            for each in begun.uploads:
+                if NAME.fullmatch(each.object_name) and each.initiated_time and each.initiated_time < oldest:
+                    self.client._abort_multipart_upload(self.bucket, each.object_name, str(each.upload_id))
+            after = begun.next_key_marker
+            if not begun.is_truncated or after is None:
+                return
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Raises Absent or ConnectionError: a refusal, too, is for the operator to cure, and until then we wait."""
