@@ -70,11 +70,13 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with asyncio.TaskGroup() as group:
             writing = group.create_task(self._write(scope, send))
-            asking = group.create_task(self._ask_again(writing, send))
-            # Said as well where the answer has been sent.
-            await self.listen_for_disconnect(receive)
+            may_stay = True
+            while may_stay and not await self._has_left(receive):
+                may_stay = await self._may_stay()
             writing.cancel()
-            asking.cancel()
+            if not may_stay and not await _is_done(writing):
+                # As if all had been said.
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, scope: Scope, send: Send) -> None:
         async with contextlib.aclosing(self._events) as events:
@@ -84,15 +86,25 @@ class EventStream(StreamingResponse):
                 await straight({"type": "http.response.body", "body": said, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _ask_again(self, writing: asyncio.Task[None], send: Send) -> None:
-        """Ends the stream as if all had been said, once its token has ended or its key was revoked."""
-        while True:
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
-            try:
-                await self._still()
-            except Unauthenticated:
-                break
-        writing.cancel()
-        await asyncio.wait([writing])
-        if writing.cancelled():
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _has_left(self, receive: Receive) -> bool:
+        """True as well where the answer has been sent; False where it is time to ask again who follows."""
+        try:
+            # In the task that there is: another for each of thousands of streams would take kilobytes.
+            async with asyncio.timeout(ASK_AGAIN_SECONDS):
+                await self.listen_for_disconnect(receive)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _may_stay(self) -> bool:
+        try:
+            await self._still()
+        except Unauthenticated:
+            return False
+        return True
+
+
+async def _is_done(writing: asyncio.Task[None]) -> bool:
+    """Whether all was written before it was told to end."""
+    await asyncio.wait([writing])
+    return not writing.cancelled()
