@@ -195,6 +195,22 @@ async def test_f19_a_silent_provider_is_left_before_the_deadline(process, simula
     assert (await process.outcome(request)).data.failure.code == "provider_unknown"
 
 
+async def test_f19_what_waited_for_a_connection_until_its_time_was_over_is_not_sent(process, simulator):
+    """Less than no time would be taken for as long as it likes."""
+    await process.rows("UPDATE models SET deadline_seconds = 1 WHERE id = :id RETURNING 1", id=DEAR)
+    await process.catalog.refresh()
+    process.submitter._connections = asyncio.Semaphore(0)
+    request = ask(model=DEAR)
+    try:
+        running = process.begin(request)
+        await asyncio.sleep(1.2)
+        process.submitter._connections.release()
+        await running
+    finally:
+        await process.rows("UPDATE models SET deadline_seconds = 480 WHERE id = :id RETURNING 1", id=DEAR)
+    assert simulator.calls(request) == [] and await process.attempts(request) == [(0, 1, "failed", "deadline")]
+
+
 async def test_past_its_deadline_nothing_is_begun(process, simulator):
     request = ask(seconds=0.5)
     await process.generate(request)

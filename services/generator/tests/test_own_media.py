@@ -5,6 +5,7 @@ Storage is the real one, with a database and a store of its own.
 
 import asyncio
 import io
+import time
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -34,7 +35,7 @@ from storage.uploads import Uploads
 from storage.variants import Variants
 from storage.workshop import Workshop
 
-from .stage import ask, ask_film, until
+from .stage import DEAR, ask, ask_film, until
 
 pytestmark = pytest.mark.connected
 FROM_A_PICTURE = "seedance-1-0-lite-i2v"
@@ -191,3 +192,80 @@ async def test_it_waits_for_storage_and_pays_once(process, simulator, kept):
     await process.finish()
     assert len(simulator.calls(request)) == 1
     assert (await process.rendered(request)).data.outputs[0].failure is None
+
+
+def lent_late(process, answers):
+    """Storage lends, and its answer is here once `answers` has come."""
+    given = process.submitter._claims.given
+
+    async def late(user_id, inputs):
+        found = await given(user_id, inputs)
+        await answers()
+        return found
+
+    process.submitter._claims.given = late
+
+
+async def test_f40_what_was_not_sent_for_want_of_its_picture_is_not_unknown(make_process, simulator, kept):
+    """The process is stopped while storage is away: the next one makes the only call."""
+    stopped, other = await make_process(), await make_process()
+    user_id = uuid4()
+    asset = await kept.bring(user_id, picture())
+    request = of(ask(model=DEAR, size="1024x1024", inputs=(Input(role="image", asset_id=asset.id),)), user_id)
+    await kept.broker.stop()
+    try:
+        running = stopped.begin(request)
+        await until(lambda: stopped.attempts(request))
+        await asyncio.sleep(0.3)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    finally:
+        await kept.broker.start()
+    assert await other.attempts(request) == [(0, 1, "failed", "provider_unavailable")]
+    await other.generate(request)
+    assert await other.rendered(request) is not None and len(simulator.calls(request)) == 1
+
+
+async def test_nothing_is_paid_once_the_time_is_over_that_its_picture_took(process, simulator, kept):
+    user_id = uuid4()
+    asset = await kept.bring(user_id, picture())
+    given = (Input(role="image", asset_id=asset.id),)
+    request = of(ask(model=DEAR, size="1024x1024", inputs=given, seconds=3), user_id)
+    lent_late(process, lambda: asyncio.sleep(request.deadline_at.timestamp() - time.time() - 0.5))
+    await process.generate(request)
+    assert simulator.calls(request) == [] and await process.attempts(request) == [(0, 1, "failed", "deadline")]
+
+
+async def test_nothing_is_paid_where_its_picture_never_came(process, simulator, kept):
+    user_id = uuid4()
+    asset = await kept.bring(user_id, picture())
+    given = (Input(role="image", asset_id=asset.id),)
+    request = of(ask(model=DEAR, size="1024x1024", inputs=given, seconds=2), user_id)
+    await kept.broker.stop()
+    try:
+        await process.generate(request)
+    finally:
+        await kept.broker.start()
+    assert simulator.calls(request) == [] and await process.attempts(request) == [(0, 1, "failed", "deadline")]
+
+
+async def test_f16_a_lease_that_ran_out_while_its_picture_was_read_pays_nothing(
+    make_process, simulator, kept, monkeypatch
+):
+    """The process was stopped meanwhile; another asked the provider, heard of nothing, and began anew."""
+    monkeypatch.setattr("generator.submit.FIND_PAUSES_SECONDS", (0.0, 0.0))
+    stopped, other = await make_process(0.3), await make_process()
+    stopped.submitter.may_send = stopped.work.surely_holds
+    goes_on = asyncio.Event()
+    lent_late(stopped, goes_on.wait)
+    user_id = uuid4()
+    request = of(film_of(await kept.bring(user_id, picture())), user_id)
+    stale = stopped.begin(request)
+    await until(lambda: stopped.state(request))
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    goes_on.set()
+    await stale
+    await other.finish()
+    assert len(simulator.calls(request)) == 1 and await other.rendered_times(request) == 1

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from contracts.facts import Input, Request
+from contracts.facts import Input, Kind, Request
 from generator.attempts import LEAST_SECONDS, Attempt, Standing, State, provider_seconds, standing
 from generator.catalog import Model
 from generator.work import Lease
@@ -35,6 +35,10 @@ class Assignment:
     def asked_of(self, attempt: Attempt) -> Model:
         """The one whose work an attempt does, perhaps in its place."""
         return self.model if attempt.kind is None else self.model_of(attempt)
+
+    def kind_of(self, attempt: Attempt) -> Kind:
+        """What an attempt makes."""
+        return attempt.kind or self.request.kind
 
     def provider_deadline(self, attempt: Attempt) -> float:
         """When an attempt is given up, on the monotonic clock."""

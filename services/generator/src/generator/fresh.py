@@ -3,9 +3,10 @@
 import time
 
 from contracts.tasks import FreshAddress, FreshAddressOf
+from generator.about import LOOK_TIMEOUT_SECONDS
 from generator.catalog import Catalog, Model
 from generator.course import Assignment
-from generator.submit import LOOK_TIMEOUT_SECONDS, Submitter
+from generator.submit import Submitter
 from generator.work import Work
 
 

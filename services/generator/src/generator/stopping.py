@@ -6,11 +6,12 @@ import time
 import structlog
 
 from contracts.facts import Request
+from generator.about import LOOK_TIMEOUT_SECONDS
 from generator.attempts import CANCELLED, Attempt, State
 from generator.catalog import Catalog, Model
 from generator.course import Assignment
 from generator.providers.interface import Task
-from generator.submit import LOOK_TIMEOUT_SECONDS, Submitter
+from generator.submit import Submitter
 from generator.work import Work
 
 ROWS = 100

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Histogram
-from pydantic import JsonValue
 
 from contracts.facts import Failure, Kind, Output
 from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
+from generator.about import LOOK_TIMEOUT_SECONDS, about
 from generator.announcements import Announcer, Speech, showing
 from generator.attempts import (
     DEADLINE,
@@ -32,6 +32,7 @@ from generator.moderation import Moderation
 from generator.providers.darkroom import NAME as OUR_OWN
 from generator.providers.interface import (
     Delivered,
+    Invalid,
     Item,
     Provider,
     ProviderRefusal,
@@ -45,15 +46,13 @@ from generator.providers.interface import (
     Unknown,
 )
 from runtime import telemetry
+from runtime.health import is_transient
 from runtime.outbound import CONNECTIONS
 
 RESULT_LOST = Failure(code="result_lost", message="The provider delivered, but the result could not be kept.")
-LOOK_TIMEOUT_SECONDS = 10.0
 FIND_PAUSES_SECONDS = (0.0, 2.0, 5.0, 15.0)
 """Before each question after a call whose answer was lost. That there is no task is believed the second time: the
 provider may not have written it down yet."""
-
-_FORMS = ("response_format", "output_format", "quality")
 
 log = structlog.get_logger()
 ATTEMPTS = Counter("attempts_total", "Paid calls, by how they ended.", ["provider", "state", "code"])
@@ -99,7 +98,7 @@ class Submitter:
 
     def can_be_found(self, assignment: Assignment | None, attempt: Attempt) -> bool:
         """Whether its provider can tell others what became of a call that this process began."""
-        if assignment is None or _kind(assignment, attempt) is not Kind.VIDEO:
+        if assignment is None or assignment.kind_of(attempt) is not Kind.VIDEO:
             return False
         return self.may_have_sent(attempt) and self._of_tasks(assignment, attempt) is not None
 
@@ -109,14 +108,6 @@ class Submitter:
     async def submit(self, assignment: Assignment, attempt: Attempt) -> Attempt:
         """Makes the call and returns the attempt as it ended, or with its task; raises nothing but cancellation."""
         async with self._connections:
-            if assignment.remaining_seconds <= LEAST_SECONDS:
-                return attempt.ended(State.FAILED, DEADLINE)
-            # A process that was stopped between its intent and here: others may have asked the provider, heard of
-            # nothing and begun anew.
-            if not self.may_send(attempt):
-                return attempt.ended(State.FAILED, NOT_SENT)
-            if attempt.provider != OUR_OWN:  # what we make ourselves was not paid for, whatever becomes of it
-                self._sent.add(attempt.id)
             began_at = time.monotonic()
             with telemetry.span("submit", assignment.traceparent, provider=attempt.provider):
                 ended = await self._call(assignment, attempt)
@@ -129,7 +120,7 @@ class Submitter:
         if provider is None or task is None:
             return attempt.ended(State.UNKNOWN, Unknown().failure)
         try:
-            found = await provider.look(self._about(assignment, attempt), task)
+            found = await provider.look(about(assignment, attempt), task)
         except (Throttled, Unavailable) as refusal:
             return Silent(min(refusal.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
         except ProviderRefusal as refusal:
@@ -151,7 +142,7 @@ class Submitter:
         is_stopped = False
         if provider is not None and task is not None:
             try:
-                is_stopped = await provider.cancel(self._about(assignment, attempt), task)
+                is_stopped = await provider.cancel(about(assignment, attempt), task)
             except (Throttled, Unavailable):
                 return None
             except ProviderRefusal as refusal:
@@ -167,14 +158,14 @@ class Submitter:
         if attempt.provider == OUR_OWN:
             return attempt.ended(State.FAILED, NOT_SENT)
         # A call for anything but a film is answered with its result as a rule, so its task cannot be looked for.
-        provider = self._of_tasks(assignment, attempt) if _kind(assignment, attempt) is Kind.VIDEO else None
+        provider = self._of_tasks(assignment, attempt) if assignment.kind_of(attempt) is Kind.VIDEO else None
         missed = 0
         for pause_seconds in FIND_PAUSES_SECONDS if provider is not None else ():
             if assignment.remaining_seconds - pause_seconds <= LEAST_SECONDS:
                 break
             await asyncio.sleep(pause_seconds)
             try:
-                task = await provider.find(self._about(assignment, attempt)) if provider else None
+                task = await provider.find(about(assignment, attempt)) if provider else None
             except (Throttled, Unavailable):
                 continue
             except ProviderRefusal:
@@ -197,7 +188,7 @@ class Submitter:
         if provider is None or task is None:
             return None
         try:
-            found = await provider.look(self._about(assignment, attempt), task)
+            found = await provider.look(about(assignment, attempt), task)
         except ProviderRefusal as refusal:
             log.info("task.has_no_address", attempt_id=str(attempt.id), code=refusal.code)
             return None
@@ -215,9 +206,10 @@ class Submitter:
         provider = self._provider(assignment, attempt)
         speech = self._speech(assignment, attempt)
         try:
-            submission = await self._submission(assignment, attempt, speech)
-            _heed_cancellation()
-            if _kind(assignment, attempt) is Kind.VIDEO and attempt.provider != OUR_OWN:
+            submission = await self._ready(assignment, attempt, speech)
+            if isinstance(submission, Failure):
+                return attempt.ended(State.FAILED, submission)
+            if assignment.kind_of(attempt) is Kind.VIDEO and attempt.provider != OUR_OWN:
                 found = await self._to_its_end(provider, attempt, submission)
             else:
                 found = await provider.submit(submission)
@@ -239,6 +231,33 @@ class Submitter:
             await speech.finish()
         return await self._kept(assignment, attempt, found)
 
+    async def _ready(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission | Failure:
+        """The call, to be made at once: from here on it may have been sent. A failure where it is not made any more,
+        which is seen only now: a connection and what it starts from may have been waited for.
+
+        Raises:
+            ProviderRefusal: what it starts from is gone, or too large.
+        """
+        try:
+            submission = await self._submission(assignment, attempt, speech)
+        except ProviderRefusal:
+            raise
+        except Exception as error:
+            if is_transient(error):
+                return DEADLINE
+            log.exception("attempt.broken", attempt_id=str(attempt.id), provider=attempt.provider)
+            return Invalid().failure
+        _heed_cancellation()
+        if assignment.remaining_seconds <= LEAST_SECONDS or submission.timeout_seconds <= 0:
+            return DEADLINE
+        # A process that was stopped since its intent: others may have asked the provider, heard of nothing and begun
+        # anew.
+        if not self.may_send(attempt):
+            return NOT_SENT
+        if attempt.provider != OUR_OWN:  # what we make ourselves was not paid for, whatever becomes of it
+            self._sent.add(attempt.id)
+        return submission
+
     async def _to_its_end(self, provider: Provider, attempt: Attempt, submission: Submission) -> Sequence[Item] | Task:
         """A call that begins a film is not cut off: without the answer nobody could stop what it began."""
         call = asyncio.ensure_future(provider.submit(submission))
@@ -259,42 +278,21 @@ class Submitter:
             log.warning("attempt.answered_late", attempt_id=str(attempt.id), error=repr(error))
 
     async def _submission(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission:
-        about = self._about(assignment, attempt)
-        seconds = assignment.provider_deadline(attempt) - time.monotonic()
+        ends_at = assignment.provider_deadline(attempt)
         inputs = (*assignment.request.inputs, *assignment.made) if attempt.kind is None else ()
         read = partial(self._claims.given, assignment.request.user_id, inputs)
-        given = await insist(read, assignment.give_up_at) if inputs else ()
+        given = await insist(read, ends_at) if inputs else ()
         return replace(
-            about,
-            timeout_seconds=seconds,
+            about(assignment, attempt),
+            timeout_seconds=ends_at - time.monotonic(),
             given=given,
             callback_url=self.callback_url(attempt.id, self._signer(assignment, attempt)),
             say=speech.say if speech else None,
             show=showing(self._announcer, assignment.request, attempt.number),
         )
 
-    def _about(self, assignment: Assignment, attempt: Attempt) -> Submission:
-        """What the call is about, without the bytes that it starts from."""
-        request, model = assignment.request, assignment.model_of(attempt)
-        return Submission(
-            reference=attempt.id,
-            kind=_kind(assignment, attempt),
-            model=model.provider_model,
-            prompt=request.prompt,
-            count=attempt.count,
-            first_index=attempt.first_index,
-            size=model.provider_size(request.size or model.offer.default_size),
-            options=_options(assignment, attempt),
-            timeout_seconds=LOOK_TIMEOUT_SECONDS,
-            seconds=model.provider_length(request.seconds or model.offer.default_seconds),
-            messages=request.messages,
-            since=request.since,
-            tools=request.tools,
-            max_tokens=request.max_tokens,
-        )
-
     def _speech(self, assignment: Assignment, attempt: Attempt) -> Speech | None:
-        if _kind(assignment, attempt) is not Kind.TEXT:
+        if assignment.kind_of(attempt) is not Kind.TEXT:
             return None
         number = (attempt.number - 1) * NUMBERS_PER_ATTEMPT
         generation_id = assignment.request.generation_id
@@ -356,22 +354,6 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-def _kind(assignment: Assignment, attempt: Attempt) -> Kind:
-    """What an attempt makes."""
-    return attempt.kind or assignment.request.kind
-
-
-def _options(assignment: Assignment, attempt: Attempt) -> Mapping[str, JsonValue]:
-    """What is wished of a step: in which form something is handed on to the next is not for users to say. What was
-    spoken for a film is written into it unless nobody wants that; of a sound that was given nobody knows the words."""
-    options = assignment.request.options
-    if attempt.provider == OUR_OWN:
-        return {"captions": bool(assignment.made), **options}
-    if attempt.kind is None:
-        return options
-    return {name: value for name, value in options.items() if name not in _FORMS}
 
 
 def _count(attempt: Attempt, seconds: float) -> None:
