@@ -150,6 +150,46 @@ async def test_f16_a_process_that_was_stopped_before_its_call_does_not_make_it_a
     assert len(simulator.calls(request)) == 1 and await other.rendered_times(request) == 1
 
 
+async def test_f16_a_renewal_that_did_not_hold_a_generation_does_not_let_it_be_sent(
+    make_process, simulator, monkeypatch
+):
+    """The process was stopped between its claim and its answer, and renews what it knows of before it goes on."""
+    monkeypatch.setattr("generator.submit.FIND_PAUSES_SECONDS", (0.0, 0.0))
+    stopped, other = await make_process(0.3), await make_process()
+    stopped.submitter.may_send = stopped.work.surely_holds
+    claim, goes_on = stopped.work.claim, asyncio.Event()
+
+    async def late(*claimed):
+        lease = await claim(*claimed)
+        await goes_on.wait()
+        return lease
+
+    stopped.work.claim = late
+    request = ask_film("[[sim:latency=0.2]]")
+    stale = stopped.begin(request)
+    await until(lambda: stopped.state(request))
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    await stopped.leases.renew()
+    goes_on.set()
+    await stale
+    await other.finish()
+    assert len(simulator.calls(request)) == 1 and await other.rendered_times(request) == 1
+
+
+async def test_what_a_renewal_held_may_be_sent_after_its_first_lease(make_process):
+    process = await make_process(0.3)
+    request = ask("[[sim:latency=1]]")
+    running = process.begin(request)
+    await until(lambda: process.generator.fences)
+    await asyncio.sleep(0.35)
+    [attempt] = await process.work.attempts(request.generation_id)
+    assert not process.work.surely_holds(request.generation_id, attempt)
+    await process.leases.renew()
+    assert process.work.surely_holds(request.generation_id, attempt)
+    await running
+
+
 async def test_f10_the_same_fact_in_three_processes_at_once_is_paid_once(make_process, simulator):
     processes = [await make_process() for _ in range(3)]
     requests = [ask("[[sim:latency=0.3]]") for _ in range(5)]
@@ -337,7 +377,9 @@ async def test_p11_where_an_attempt_begins_its_lease_begins_too(process, make_pr
     await process.rows(over, id=request.generation_id)
     failed = first[0].ended(State.FAILED, Failure(code="provider_error", message="It is away."))
     second = failed.next(request.generation_id, process.work.process)
-    assert await process.work.save(lease, [failed], [second]) and process.work.surely_holds(second)
+    assert await process.work.save(lease, [failed], [second]) and process.work.surely_holds(
+        request.generation_id, second
+    )
     await (await make_process()).take_due()
     assert [attempt[1:3] for attempt in await process.attempts(request)] == [(1, "failed"), (2, "intent")]
     assert simulator.calls(request) == []

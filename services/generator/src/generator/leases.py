@@ -96,20 +96,23 @@ class Leases:
 
     async def renew(self) -> None:
         """Prolongs what this process works on, and stops what it lost or what was ended elsewhere."""
-        began_at = time.monotonic()
-        await self._renew(self._generator.fences, self._work.lease_seconds)
-        self._work.renewed_at = began_at
+        began_at, held = time.monotonic(), self._generator.fences
+        lost = await self._renew(held, self._work.lease_seconds)
+        self._work.renewed_at = dict.fromkeys(held.keys() - lost, began_at)
 
     async def renew_waiting(self) -> None:
         """The same for what is only followed: there is much of it, so its leases last longer."""
         await self._renew(self._follower.fences, self._work.lease_seconds * WAITING_LEASES)
 
-    async def _renew(self, fences: dict[UUID, int], lease_seconds: float) -> None:
-        held = list(fences.items())
+    async def _renew(self, fences: dict[UUID, int], lease_seconds: float) -> set[UUID]:
+        """Those that are lost."""
+        held, lost = list(fences.items()), set()
         for start in range(0, len(held), RENEWED_TOGETHER):
             some = dict(held[start : start + RENEWED_TOGETHER])
             for generation_id in await self._work.renew(some, lease_seconds):
                 self._generator.stop(generation_id)
+                lost.add(generation_id)
+        return lost
 
     async def take_due(self) -> None:
         """Takes over what waits: a lease ran out, or a pause is over."""

@@ -87,7 +87,7 @@ class Submitter:
         """A provider asked with the key of the user who wants it, where they have set one."""
         self.callback_url: Callable[[UUID, str | None], str | None] = lambda *_: None
         """Where a provider may say that the task of an attempt has moved, and which one signs what it says there."""
-        self.may_send: Callable[[Attempt], bool] = lambda _: True
+        self.may_send: Callable[[UUID, Attempt], bool] = lambda *_: True
         """Whether the lease under which an attempt was begun is surely ours still."""
         self.on_late: Callable[[Attempt, Task], Awaitable[None]] | None = None
         """Takes the task of a call that was answered after its generation was stopped."""
@@ -252,7 +252,7 @@ class Submitter:
             return DEADLINE
         # A process that was stopped since its intent: others may have asked the provider, heard of nothing and begun
         # anew.
-        if not self.may_send(attempt):
+        if not self.may_send(assignment.request.generation_id, attempt):
             return NOT_SENT
         if attempt.provider != OUR_OWN:  # what we make ourselves was not paid for, whatever becomes of it
             self._sent.add(attempt.id)

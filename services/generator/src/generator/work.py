@@ -85,14 +85,16 @@ class Work:
         self._database = database
         self.process = process
         self.lease_seconds = lease_seconds
-        self.renewed_at = float("-inf")
-        """When all that this process works on was last prolonged, on its monotonic clock."""
+        self.renewed_at: dict[UUID, float] = {}
+        """When the lease of each generation was last prolonged, of those that the last renewal held, on this process's
+        monotonic clock."""
         self._claims = Together(self._claim_all)
         self._savings = Together(self._save_all)
 
-    def surely_holds(self, attempt: Attempt) -> bool:
+    def surely_holds(self, generation_id: UUID, attempt: Attempt) -> bool:
         """Whether the lease that an attempt was begun under cannot have run out by this process's own clock."""
-        return time.monotonic() - max(attempt.begun_at, self.renewed_at) < self.lease_seconds
+        held_at = max(attempt.begun_at, self.renewed_at.get(generation_id, attempt.begun_at))
+        return time.monotonic() - held_at < self.lease_seconds
 
     async def claim(self, request: Request, traceparent: str | None, attempts: Sequence[Attempt]) -> Lease | None:
         """Inserts the work with its first intents, or takes over what nobody works on; None where neither is possible.
