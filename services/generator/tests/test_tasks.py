@@ -234,6 +234,34 @@ async def test_renewed_leases_of_tasks_are_not_taken_over(make_process):
     await first.generator.close([ended(request)])
 
 
+@pytest.fixture
+async def two_films(process):
+    """The model makes one at a time: two tasks of one generation, each of which has four seconds."""
+    change = "UPDATE models SET max_count = :most, deadline_seconds = :seconds WHERE id = :id RETURNING 1"
+    await process.rows(change, most=2, seconds=4, id=FILM)
+    await process.catalog.refresh()
+    yield
+    await process.rows(change, most=1, seconds=900, id=FILM)
+
+
+@pytest.mark.parametrize("fault", ["429x1=8", "500x1"], ids=["asked to wait", "without a retry left"])
+async def test_who_waits_to_try_one_film_again_does_not_lose_the_other(process, two_films, monkeypatch, fault):
+    """While it is waited for in place nobody looks at the one that is there, and was paid for."""
+
+    async def spent(*_):
+        return False
+
+    monkeypatch.setattr("generator.limits.RETRY_PAUSE_SECONDS", (8.0, 8.0))
+    monkeypatch.setattr(process.limits.budgets, "take", spent)
+    request = ask_film(f"[[sim:{fault},latency=0.4]]", count=2)
+    began_at = asyncio.get_running_loop().time()
+    await process.generate(request)
+    await process.finish()
+    assert asyncio.get_running_loop().time() - began_at < 4
+    assert sorted(attempt[2] for attempt in await process.attempts(request)) == ["failed", "rendered"]
+    await process.generator.close([ended(request)])
+
+
 async def test_one_of_two_films_that_fails_leaves_the_other_its_time(process, simulator):
     """The model makes one at a time: two tasks of one generation."""
     request = ask_film("[[sim:task-moderatedx1,latency=0.4]]", count=2)

@@ -73,15 +73,20 @@ class Course:
     def submitted(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts.values() if attempt.state is State.SUBMITTED]
 
+    def may_wait(self, seconds: float) -> bool:
+        """Whether there is time to wait so long for another attempt. Meanwhile nobody looks at the tasks under way, and
+        what they made is to be had until their provider's time is over."""
+        if self.assignment is None:
+            return False
+        ends_at = [self.assignment.give_up_at - LEAST_SECONDS]
+        if seconds > 0:
+            ends_at += map(self.assignment.provider_deadline, self.submitted)
+        return time.monotonic() + seconds < min(ends_at)
+
     def standing(self) -> Standing:
-        """Nothing is tried again where the pause before would be longer than what is left."""
+        """Nothing is tried again where there is no time for the pause before."""
         policy = self.assignment.model.unknown_policy if self.assignment else "fail"
         found = standing(self.attempts.values(), policy)
-        in_time = not self.is_given_up
-        if (
-            in_time
-            and self.assignment is not None
-            and self.assignment.remaining_seconds - found.pause_seconds > LEAST_SECONDS
-        ):
+        if not self.is_given_up and self.may_wait(found.pause_seconds):
             return found
         return standing(self.attempts.values(), policy, time_left=False)

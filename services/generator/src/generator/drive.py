@@ -254,7 +254,7 @@ class Driver:
         self, course: Course, assignment: Assignment, tired: Sequence[Attempt], *, in_place: bool
     ) -> list[Attempt] | None:
         """The attempts after these; None while somebody who could make them is left alone or busy. With tasks under
-        way there is no giving the work back, so who is busy is waited for in place."""
+        way there is no giving the work back, so who is busy is waited for in place while there is time for that."""
         asked = map(assignment.asked_of, tired)
         workers = [self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)]
         if None in workers:
@@ -263,9 +263,12 @@ class Driver:
         retries = Counter(provider for provider, attempt in pairs if is_retry(attempt))
         for provider, calls in Counter(provider for provider, _ in pairs).items():
             while not await self._limits.admit_again(course.generation_id, provider, calls, retries[provider]):
-                if not in_place or assignment.remaining_seconds <= LEAST_SECONDS:
+                if not in_place:
                     return None
-                await asyncio.sleep(self._limits.pause_seconds(course.generation_id))
+                pause_seconds = self._limits.pause_seconds(course.generation_id)
+                if not course.may_wait(pause_seconds):
+                    return None
+                await asyncio.sleep(pause_seconds)
         return [
             attempt.next(course.generation_id, self._work.process, (worker.provider, worker.id))
             for attempt, worker in zip(tired, workers, strict=True)
