@@ -1,22 +1,24 @@
 """Users' own keys: encrypted, never said again, used for their generations and nobody else's."""
 
+import time
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
-from contracts.questions import (
-    SetKey,
-)
+from contracts.questions import SetKey
 from generator.adapters import make_provider
+from generator.attempts import State
+from generator.course import Assignment
 from generator.user_keys import UserKeys
 
-from .stage import ask, provider_settings
+from .stage import FILM, ask, ask_film, provider_settings
 
 pytestmark = pytest.mark.connected
 
 KEY = "sk-sim-401"
 """The simulator refuses whoever comes with it."""
+OWN = "sk-an-account-of-their-own"
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +92,84 @@ async def test_without_a_secret_nobody_can_set_one(make_keys):
     keys = make_keys("")
     told = await keys.set(SetKey(user_id=user, provider="modelark", key=KEY))
     assert not told.is_offered and (await keys.answer(user)).keys == ()
+
+
+@pytest.fixture
+async def ours(process):
+    """What is asked about tasks with the operator's key, of a model that is looked at often."""
+    await process.rows("UPDATE models SET p99_seconds = 10 WHERE id = :id RETURNING 1", id=FILM)
+    await process.catalog.refresh()
+    provider, asked = process.submitter._providers["modelark"], []
+    look = provider.look
+
+    async def noted(submission, task):
+        asked.append(submission.reference)
+        return await look(submission, task)
+
+    provider.look = noted
+    return asked
+
+
+async def own_keys(process, request):
+    rows = await process.rows(
+        "SELECT own_key FROM attempts WHERE generation_id = :id ORDER BY number", id=request.generation_id
+    )
+    return [row.own_key for row in rows]
+
+
+async def test_a_key_that_is_set_while_a_film_is_made_is_not_asked_about_it(process, make_keys, ours, simulator):
+    """The user's account knows nothing of it, and the operator's is billed for it."""
+    keys = make_keys()
+    request = ask_film("[[sim:latency=0.5]]")
+    await process.generate(request)
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark", key=KEY))
+    await process.finish()
+    assert await process.rendered(request) is not None and simulator.billed(request) == 1
+    assert await own_keys(process, request) == [False] and ours
+
+
+async def test_a_film_that_ones_own_key_began_is_followed_with_it_by_every_process(
+    process, make_keys, make_process, ours
+):
+    keys = make_keys()
+    request = ask_film("[[sim:latency=0.5]]")
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark", key=OWN))
+    other = await make_process()
+    other.submitter.own = keys.provider
+    await other.generate(request)
+    await other.leases.drain()
+    await other.leases.stop()
+    await process.take_due()
+    await process.finish()
+    assert await process.rendered(request) is not None
+    assert await own_keys(process, request) == [True] and not ours
+
+
+@pytest.mark.parametrize("read_seconds", [0.0, 2.0], ids=["read by everybody", "perhaps not read yet"])
+async def test_what_a_key_began_that_is_gone_ends_and_no_other_account_is_asked(
+    process, make_keys, ours, monkeypatch, read_seconds
+):
+    monkeypatch.setattr("generator.submit.KEYS_READ_SECONDS", read_seconds)
+    keys = make_keys()
+    request = ask_film("[[sim:latency=60]]")
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark", key=OWN))
+    await process.generate(request)
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark"))
+    await process.finish()
+    assert await process.attempts(request) == [(0, 1, "failed", "provider_unauthorized")]
+    assert (await process.outcome(request)).data.failure.code == "provider_unauthorized" and not ours
+
+
+async def test_a_call_that_ones_own_key_made_is_not_looked_for_in_another_account(process, make_keys, monkeypatch):
+    """There it would surely not be, and would be paid again."""
+    monkeypatch.setattr("generator.submit.FIND_PAUSES_SECONDS", (0.0, 0.0))
+    keys = make_keys()
+    request = ask_film()
+    model = await process.catalog.find(request)
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark", key=OWN))
+    [intent] = await process.generator._driver.first(request, model)
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark"))
+    for read_seconds in (0.0, 60.0):
+        monkeypatch.setattr("generator.submit.KEYS_READ_SECONDS", read_seconds)
+        found = await process.submitter.find(Assignment(request, None, model, time.monotonic() + 60), intent)
+        assert found.state is State.UNKNOWN

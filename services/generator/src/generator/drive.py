@@ -103,9 +103,10 @@ class Driver:
         if refusal is not None:
             return refusal
         if voice is not None:
-            return [spoken(request, worker, self._work.process)]
-        per_submission, process = worker.max_per_submission, self._work.process
-        return first_attempts(request.generation_id, request.count, per_submission, worker.provider, process, worker.id)
+            return self._submitter.keyed(request, [spoken(request, worker, self._work.process)])
+        per, process = worker.max_per_submission, self._work.process
+        begun = first_attempts(request.generation_id, request.count, per, worker.provider, process, worker.id)
+        return self._submitter.keyed(request, begun)
 
     async def begin(
         self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | Failure | None
@@ -222,9 +223,9 @@ class Driver:
                     await self._save(course, lease_seconds=self._work.lease_seconds * WAITING_LEASES)
                     self._follower.follow(course)
                     return None
-                if step := self._next_step(course):
-                    await self._save(course, [step])
-                    course.put([step])
+                if steps := self._next_steps(course):
+                    await self._save(course, steps)
+                    course.put(steps)
                     continue
                 if not now.delivered:
                     await self._save(course)
@@ -269,17 +270,19 @@ class Driver:
                 if not course.may_wait(pause_seconds):
                     return None
                 await asyncio.sleep(pause_seconds)
-        return [
+        begun = (
             attempt.next(course.generation_id, self._work.process, (worker.provider, worker.id))
             for attempt, worker in zip(tired, workers, strict=True)
             if worker is not None
-        ]
+        )
+        return self._submitter.keyed(assignment.request, begun)
 
-    def _next_step(self, course: Course) -> Attempt | None:
+    def _next_steps(self, course: Course) -> list[Attempt]:
         assignment = course.assignment
         if assignment is None or assignment.remaining_seconds <= LEAST_SECONDS:
-            return None
-        return next_step(assignment.request, assignment.model, course.attempts.values(), self._work.process)
+            return []
+        step = next_step(assignment.request, assignment.model, course.attempts.values(), self._work.process)
+        return self._submitter.keyed(assignment.request, [step] if step else [])
 
     async def _is_left_alone(self, course: Course) -> bool:
         """Gives the work back until its provider is asked again, where there is time for that."""

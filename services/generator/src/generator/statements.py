@@ -20,13 +20,14 @@ CLAIM = text("""
         RETURNING generation_id, fence, EXTRACT(EPOCH FROM deadline_at - now())::float8 AS remaining_seconds
     ), begun AS (
         INSERT INTO attempts
-            (id, generation_id, item, number, first_index, count, state, provider, model, kind, process, fence)
+            (id, generation_id, item, number, first_index, count, state, provider, own_key, model, kind, process, fence)
         SELECT attempt.id, attempt.generation_id, attempt.item, 1, attempt.first_index, attempt.count, 'intent',
-            attempt.provider, attempt.model, attempt.kind, :process, 1
+            attempt.provider, attempt.own_key, attempt.model, attempt.kind, :process, 1
         FROM claimed JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
-            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]), CAST(:models AS text[]),
-            CAST(:kinds AS text[]))
-            AS attempt (id, generation_id, item, first_index, count, provider, model, kind) USING (generation_id)
+            CAST(:first_indexes AS int[]), CAST(:counts AS int[]), CAST(:providers AS text[]),
+            CAST(:own_keys AS boolean[]), CAST(:models AS text[]), CAST(:kinds AS text[]))
+            AS attempt (id, generation_id, item, first_index, count, provider, own_key, model, kind)
+            USING (generation_id)
         WHERE claimed.fence = 1 AND claimed.remaining_seconds > :least_seconds
     )
     SELECT generation_id, fence, remaining_seconds FROM claimed
@@ -35,7 +36,7 @@ LOOK = text("""
     SELECT state, fence, reused, outcome::text AS outcome FROM work WHERE generation_id = :generation_id
 """)
 ATTEMPTS = text("""
-    SELECT id, item, number, first_index, count AS outputs_count, state, provider, model, kind, process, task,
+    SELECT id, item, number, first_index, count AS outputs_count, state, provider, own_key, model, kind, process, task,
         provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
     FROM attempts WHERE generation_id = :generation_id ORDER BY item, number
@@ -69,13 +70,13 @@ SAVE = text("""
             AND attempts.state IN ('intent', 'submitted')
     ), begun AS (
         INSERT INTO attempts
-            (id, generation_id, item, number, first_index, count, state, provider, model, kind, process, fence)
+            (id, generation_id, item, number, first_index, count, state, provider, own_key, model, kind, process, fence)
         SELECT attempt.id, mine.generation_id, attempt.item, attempt.number, attempt.first_index, attempt.count,
-            'intent', attempt.provider, attempt.model, attempt.kind, :process, mine.fence
+            'intent', attempt.provider, attempt.own_key, attempt.model, attempt.kind, :process, mine.fence
         FROM mine JOIN unnest(CAST(:ids AS uuid[]), CAST(:attempted AS uuid[]), CAST(:items AS int[]),
             CAST(:numbers AS int[]), CAST(:first_indexes AS int[]), CAST(:counts AS int[]),
-            CAST(:providers AS text[]), CAST(:models AS text[]), CAST(:kinds AS text[]))
-            AS attempt (id, generation_id, item, number, first_index, count, provider, model, kind)
+            CAST(:providers AS text[]), CAST(:own_keys AS boolean[]), CAST(:models AS text[]), CAST(:kinds AS text[]))
+            AS attempt (id, generation_id, item, number, first_index, count, provider, own_key, model, kind)
             USING (generation_id)
         ON CONFLICT (id) DO NOTHING
     )
@@ -131,15 +132,15 @@ RELEASE = text("""
 """)
 # Tasks of generations that have an outcome: nobody waits for them, and they are to be stopped where they run.
 ABANDONED = text("""
-    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, kind,
-        process, task, provider_cost_micros, result::text AS result, error::text AS error,
+    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, own_key, model,
+        kind, process, task, provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
     FROM attempts JOIN work USING (generation_id)
     WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY attempts.generation_id LIMIT :rows
 """)
 RENDERED_TASK = text("""
-    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, model, kind,
-        process, task, provider_cost_micros, result::text AS result, error::text AS error,
+    SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, own_key, model,
+        kind, process, task, provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
     FROM attempts JOIN work USING (generation_id)
     WHERE attempts.generation_id = :generation_id AND attempts.state = 'rendered' AND task IS NOT NULL AND kind IS NULL

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Histogram
 
-from contracts.facts import Failure, Kind, Output
+from contracts.facts import Failure, Kind, Output, Request
 from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from generator.about import LOOK_TIMEOUT_SECONDS, about
 from generator.announcements import Announcer, Speech, showing
@@ -42,6 +42,7 @@ from generator.providers.interface import (
     Task,
     TaskProvider,
     Throttled,
+    Unauthorized,
     Unavailable,
     Unknown,
 )
@@ -53,6 +54,8 @@ RESULT_LOST = Failure(code="result_lost", message="The provider delivered, but t
 FIND_PAUSES_SECONDS = (0.0, 2.0, 5.0, 15.0)
 """Before each question after a call whose answer was lost. That there is no task is believed the second time: the
 provider may not have written it down yet."""
+KEYS_READ_SECONDS = 30.0
+"""By then every process has read a key that was set before an attempt began."""
 
 log = structlog.get_logger()
 ATTEMPTS = Counter("attempts_total", "Paid calls, by how they ended.", ["provider", "state", "code"])
@@ -84,7 +87,7 @@ class Submitter:
         self._sent: set[UUID] = set()
         self._late: set[asyncio.Task[None]] = set()
         self.own: Callable[[UUID, str], Provider | None] = lambda *_: None
-        """A provider asked with the key of the user who wants it, where they have set one."""
+        """A provider asked with the key that a user has set, where they have."""
         self.callback_url: Callable[[UUID, str | None], str | None] = lambda *_: None
         """Where a provider may say that the task of an attempt has moved, and which one signs what it says there."""
         self.may_send: Callable[[UUID, Attempt], bool] = lambda *_: True
@@ -100,7 +103,13 @@ class Submitter:
         """Whether its provider can tell others what became of a call that this process began."""
         if assignment is None or assignment.kind_of(attempt) is not Kind.VIDEO:
             return False
-        return self.may_have_sent(attempt) and self._of_tasks(assignment, attempt) is not None
+        return self.may_have_sent(attempt) and isinstance(self._providers.get(attempt.provider), TaskProvider)
+
+    def keyed(self, request: Request, attempts: Iterable[Attempt]) -> list[Attempt]:
+        """The same attempts, to be made with their user's own key where they have set one."""
+        return [
+            replace(attempt, own_key=self.own(request.user_id, attempt.provider) is not None) for attempt in attempts
+        ]
 
     def forget(self, recorded: Iterable[Attempt]) -> None:
         self._sent.difference_update(attempt.id for attempt in recorded)
@@ -116,10 +125,11 @@ class Submitter:
 
     async def look(self, assignment: Assignment, attempt: Attempt) -> Attempt | Running | Silent:
         """How a task stands: the attempt as it ended, or what the provider says meanwhile."""
-        provider, task = self._of_tasks(assignment, attempt), attempt.task
-        if provider is None or task is None:
-            return attempt.ended(State.UNKNOWN, Unknown().failure)
+        task = attempt.task
         try:
+            provider = self._of_tasks(assignment, attempt)
+            if provider is None or task is None:
+                return attempt.ended(State.UNKNOWN, Unknown().failure)
             found = await provider.look(about(assignment, attempt), task)
         except (Throttled, Unavailable) as refusal:
             return Silent(min(refusal.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS))
@@ -138,17 +148,17 @@ class Submitter:
 
     async def cancel(self, assignment: Assignment, attempt: Attempt, why: Failure) -> Attempt | None:
         """Stops a task: failed where the provider takes nothing for it, else unknown; None where nobody answered."""
-        provider, task = self._of_tasks(assignment, attempt), attempt.task
-        is_stopped = False
-        if provider is not None and task is not None:
-            try:
+        task, is_stopped = attempt.task, False
+        try:
+            provider = self._of_tasks(assignment, attempt)
+            if provider is not None and task is not None:
                 is_stopped = await provider.cancel(about(assignment, attempt), task)
-            except (Throttled, Unavailable):
-                return None
-            except ProviderRefusal as refusal:
-                log.info("task.not_cancelled", attempt_id=str(attempt.id), code=refusal.code)
-            except Exception:
-                log.exception("task.not_cancelled", attempt_id=str(attempt.id), provider=attempt.provider)
+        except (Throttled, Unavailable):
+            return None
+        except ProviderRefusal as refusal:
+            log.info("task.not_cancelled", attempt_id=str(attempt.id), code=refusal.code)
+        except Exception:
+            log.exception("task.not_cancelled", attempt_id=str(attempt.id), provider=attempt.provider)
         ended = attempt.ended(State.FAILED if is_stopped else State.UNKNOWN, why)
         _count(ended, time.monotonic() - attempt.begun_at)
         return ended
@@ -158,14 +168,16 @@ class Submitter:
         if attempt.provider == OUR_OWN:
             return attempt.ended(State.FAILED, NOT_SENT)
         # A call for anything but a film is answered with its result as a rule, so its task cannot be looked for.
-        provider = self._of_tasks(assignment, attempt) if assignment.kind_of(attempt) is Kind.VIDEO else None
         missed = 0
-        for pause_seconds in FIND_PAUSES_SECONDS if provider is not None else ():
+        for pause_seconds in FIND_PAUSES_SECONDS if assignment.kind_of(attempt) is Kind.VIDEO else ():
             if assignment.remaining_seconds - pause_seconds <= LEAST_SECONDS:
                 break
             await asyncio.sleep(pause_seconds)
             try:
-                task = await provider.find(about(assignment, attempt)) if provider else None
+                provider = self._of_tasks(assignment, attempt)
+                if provider is None:
+                    break
+                task = await provider.find(about(assignment, attempt))
             except (Throttled, Unavailable):
                 continue
             except ProviderRefusal:
@@ -184,10 +196,11 @@ class Submitter:
 
     async def address(self, assignment: Assignment, attempt: Attempt, index: int) -> str | None:
         """Where the provider has an output of a finished task by now; None where it has it no more, or gives none."""
-        provider, task = self._of_tasks(assignment, attempt), attempt.task
-        if provider is None or task is None:
-            return None
+        task = attempt.task
         try:
+            provider = self._of_tasks(assignment, attempt)
+            if provider is None or task is None:
+                return None
             found = await provider.look(about(assignment, attempt), task)
         except ProviderRefusal as refusal:
             log.info("task.has_no_address", attempt_id=str(attempt.id), code=refusal.code)
@@ -203,12 +216,12 @@ class Submitter:
     # -- one call ---------------------------------------------------------------------------------------------
 
     async def _call(self, assignment: Assignment, attempt: Attempt) -> Attempt:
-        provider = self._provider(assignment, attempt)
         speech = self._speech(assignment, attempt)
         try:
             submission = await self._ready(assignment, attempt, speech)
             if isinstance(submission, Failure):
                 return attempt.ended(State.FAILED, submission)
+            provider = self._provider(assignment, attempt)
             if assignment.kind_of(attempt) is Kind.VIDEO and attempt.provider != OUR_OWN:
                 found = await self._to_its_end(provider, attempt, submission)
             else:
@@ -286,7 +299,7 @@ class Submitter:
             about(assignment, attempt),
             timeout_seconds=ends_at - time.monotonic(),
             given=given,
-            callback_url=self.callback_url(attempt.id, self._signer(assignment, attempt)),
+            callback_url=self.callback_url(attempt.id, self._signer(attempt)),
             say=speech.say if speech else None,
             show=showing(self._announcer, assignment.request, attempt.number),
         )
@@ -301,17 +314,28 @@ class Submitter:
         )
 
     def _provider(self, assignment: Assignment, attempt: Attempt) -> Provider:
-        own = self.own(assignment.request.user_id, attempt.provider)
-        return own or self._providers[attempt.provider]
+        """Who is asked, with the key that the attempt was begun with: no other account knows of it.
 
-    def _signer(self, assignment: Assignment, attempt: Attempt) -> str | None:
+        Raises:
+            Unauthorized: that key is not there any more.
+            Unavailable: this process may not have read it yet.
+        """
+        if not attempt.own_key:
+            found = self._providers.get(attempt.provider)
+        else:
+            found = self.own(assignment.request.user_id, attempt.provider)
+            if found is None and time.monotonic() - attempt.begun_at < KEYS_READ_SECONDS:
+                raise Unavailable
+        if found is None:
+            raise Unauthorized("The key that this was begun with is not there any more.")
+        return found
+
+    def _signer(self, attempt: Attempt) -> str | None:
         """The provider, where it signs; with a user's own key it may sign by a secret of theirs."""
-        if attempt.provider not in self._signing:
-            return None
-        ours = self._provider(assignment, attempt) is self._providers.get(attempt.provider)
-        return attempt.provider if ours else None
+        return attempt.provider if attempt.provider in self._signing and not attempt.own_key else None
 
     def _of_tasks(self, assignment: Assignment, attempt: Attempt) -> TaskProvider | None:
+        """Raises as `_provider` does."""
         provider = self._provider(assignment, attempt) if attempt.provider in self._providers else None
         return provider if isinstance(provider, TaskProvider) else None
 

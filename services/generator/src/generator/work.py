@@ -297,6 +297,7 @@ def _intents(begun: Sequence[tuple[UUID, Attempt]]) -> dict[str, Any]:
         "first_indexes": [attempt.first_index for _, attempt in begun],
         "counts": [attempt.count for _, attempt in begun],
         "providers": [attempt.provider for _, attempt in begun],
+        "own_keys": [attempt.own_key for _, attempt in begun],
         "models": [attempt.model for _, attempt in begun],
         "kinds": [attempt.kind and attempt.kind.value for _, attempt in begun],
     }
@@ -312,6 +313,7 @@ def _attempt(row: Row) -> Attempt:
         first_index=row.first_index,
         count=row.outputs_count,
         provider=row.provider,
+        own_key=row.own_key,
         process=row.process,
         model=row.model,
         kind=Kind(row.kind) if row.kind else None,
