@@ -1,6 +1,7 @@
 """Who may say that a task has moved: whoever knows the address, and where the provider signs, nobody else."""
 
 import asyncio
+import time
 from uuid import uuid4
 
 import pytest
@@ -8,12 +9,13 @@ from aiohttp import web
 
 from contracts.facts import Kind
 from generator.callbacks import MAX_BODY_BYTES, PATH, Callbacks
+from generator.follow import HINTED_EVERY_SECONDS
 from generator.providers.fal import Fal
-from generator.providers.interface import Submission
+from generator.providers.interface import Running, Submission
 from generator.providers.replicate import Replicate
 from generator.providers.signatures import secret_of
 
-from .stage import ask, ask_film
+from .stage import ask, ask_film, ended, until
 
 pytestmark = pytest.mark.connected
 
@@ -144,6 +146,48 @@ async def test_a_body_is_bounded(callbacks, hinted):
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"X-Fal-Webhook-User-Id", b"1")]}
     await callbacks.before(None)(scope, receive, send)
     assert answers[0]["status"] == 413 and MAX_BODY_BYTES < 2_000_000 and hinted == []
+
+
+@pytest.fixture
+async def followed(process, callbacks):
+    """A film that is followed, and hints about it that every process hears: the one that says them, too."""
+    await callbacks.start()
+    request = ask_film("[[sim:latency=0.2]]")
+    await process.generate(request)
+    [attempt] = await process.work.attempts(request.generation_id)
+    await asyncio.sleep(0.5)
+    process.follower.start(process.leases.go_on)
+    yield request, attempt.id
+    await process.follower.stop()
+
+
+async def test_a_hint_is_followed_at_once_however_often_it_is_said(process, callbacks, followed, monkeypatch):
+    """Its own echo does not put it off."""
+    monkeypatch.setattr("generator.follow.HINTED_EVERY_SECONDS", 30.0)
+    request, attempt_id = followed
+    assert process.follower._watched[attempt_id].look_at - time.monotonic() > 1
+    await callbacks.hint(attempt_id)
+    process.follower.hint(attempt_id)
+    await until(lambda: not process.follower, 1)
+    await until(lambda: process.rendered(request))
+
+
+async def test_steady_hints_do_not_keep_a_task_from_being_looked_at(process, followed):
+    request, attempt_id = followed
+    looks, look = [], process.submitter.look
+
+    async def unmoved(assignment, attempt):
+        looks.append(time.monotonic())
+        await look(assignment, attempt)
+        return Running()
+
+    process.submitter.look = unmoved
+    began_at = time.monotonic()
+    for _ in range(30):
+        process.follower.hint(attempt_id)
+        await asyncio.sleep(0.1)
+    assert 3 <= len(looks) <= 2 * (time.monotonic() - began_at) / HINTED_EVERY_SECONDS
+    await process.generator.close([ended(request)])
 
 
 async def test_the_address_that_a_task_gets_names_who_signs(process, callbacks):

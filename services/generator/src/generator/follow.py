@@ -119,11 +119,14 @@ class Follower:
             self._watched.pop(attempt.id, None)
 
     def hint(self, attempt_id: UUID) -> None:
-        """Somebody says that a task has moved: it is looked at now. Whether it is true is seen then."""
+        """Somebody says that a task has moved: it is looked at now, and never later than without. Whether it is true is
+        seen then."""
         watched = self._watched.get(attempt_id)
         now = time.monotonic()
         if watched is not None:
-            self._schedule(watched, max(0.0, watched.hinted_at + HINTED_EVERY_SECONDS - now))
+            soonest = max(now, watched.hinted_at + HINTED_EVERY_SECONDS)
+            if soonest < watched.look_at:
+                self._schedule(watched, soonest - now)
             watched.hinted_at = now
         elif len(self._hints) < MAX_EARLY_HINTS:
             self._hints[attempt_id] = None
