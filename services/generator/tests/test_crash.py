@@ -322,6 +322,47 @@ async def test_f40_a_stopped_process_hands_over_at_once_and_says_what_is_unknown
     assert [attempt[2] for attempt in await other.attempts(request)] == ["unknown", "rendered"]
 
 
+async def test_f40_what_is_handed_over_and_cancelled_before_anybody_takes_it_is_no_intent_any_more(
+    make_process, simulator
+):
+    """Of a film that was sent the next process asks the provider, so its intent is left; nobody takes it any more."""
+    stopped, other = await make_process(), await make_process()
+    request = ask_film("[[sim:hang]]")
+    running = stopped.begin(request)
+    await until(lambda: simulator.calls(request))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await other.attempts(request) == [(0, 1, "intent", None)]
+    await other.generator.close([ended(request)])
+    assert await other.attempts(request) == [(0, 1, "unknown", "cancelled")]
+
+
+async def test_f40_what_is_handed_over_with_an_intent_is_taken_at_once(make_process, simulator, monkeypatch):
+    monkeypatch.setattr("generator.submit.FIND_PAUSES_SECONDS", (0.0, 0.0))
+    stopped, other = await make_process(), await make_process()
+    request = ask_film("[[sim:slow-first-byte=5,latency=0.2]]")
+    running = stopped.begin(request)
+    await until(lambda: simulator.calls(request))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await other.take_due()
+    assert await other.attempts(request) == [(0, 1, "submitted", None)]
+    await other.generator.close([ended(request)])
+
+
+async def test_what_was_sent_is_forgotten_once_its_generation_is_closed(process):
+    """And not before: this process may take it over again, and must not send it twice."""
+    cancelled, lost = ask("[[sim:latency=5]]"), ask("[[sim:latency=1]]")
+    running = [process.begin(cancelled), process.begin(lost)]
+    await until(lambda: len(process.submitter._sent) == 2)
+    [kept] = await process.work.attempts(lost.generation_id)
+    await process.rows("UPDATE work SET fence = 2 WHERE generation_id = :id RETURNING 1", id=lost.generation_id)
+    await process.generator.close([ended(cancelled)])
+    await asyncio.gather(*running)
+    assert process.submitter._sent == {kept.id}
+    await process.generator.close([ended(lost)])
+
+
 async def test_f26_a_database_that_comes_back_finds_the_result_still_there(process, simulator):
     """Its connections are cut while the provider is at work; what was paid for is recorded, not paid again."""
     request = ask("[[sim:latency=0.5]]")

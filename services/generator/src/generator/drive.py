@@ -38,7 +38,7 @@ from generator.providers.interface import Unavailable
 from generator.reuse import Reuses
 from generator.steps import made, next_step, spoken, voice_of
 from generator.submit import Submitter
-from generator.work import Lease, Standstill, Work
+from generator.work import INTENT_LEFT_SECONDS, Lease, Standstill, Work
 from runtime.health import is_transient
 
 WAIT_IN_PLACE_SECONDS = 3.0
@@ -148,10 +148,8 @@ class Driver:
             await self._give_over(course)
             return None
         except BaseException as error:
-            pause_seconds = (
-                PAUSE_AFTER_DEFECT_SECONDS if isinstance(error, Exception) and not is_transient(error) else 0
-            )
-            await self._let_go(course, pause_seconds)
+            is_defect = isinstance(error, Exception) and not is_transient(error)
+            await self._let_go(course, PAUSE_AFTER_DEFECT_SECONDS if is_defect else 0)
             raise
 
     def _why_not(self, course: Course, refusal: Failure) -> Failure:
@@ -366,22 +364,27 @@ class Driver:
             if attempt.state is State.INTENT and not self._submitter.can_be_found(course.assignment, attempt)
         )
         ended = course.ended
+        lease_seconds = INTENT_LEFT_SECONDS if len(ended) < len(course.attempts) else 0
         try:
-            kept = await self._work.save(course.lease, ended, lease_seconds=0, pause_seconds=pause_seconds)
+            kept = await self._work.save(course.lease, ended, lease_seconds=lease_seconds, pause_seconds=pause_seconds)
+            if not kept:
+                await self._give_over(course)
         except Exception as error:
             log.warning("generation.not_released", error=repr(error))
             return
         if kept:
             self._submitter.forget(ended)
-        else:
-            await self._give_over(course)
         log.info("generation.released" if kept else "generation.lease_lost")
 
     async def _give_over(self, course: Course) -> None:
-        """Tasks that were begun while the generation got its outcome: whoever sweeps stops them."""
+        """Tasks that were begun while the generation got its outcome: whoever sweeps stops them. What was sent for it
+        need not be remembered then; while it is open, this process may take it over again."""
         for attempt in course.submitted:
             if attempt.task is not None:
                 await self._work.record_late(attempt, attempt.task)
+        found = await self._work.look(course.generation_id)
+        if found is not None and found.state == "closed":
+            self._submitter.forget(course.attempts.values())
 
     async def _tell(self, course: Course) -> None:
         """Numbered by the percentage, which only grows. A text tells by itself how far it is."""

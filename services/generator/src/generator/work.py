@@ -23,6 +23,10 @@ from generator.attempts import CANCELLED, LEAST_SECONDS, Attempt, State
 from generator.providers.interface import Task
 from runtime.database import Database, Row, Together
 
+INTENT_LEFT_SECONDS = 0.001
+"""A lease that is given back with an intent under it, of which the next one asks the provider: it is over at once, and
+the row still says that somebody was at it, so that an outcome that comes before ends the intent as well."""
+
 log = structlog.get_logger()
 
 
