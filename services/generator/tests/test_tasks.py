@@ -11,6 +11,7 @@ from contracts.tasks import FreshAddressOf
 from contracts.topology import progress_subject
 from generator import submit
 from generator.fresh import fresh_address
+from generator.providers.fal import Fal
 
 from .stage import FILM, ask, ask_film, ended, until
 
@@ -172,6 +173,37 @@ async def test_a_cancelled_generation_is_stopped_at_its_provider(process, make_p
     assert simulator.billed(request) == 0
     await process.leases.renew_waiting()
     assert len(process.follower) == 0 and await process.outcome(request) is None
+
+
+async def test_many_whose_provider_is_away_keep_no_other_from_being_stopped(process, simulator, monkeypatch):
+    """Its calls are answered by nobody; whoever comes after them is asked for in one of the next sweeps."""
+    monkeypatch.setattr("generator.stopping.ROWS", 4)
+    away = [ask("[[sim:latency=60]]", model="flux-schnell", size="1024x1024") for _ in range(8)]
+    await asyncio.gather(*map(process.generate, away))
+    monkeypatch.setitem(process.submitter._providers, "fal", Fal(process.session, "k", "http://127.0.0.1:1"))
+    request = ask_film("[[sim:latency=60]]")
+    await process.generate(request)
+    await process.generator.close([ended(each) for each in (*away, request)])
+    for _ in range(30):
+        await process.leases.stop_abandoned()
+        if await process.attempts(request) == [(0, 1, "failed", "cancelled")]:
+            break
+    assert await process.attempts(request) == [(0, 1, "failed", "cancelled")]
+    assert await process.attempts(away[0]) == [(0, 1, "submitted", None)], "it is asked for again and again"
+    await process.rows("UPDATE attempts SET state = 'unknown' WHERE state = 'submitted' RETURNING 1")
+
+
+async def test_a_task_that_cannot_be_read_keeps_no_other_from_being_stopped(process):
+    """A version of the service that knows less than the one that wrote the row."""
+    requests = alien, request = ask_film("[[sim:latency=60]]"), ask_film("[[sim:latency=60]]")
+    await asyncio.gather(*map(process.generate, requests))
+    older = "UPDATE work SET request = '{}' WHERE generation_id = :id RETURNING 1"
+    await process.rows(older, id=alien.generation_id)
+    await process.generator.close([ended(each) for each in requests])
+    await process.leases.stop_abandoned()
+    assert await process.attempts(request) == [(0, 1, "failed", "cancelled")]
+    assert await process.attempts(alien) == [(0, 1, "submitted", None)]
+    await process.rows("UPDATE attempts SET state = 'unknown' WHERE state = 'submitted' RETURNING 1")
 
 
 async def test_a_film_that_runs_already_is_unknown_when_it_is_cancelled(process, simulator):

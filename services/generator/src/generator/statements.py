@@ -130,13 +130,14 @@ RELEASE = text("""
     UPDATE work SET lease_process = NULL, lease_until = now()
     WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) AND lease_process = :process AND state = 'open'
 """)
-# Tasks of generations that have an outcome: nobody waits for them, and they are to be stopped where they run.
+# Tasks of generations that have an outcome: nobody waits for them, and they are to be stopped where they run. In no
+# order: those whose provider is away would keep all others from being asked for.
 ABANDONED = text("""
     SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, own_key, model,
         kind, process, task, provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
     FROM attempts JOIN work USING (generation_id)
-    WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY attempts.generation_id LIMIT :rows
+    WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY random() LIMIT :rows
 """)
 RENDERED_TASK = text("""
     SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, own_key, model,

@@ -227,10 +227,18 @@ class Work:
             )
 
     async def abandoned(self, rows: int) -> list[tuple[Request, Attempt]]:
-        """Tasks that run at their provider for generations that have an outcome."""
+        """Some of the tasks that run at their provider for generations that have an outcome.
+
+        One that this version cannot read is left to another; it keeps no other from being stopped.
+        """
+        tasks = []
         async with self._database.statement() as connection:
-            found = await connection.execute(statements.ABANDONED, {"rows": rows})
-            return [(Request.model_validate_json(row.request), _attempt(row)) for row in found]
+            for row in await connection.execute(statements.ABANDONED, {"rows": rows}):
+                try:
+                    tasks.append((Request.model_validate_json(row.request), _attempt(row)))
+                except ValueError as error:
+                    log.error("task.unreadable", attempt_id=str(row.id), error=type(error).__name__)
+        return tasks
 
     async def rendered_task(self, generation_id: UUID, index: int) -> tuple[Request, Attempt] | None:
         """The task that an output came from; None where it came from none."""
