@@ -307,6 +307,26 @@ async def test_due_work_is_shared_between_processes(make_process, simulator):
         assert await gone.rendered_times(request) == 1
 
 
+async def test_whoever_is_busy_with_what_it_was_handed_takes_over_all_the_same(process, simulator):
+    """As much of it as it has room for, beside the messages: else nobody went on with what waits."""
+    process.leases._capacity = 2
+    waiting = [ask("[[sim:429x1=3.1]]", seconds=600) for _ in range(3)]
+    await asyncio.gather(*map(process.generate, waiting))
+    messages = [ask("[[sim:latency=30]]") for _ in range(4)]
+    handed = [process.begin(each) for each in messages]
+    await until(lambda: len(process.generator.running) == 4)
+    await process.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+    await process.leases.take_due()
+    await process.leases.take_due()
+    assert len(process.leases._taken) == 2
+    await process.take_due()
+    assert len(process.generator.running) == 4
+    await process.take_due()
+    assert all([await process.rendered(each) for each in waiting])
+    await process.generator.close([ended(each) for each in messages])
+    await asyncio.gather(*handed)
+
+
 async def test_f40_a_stopped_process_hands_over_at_once_and_says_what_is_unknown(make_process, simulator):
     """What was sent and not answered is unknown, and stands there so before the lease is given back."""
     stopped, other = await make_process(), await make_process()

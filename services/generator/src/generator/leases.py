@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 class Leases:
     """The loops of one process. `refresh` reads what all processes share; `capacity` is how many generations it works
-    on at most before it takes over more."""
+    on at most of those that it took over, beside what it was handed."""
 
     def __init__(
         self,
@@ -116,11 +116,10 @@ class Leases:
 
     async def take_due(self) -> None:
         """Takes over what waits: a lease ran out, or a pause is over."""
-        running = self._generator.running
-        room = min(DUE_ROWS, self._capacity - len(running))
+        room = min(DUE_ROWS, self._capacity - len(self._taken))
         if self._stopping or room <= 0:
             return
-        for lease in await self._work.take_due(room, [*running, *self._follower.fences]):
+        for lease in await self._work.take_due(room, [*self._generator.running, *self._follower.fences]):
             self._carry_on(lease, partial(self._generator.take_over, lease))
 
     def go_on(self, course: Course) -> None:

@@ -51,8 +51,8 @@ class WorkSettings(Fragment):
     model_config = SettingsConfigDict(env_prefix="GENERATOR_", extra="ignore", frozen=True)
 
     lease_seconds: float = Field(default=15, gt=0, description="how long a dead process keeps its work from the others")
-    slots: int = Field(default=64, ge=1, description="generations of the interactive lane at a time")
-    batch_slots: int = Field(default=16, ge=1, description="generations of the batch lane at a time")
+    slots: int = Field(default=64, ge=1, description="generations of the interactive lane at a time, for each kind")
+    batch_slots: int = Field(default=16, ge=1, description="the same for the batch lane")
     key_secrets: SecretStr = Field(
         default=SecretStr(""),
         description="what users' own keys are encrypted with, comma-separated: the first encrypts, all decrypt; none: "
@@ -66,7 +66,7 @@ class WorkSettings(Fragment):
 
     @property
     def capacity(self) -> int:
-        """Generations at a time, in both lanes."""
+        """Generations that are taken over at a time, of all kinds and both lanes."""
         return self.slots + self.batch_slots
 
 
