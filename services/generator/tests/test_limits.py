@@ -99,6 +99,20 @@ async def test_many_of_one_user_do_not_keep_another_waiting(limit):
     await first.generator.close([ended(each) for each in (*many, single, gone)])
 
 
+async def test_who_was_cancelled_while_they_waited_is_forgotten(limit):
+    first, _ = await limit(max_running=1)
+    running, gone, waiting = (ask_film("[[sim:latency=60]]") for _ in range(3))
+    for each in (running, gone, waiting):
+        await first.generate(each)
+    await first.generator.close([ended(gone)])
+    await first.rows(
+        "UPDATE waiters SET seen_at = now() - interval '2 minutes' WHERE user_id = :id RETURNING 1", id=gone.user_id
+    )
+    await first.limits.refresh()
+    assert await first.rows("SELECT user_id FROM waiters") == [(waiting.user_id,)]
+    await first.generator.close([ended(running), ended(waiting)])
+
+
 async def test_no_more_begin_in_a_minute_than_the_limit_says(limit, simulator):
     first, other = await limit(per_minute=6)
     await first.rows("UPDATE limits SET tokens = 2 RETURNING 1")

@@ -22,6 +22,8 @@ RETRY_PAUSE_SECONDS = (3.0, 12.0)
 """The same where the provider's budget had no retry left."""
 WAITING_SECONDS = 10.0
 """Who was not sent away for so long does not wait any more."""
+FORGOTTEN_SECONDS = 60.0
+"""And is forgotten after so long: whose generation was cancelled meanwhile never comes to be admitted."""
 
 _READ = text("SELECT provider FROM limits")
 # Whoever waits in the batch lane stands behind nobody but those of it, since they could not use the other places.
@@ -54,6 +56,10 @@ _WAIT = text("""
     ON CONFLICT (provider, lane, user_id) DO UPDATE SET seen_at = now()
 """)
 _GO = text("DELETE FROM waiters WHERE provider = :provider AND lane = :lane AND user_id = :user_id")
+_FORGET = text("""
+    DELETE FROM waiters
+    WHERE provider = ANY (CAST(:limited AS text[])) AND seen_at < now() - make_interval(secs => :seconds)
+""")
 # A generation of more calls than a minute allows begins with a full bucket. Without a limit every call passes.
 _TOKENS = text("""
     WITH bucket AS (
@@ -83,10 +89,13 @@ class Limits:
         self.budgets = Budgets(database)
 
     async def refresh(self) -> None:
-        """Reads which providers are limited, and tells what retries were earned here."""
+        """Reads which providers are limited, forgets who waits for them no more, and tells what retries were earned
+        here."""
         await self.budgets.tell()
         async with self._database.statement() as connection:
             self._limited = frozenset((await connection.execute(_READ)).scalars())
+            if self._limited:
+                await connection.execute(_FORGET, {"limited": [*self._limited], "seconds": FORGOTTEN_SECONDS})
 
     async def admit(self, request: Request, provider: str, calls: int = 1) -> bool:
         """Whether a generation may begin with so many calls now; asking again for one that was admitted is harmless."""
