@@ -275,15 +275,17 @@ async def uploads(settings: Settings) -> AsyncIterator[Uploads]:
 
 
 async def test_a_form_of_a_dialect_brings_fields_and_a_picture(uploads: Uploads, storage: Storage) -> None:
-    """Whichever comes first; under the same key of the same route it is the same asset."""
-    caller, route = Caller(uuid4()), "/api/videos/generate"
-    picture = ("image", b"\x89PNG" * 500, "a.png")
-    for parts in ([picture, ("prompt", "Ein Boot", None)], [("prompt", "Ein Boot", None), picture]):
+    """Whichever comes first; under the same key of the same route the same bytes are the same asset, and others not."""
+    caller, route, text = Caller(uuid4()), "/api/videos/generate", ("prompt", "Ein Boot", None)
+    picture, other = ("image", b"\x89PNG" * 500, "a.png"), ("image", b"\x89PNG" * 501, "a.png")
+    made = []
+    for parts in ([picture, text], [text, picture], [text, other]):
         form = FieldsAndFile(await form_of(*parts), uploads.max_form_bytes, ("image",))
         fields, asset = await uploads.take_with(caller, form, "one", route)
         assert asset is not None and fields == {"prompt": "Ein Boot"}
-        assert asset.id == asset_id(keyed_generation_id(caller.user_id, route, "one"), 0)
-    assert storage.brought == [b"\x89PNG" * 500] * 2
+        made.append(asset.id)
+    assert made[0] == made[1] != made[2]
+    assert storage.brought == [b"\x89PNG" * 500] * 2 + [b"\x89PNG" * 501]
 
 
 @pytest.mark.parametrize("parts", [[], [("image", b"", "")], [("image", "https://a.example/b.png", None)]])
