@@ -129,3 +129,14 @@ async def test_a_file_that_is_none_is_refused_and_changes_nothing(
     answer = await client.post(PREDICTIONS, json={"input": {"prompt": "x", "image": image}})
     assert answer.status == 422, answer.text
     assert await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id) == 0
+
+
+async def test_a_user_may_ask_for_many_at_once_that_start_from_files(storage: Storage, official: Replicate) -> None:
+    """What stands in a request that has been read is not waited for: only who sends slowly has few places."""
+    storage.taking_seconds = 0.5
+
+    async def film(number: int) -> object:
+        asked = {"prompt": "x", "image": data_address(b"\x89PNG %d" % number)}
+        return await official.async_run(MODEL, input=asked, use_file_output=False)
+
+    assert all(await asyncio.gather(*map(film, range(8))))

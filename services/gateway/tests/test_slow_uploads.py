@@ -63,7 +63,7 @@ class Slow:
 async def test_a_user_does_not_take_all_uploads_and_who_is_silent_is_waited_for_no_longer(
     client: Client, client_of: MakeClient, storage: Storage, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.forms.SILENT_SECONDS", 2.0)
+    monkeypatch.setattr("gateway.forms.SILENT_SECONDS", 5.0)
     async with contextlib.AsyncExitStack() as stack:
         silent = [await stack.enter_async_context(Slow(service, client, b"x")) for _ in range(16)]
         statuses = [asyncio.create_task(each.status()) for each in silent]

@@ -111,13 +111,13 @@ async def opened(request: pytest.FixtureRequest, client: Client, soon: None) -> 
     """What something is opened with, and how that ends."""
     if request.param == "a token that ends":
         # Ten seconds beyond its end it is believed, since clocks differ.
-        return token(client.user_id, exp=int(time.time()) - 8), lambda: asyncio.sleep(0)
+        return token(client.user_id, exp=int(time.time()) - 5), lambda: asyncio.sleep(0)
     made = await make_key(client)
     return made["key"], lambda: client.request("DELETE", f"/v1/api-keys/{made['id']}")
 
 
 async def all_of(stream: AsyncIterator[Event]) -> list[Event]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(20):
         return [event async for event in stream]
 
 

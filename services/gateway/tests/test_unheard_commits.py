@@ -23,12 +23,14 @@ CHUNK_BYTES = 65_536
 
 
 class Link:
-    """Leads to Postgres. Of the next transactions that name the prompt so many are lost: carried out, and not told."""
+    """Leads to Postgres. Of the next transactions that name the prompt so many are lost: carried out, and not told;
+    and so many statements that are none of a transaction's."""
 
     def __init__(self) -> None:
         self.host, self.port = "", 0
         """Of Postgres."""
         self.loses = 0
+        self.loses_statements = 0
 
     async def joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, server = await asyncio.open_connection(self.host, self.port)
@@ -39,15 +41,29 @@ class Link:
                 is_named = is_named or PROMPT.encode() in chunk
                 if is_named and self.loses and b"COMMIT" in chunk:
                     self.loses -= 1
-                    back.cancel()
-                    await asyncio.wait([back])
-                    server.write(chunk)
-                    assert b"COMMIT" in await answers.read(CHUNK_BYTES)
+                    await self._lose(back, answers, server, chunk, b"COMMIT")
+                    break
+                if self.loses_statements and PROMPT.encode() in chunk:
+                    self.loses_statements -= 1
+                    await self._lose(back, answers, server, chunk, b"INSERT")
                     break
                 server.write(chunk)
         back.cancel()
         server.close()
         writer.close()
+
+    async def _lose(
+        self,
+        back: asyncio.Task[None],
+        answers: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        said: bytes,
+        done: bytes,
+    ) -> None:
+        back.cancel()
+        await asyncio.wait([back])
+        server.write(said)
+        assert done in await answers.read(CHUNK_BYTES)
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,3 +127,19 @@ async def test_a_batch_that_filled_the_queue_is_found(
     assert (answer.status, link.loses) == (202, 0), answer.text
     assert await rows_of(client, postgres) == 3
     assert_problem(await ask(client), 429, "too_many_requests")
+
+
+async def test_a_generation_that_took_the_last_place_is_found(
+    client: Client, client_of: MakeClient, settings: Settings, postgres: asyncpg.Pool, link: Link
+) -> None:
+    holder, limits = await program(client_of, client, credits_per_day=100), settings.limits
+    await postgres.execute(
+        "INSERT INTO slots (user_id, lane, taken, waiting) VALUES ($1, 'interactive', $2, $3)",
+        client.user_id,
+        limits.interactive_slots,
+        limits.max_waiting - 1,
+    )
+    link.loses_statements = 1
+    answer = await holder.post("/v1/generations", {"Idempotency-Key": "one"}, json=IMAGE | {"prompt": PROMPT})
+    assert (answer.status, link.loses_statements) == (202, 0), answer.text
+    assert (await rows_of(client, postgres), await spent(postgres, client)) == (1, 1)

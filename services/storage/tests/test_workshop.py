@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from storage.nameless import nameless, path_of
 from storage.pictures import Unusable, shrink
 from storage.workshop import Workshop
 
@@ -50,6 +52,38 @@ async def test_a_process_that_dies_while_it_has_nothing_to_do_is_replaced() -> N
             await asyncio.sleep(0.01)
         async with workshop.place() as place:
             assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
+    workshop.close()
+
+
+async def test_work_that_is_given_up_writes_into_nobody_elses_file() -> None:
+    """Files without a name are known by their numbers, which are given again."""
+    workshop = Workshop()
+    theirs, made = nameless(), nameless()
+    theirs.write(b"of one user")
+    theirs.flush()
+
+    async def work() -> None:
+        async with workshop.place() as place:
+            await place.do(shutil.copyfile, path_of(theirs), path_of(made))
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0.05)  # its process is being started
+    working.cancel()
+    await asyncio.wait([working])
+    number = path_of(made)
+    theirs.close()
+    made.close()
+    with nameless() as first, nameless() as other:
+        for file in (first, other):
+            file.write(b"of another user")
+            file.flush()
+        assert number in {path_of(first), path_of(other)}
+        async with workshop.place() as place:
+            assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
+        await asyncio.sleep(1)
+        for file in (first, other):
+            file.seek(0)
+            assert file.read() == b"of another user"
     workshop.close()
 
 

@@ -320,8 +320,15 @@ class Commands:
         except DBAPIError as error:
             if not is_transient(error):
                 raise
-            # The connection was lost, and whether the row is there is unknown: the same id is recorded once.
-            return await self._insert(values, order.beside) or await self._existing(caller, generation_id, order)
+            # The connection was lost, and whether the row is there is unknown: the same id is recorded once. It may be
+            # what fills the queue.
+            try:
+                made = await self._insert(values, order.beside)
+            except TooManyRequests:
+                if (existing := await self._existing(caller, generation_id, order)) is None:
+                    raise
+                return existing
+            return made or await self._existing(caller, generation_id, order)
 
     def _row(
         self,

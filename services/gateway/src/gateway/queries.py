@@ -77,6 +77,8 @@ class Queries:
 
     async def position(self, generation: Generation) -> int:
         """How many of its user's generations wait before it (`turns.ahead`)."""
+        if generation.published:
+            return 0  # it has a slot: others wait for nobody
         async with self._database.statement() as connection:
             return await turns.ahead(connection, generation)
 

@@ -136,9 +136,7 @@ async def count_drives(connection: Connection, ids: Sequence[UUID]) -> None:
 
 
 async def ahead(connection: Connection, generation: Generation) -> int:
-    """How many of a user's own wait for a slot before this one; none once it has one: others wait for nobody."""
-    if generation.published:
-        return 0
+    """How many of a user's own wait for a slot before this one, which has none yet."""
     who = {"user_id": generation.user_id, "lane": generation.lane.value}
     values = {**who, "created_at": generation.created_at, "id": generation.id}
     found: int = (await connection.execute(_AHEAD, values)).scalar_one()

@@ -94,15 +94,16 @@ class Uploads:
         visibility: Visibility | None = None,
         *,
         by_content: bool = False,
+        is_here: bool = False,
     ) -> Upload:
         """What a file has become; under the same key of the same route it is the same upload, `by_content` only where
-        the file is the same too.
+        the file is the same too. One that `is_here` stood in a request that has been read: its user is not waited for.
 
         Raises:
             Refusal: why it has not; nothing is kept then.
         """
         key = None if key is None else checked_key(key)
-        with self._one_more(caller.user_id):
+        with self._one_more(None if is_here else caller.user_id):
             received = await self._put(chunks)
             return await self._kept(caller, received, key, route, visibility, by_content=by_content)
 

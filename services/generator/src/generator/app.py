@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> App:
         return make_provider(sessions[0], settings.providers, name, key)
 
     user_keys = UserKeys(database, settings.work.key_secrets, make)
-    submitter.own = user_keys.provider
+    submitter.own, submitter.keys_read_at = user_keys.provider, lambda: user_keys.read_at
     subscribers.register(
         consumers,
         broker,

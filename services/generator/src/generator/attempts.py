@@ -58,8 +58,8 @@ class Attempt:
     provider: str
     process: UUID
     """Which process wrote the intent."""
-    own_key: bool = False
-    """Whether it is made with the key of the user who wants it, and paid by them."""
+    own_key: bool | None = False
+    """Whether it is made with the key of the user who wants it, and paid by them; of a former version nobody knows."""
     model: str | None = None
     """Which model of the catalog does the work, not always the one that was asked for."""
     kind: Kind | None = None

@@ -54,8 +54,6 @@ RESULT_LOST = Failure(code="result_lost", message="The provider delivered, but t
 FIND_PAUSES_SECONDS = (0.0, 2.0, 5.0, 15.0)
 """Before each question after a call whose answer was lost. That there is no task is believed the second time: the
 provider may not have written it down yet."""
-KEYS_READ_SECONDS = 30.0
-"""By then every process has read a key that was set before an attempt began."""
 
 log = structlog.get_logger()
 ATTEMPTS = Counter("attempts_total", "Paid calls, by how they ended.", ["provider", "state", "code"])
@@ -88,6 +86,8 @@ class Submitter:
         self._late: set[asyncio.Task[None]] = set()
         self.own: Callable[[UUID, str], Provider | None] = lambda *_: None
         """A provider asked with the key that a user has set, where they have."""
+        self.keys_read_at: Callable[[], float] = lambda: float("inf")
+        """When this process last read which keys users have set, on its monotonic clock."""
         self.callback_url: Callable[[UUID, str | None], str | None] = lambda *_: None
         """Where a provider may say that the task of an attempt has moved, and which one signs what it says there."""
         self.may_send: Callable[[UUID, Attempt], bool] = lambda *_: True
@@ -319,13 +319,16 @@ class Submitter:
         Raises:
             Unauthorized: that key is not there any more.
             Unavailable: this process may not have read it yet.
+
+        Of what a former version began nobody wrote down whose key it was: its user's, where they have one.
         """
-        if not attempt.own_key:
-            found = self._providers.get(attempt.provider)
-        else:
+        found = None
+        if attempt.own_key is not False:
             found = self.own(assignment.request.user_id, attempt.provider)
-            if found is None and time.monotonic() - attempt.begun_at < KEYS_READ_SECONDS:
+            if found is None and self.keys_read_at() <= attempt.begun_at:
                 raise Unavailable
+        if found is None and not attempt.own_key:
+            found = self._providers.get(attempt.provider)
         if found is None:
             raise Unauthorized("The key that this was begun with is not there any more.")
         return found

@@ -172,7 +172,7 @@ attempts = Table(
     Column("count", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("provider", Text, nullable=False),
-    Column("own_key", Boolean, nullable=False, server_default=text("false")),  # whose account: its user's, or ours
+    Column("own_key", Boolean),  # whose account: its user's, or ours; null where a former version did not say
     Column("model", Text),  # which one does the work; not always the one that was asked for
     Column("kind", Text),  # what it makes for the step after it; null where it makes what was asked for
     Column("process", Uuid, nullable=False),

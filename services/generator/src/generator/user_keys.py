@@ -5,6 +5,7 @@ is put in front, and the old one is taken away once a process has started with b
 """
 
 import base64
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,8 @@ class UserKeys:
         self._make = make
         self._sealed: dict[tuple[UUID, str], str] = {}
         self._since = datetime.fromtimestamp(0, UTC)
+        self.read_at = float("-inf")
+        """When they were last read, on this process's monotonic clock."""
         self._adapters: OrderedDict[tuple[UUID, str, str], Provider] = OrderedDict()
 
     async def answer(self, user_id: UUID) -> Keys:
@@ -81,13 +84,14 @@ class UserKeys:
 
     async def refresh(self) -> None:
         """Reads what was set since the last time, here or elsewhere."""
-        if self._vault is None:
-            return
-        async with self._database.statement() as connection:
-            rows = (await connection.execute(_READ, {"since": self._since - OVERLAP})).all()
-        for row in rows:
-            self._learn(row.user_id, row.provider, row.sealed)
-            self._since = max(self._since, row.set_at)
+        began_at = time.monotonic()
+        if self._vault is not None:
+            async with self._database.statement() as connection:
+                rows = (await connection.execute(_READ, {"since": self._since - OVERLAP})).all()
+            for row in rows:
+                self._learn(row.user_id, row.provider, row.sealed)
+                self._since = max(self._since, row.set_at)
+        self.read_at = began_at
 
     async def rotate(self) -> int:
         """Encrypts anew with the first secret what another one still decrypts; how many. One set meanwhile is left."""

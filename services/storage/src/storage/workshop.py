@@ -105,6 +105,9 @@ class _Process:
         try:
             async with asyncio.timeout(START_SECONDS + PATIENCE * cpu_seconds):
                 return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            self.kill()  # its files are closed next, and their numbers are those of somebody else's then
+            raise
         except (BrokenProcessPool, MemoryError, TimeoutError):
             self.kill()
             raise Unusable("the content takes too much time or memory") from None

@@ -32,7 +32,8 @@ async def bring(
         raise invalid(files[0][0], f"at most {MAX_INPUTS} files")
     addresses: dict[str, str] = {}
     for index, (name, text) in enumerate(files):
-        upload = await surface.uploads.take(who, _chunks(name, text), key, f"{route} {index}", by_content=True)
+        file = _chunks(name, text)
+        upload = await surface.uploads.take(who, file, key, f"{route} {index}", by_content=True, is_here=True)
         # Without a signature, which would be another each time: whose it is is asked when it is used.
         addresses[text] = f"{surface.addresses.media_base.rstrip('/')}{PATH}{upload.asset.key}"
     return {name: _replaced(value, addresses) if name in found else value for name, value in given.items()}

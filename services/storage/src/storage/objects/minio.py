@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import BytesIO
@@ -147,7 +148,8 @@ class MinioObjects:
             begun = self.client._list_multipart_uploads(self.bucket, key_marker=after)
             for each in begun.uploads:
                 if NAME.fullmatch(each.object_name) and each.initiated_time and each.initiated_time < oldest:
-                    self.client._abort_multipart_upload(self.bucket, each.object_name, str(each.upload_id))
+                    with suppress(S3Error):  # one that cannot be aborted keeps none of the others
+                        self.client._abort_multipart_upload(self.bucket, each.object_name, str(each.upload_id))
             after = begun.next_key_marker
             if not begun.is_truncated or after is None:
                 return

@@ -1,5 +1,6 @@
 """The routes of the queue. A path is a model's name, so that they are nobody else's: see `door`."""
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -23,8 +24,8 @@ from runtime.health import is_transient
 Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
 BUSY_SECONDS = 5
-RUN_SECONDS = 100.0
-"""Clients give up after 120 (Python) or 300 s (Node), and ask anew."""
+RUN_SECONDS, RUN_SECONDS_OF_PYTHON = 280.0, 100.0
+"""Clients give up after 300 s (Node) or 120 (Python), and ask anew."""
 IS_HELD_OPEN = "is_held_open"
 """Stands in the state of a request that came by the host that answers with results."""
 
@@ -35,7 +36,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     commands, queries, identity = surface.commands, surface.queries, surface.identity
 
     async def told(app: str, request: Request, logs: str, generation: Generation) -> State:
-        position = await queries.position(generation)
+        position = await _position(queries, generation)
         with_logs = logs.lower() in {"1", "true"}
         return translate.state(_base(request, host), app, generation, position, with_logs=with_logs)
 
@@ -83,6 +84,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     @router.post("/{app:path}")
     async def submit(app: str, body: Arguments, request: Request, fal_webhook: str | None = None) -> Response:
         """What stands in the queue now; or its result, at the host that holds requests open."""
+        begun_at = time.monotonic()
         caller = await identity.required(request)
         if len(app) > MAX_APP_CHARACTERS:
             raise Invalid("The application's name is too long.")
@@ -92,16 +94,18 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
             order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
         if getattr(request.state, IS_HELD_OPEN, False):
-            made = await commands.create_and_wait(surface.verdicts, caller, order, RUN_SECONDS)
+            is_python = request.headers.get("user-agent", "").startswith("fal-client/")
+            left = (RUN_SECONDS_OF_PYTHON if is_python else RUN_SECONDS) - (time.monotonic() - begun_at)
+            made = await commands.create_and_wait(surface.verdicts, caller, order, left)
             return JSONResponse(translate.held_open(surface, made), headers={translate.REQUEST_ID: str(made.id)})
         generation = await commands.create(caller, order)
-        position = await _position_at_first(queries, generation)
+        position = await _position(queries, generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))
 
     return router
 
 
-async def _position_at_first(queries: Queries, generation: Generation) -> int:
+async def _position(queries: Queries, generation: Generation) -> int:
     """What was accepted is said to be, also while nobody can look how many wait before it: clients would ask anew."""
     try:
         return await queries.position(generation)

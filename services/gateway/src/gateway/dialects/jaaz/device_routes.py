@@ -93,7 +93,7 @@ def _seed(desk: Desk, devices: Devices) -> APIRouter:
     @router.post("/logout", summary="Sign a device out, or all of them")
     async def logout(body: Logout, request: Request) -> Done:
         """The device that asks; with `all` every device of whoever asks, by whatever token. Within a minute their
-        tokens are refused; a socket that is open ends with its connection."""
+        tokens are refused, and within two a socket that is open ends."""
         who = await desk.who(request)
         who.may_manage()
         if not body.all and who.session_id is None:
