@@ -1,6 +1,7 @@
 """Files of strangers are opened in processes of their own, which are bounded and may die."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -73,17 +74,19 @@ async def test_work_that_is_given_up_writes_into_nobody_elses_file() -> None:
     number = path_of(made)
     theirs.close()
     made.close()
-    with nameless() as first, nameless() as other:
-        for file in (first, other):
-            file.write(b"of another user")
+    with contextlib.ExitStack() as files:
+        others = [files.enter_context(nameless())]
+        while path_of(others[-1]) != number:  # numbers are given from the lowest
+            others.append(files.enter_context(nameless()))
+        for index, file in enumerate(others):
+            file.write(b"of user %d" % index)
             file.flush()
-        assert number in {path_of(first), path_of(other)}
         async with workshop.place() as place:
             assert (await place.do(shrink, picture(300, 300), 256)).startswith(b"RIFF")
         await asyncio.sleep(1)
-        for file in (first, other):
+        for index, file in enumerate(others):
             file.seek(0)
-            assert file.read() == b"of another user"
+            assert file.read() == b"of user %d" % index
     workshop.close()
 
 
