@@ -25,7 +25,6 @@ from bench.ground import Ground
 from bench.page import FSYNC, PAGE, lines_of, write
 from bench.rows import ROWS
 from bench.table import OURS, Row, measured
-from darkroom.supervisor.scheduling import leave_cores_to_each_other
 
 WIDTH = 200
 """Of the table where no terminal says its own."""
@@ -85,7 +84,6 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     asked = parser.parse_args()
     say = Console(width=None if sys.stdout.isatty() else WIDTH)
-    leave_cores_to_each_other()  # as our own do: nobody is better off than the others
     rows = [row for row in ROWS if asked.only is None or row.name in asked.only]
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         document = asyncio.run(measure(rows, Path(folder), short=asked.short, say=say))

@@ -32,6 +32,7 @@ from darkroom.supervisor.environments import (
 from darkroom.supervisor.frontends import asked_ports, blocks
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.ports import choose_ports
+from darkroom.supervisor.scheduling import leave_cores_to_others
 from darkroom.supervisor.secrets_file import keep_secrets
 from darkroom.supervisor.supervisor import DEVELOPMENT_USER, Supervisor, Wishes
 
@@ -346,17 +347,22 @@ def test_what_a_killed_supervisor_left_is_ended_and_strangers_are_not(tmp_path: 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the policy is Linux's")
 @pytest.mark.parametrize("chosen", ["SCHED_OTHER", "SCHED_IDLE"])
-def test_whom_a_message_wakes_does_not_put_off_who_said_it(tmp_path: Path, chosen: str) -> None:
-    """Unless the operator chose otherwise."""
-    found = tmp_path / "found"
-    start = "from darkroom.supervisor.scheduling import leave_cores_to_each_other; leave_cores_to_each_other()"
-    child = f"import os, pathlib; pathlib.Path({str(found)!r}).write_text(str(os.sched_getscheduler(0)))"
+def test_whom_a_message_wakes_waits_its_turn(chosen: str) -> None:
+    """Unless the operator chose otherwise; and so does all that it starts."""
+    child = "import os; print(os.sched_getscheduler(0), flush=True)"
     lines = [
         "import os, subprocess, sys",
         f"os.sched_setscheduler(0, os.{chosen}, os.sched_param(0))",
-        start,
+        "print('begun', flush=True)",
+        "input()",
         f"subprocess.run([sys.executable, '-c', {child!r}], check=True)",
     ]
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
-    wanted = os.SCHED_BATCH if chosen == "SCHED_OTHER" else os.SCHED_IDLE
-    assert int(found.read_text()) == wanted
+    command = [sys.executable, "-c", "\n".join(lines)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        leave_cores_to_others(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        found = int(process.stdout.readline())
+    assert found == (os.SCHED_BATCH if chosen == "SCHED_OTHER" else os.SCHED_IDLE)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from darkroom.embedded import Process, ProcessNotReadyError
 from darkroom.embedded.ports import LOOPBACK, require_free
+from darkroom.supervisor.scheduling import leave_cores_to_others
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
@@ -59,6 +60,7 @@ class Program:
         if self._port is not None:
             require_free(self._port)
         self.process.start()
+        leave_cores_to_others(self.process.pid)
 
     def stop(self) -> None:
         self.process.stop(timeout_seconds=SERVICE_STOP_SECONDS)

@@ -29,7 +29,6 @@ from darkroom.supervisor.frontends import FAL, FRONTENDS, asked_ports, blocks
 from darkroom.supervisor.leftovers import end_leftovers
 from darkroom.supervisor.migrated import is_migrated, remember
 from darkroom.supervisor.ports import choose_ports
-from darkroom.supervisor.scheduling import leave_cores_to_each_other
 from darkroom.supervisor.secrets_file import keep_secrets
 from darkroom.tokens import make_key, make_token
 from darkroom.topology import AUTHORIZATION
@@ -109,7 +108,6 @@ class Supervisor:
         """
         if self._wishes.ready_file is not None:
             self._wishes.ready_file.unlink(missing_ok=True)
-        leave_cores_to_each_other()
         former = read_stack_file(self._data)
         end_leftovers(former, self._data / STACK_FILE)
         try:
