@@ -166,13 +166,19 @@ async def test_a_writer_that_came_first_is_seen(
     assert await objects.size(name) == len(content)
 
 
-async def test_two_collectors_take_turns(collector: Collector, database: Database, objects: LocalObjects) -> None:
+async def test_two_collectors_take_turns(
+    collector: Collector, ingest: Ingest, provider: Provider, database: Database, objects: LocalObjects
+) -> None:
     await put(objects)
+    fact = rendered(provider.url("deleted", picture()))
+    await ingest.store(fact)
+    deleted = "UPDATE assets SET state = 'deleted', deleted_at = '2020-01-01' WHERE generation_id = :id"
+    await rows(database, deleted, id=fact.data.request.generation_id)
     async with database.statement() as other:
         await other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": 0x636F6C6C})
-        assert await collector.collect() == 0
+        assert (await collector.expire(), await collector.collect()) == (0, 0)
         await other.execute(text("SELECT pg_advisory_unlock_all()"))
-    assert await collector.collect() == 1
+    assert (await collector.expire(), await collector.collect()) == (1, 2)
 
 
 async def test_locks_are_given_back_after_a_failure(collector: Collector, objects: LocalObjects) -> None:

@@ -5,6 +5,8 @@ It also asks the gateway how generations ended whose outcome storage never heard
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
@@ -99,16 +101,19 @@ class Collector:
 
     async def collect(self) -> int:
         """One round; returns how many objects were deleted. Nothing happens while another process is at it."""
-        async with self._database.statement() as connection:
-            if not (await connection.execute(_ALONE, {"key": ONE_COLLECTOR})).scalar_one():
+        async with self._alone() as connection:
+            if connection is None:
                 return 0
-            try:
-                async for names in self._objects.names():
-                    await connection.execute(_MARK, {"names": names})
-                old = await connection.execute(_OLD, {"seconds": self._orphan_seconds})
-                return sum([await self._delete(connection, name) for name in old.scalars()])
-            finally:
-                await connection.execute(_DONE)
+            async for names in self._objects.names():
+                await connection.execute(_MARK, {"names": names})
+            old = await connection.execute(_OLD, {"seconds": self._orphan_seconds})
+            return sum([await self._delete(connection, name) for name in old.scalars()])
+
+    async def expire(self) -> int:
+        """Deletes and purges what is due; returns how many were purged. Nothing while another process is at it: each
+        round goes through the whole table."""
+        async with self._alone() as connection:
+            return 0 if connection is None else await self._keeping.expire()
 
     async def ask(self, silent_seconds: float = SILENT_SECONDS) -> int:
         """Closes what ended unheard; returns how many generations.
@@ -132,6 +137,18 @@ class Collector:
                 await assets.close(self._database, outcomes)
             closed += len(outcomes)
             after = ids[-1]
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[Connection | None]:
+        """A connection that holds the lock of whoever collects; None where another process has it."""
+        async with self._database.statement() as connection:
+            if not (await connection.execute(_ALONE, {"key": ONE_COLLECTOR})).scalar_one():
+                yield None
+                return
+            try:
+                yield connection
+            finally:
+                await connection.execute(_DONE)
 
     async def _delete(self, connection: Connection, name: str) -> bool:
         """Deletes one object under a lock on its hash, unless something names it again."""
@@ -165,7 +182,7 @@ class Collector:
                     log.exception("collector.failed")
 
     async def _expire(self) -> None:
-        log.info("collector.expired", purged=await self._keeping.expire())
+        log.info("collector.expired", purged=await self.expire())
 
     async def _clear(self) -> None:
         if self._incoming is not None:
