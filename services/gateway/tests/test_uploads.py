@@ -306,8 +306,8 @@ async def test_b41_a_browser_is_told_where_to_put_a_file_itself(client: Client, 
     finalized = await client.post(f"/v1/uploads/{told['id']}/finalize")
     assert finalized.status == 200
     assert storage.taken[UUID(told["id"])] == (client.user_id, b"")
-    for bad in (wish | {"size_bytes": 0}, wish | {"size_bytes": "1"}, wish | {"more": 1}, {"mime_type": "image/png"}):
-        refused(await client.post("/v1/uploads/direct", json=bad), 422, "invalid_request")
+    for bad in (*({"size_bytes": size} for size in (0, "1", 10**30)), {"more": 1}, {"size_bytes": None}):
+        refused(await client.post("/v1/uploads/direct", json=wish | bad), 422, "invalid_request")
     storage.failure = Failure(code="not_found", message="There is no bucket.")
     refused(await client.post("/v1/uploads/direct", json=wish), 404, "not_found")
     refused(await client.post(f"/v1/uploads/{uuid4()}/finalize"), 404, "not_found")

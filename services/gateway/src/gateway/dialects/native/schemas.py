@@ -159,7 +159,7 @@ class NewUpload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     mime_type: str = Field(max_length=100, examples=["image/png"])
-    size_bytes: int = Field(ge=1, strict=True)
+    size_bytes: int = Field(ge=1, le=2**53 - 1, strict=True)
 
 
 class UploadForm(BaseModel):
