@@ -134,6 +134,12 @@ async def test_a_scope_is_what_it_may_do(
         assert_problem(asked["read"][0], 403, "scope_missing")
 
 
+async def test_who_may_only_read_signs_no_webhooks(client: Client, client_of: MakeClient) -> None:
+    secret = "/replicate/v1/webhooks/default/secret"
+    reader, writer = [await program(client_of, client, scopes=scopes) for scopes in (["read"], ["read", "write"])]
+    assert [(await each.get(secret)).status for each in (reader, writer)] == [403, 200]
+
+
 async def test_a_key_cannot_manage_keys(client: Client, client_of: MakeClient, postgres: asyncpg.Pool) -> None:
     made = await make_key(client)
     holder = client_of(client.user_id, made["key"])

@@ -19,8 +19,7 @@ BELIEVED_SECONDS = 10.0
 MAX_KEYS_BELIEVED = 10_000
 USED_SECONDS = 60
 """How often a use is written down."""
-ACCOUNT = "account"
-SCOPES = ("read", "write", ACCOUNT)
+READ, WRITE, ACCOUNT = "read", "write", "account"
 ACCOUNT_PATHS = (
     "/v1/api-keys",
     "/v1/provider-keys",
@@ -76,7 +75,7 @@ class Key:
 
     def check(self, method: str, path: str) -> None:
         """Raises ScopeMissing where the key may not do this."""
-        by_method = "read" if method in {"GET", "HEAD"} else "write"
+        by_method = READ if method in {"GET", "HEAD"} else WRITE
         self.need(ACCOUNT if path.startswith(ACCOUNT_PATHS) else by_method)
 
     def need(self, scope: str) -> None:

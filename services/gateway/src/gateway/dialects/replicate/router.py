@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from contracts.facts import Kind
+from gateway.api_keys.ring import WRITE
 from gateway.beginnings import together
 from gateway.dialects.brought import bring
 from gateway.dialects.replicate import errors, files, models, translate, webhooks
@@ -118,10 +119,14 @@ def make_router(surface: Surface) -> APIRouter:
         "/webhooks/default/secret",
         summary="What verifies the webhooks of predictions",
         response_model=WebhookSecret,
-        responses=_problems(501),
+        responses=_problems(403, 501),
     )
     async def webhook_secret(request: Request) -> Response:
-        return _answer(WebhookSecret(key=surface.webhooks.secret(await identity.required(request))))
+        """With it webhooks can be signed as well: an API key needs the scope `write`."""
+        caller = await identity.required(request)
+        if caller.key is not None:
+            caller.key.need(WRITE)
+        return _answer(WebhookSecret(key=surface.webhooks.secret(caller)))
 
     _add_stream(router, surface)
     _add_models(router, surface)
