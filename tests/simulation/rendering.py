@@ -1,6 +1,7 @@
 """The generator's rows, and its steps around its own decisions about attempts."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -60,39 +61,53 @@ class Workshop:
         request = facts[0].data
         if request.generation_id in process.working:
             return
-        process.working.add(request.generation_id)
-        yield
-        first = decisions.first_attempts(request.generation_id, request.count, 2, "simulated", process.id)
-        process.begun_at |= {attempt.id: self.world.now for attempt in first}
-        fence = self._claim(process, request, first)
-        yield
-        if fence is None:
-            yield from self._say_again(request)
-        elif fence == 1:
-            yield from self._drive(process, request, fence, {attempt.id: attempt for attempt in first})
-        else:
-            yield from self._take_stock(process, request, fence)
-        process.working.discard(request.generation_id)
+        with self._at_work(process, request.generation_id):
+            yield
+            first = decisions.first_attempts(request.generation_id, request.count, 2, "simulated", process.id)
+            process.begun_at |= {attempt.id: self.world.now for attempt in first}
+            fence = self._claim(process, request, first)
+            yield
+            if fence is None:
+                yield from self._say_again(request)
+                return
+            process.fences[request.generation_id] = fence
+            if fence == 1:
+                yield from self._drive(process, request, fence, {attempt.id: attempt for attempt in first})
+            else:
+                yield from self._take_stock(process, request, fence)
 
     def take_due(self, process: "Process") -> Iterator[object]:
         """Takes over one generation whose lease ran out."""
         yield
         for id_, work in self.work.items():
             if work.state == "open" and work.lease_until < self.world.now and id_ not in process.working:
-                process.working.add(id_)
-                self._lease(work, process)
-                yield from self._take_stock(process, work.request, work.fence)
-                process.working.discard(id_)
+                with self._at_work(process, id_):
+                    self._lease(work, process)
+                    process.fences[id_] = work.fence
+                    yield from self._take_stock(process, work.request, work.fence)
                 return
 
+    @contextmanager
+    def _at_work(self, process: "Process", generation_id: UUID) -> Iterator[None]:
+        process.working.add(generation_id)
+        try:
+            yield
+        finally:
+            process.working.discard(generation_id)
+            process.fences.pop(generation_id, None)
+
     def renew(self, process: "Process") -> None:
-        """One statement prolongs all leases of a process."""
-        process.renewed_at = self.world.now
-        for id_, work in self.work.items():
-            if id_ in process.working and work.process != process.id:
-                process.lost.add(id_)
-            if work.process == process.id and work.state == "open":
-                work.lease_until = self.world.now + LEASE_SECONDS
+        """One statement prolongs the leases of what a process is at."""
+        lost = {id_ for id_, fence in process.fences.items() if not self._prolong(id_, process, fence)}
+        process.lost |= lost
+        process.renewed_at = dict.fromkeys(process.fences.keys() - lost, self.world.now)
+
+    def _prolong(self, generation_id: UUID, process: "Process", fence: int) -> bool:
+        work = self.work[generation_id]
+        if (work.process, work.fence, work.state) != (process.id, fence, "open"):
+            return False
+        work.lease_until = self.world.now + LEASE_SECONDS
+        return True
 
     def _claim(self, process: "Process", request: Request, first: Sequence[Attempt]) -> int | None:
         work = self.work.get(request.generation_id)
@@ -145,7 +160,7 @@ class Workshop:
                 yield  # the intent is written, and nothing is sent
                 if request.generation_id in process.lost:
                     raise LeaseLost  # stopped when the leases were renewed
-                known[attempt.id] = self._call(process, attempt, model)
+                known[attempt.id] = self._call(process, request.generation_id, attempt, model)
                 yield  # the provider answered, and nothing is written
         self._save(request, fence, known, state="rendered" if now.delivered else "open")
         yield
@@ -155,9 +170,10 @@ class Workshop:
             failure = now.outputs[0].failure if now.outputs else DEADLINE
             yield from self._say(Ending(generation_id=request.generation_id, verdict=Verdict.FAILED, failure=failure))
 
-    def _call(self, process: "Process", attempt: Attempt, model: Model) -> Attempt:
+    def _call(self, process: "Process", generation_id: UUID, attempt: Attempt, model: Model) -> Attempt:
         """Not where the lease may have run out meanwhile: others may have begun anew."""
-        sure_until = max(process.begun_at[attempt.id], process.renewed_at) + LEASE_SECONDS
+        begun_at = process.begun_at[attempt.id]
+        sure_until = max(begun_at, process.renewed_at.get(generation_id, begun_at)) + LEASE_SECONDS
         if sure_until < self.world.now and self.world.bug != "a_process_that_was_stopped_calls_all_the_same":
             return attempt.ended(State.FAILED, NOT_SENT)
         process.sent.add(attempt.id)

@@ -45,7 +45,10 @@ class Process:
     lost: set[UUID] = field(default_factory=set)
     begun_at: dict[UUID, int] = field(default_factory=dict)
     """When it wrote an intent."""
-    renewed_at: int = -1_000_000
+    fences: dict[UUID, int] = field(default_factory=dict)
+    """Of what it is at."""
+    renewed_at: dict[UUID, int] = field(default_factory=dict)
+    """What its last renewal held, and when that began."""
 
 
 @dataclass(eq=False, slots=True)
@@ -222,26 +225,16 @@ class World:
             if task.consumer is not None and self.bug != "acknowledged_before_it_is_committed":
                 self._acknowledge(task.consumer, task.messages)
         except LeaseLost:
-            self._stopped(task)
+            self.tasks.remove(task)
             if task.consumer is not None:
                 self.log.acknowledge(task.consumer, task.messages)
         except (Away, NotKnown, HandBack):
-            self._stopped(task)
+            self.tasks.remove(task)
             if task.consumer is not None:
                 if self.bug == "an_exception_ends_the_message":
                     self._acknowledge(task.consumer, task.messages)
                 else:
                     self.log.give_back(task.consumer, task.messages, waited=True)
-
-    def _stopped(self, task: Task) -> None:
-        """A handler ended early: what it worked on is free, and what it sent stays sent."""
-        self.tasks.remove(task)
-        if task.process.service == "generator":
-            for message in task.messages:
-                if message.kind == "funded":
-                    task.process.working.discard(message.fact.data.generation_id)
-            if task.consumer is None:
-                task.process.working.clear()
 
     def _acknowledge(self, name: str, messages: Sequence[Message]) -> None:
         self.log.acknowledge(name, messages)
