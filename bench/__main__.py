@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -34,12 +35,20 @@ def machine() -> dict[str, Any]:
     """What it ran on, and how busy that was."""
     return {
         "system": platform.platform(),
+        "processor": _processor(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
         "load_before": os.getloadavg()[0],
         "data_on": _file_system(Path(tempfile.gettempdir()).resolve()),
     }
+
+
+def _processor() -> str:
+    """As Linux names it: what a figure is compared with has to come from the same kind."""
+    said = Path("/proc/cpuinfo").read_text()
+    named = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", said, re.MULTILINE))
+    return ", ".join(f"{name} {what}" for name, what in named.items()) or platform.machine()
 
 
 def _file_system(folder: Path) -> str:

@@ -26,7 +26,7 @@ the machine meets all alike; a ratio is of two figures of one run. `make bench A
 
 | | |
 | --- | --- |
-| machine | {system}, {cores} cores, {memory} GB; Python {python}{data} |
+| machine | {system}, {cores} cores{processor}, {memory} GB; Python {python}{data} |
 {fsync}
 
 The load generator, the provider that everybody calls, and whoever is measured share these cores: rates and latencies
@@ -68,6 +68,7 @@ def text_of(documents: Mapping[str, Mapping[str, Any]]) -> str:
     head = _HEAD.format(
         system=machine["system"],
         cores=machine["cores"],
+        processor=f" of {machine['processor']}" if "processor" in machine else "",
         memory=machine["memory_gigabytes"],
         python=machine["python"],
         data=f"; data on {machine['data_on']}" if "data_on" in machine else "",
