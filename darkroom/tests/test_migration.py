@@ -18,7 +18,7 @@ from darkroom.embedded import PostgresServer
 from darkroom.histories import migrations_of
 from darkroom.main import app
 from darkroom.migration import migrate, service_urls, upgrade
-from darkroom.stack import SERVICES
+from darkroom.stack import SERVICES, STACK_FILE, write_private
 from darkroom.supervisor.migrated import is_migrated, remember
 
 pytestmark = pytest.mark.connected
@@ -111,6 +111,28 @@ def test_the_command_takes_its_addresses_from_the_environment(admin_url: str) ->
     )
     assert run.returncode == 78, "what sysexits.h calls a configuration error"
     assert "set GATEWAY_DATABASE_URL" in run.stderr
+
+
+async def test_no_password_is_changed_for_an_address_that_leads_nowhere(admin_url: str, tmp_path: Path) -> None:
+    """A folder's stopped stack beside another database's DATABASE_URL: its services must be let in afterwards, too."""
+    stopped = {f"{service}_database_url": f"postgresql://{service}:other@127.0.0.1:1/darkroom" for service in SERVICES}
+    write_private(tmp_path / STACK_FILE, stopped)
+    command = [sys.executable, "-m", "darkroom", "migrate", "--data", str(tmp_path)]
+    told = {f"{service.upper()}_DATABASE_URL": stopped[f"{service}_database_url"] for service in SERVICES}
+    wrong = {**service_urls(admin_url, ENCODED), "storage": "postgresql://storage:other@127.0.0.1:port/darkroom"}
+    wrong = {f"{service.upper()}_DATABASE_URL": url for service, url in wrong.items()}
+    for environment, code in ({}, 78), (told, 1), (wrong, 78):
+        run = subprocess.run(
+            command,
+            env={**os.environ, "DATABASE_URL": admin_url, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (run.returncode, run.stderr.count("\n")) == (code, 1), run.stderr
+        for url in service_urls(admin_url, ENCODED).values():
+            await (await asyncpg.connect(url)).close()
 
 
 def history(folder: Path, *statements: str) -> Path:

@@ -255,6 +255,9 @@ def test_a_running_stack_comes_before_the_environment(tmp_path: Path, monkeypatc
     assert not stopped.running
     assert stopped.address("database_url") == "postgresql://somebody-elses"
     assert "ours" not in repr(stopped)
+    assert stopped.optional("nats_url") is None, "of two stacks none is made: what the shell names is looked at whole"
+    monkeypatch.delenv("DATABASE_URL")
+    assert Stack.find(tmp_path).address("nats_url") == "nats://ours", "the last one, where nothing is named"
     with pytest.raises(NoStackError, match="GATEWAY_URL is not set"):
         Stack.find(tmp_path / "nothing").address("url")
 

@@ -47,6 +47,7 @@ async def migrate(admin_url: str, urls: Mapping[str, str], media_base: str = vie
 
     Raises:
         OSError, asyncpg.PostgresError: the database is away or refuses.
+        ValueError: a service's address is none.
         sqlalchemy.exc.DBAPIError: it refuses a migration; those of the services before it stay.
     """
     await prepare(admin_url, urls)
@@ -95,9 +96,16 @@ def _upgrade(connection: Connection, migrations: Path) -> None:
 
 
 async def prepare(admin_url: str, urls: Mapping[str, str]) -> None:
-    """The database where it is missing, and in it the roles and schemas that the addresses name."""
+    """The database where it is missing, and in it the roles and schemas that the addresses name.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database is away or refuses; no role is changed.
+        ValueError: a service's address is none.
+    """
     connection = await _connect(admin_url)
     try:
+        for service, url in urls.items():
+            await _find(service, url)
         async with connection.transaction():
             # Two at once would both find a role missing.
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
@@ -118,6 +126,17 @@ async def _connect(admin_url: str) -> asyncpg.Connection:
         finally:
             await connection.close()
         return await asyncpg.connect(admin_url, timeout=CONNECT_SECONDS)
+
+
+async def _find(service: str, url: str) -> None:
+    """A service's address leads to a server: passwords are not changed for one that nobody can reach afterwards."""
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    except asyncpg.PostgresError:
+        return  # It answers: the role is not there yet, or has another password until now.
+    except (asyncpg.InterfaceError, ValueError):
+        raise ValueError(f"{service}'s address has to be postgresql://role:password@host:port/database.") from None
+    await connection.close()
 
 
 async def _prepare_service(connection: asyncpg.Connection, service: str, url: str) -> None:
@@ -142,8 +161,9 @@ async def _prepare_service(connection: asyncpg.Connection, service: str, url: st
 def media_base() -> str:
     """What the environment says that addresses of media begin with, as the gateway reads it."""
     from gateway.settings import AddressSettings
+    from runtime.settings import configured
 
-    return AddressSettings().media_base
+    return configured("migrate", AddressSettings).media_base
 
 
 def _name(name: str) -> str:

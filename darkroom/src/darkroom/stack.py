@@ -30,14 +30,14 @@ class Stack:
 
     @classmethod
     def find(cls, data: Path) -> Self:
-        """The running local stack, and what the environment says where there is none.
+        """The running local stack; where none runs, what the environment says, or else the one that ran last.
 
-        A local stack that runs comes first: somebody else's DATABASE_URL in the shell must not be taken for it.
+        A local stack that runs comes first: somebody else's DATABASE_URL in the shell must not be taken for it. Nothing
+        is made up of two: the passwords of a stopped one are not those of the database that the environment names.
         """
-        written = read_stack_file(data)
         running = is_running(data)
-        known = written if running else {**written, **_environment()}
-        return cls(data, running, known)
+        named = {} if running else _environment()
+        return cls(data, running, named or read_stack_file(data))
 
     def address(self, name: str) -> str:
         """`url`, `nats_url`, `database_url` (the administrator's), `simulator_url`, `media_url`, `user_id` or a secret.

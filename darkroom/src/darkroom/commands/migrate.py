@@ -40,7 +40,7 @@ def migrate(
             _migrate(stack)
         else:
             _wait(stack, wait_for)
-    except NoStackError as error:
+    except (NoStackError, ValueError) as error:
         fail(str(error), MISCONFIGURED)
     except (OSError, asyncpg.PostgresError) as error:
         fail(f"The database cannot be prepared: {error}")
