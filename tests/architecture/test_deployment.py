@@ -18,6 +18,7 @@ from darkroom.environment_example import SERVICES, Variable, environment_example
 from darkroom.stack import NATS_USERS
 from darkroom.topology.authorization import CLUSTER_FILE, nats_documents
 from runtime.settings import MISCONFIGURED, configured
+from storage.settings import StoreSettings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -311,6 +312,17 @@ def test_a_container_can_be_told_all_that_its_service_reads(service: str) -> Non
 def test_a_container_is_told_nothing_that_its_service_does_not_read(service: str) -> None:
     """No key of a provider enters the gateway, and no service another one's password."""
     assert set(CONTAINERS[service]["environment"]) <= {variable.name for variable in read_by(service)}
+
+
+def test_media_can_be_moved_to_each_backend_as_the_page_says() -> None:
+    """Storage and the command have to be told the same of both, and by `.env`."""
+    store = {name.upper() for name in StoreSettings.model_fields} - {"MEDIA_ROOT"}
+    storage, operator = (CONTAINERS[name]["environment"] for name in ("storage", "operator"))
+    assert store <= set(storage)
+    assert {name: operator.get(name, "not handed on") for name in store} == {name: storage[name] for name in store}
+    assert storage["MEDIA_STORAGE_BACKEND"] == CONTAINERS["gateway"]["environment"]["MEDIA_STORAGE_BACKEND"]
+    assert storage["MEDIA_STORAGE_BACKEND"] == "${MEDIA_STORAGE_BACKEND:-s3}"
+    assert set(CONTAINERS["storage"]["networks"]) == set(CONTAINERS["operator"]["networks"])
 
 
 @pytest.mark.parametrize("path", nats_documents())

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from runtime.database import Database
 from storage.downloads import Downloads
@@ -33,6 +34,11 @@ from .serving import served
 from .test_objects import Conformance
 
 pytestmark = pytest.mark.connected
+
+ONE_ELSEWHERE = text("""
+    INSERT INTO assets (id, index, owner_id, token, state, mime_type, size_bytes, sha256, backend)
+    VALUES (:id, 0, :id, :token, 'stored', 'image/png', 1, repeat('0', 64), 'local')
+""")
 
 
 @pytest.fixture
@@ -177,8 +183,29 @@ async def test_no_address_breaks_while_everything_moves(
     assert [row["backend"] for row in backends] == ["s3"]
 
 
+async def test_what_the_former_store_has_not_is_no_end_of_the_move(
+    database: Database,
+    broker: Any,
+    downloads: Downloads,
+    preparation: Preparation,
+    objects: LocalObjects,
+    bucket: MinioObjects,
+    provider: Provider,
+    tmp_path: Path,
+) -> None:
+    """A folder that is not storage's looks like one from which all has gone."""
+    fact = rendered(provider.url("left", picture(60, 40)))
+    [asset] = (await Ingest(database, broker, downloads, objects, preparation).store(fact)).data.assets
+    another = LocalObjects(tmp_path / "another")
+    moved = await move(another, bucket, database)
+    assert (moved.copied, moved.left, moved.named) == (0, 1, [asset.id])
+    await another.close()
+    moved = await move(objects, bucket, database)
+    assert (moved.copied, moved.left, moved.named) == (1, 0, [])
+
+
 async def test_the_command_moves_and_says_what_it_did(
-    objects: LocalObjects, bucket: MinioObjects, database_url: str, s3_server: Any, tmp_path: Path
+    objects: LocalObjects, bucket: MinioObjects, database: Database, database_url: str, s3_server: Any, tmp_path: Path
 ) -> None:
     name = await put(objects, b"a picture")
     environment = {
@@ -199,6 +226,14 @@ async def test_the_command_moves_and_says_what_it_did(
         assert said in run.stdout
         assert s3_server.secret_key not in run.stdout + run.stderr
     assert await names(bucket) == {name}
+    root, environment["MEDIA_ROOT"] = environment["MEDIA_ROOT"], str(tmp_path / "nothing")
+    run = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True)
+    assert (run.returncode, "MEDIA_ROOT is no folder" in run.stderr) == (2, True)
+    environment["MEDIA_ROOT"] = root
+    async with database.statement() as connection:
+        await connection.execute(ONE_ELSEWHERE, {"id": (lost := uuid4()), "token": lost.hex})
+    run = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True)
+    assert (run.returncode, "1 assets are not in s3. " in run.stderr, str(lost) in run.stderr) == (1, True, True)
     del environment["MEDIA_FORMER_BACKEND"]
     run = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True)
     assert (run.returncode, "MEDIA_FORMER_BACKEND" in run.stderr) == (2, True)

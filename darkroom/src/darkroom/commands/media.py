@@ -33,7 +33,7 @@ def move(data: Data = DEFAULT_DATA) -> None:
 
     Storage has to run with the same two variables meanwhile: it writes to the new backend and reads from both, so no
     address stops working. Stopped and begun again, it goes on. Then MEDIA_FORMER_BACKEND can go, and what is in the
-    former backend, too. Exit code 1 where an object is damaged and stayed where it was.
+    former backend, too. Exit code 1 where something stayed where it was: an object is damaged, or was not found.
     """
     import asyncio
 
@@ -50,6 +50,8 @@ def move(data: Data = DEFAULT_DATA) -> None:
         settings = StoreSettings.model_validate(given)
         if settings.media_former_backend is None:
             fail("MEDIA_FORMER_BACKEND is not set: there is nothing to move from.", 2)
+        if settings.media_former_backend == "local" and not settings.media_root.is_dir():
+            fail(f"MEDIA_ROOT is no folder here, so nothing can be moved from it: {settings.media_root}", 2)
         moved = asyncio.run(_move(settings, stack.address("storage_database_url")))
     except (ValidationError, NoStackError) as error:
         fail(str(error), 2)
@@ -59,6 +61,9 @@ def move(data: Data = DEFAULT_DATA) -> None:
     typer.echo(
         f"{moved.copied} objects copied ({megabytes:.1f} MB), {moved.there} were there, {moved.damaged} damaged."
     )
+    if moved.left:
+        some = ", ".join(map(str, moved.named)) + (", …" if moved.left > len(moved.named) else "")
+        fail(f"{moved.left} assets are not in {settings.backend}. Keep MEDIA_FORMER_BACKEND and begin again: {some}")
     raise typer.Exit(1 if moved.damaged else 0)
 
 

@@ -7,10 +7,11 @@ again after a stop, it goes on.
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from tempfile import SpooledTemporaryFile
 from typing import IO
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from storage.objects import Absent, Objects
 
 AT_ONCE = 8
 IN_MEMORY_BYTES = 1 << 20
+NAMED_AT_MOST = 20
 
 log = structlog.get_logger()
 
@@ -29,24 +31,36 @@ _NOTE = text("""
     WHERE assets.sha256 = right(object.name, 64) AND assets.owner_id = CAST(left(object.name, 36) AS uuid)
         AND assets.backend IS DISTINCT FROM CAST(:backend AS text)
 """)
+_LEFT = text("""
+    SELECT id, count(*) OVER () AS together FROM assets
+    WHERE backend IS DISTINCT FROM CAST(:backend AS text) AND state IN ('stored', 'deleted')
+    ORDER BY created_at LIMIT :limit
+""")
 
 
 @dataclass(slots=True)
 class Moved:
-    """What became of the objects; `damaged` are those whose bytes are not what their names say, or cannot be read."""
+    """What became of the objects; `damaged` are those whose bytes are not what their names say, or cannot be read.
+
+    `left` counts the assets that are not in the new store at the end, and `named` are the oldest of them.
+    """
 
     copied: int = 0
     copied_bytes: int = 0
     there: int = 0
     damaged: int = 0
+    left: int = 0
+    named: list[UUID] = field(default_factory=list)
 
 
 class DamagedError(Exception):
     """The bytes are not those that the name stands for."""
 
 
-async def move(former: Objects, current: Objects, database: Database | None) -> Moved:
+async def move(former: Objects, current: Objects, database: Database) -> Moved:
     """Copies what `current` has not, and notes in the rows where it is. Nothing is taken away from `former`.
+
+    A store that is the wrong one has nothing to copy: whether all is moved is what the rows say.
 
     Raises:
         OSError, sqlalchemy.exc.DBAPIError: a store or the database is away; begin again.
@@ -57,6 +71,9 @@ async def move(former: Objects, current: Objects, database: Database | None) -> 
             several = names[start : start + AT_ONCE]
             arrived = await asyncio.gather(*(_bring(former, current, name, moved) for name in several))
             await _note(database, current.backend, [name for name in arrived if name is not None])
+    async with database.statement() as connection:
+        left = (await connection.execute(_LEFT, {"backend": current.backend, "limit": NAMED_AT_MOST})).all()
+    moved.left, moved.named = left[0].together if left else 0, [row.id for row in left]
     return moved
 
 
@@ -100,7 +117,7 @@ async def _digest(objects: Objects, name: str, content: IO[bytes] | None) -> str
     return digest.hexdigest()
 
 
-async def _note(database: Database | None, backend: str, names: Sequence[str]) -> None:
-    if database is not None and names:
+async def _note(database: Database, backend: str, names: Sequence[str]) -> None:
+    if names:
         async with database.statement() as connection:
             await connection.execute(_NOTE, {"backend": backend, "names": names})
