@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from runtime.broker import make_broker, publish
 from runtime.consumption import Consumers
@@ -29,6 +30,8 @@ async def test_every_fact_is_handled_once_and_acknowledged(stage: Stage) -> None
         await until(lambda: len(seen) == 50)
         await until(lambda: settled(stage))
     assert sorted(seen) == list(range(50))
+    failed = {"consumer": stage.consumer.durable, "result": "failed"}
+    assert REGISTRY.get_sample_value("facts_handled_total", failed) == 0, "there before the first one"
 
 
 async def test_no_more_facts_are_taken_than_there_are_slots(stage: Stage) -> None:

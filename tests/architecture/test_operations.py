@@ -94,6 +94,21 @@ def test_every_alert_has_a_page(rule: dict[str, Any]) -> None:
     assert rule["annotations"]["summary"]
 
 
+SINCE_START = {"attempts_total", "facts_handled_total", "provider_cost_micros_total", "sold_units_total"}
+"""By provider, consumer and model: what there is of these is known once a process has started."""
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_what_an_alert_counts_is_there_before_it_happens(rule: dict[str, Any]) -> None:
+    """`increase` and `rate` see nothing of a series that begins with its first 1."""
+    counted = re.findall(r"(?:rate|increase)\(([a-z_]+_total)(?:\{([^}]*)\})?", rule["expr"])
+    assert len(counted) == rule["expr"].count("_total")
+    for name, labels in counted:
+        asked = dict(re.findall(r'(\w+)="([^"]+)"', labels))
+        samples = [sample for family in REGISTRY.collect() for sample in family.samples if sample.name == name]
+        assert name in SINCE_START or [sample for sample in samples if asked.items() <= sample.labels.items()], name
+
+
 @pytest.mark.parametrize("rule", [rule for rule in ALERTS if "kube_job_status_failed" in rule["expr"]])
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_alert_about_a_job_that_failed_ends(rule: dict[str, Any], overlay: str) -> None:

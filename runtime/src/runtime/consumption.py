@@ -161,6 +161,8 @@ class Consumers:
     async def start(self) -> None:
         self._stopping = False
         for loop in self._loops:
+            # There from the start: of a series that begins with its first 1, `increase` sees no increase.
+            HANDLED.labels(loop.consumer.durable, "failed")
             # Waited for: nats-py stops reading at a pong for somebody who was cancelled while they drained.
             loop.tasks.add(asyncio.create_task(self._pull(loop)))
             if loop.batch_size > 1:

@@ -14,6 +14,15 @@ def figure(name, **labels):
     return REGISTRY.get_sample_value(name, labels)
 
 
+async def test_attempts_of_an_unknown_end_are_counted_from_nothing(process):
+    figures = Figures(process.database)
+    figures.start(["openai", "a-server-of-our-own"])
+    figures.stop()
+    unknown = {"state": "unknown", "code": "provider_unknown"}
+    assert figure("attempts_total", provider="openai", **unknown) is not None
+    assert figure("attempts_total", provider="a-server-of-our-own", **unknown) == 0
+
+
 async def test_open_work_and_the_exposure_of_unknown_attempts(process):
     figures = Figures(process.database)
     await figures.count()

@@ -65,6 +65,8 @@ async def test_what_providers_take_for_what_was_sold(database: Database, operati
     made, kept, unsold, unknown = request(uuid4(), count=2), request(uuid4()), request(uuid4()), request(uuid4())
     unknown = unknown.model_copy(update={"model": "nobody-knows-what-it-costs"})
     await Figures(database).count()
+    for name in ("sold_units_total", "provider_cost_micros_total"):
+        assert REGISTRY.get_sample_value(name, {"model": "veo-3.1"}) == 0, "there before the first one"
     units, micros = figure("sold_units_total", model=made.model), figure("provider_cost_micros_total", model=made.model)
     await operations.hold([requested(each) for each in (made, kept, unsold, unknown)])
     before = completed(kept.generation_id)

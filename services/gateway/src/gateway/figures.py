@@ -15,7 +15,7 @@ from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import text
 
-from contracts.facts import Outcome
+from contracts.facts import Kind, Lane, Outcome, Verdict
 from contracts.topology import DEAD
 from runtime.broker import connected
 from runtime.database import Database
@@ -26,6 +26,12 @@ ANSWER_SECONDS = 2.0
 
 ACCEPTED = Counter("generations_accepted_total", "Generations accepted.", ["kind", "lane"])
 ENDED = Counter("generations_ended_total", "Generations whose outcome was recorded.", ["kind", "verdict"])
+for _kind in Kind:
+    # There from the start: of a series that begins with its first 1, `increase` sees no increase.
+    for _lane in Lane:
+        ACCEPTED.labels(_kind, _lane)
+    for _verdict in Verdict:
+        ENDED.labels(_kind, _verdict)
 TOLD = Histogram(
     "notification_lag_seconds",
     "Seconds from an outcome's being said to its client's being told; of each batch the slowest.",

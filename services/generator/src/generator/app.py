@@ -108,7 +108,7 @@ def create_app(settings: Settings) -> App:
             await refresh()
             await user_keys.rotate()
         leases.start()
-        figures.start()
+        figures.start(providers)
         await callbacks.start()
         await consumers.start()
         log.info("generator.started", providers=sorted(providers), process=str(work.process))

@@ -5,11 +5,15 @@ open work alone and so many rows of it at most.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 import structlog
 from prometheus_client import Gauge
 from sqlalchemy import text
 
+from generator.attempts import State
+from generator.providers.interface import Unknown
+from generator.submit import ATTEMPTS
 from runtime.database import Database
 
 EVERY_SECONDS = 15.0
@@ -42,7 +46,10 @@ class Figures:
         self._database = database
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, providers: Iterable[str]) -> None:
+        for name in providers:
+            # There from the start: of a series that begins with its first 1, `increase` sees no increase.
+            ATTEMPTS.labels(name, State.UNKNOWN, Unknown.code)
         self._task = asyncio.create_task(self._run(), name="figures")
 
     def stop(self) -> None:

@@ -39,6 +39,9 @@ Answer = TypeVar("Answer")
 log = structlog.get_logger()
 REFUSED = Counter("moderation_refused_total", "What moderation refused.", ["stage", "by"])
 SILENT = Counter("moderation_silent_total", "Judgements that were asked for and not given.", ["stage"])
+for _stage in (PROMPT, PICTURE, FILM):
+    # There from the start: of a series that begins with its first 1, `increase` sees no increase.
+    SILENT.labels(_stage)
 
 
 class _SilentError(Exception):

@@ -28,6 +28,9 @@ COST = Counter(
 CORRECTED = Counter(
     "holds_corrected_total", "Corrections, where a client was told otherwise than was applied.", ["type"]
 )
+for _type in ("refund", "write_off"):
+    # There from the start: of a series that begins with its first 1, `increase` sees no increase.
+    CORRECTED.labels(_type)
 OPEN = Gauge("holds_open", "Holds without an outcome.")
 OPEN_UNITS = Gauge("holds_open_units", "Units that they set aside.")
 OLDEST = Gauge("holds_oldest_open_seconds", "Age of the oldest of them.")
@@ -107,6 +110,9 @@ class Figures:
         _costs.clear()
         for row in costs:
             _costs.setdefault(row.model, []).append((row.amount, row.micros))
+        for model in _costs:
+            SOLD.labels(model)
+            COST.labels(model)
         OPEN.set(open_holds.open)
         OPEN_UNITS.set(open_holds.units)
         OLDEST.set(open_holds.oldest_seconds)

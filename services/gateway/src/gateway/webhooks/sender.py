@@ -49,6 +49,9 @@ MOST_ATTEMPTS = 32_767
 
 log = structlog.get_logger()
 DELIVERIES = Counter("webhook_deliveries_total", "Attempts to tell a webhook, by how they ended.", ["result"])
+for _result in ("taken", "refused"):
+    # There from the start: of a series that begins with its first 1, `increase` sees no increase.
+    DELIVERIES.labels(_result)
 
 # Webhooks of single generations share their user's turns: a slow receiver behind many of them delays nobody else.
 _CLAIM = text(f"""
