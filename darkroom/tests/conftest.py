@@ -138,8 +138,6 @@ class World:
     async def record(self) -> None:
         """Everything as it is where all is well."""
         connection = await asyncpg.connect(self.database_url)
-        # As the ledger's own connections have it: its triggers name their tables without a schema.
-        await connection.execute("SET search_path = ledger")
         for trio in self.trios:
             grant = {"promotion": -GRANT, "available": GRANT}
             await post(connection, trio.user, f"starting_grant:{trio.user}", "starting_grant", grant)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,6 +57,21 @@ async def test_migrating_again_changes_nothing(admin_url: str) -> None:
     await migrate(admin_url, service_urls(admin_url, ENCODED))
     assert await connection.fetchval(tables) == before
     assert await connection.fetchval("SELECT count(*) FROM ledger.accounts") == 1
+    await connection.close()
+
+
+PAGE = Path(__file__).parents[2] / "docs/operating.md"
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+async def test_what_the_page_tells_an_administrator_to_say_is_taken(admin_url: str, block: str) -> None:
+    """Whose search path is not the services': what triggers do is done in theirs all the same."""
+    connection = await asyncpg.connect(admin_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(block)
+    await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await transaction.rollback()
     await connection.close()
 
 
