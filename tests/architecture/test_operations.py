@@ -99,6 +99,18 @@ SINCE_START = {"attempts_total", "facts_handled_total", "provider_cost_micros_to
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_names_what_it_is_about(rule: dict[str, Any]) -> None:
+    """A pod is named in a cluster alone; what `prometheus.yml` here asks are instances. A group has its labels left."""
+    for wanted in re.findall(r"{{([^}]*)}}", rule["annotations"]["summary"]):
+        labels = set(re.findall(r"\$labels\.(\w+)", wanted))
+        grouped = re.search(r"by \(([^)]*)\)", rule["expr"])
+        if grouped:
+            assert labels <= {label.strip() for label in grouped[1].split(",")}
+        elif labels:
+            assert "instance" in labels
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_what_an_alert_counts_is_there_before_it_happens(rule: dict[str, Any]) -> None:
     """`increase` and `rate` see nothing of a series that begins with its first 1."""
     counted = re.findall(r"(?:rate|increase)\(([a-z_]+_total)(?:\{([^}]*)\})?", rule["expr"])
