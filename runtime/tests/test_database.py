@@ -45,7 +45,8 @@ def test_an_error_says_whether_waiting_helps(error: Exception, away: bool) -> No
 
 @pytest.fixture
 async def database(make_database: Callable[[str], str]) -> AsyncIterator[Database]:
-    settings = DatabaseSettings(database_url=SecretStr(make_database(f"places_{uuid4().hex}")), database_pool_size=2)
+    settings = DatabaseSettings(database_url=SecretStr(make_database(f"places_{uuid4().hex}")))
+    settings = settings.model_copy(update={"database_pool_size": 2})
     database = Database(settings, "places")
     yield database
     async with asyncio.timeout(10):
@@ -112,7 +113,7 @@ async def test_what_is_cancelled_leaves_nothing_to_whoever_comes_next(database: 
 async def test_nobody_there_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.database.POOL_WAIT_SECONDS", 0.2)
     url = SecretStr(f"postgresql://nobody@{LOOPBACK}:{free_port()}/nothing")
-    database = Database(DatabaseSettings(database_url=url, database_pool_size=1), "places")
+    database = Database(DatabaseSettings(database_url=url).model_copy(update={"database_pool_size": 1}), "places")
     for _ in range(3):
         with pytest.raises(OSError):
             await database.check()

@@ -31,7 +31,8 @@ from tests.architecture.cluster import (
     selects,
     told,
 )
-from tests.architecture.test_deployment import CONTAINERS, SECRET, lineage, read_by
+from tests.architecture.test_deployment import CONTAINERS, SECRET, lineage
+from tests.architecture.test_settings import read_by
 
 VERSIONS = ("1.32", "1.37")
 """The oldest that the manifests are for (`preStop.sleep`), and the newest that is known."""

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import AddressFamily
+from typing import Annotated
 
 import aiohttp
 from aiohttp.abc import ResolveResult
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from yarl import URL
 
 from runtime.settings import Fragment
@@ -65,7 +66,7 @@ class Unreachable(Exception):
 class OutboundSettings(Fragment):
     """What the operator lets the services reach besides the public internet."""
 
-    outbound_allow: str = Field(
+    outbound_allow: Annotated[str, AfterValidator(lambda text: Allowed.parse(text) and text)] = Field(
         default="",
         description="comma-separated host:port or networks (CIDR) that may be reached, on any port and without TLS",
     )
@@ -88,8 +89,8 @@ class Allowed:
                 networks.append(ip_network(entry, strict=False))
             except ValueError:
                 host, _, port = entry.rpartition(":")
-                if not host or "/" in host or not port.isdecimal():
-                    raise ValueError(f"neither host:port nor a network: {entry!r}") from None
+                if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+                    raise ValueError("an entry is neither host:port nor a network") from None
                 hosts.add((host.strip("[]").lower(), int(port)))
         return cls(frozenset(hosts), tuple(networks))
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,7 +32,8 @@ class DatabaseSettings(Fragment):
     database_url: SecretStr = Field(
         description="where its role and schema in Postgres are: postgresql://role:password@host:port/database"
     )
-    database_pool_size: int = Field(default=10, ge=1, description="connections held by one process")
+    # Two keep locks for as long as a round takes, and each round asks for one more.
+    database_pool_size: int = Field(default=10, ge=3, description="connections held by one process, at least 3")
 
     @field_validator("database_url")
     @classmethod
@@ -46,8 +47,8 @@ class ProcessSettings(Fragment):
     """How the process listens and speaks."""
 
     host: str = "127.0.0.1"
-    port: int = 0
-    log_level: str = "INFO"
+    port: int = Field(default=0, ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     otel_exporter_otlp_endpoint: str | None = Field(
         default=None,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -76,9 +77,8 @@ def _in_words(error: ValidationError, prefix: str) -> Iterator[str]:
     for wrong in error.errors(include_input=False, include_url=False):
         field = str(wrong["loc"][0]) if wrong["loc"] else ""
         about = fragment.model_fields.get(field)
-        name = (
-            field if about is None else f"{prefix if own else fragment.model_config.get('env_prefix', '')}{field}"
-        ).upper()
+        before = prefix if own else fragment.model_config.get("env_prefix", "")
+        name = (field if about is None else f"{before}{field}").upper()
         if wrong["type"] == "missing":
             yield f"{name} is not set: {about.description if about else ''}"
         else:

@@ -15,7 +15,8 @@ from darkroom.commands.options import DEFAULT_DATA, Data, fail
 
 def up(
     port: Annotated[
-        int | None, typer.Option(help="The gateway's port; otherwise the former one, or a free one.")
+        int | None,
+        typer.Option(min=1, max=65535, help="The gateway's port; otherwise the former one, or a free one."),
     ] = None,
     data: Data = DEFAULT_DATA,
     s3: Annotated[bool, typer.Option("--s3", help="Keep media in a real S3 server instead of files.")] = False,
@@ -26,7 +27,10 @@ def up(
         bool, typer.Option("--frontends", help="Also listen where old frontends look for their backends.")
     ] = False,
     fal_port: Annotated[
-        int | None, typer.Option(help="Also listen here for clients of fal's queue: whatever ends TLS leads to it.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Also listen here for clients of fal's queue: whatever ends TLS leads to it."
+        ),
     ] = None,
 ) -> None:
     """Run the whole stack on this machine; Ctrl-C stops it.

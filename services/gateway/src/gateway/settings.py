@@ -14,6 +14,8 @@ from contracts.facts import Visibility
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
 
+HTTP = r"^https?://[^\s/?#]+(/\S*)?$"
+"""An address on the web."""
 FUNDABLE = frozenset({"modelark", "reelmate", "instaveo"})
 """The dialects whose frontends show and sell no credits: somebody else can pay for them."""
 
@@ -24,8 +26,12 @@ class TokenSettings(Fragment):
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     supabase_jwt_secret: SecretStr | None = Field(default=None, description="key of HS256 tokens")
-    supabase_url: str | None = Field(default=None, description="issuer of ES256 and RS256 tokens; its JWKS is fetched")
-    supabase_jwks_url: str | None = Field(default=None, description="where the JWKS is, if not below SUPABASE_URL")
+    supabase_url: str | None = Field(
+        default=None, pattern=HTTP, description="issuer of ES256 and RS256 tokens; its JWKS is fetched"
+    )
+    supabase_jwks_url: str | None = Field(
+        default=None, pattern=HTTP, description="where the JWKS is, if not below SUPABASE_URL"
+    )
     jwt_secret: SecretStr | None = Field(
         default=None,
         min_length=16,
@@ -102,7 +108,7 @@ class DoorSettings(Fragment):
     @classmethod
     def _are_listeners(cls, text: str) -> str:
         for listener in filter(None, map(str.strip, text.split(","))):
-            if not fullmatch(r"[a-z]+=[0-9]{1,5}", listener):
+            if not fullmatch(r"[a-z]+=[0-9]{1,5}", listener) or not 0 < int(listener.partition("=")[2]) < 65536:
                 raise ValueError("it has to be dialect=port, comma-separated")
         return text
 
@@ -123,8 +129,10 @@ class AddressSettings(Fragment):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    public_url: str = Field(default="http://127.0.0.1:3001", description="the gateway's own address")
-    public_media_url: str = Field(default="http://127.0.0.1:3002", description="storage's address for /media/*")
+    public_url: str = Field(default="http://127.0.0.1:3001", pattern=HTTP, description="the gateway's own address")
+    public_media_url: str = Field(
+        default="http://127.0.0.1:3002", pattern=HTTP, description="storage's address for /media/*"
+    )
     cloudfront_domain: str | None = Field(
         default=None, description="a CloudFront distribution whose origin is PUBLIC_MEDIA_URL; media addresses name it"
     )
@@ -142,8 +150,8 @@ class AddressSettings(Fragment):
         description="who may look at what users bring, where they do not say it: `public`, or `owner`, which needs "
         "MEDIA_SIGNING_KEY",
     )
-    media_lifetime_seconds: int = Field(default=3600, description="how long a signed address lives")
-    default_dialect: str = Field(
+    media_lifetime_seconds: int = Field(default=3600, gt=0, description="how long a signed address lives")
+    default_dialect: Literal["instaveo", "jaaz", "modelark", "reelmate", "social"] = Field(
         default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
     )
     cors_origins: str = Field(default="*", description="origins of frontends, comma-separated; no cookie is ever used")
@@ -223,7 +231,9 @@ class SocialSettings(Fragment):
     ai_generation_enabled: bool = Field(
         default=True, description="whether it makes anything; looking is always possible"
     )
-    max_images_per_generation: int = Field(default=4, ge=1, description="the most pictures of one request, up to 4")
+    max_images_per_generation: int = Field(
+        default=4, ge=1, le=4, description="the most pictures of one request, up to 4"
+    )
     verify_above_credits: Decimal | None = Field(
         default=None, ge=0, description="what costs more needs a token whose email_verified is true; none: nothing does"
     )
@@ -241,9 +251,11 @@ class LimitSettings(Fragment):
     interactive_slots: int = Field(default=32, ge=1, description="a user's unfinished generations at work")
     batch_slots: int = Field(default=8, ge=1, description="the same, in the batch lane")
     max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
-    max_body_bytes: int = Field(default=1 << 20, description="a JSON body's size")
+    max_body_bytes: int = Field(default=1 << 20, gt=0, description="a JSON body's size")
     max_upload_bytes: int = Field(default=64 << 20, gt=0, description="an uploaded file's size")
-    sync_wait_seconds: float = Field(default=600, description="how long a synchronous route waits for an outcome")
+    sync_wait_seconds: float = Field(
+        default=600, ge=0, allow_inf_nan=False, description="how long a synchronous route waits for an outcome"
+    )
     reuse_seconds: int = Field(
         default=86_400, ge=1, description="how old an earlier result may be that answers a request which allows that"
     )

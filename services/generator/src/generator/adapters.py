@@ -3,7 +3,7 @@
 Another provider is one line here, two settings, and rows in `models`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -24,7 +24,7 @@ from generator.providers import (
     stability,
 )
 from generator.providers.interface import Provider
-from generator.settings import ProviderSettings
+from generator.settings import ProviderSettings, pairs
 
 Make = Callable[[aiohttp.ClientSession, str, str], Provider]
 """Of the session that everybody shares, a key, and the base address."""
@@ -62,12 +62,12 @@ def keys(settings: ProviderSettings) -> Mapping[str, str]:
         key = next((key.get_secret_value() for key in given if key.get_secret_value()), None)
         if key is not None:
             found[adapter.name] = key
-    return found | dict(_pairs(settings.openai_compatible_keys.get_secret_value()))
+    return found | dict(pairs(settings.openai_compatible_keys.get_secret_value()))
 
 
 def servers(settings: ProviderSettings) -> Mapping[str, str]:
     """The base address of each server of the operator's own, by its name."""
-    return dict(_pairs(settings.openai_compatible_servers))
+    return dict(pairs(settings.openai_compatible_servers))
 
 
 def make_providers(session: aiohttp.ClientSession, settings: ProviderSettings) -> dict[str, Provider]:
@@ -86,12 +86,3 @@ def make_provider(session: aiohttp.ClientSession, settings: ProviderSettings, na
     if adapter is None:
         return compatible.Compatible(session, key, servers(settings)[name], name=name)
     return adapter.make(session, key, getattr(settings, adapter.base_url))
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """`name=value` entries. Raises ValueError for one that is none."""
-    for entry in filter(None, map(str.strip, text.split(","))):
-        name, equals, value = entry.partition("=")
-        if not (name and equals and value):
-            raise ValueError("entries have to be name=value, with commas between them")
-        yield name, value

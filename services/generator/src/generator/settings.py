@@ -1,13 +1,17 @@
 """The generator's settings, from the environment."""
 
 from dataclasses import dataclass
+from re import fullmatch
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
+
+HTTP = r"^https?://[^\s/?#]+(/\S*)?$"
+"""An address on the web."""
 
 
 class ProviderSettings(Fragment):
@@ -44,6 +48,23 @@ class ProviderSettings(Fragment):
         default=SecretStr(""), description="the keys of those that want one, as name=key, comma-separated"
     )
 
+    @field_validator("*")
+    @classmethod
+    def _can_be_sent(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        if isinstance(value, SecretStr) and not fullmatch(r"[ -~]*", value.get_secret_value()):
+            raise ValueError("a key is one line of printable ASCII")
+        if value and str(info.field_name).endswith("_base_url") and not fullmatch(HTTP, str(value)):
+            raise ValueError("it has to be http(s)://host[:port][/path]")
+        return value
+
+    @field_validator("openai_compatible_servers", "openai_compatible_keys")
+    @classmethod
+    def _are_pairs(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        found = pairs(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if info.field_name == "openai_compatible_servers" and not all(fullmatch(HTTP, url) for _, url in found):
+            raise ValueError("it has to be name=http(s)://host[:port][/path], comma-separated")
+        return value
+
 
 class WorkSettings(Fragment):
     """How the work is shared between processes."""
@@ -61,6 +82,7 @@ class WorkSettings(Fragment):
     public_callback_url: str | None = Field(
         default=None,
         validation_alias="PUBLIC_CALLBACK_URL",
+        pattern=HTTP,
         description="where providers reach the generator's /callbacks; none: they are only asked",
     )
 
@@ -107,3 +129,11 @@ class Settings:
             WorkSettings(),
             ModerationSettings(),
         )
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """`name=value` entries. Raises ValueError for one that is none."""
+    found = [entry.partition("=") for entry in map(str.strip, text.split(",")) if entry]
+    if not all(map(all, found)):
+        raise ValueError("entries have to be name=value, with commas between them")
+    return [(name, value) for name, _, value in found]

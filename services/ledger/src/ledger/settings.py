@@ -43,7 +43,9 @@ class PaymentSettings(Fragment):
     stripe_secret_key: SecretStr | None = Field(default=None, description="sk_… or rk_…; payments are off without it")
     stripe_webhook_secret: SecretStr | None = Field(default=None, description="whsec_… of our endpoint there")
     stripe_publishable_key: str | None = Field(default=None, description="pk_…, which browsers are told")
-    stripe_base_url: str = Field(default="https://api.stripe.com", description="where Stripe's API is")
+    stripe_base_url: str = Field(
+        default="https://api.stripe.com", pattern=r"^https?://[^\s/?#]+(/\S*)?$", description="where Stripe's API is"
+    )
     stripe_pull_seconds: float = Field(default=60, gt=0, description="pause between two looks for what no webhook said")
 
 

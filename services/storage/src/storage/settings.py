@@ -10,6 +10,8 @@ from pydantic_settings import SettingsConfigDict
 from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings, Fragment, ProcessSettings
 
+HTTP = r"^https?://[^\s/?#]+(/\S*)?$"
+"""An address on the web."""
 Backend = Literal["local", "s3", "gcp", "supabase"]
 
 
@@ -29,16 +31,18 @@ class StoreSettings(Fragment):
     )
     media_root: Path = Field(default=Path(".darkroom/media"), description="the folder of local media")
     aws_s3_bucket: str | None = Field(default=None, description="the bucket, which must exist")
-    s3_endpoint: str | None = Field(default=None, description="http(s)://host[:port] of any S3; unset: AWS")
+    s3_endpoint: str | None = Field(
+        default=None, pattern=HTTP, description="http(s)://host[:port] of any S3; unset: AWS"
+    )
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretStr | None = None
     aws_region: str = "us-east-1"
     gcs_bucket: str | None = Field(default=None, description="a bucket of Google Cloud Storage, by its S3 interface")
-    gcs_endpoint: str = Field(default="https://storage.googleapis.com", description="of that interface")
+    gcs_endpoint: str = Field(default="https://storage.googleapis.com", pattern=HTTP, description="of that interface")
     gcs_hmac_key_id: str | None = Field(default=None, description="an HMAC key of a service account")
     gcs_hmac_secret: SecretStr | None = None
     storage_bucket_name: str | None = Field(default=None, description="a bucket of Supabase Storage")
-    supabase_url: str | None = Field(default=None, description="the Supabase project")
+    supabase_url: str | None = Field(default=None, pattern=HTTP, description="the Supabase project")
     supabase_service_role_key: SecretStr | None = Field(
         default=None, description="opens the bucket together with SUPABASE_ANON_KEY, unless there are S3 keys"
     )
@@ -144,6 +148,14 @@ class KeepingSettings(Fragment):
     media_quota_bytes: int = Field(default=0, ge=0, description="what one user may have stored to upload more; 0: any")
     media_retention_days: int = Field(default=0, ge=0, description="after which media is deleted; 0: never")
     media_trash_days: float = Field(default=7, ge=0, description="how long what is deleted can be brought back")
+
+    @field_validator("clamd_address")
+    @classmethod
+    def _is_an_address(cls, address: str | None) -> str | None:
+        host, _, port = (address or "").rpartition(":")
+        if address is not None and not (host and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("it has to be host:port")
+        return address
 
 
 class CollectorSettings(Fragment):
