@@ -99,6 +99,11 @@ class Model:
         debt = self.debts.get(user, 0)
         return given + bought + debt - held - used, held, used, debt
 
+    def spendable(self, user: UUID) -> int:
+        """What is left of what is available once the debt is paid."""
+        available, _, _, debt = self.balance(user)
+        return max(0, available - debt)
+
     def age(self) -> None:
         """What was consumed until now pays for nothing any longer."""
         self.spent = {each.user_id: self.unspent(each.user_id) for each in self.consumptions.values()}
@@ -125,11 +130,11 @@ class Model:
         state = "consumed"
         if known is not None:
             state = state if (known.user_id, known.amount) == (asked.user_id, asked.amount) else "mismatch"
-        elif asked.amount > self.balance(asked.user_id)[0]:
+        elif asked.amount > self.spendable(asked.user_id):
             state = INSUFFICIENT
         else:
             self.consumptions[asked.consumption_id] = asked
-        return state, self.balance(asked.user_id)[0]
+        return state, self.spendable(asked.user_id)
 
     def taken_today(self, user: UUID) -> int:
         """By what is open, and by what was captured; whatever was given back later."""
@@ -162,9 +167,9 @@ class Model:
         fresh = self.unspent(user) - self.spent.get(user, 0)
         before = min(amount, fresh) if request.prepaid else 0
         if self.plans.get(user) == BOUNDED and amount > max(0, DAILY_CAP - self.taken_today(user)):
-            too_much = amount - before > self.balance(user)[0]
+            too_much = amount - before > self.spendable(user)
             return Hold(request, DECLINED, capped=not too_much)
-        if amount - before > self.balance(user)[0]:
+        if amount - before > self.spendable(user):
             return Hold(request, DECLINED)
         return Hold(request, paid_before=before)
 

@@ -6,9 +6,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from contracts.facts import Funded
 from contracts.payments import CreditPack
-from contracts.questions import GrantCredits, SetPlan
+from contracts.questions import Affordable, ConsumeCredits, GrantCredits, SetPlan
 from contracts.statement import StatementOf
+from ledger.balances import Balances
 from ledger.operations import Ledger
 from ledger.payments.operations import Payments
 from ledger.statement import statement
@@ -95,6 +97,27 @@ async def test_what_a_hold_gives_back_pays_what_is_owed(payments, bank, operatio
     await payments.collect_debts()
     await payments.collect_debts()
     assert await money(operations, user) == (60, 0, 0)
+
+
+async def test_p7_what_a_hold_gave_back_is_not_spent_before_it_paid_what_is_owed(payments, bank, operations, broker):
+    user = uuid4()
+    begun = await begin(payments, user)
+    await bank.pay(begun)
+    await bank.tell(payments)
+    generation = await spend(operations, user, 110)
+    await bank.refund(begun, 500)
+    await bank.tell(payments)
+    await operations.settle([failed(generation)])
+    assert await money(operations, user) == (110, 0, 50)
+    for asked, paid in ((request(user, unit_price=61 * CREDIT), False), (request(user, unit_price=60 * CREDIT), True)):
+        affordable = Affordable(user_id=user, amount=asked.quote.amount)
+        assert (await Balances(operations, broker).affordable(affordable)).affordable is paid
+        consuming = ConsumeCredits(consumption_id=uuid4(), user_id=user, amount=61 * CREDIT)
+        assert (await operations.consume(consuming)).state == "insufficient_credits"
+        (answer,) = await operations.hold([requested(asked)])
+        assert isinstance(answer, Funded) is paid
+    await payments.collect_debts()
+    assert await money(operations, user) == (0, 60, 0)
 
 
 async def test_what_a_plan_gives_pays_what_is_owed(payments, bank, operations):

@@ -20,7 +20,7 @@ MONTH_IS_DUE = """
         WHERE key = 'monthly_grant:' || accounts.user_id || ':' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')) = 0)
 """
 _BALANCES = text(f"""
-    SELECT user_id, available, plan, daily_spend_cap, {MONTH_IS_DUE} AS due
+    SELECT user_id, available, debt, plan, daily_spend_cap, {MONTH_IS_DUE} AS due
     FROM accounts JOIN plans ON plans.name = accounts.plan WHERE user_id = ANY(CAST(:users AS uuid[]))
     ORDER BY user_id FOR UPDATE OF accounts
 """)  # noqa: S608 - put together from constants
@@ -89,12 +89,21 @@ _POST_NEW = moving(only="ON CONFLICT (key) DO NOTHING")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a user has available, in units, and what the plan says. `is_due`: this month's credits were not given."""
+    """What a user has available and owes, in units, and what the plan says.
+
+    `is_due`: this month's credits were not given.
+    """
 
     available: int
+    debt: int
     plan: str
     daily_spend_cap: int | None
     is_due: bool
+
+    @property
+    def spendable(self) -> int:
+        """What is left once the debt is paid."""
+        return max(0, self.available - self.debt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Posted:
 async def lock(connection: Connection, users: Iterable[UUID]) -> dict[UUID, Account]:
     """The accounts, locked until the transaction ends. Strangers are left out."""
     found = await connection.execute(_BALANCES, {"users": list(set(users))})
-    return {row.user_id: Account(row.available, row.plan, row.daily_spend_cap, row.due) for row in found}
+    return {row.user_id: Account(row.available, row.debt, row.plan, row.daily_spend_cap, row.due) for row in found}
 
 
 async def open_accounts(connection: Connection, users: Collection[UUID], grant: int) -> None:

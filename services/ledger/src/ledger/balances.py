@@ -84,7 +84,8 @@ class Balances:
 
 
 def _affordability(question: Affordable, standing: Standing) -> Affordability:
-    available = standing.balance.available + (standing.consumed if question.prepaid else 0)
+    balance = standing.balance
+    available = max(0, balance.available - balance.debt) + (standing.consumed if question.prepaid else 0)
     today = standing.left_today
     return Affordability(
         affordable=question.amount <= available and (today is None or question.amount <= today),

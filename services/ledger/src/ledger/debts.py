@@ -1,4 +1,7 @@
-"""What users owe, and how it is paid: by whatever comes in, before it can be spent."""
+"""What users owe, and how it is paid: by whatever comes in, before it can be spent.
+
+What a hold or a correction gives back pays it a little later; until then nothing is decided on that part of it.
+"""
 
 from collections.abc import Collection
 from uuid import UUID, uuid4

@@ -33,7 +33,8 @@ _CLAIM = text("""
 """)
 # One statement, the hot rows last: an account is locked for no round trip. All that a user asks for in it is opened, or
 # nothing of it; a balance that was spent since the statement began violates the account's CHECK and undoes everything.
-# Nothing is opened for whoever has a daily cap: what it leaves is counted under the account's lock.
+# Nothing is opened for whoever has a daily cap: what it leaves is counted under the account's lock. A debt is paid in a
+# transaction of its own, soon; meanwhile nobody spends what it will take.
 _OPEN_USUAL = accounts.moving(
     """
     asked AS (
@@ -50,7 +51,7 @@ _OPEN_USUAL = accounts.moving(
         SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, kind, model,
                'open'
         FROM asked JOIN accounts USING (user_id) JOIN plans ON plans.name = accounts.plan
-        WHERE available >= together AND daily_spend_cap IS NULL
+        WHERE available - debt >= together AND daily_spend_cap IS NULL
         ORDER BY generation_id
         ON CONFLICT (generation_id) DO NOTHING
         RETURNING generation_id

@@ -181,7 +181,7 @@ class Ledger:
             openings = decide_openings(
                 requests,
                 {generation_id: said.state for generation_id, said in known.items()},
-                {user_id: account.available for user_id, account in found.items()},
+                {user_id: account.spendable for user_id, account in found.items()},
                 left_today,
                 accounts.by_user((each.user_id, each.left) for each in consumed),
             )
@@ -335,7 +335,7 @@ class Ledger:
         await self.standing(asked.user_id)  # gives what is due this month
         async with self._database.transaction() as connection:
             await self.open_account(connection, asked.user_id)
-            available = (await accounts.lock(connection, [asked.user_id]))[asked.user_id].available
+            available = (await accounts.lock(connection, [asked.user_id]))[asked.user_id].spendable
             known = await consumptions.recorded(connection, asked.consumption_id)
             if known is not None:
                 state = "consumed" if known == (asked.user_id, asked.amount) else "mismatch"
