@@ -137,9 +137,9 @@ class Model:
         return state, self.spendable(asked.user_id)
 
     def taken_today(self, user: UUID) -> int:
-        """By what is open, and by what was captured; whatever was given back later."""
+        """By what is open, and by what was captured and not given back."""
         theirs = [hold for hold in self.holds.values() if hold.request and hold.request.user_id == user]
-        return sum(hold.amount if hold.state == "open" else hold.captured for hold in theirs)
+        return sum(hold.amount if hold.state == "open" else hold.captured - hold.refunded for hold in theirs)
 
     def open_of(self, user: UUID) -> set[UUID]:
         """The generations that hold some of a user's credits."""

@@ -136,6 +136,10 @@ async def test_what_was_released_today_can_be_spent_today(pair):
     assert codes(await pair[0].hold([requested(request(user, count=3)), requested(request(user))])) == [
         "daily_cap_reached"
     ]
+    await pair[0].correct([failed(third.generation_id)])
+    assert codes(await pair[0].hold([requested(request(user, count=2)), requested(request(user))])) == [
+        "daily_cap_reached"
+    ]
 
 
 async def test_what_was_spent_yesterday_is_not_counted_today(pair, database):

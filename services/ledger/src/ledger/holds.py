@@ -70,11 +70,14 @@ _DECLINE = text("""
 """)
 # Without those that this transaction claimed and did not decide about yet. The day is that of the claims.
 _TAKEN_TODAY = text("""
-    SELECT user_id, sum(CASE state WHEN 'open' THEN amount ELSE captured END)::bigint AS taken
-    FROM holds, date_trunc('day', now(), 'UTC') AS day
-    WHERE user_id = ANY(CAST(:users AS uuid[])) AND opened_at >= day AND opened_at < day + interval '1 day'
-      AND NOT generation_id = ANY(CAST(:claimed AS uuid[]))
-    GROUP BY user_id
+    SELECT holds.user_id,
+           sum(CASE state WHEN 'open' THEN holds.amount ELSE captured END - coalesce(refunds.amount, 0))::bigint
+               AS taken
+    FROM date_trunc('day', now(), 'UTC') AS day, holds
+        LEFT JOIN corrections AS refunds ON refunds.generation_id = holds.generation_id AND refunds.type = 'refund'
+    WHERE holds.user_id = ANY(CAST(:users AS uuid[])) AND opened_at >= day AND opened_at < day + interval '1 day'
+      AND NOT holds.generation_id = ANY(CAST(:claimed AS uuid[]))
+    GROUP BY holds.user_id
 """)
 _FIND = """
     SELECT generation_id, user_id, amount, unit_price, price_version, input_price, output_price, state, captured,
@@ -177,7 +180,8 @@ async def decline(connection: Connection, generation_ids: Collection[UUID], reas
 
 
 async def taken_today(connection: Connection, users: Collection[UUID], claimed: Collection[UUID]) -> dict[UUID, int]:
-    """What holds of this day (UTC) took of each of these users, whose accounts are locked. Not counted: `claimed`."""
+    """What holds of this day (UTC) took of each of these users and did not give back; their accounts are locked.
+    Not counted: `claimed`."""
     rows = await connection.execute(_TAKEN_TODAY, {"users": list(users), "claimed": list(claimed)})
     return {row.user_id: row.taken for row in rows}
 
