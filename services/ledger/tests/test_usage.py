@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from contracts.facts import Changed
-from contracts.questions import LEDGER_USAGE, ConsumeCredits
+from contracts.questions import LEDGER_USAGE, ConsumeCredits, GrantCredits
 from contracts.statement import StatementOf
 from contracts.topology import CREDITS, changed_subject
 from contracts.usage import (
@@ -86,10 +86,23 @@ async def test_pages_are_the_whole_without_repetition_and_nobody_elses(database,
     assert [len(page) for page in pages] == [2, 2, 1, 0]
 
 
-async def test_a_refund_is_no_use(database, operations, spender):
+@pytest.mark.parametrize("kept", [2, 0])
+async def test_a_refund_is_no_use(database, operations, spender, kept):
     user, asked = spender
-    await operations.correct([failed(asked["part"].generation_id)])
-    assert sum(entry.used for entry in (await usage(database, of(user))).entries) == 3 * CREDIT
+    part = asked["part"].generation_id
+    await operations.correct([completed(part, kept) if kept else failed(part)])
+    entries = (await usage(database, of(user))).entries
+    assert sum(entry.used for entry in entries) == (3 + kept) * CREDIT
+    (corrected,) = [entry for entry in entries if entry.generation_id == part]
+    assert (corrected.delivered, corrected.used) == (kept, kept * CREDIT), "what was paid for and is kept"
+
+
+async def test_what_was_delivered_and_never_charged_was_not_paid_for(database, operations, spender):
+    user, asked = spender
+    part = asked["part"].generation_id
+    await operations.correct([completed(part, 4)])
+    (entry,) = [entry for entry in (await usage(database, of(user))).entries if entry.generation_id == part]
+    assert (entry.delivered, entry.used) == (3, 3 * CREDIT)
 
 
 async def test_what_was_consumed_stands_in_the_statement_and_adds_up(database, operations, spender):
@@ -152,3 +165,51 @@ async def test_frontends_read_whole_credits_and_what_they_went_into(database, sp
     generated = {(id_, consumed) for id_, action, consumed in logs if action == "image_generation"}
     assert generated == {(asked["part"].generation_id, 3), (asked["old"].generation_id, 1)}
     assert [(action, consumed) for _, action, consumed in logs if action != "image_generation"] == [("a sticker", 2)]
+
+
+async def logged(database, user) -> list[tuple[str, int]]:
+    """What a frontend's log of this user says, and that it adds up to what the user's row says is used."""
+    async with database.statement() as connection:
+        who = {"user": user}
+        log = text("SELECT action_type, credits_consumed FROM ai_usage_logs WHERE user_id = :user ORDER BY 1, 2")
+        rows = [(row.action_type, row.credits_consumed) for row in await connection.execute(log, who)]
+        used = text("SELECT used_credits FROM user_ai_credits WHERE user_id = :user")
+        assert sum(credits_ for _, credits_ in rows) == (await connection.execute(used, who)).scalar_one()
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("delivered", "log"), [(4, [("image_generation", 4), ("x", 1)]), (1, [("image_generation", 1), ("x", 1)])]
+)
+async def test_what_was_paid_before_is_logged_once(database, operations, delivered, log):
+    user = uuid4()
+    await operations.consume(ConsumeCredits(consumption_id=uuid4(), user_id=user, amount=5 * CREDIT, reason="x"))
+    asked = request(user, count=4).model_copy(update={"prepaid": True})
+    await operations.hold([requested(asked)])
+    await operations.settle([completed(asked.generation_id, delivered)])
+    assert await logged(database, user) == log
+
+
+async def test_what_came_back_is_not_logged(database, operations):
+    user = uuid4()
+    await operations.consume(ConsumeCredits(consumption_id=uuid4(), user_id=user, amount=4 * CREDIT, reason="x"))
+    asked = request(user, count=4).model_copy(update={"prepaid": True})
+    await operations.hold([requested(asked)])
+    await operations.settle([failed(asked.generation_id)])
+    assert await logged(database, user) == []
+    part, whole = request(user, count=4), request(user, count=2)
+    await operations.hold([requested(part), requested(whole)])
+    await operations.settle([completed(part.generation_id, 4), completed(whole.generation_id, 2)])
+    await operations.correct([completed(part.generation_id, 1), failed(whole.generation_id)])
+    assert await logged(database, user) == [("image_generation", 1)]
+
+
+async def test_a_log_is_read_however_much_was_used(database, operations):
+    user, much = uuid4(), 3 * 10**9 * CREDIT
+    for _ in range(4):
+        await operations.grant(GrantCredits(grant_id=uuid4(), user_id=user, amount=much))
+    await operations.consume(ConsumeCredits(consumption_id=uuid4(), user_id=user, amount=much, reason="x"))
+    async with database.statement() as connection:
+        log = text("SELECT credits_consumed, metadata->>'credits' AS exact FROM ai_usage_logs WHERE user_id = :user")
+        (row,) = await connection.execute(log, {"user": user})
+    assert (row.credits_consumed, float(row.exact)) == (10**9, 3e9)

@@ -16,7 +16,7 @@ _USED = """
     used AS (
         SELECT opened_at AS at, generation_id AS id, generation_id, kind, model, state,
                captured - CASE corrections.type WHEN 'refund' THEN corrections.amount ELSE 0 END AS used,
-               outcome::text AS outcome, NULL AS reason
+               (CASE corrections.type WHEN 'refund' THEN told ELSE outcome END)::text AS outcome, NULL AS reason
         FROM holds LEFT JOIN corrections USING (generation_id)
         WHERE holds.user_id = :user_id AND opened_at >= CAST(:since AS date)::timestamp AT TIME ZONE 'UTC'
           AND opened_at < (CAST(:until AS date) + 1)::timestamp AT TIME ZONE 'UTC'
