@@ -11,6 +11,7 @@ import jwt
 import pytest
 from typer.testing import CliRunner
 
+from contracts.questions import CreditsGranted
 from darkroom.main import app
 from darkroom.stack import Stack
 from darkroom.tokens import make_token
@@ -118,6 +119,18 @@ def test_nobody_knows_whether_a_grant_without_an_answer_was_given(tmp_path: Path
     assert f"--grant-id {grant}" in away.output
 
 
+def test_a_grant_that_was_given_otherwise_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(*_: object) -> CreditsGranted:
+        return CreditsGranted(available=150_000, held=0, used=0, problem="The grant x was given otherwise.")
+
+    monkeypatch.setattr("darkroom.commands.grant._ask", answer)
+    words = ["grant", "--user", str(USER), "--credits", "6", "--data", str(tmp_path)]
+    refused = runner.invoke(app, words, env={"NATS_URL": "nats://127.0.0.1:1"})
+    assert refused.exit_code == 1
+    assert "The grant x was given otherwise. Nothing was given now." in refused.output
+    assert f"{USER} has 15 credits available" in refused.output
+
+
 HEAVY = {"aiohttp", "alembic", "asyncpg", "fastapi", "faststream", "nats", "sqlalchemy"}
 
 
@@ -126,6 +139,7 @@ def test_a_command_loads_only_what_it_needs(arguments: list[str]) -> None:
     code = f"""
 import sys
 sys.argv = ["darkroom", *{arguments!r}]
+from contracts.questions import CreditsGranted
 from darkroom.main import app
 try:
     app()

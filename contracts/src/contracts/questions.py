@@ -139,6 +139,12 @@ class GrantCredits(Frozen):
     reason: str = "granted"
 
 
+class CreditsGranted(Balance):
+    """The user's balance as it is now. `problem`: why nothing was given."""
+
+    problem: str | None = None
+
+
 class ConsumeCredits(Frozen):
     """Take `amount` units from a user, exactly or not at all; the same `consumption_id` is taken once."""
 
@@ -330,7 +336,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     LEDGER_AFFORDABLE: (Affordable, Affordability),
     LEDGER_BALANCE: (BalanceOf, Balance),
     LEDGER_PRICES: (Nothing, PriceList),
-    LEDGER_GRANT: (GrantCredits, Balance),
+    LEDGER_GRANT: (GrantCredits, CreditsGranted),
     LEDGER_STATEMENT: (StatementOf, Statement),
     LEDGER_CREDIT_PACKS: (Nothing, CreditPacks),
     LEDGER_CREATE_PAYMENT: (CreatePayment, CreatedPayment),

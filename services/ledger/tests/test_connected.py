@@ -31,6 +31,7 @@ from contracts.questions import (
     Affordability,
     Affordable,
     BalanceOf,
+    CreditsGranted,
     GrantCredits,
     Nothing,
 )
@@ -259,6 +260,17 @@ async def test_a_grant_is_answered_and_said_once(service, broker, streams):
     assert [subject for subject in said if "granted" in subject] == [f"credits.granted.{gift.user_id}"]
     said = Granted.decode(await last_on(broker, f"credits.granted.{gift.user_id}", stream="CREDITS"))
     assert (said.data.user_id, said.data.amount, said.data.reason) == (gift.user_id, 5 * CREDIT, "sorry")
+
+
+async def test_a_grant_id_used_for_something_else_is_answered_with_the_reason(service, broker, streams):
+    gift = GrantCredits(grant_id=uuid4(), user_id=uuid4(), amount=5 * CREDIT)
+    async with service():
+        assert (await ask(broker, LEDGER_GRANT, gift, CreditsGranted)).problem is None
+        answer = await ask(broker, LEDGER_GRANT, gift.model_copy(update={"amount": 6 * CREDIT}), CreditsGranted)
+    assert answer.problem == f"The grant {gift.grant_id} was given otherwise: 5 credits for {gift.user_id}."
+    assert (answer.available, answer.held, answer.used) == (15 * CREDIT, 0, 0)
+    said = [subject for subject in await streams.subjects(CREDITS) if "granted" in subject]
+    assert said == [f"credits.granted.{gift.user_id}"]
 
 
 async def test_b9_a_grant_of_no_proper_amount_posts_nothing_and_the_next_question_is_answered(service, broker):

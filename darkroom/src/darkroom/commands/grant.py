@@ -39,32 +39,29 @@ def grant(
         fail(str(error))
     grant_id = grant_id or uuid4()
     try:
-        balance = asyncio.run(_ask(nats_url, grant_id, user, amount, reason))
+        answer = asyncio.run(_ask(nats_url, grant_id, user, amount, reason))
     except (NatsError, OSError, ValidationError) as error:
         fail(
             f"The ledger did not answer ({type(error).__name__}), so nobody knows whether the credits were given. "
             f"Ask again with --grant-id {grant_id}: they are given once."
         )
-    typer.echo(
-        f"{user} has {in_credits(balance.available):,} credits available, "
-        f"{in_credits(balance.held):,} held, {in_credits(balance.used):,} used."
+    has = (
+        f"{user} has {in_credits(answer.available):,} credits available, "
+        f"{in_credits(answer.held):,} held, {in_credits(answer.used):,} used."
     )
+    if answer.problem is not None:
+        fail(f"{answer.problem} Nothing was given now. {has}")
+    typer.echo(has)
 
 
 async def _ask(nats_url: str, grant_id: UUID, user: UUID, amount: int, reason: str):  # type: ignore[no-untyped-def]
-    from contracts.money import (
-        Balance,
-    )
-    from contracts.questions import (
-        LEDGER_GRANT,
-        GrantCredits,
-    )
+    from contracts.questions import LEDGER_GRANT, CreditsGranted, GrantCredits
     from darkroom.jetstream import connect
 
     client = await connect(nats_url, "grant")
     try:
         question = GrantCredits(grant_id=grant_id, user_id=user, amount=amount, reason=reason)
         answer = await client.request(LEDGER_GRANT, question.model_dump_json().encode(), timeout=ANSWER_SECONDS)
-        return Balance.model_validate_json(answer.data)
+        return CreditsGranted.model_validate_json(answer.data)
     finally:
         await client.close()

@@ -17,9 +17,12 @@ from contracts.questions import (
     Affordable,
     ConsumeCredits,
     Consumption,
+    CreditsGranted,
+    GrantCredits,
 )
 from contracts.topology import OUTCOMES, outcome_subject
-from ledger.operations import Ledger, Standing
+from ledger.announcements import announce
+from ledger.operations import GrantedOtherwiseError, Ledger, Standing
 from runtime.broker import last_on
 
 AFFORDABLE_PATIENCE_SECONDS = 0.12
@@ -49,6 +52,15 @@ class Balances:
         if not answer.affordable and await self._settle_arrived(standing.open, AFFORDABLE_PATIENCE_SECONDS):
             answer = _affordability(question, await self._ledger.standing(question.user_id))
         return answer
+
+    async def grant(self, asked: GrantCredits) -> CreditsGranted:
+        """Gives credits and says so, however often it is asked. Raises ValueError as `Ledger.grant`."""
+        problem = None
+        try:
+            await announce(self._broker, [await self._ledger.grant(asked)])
+        except GrantedOtherwiseError as otherwise:
+            problem = str(otherwise)
+        return CreditsGranted(**dict(await self.of(asked.user_id)), problem=problem)
 
     async def consume(self, asked: ConsumeCredits) -> Consumption:
         """The log is asked only where the answer would be no."""

@@ -15,17 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from contracts.facts import Change, Funded, Grant, Granted, Outcome, Request, Requested
 from contracts.ids import event_id
-from contracts.money import (
-    Balance,
-)
-from contracts.questions import (
-    ConsumeCredits,
-    Consumption,
-    GrantCredits,
-    Plan,
-    PlanSet,
-    SetPlan,
-)
+from contracts.money import Balance, in_credits
+from contracts.questions import ConsumeCredits, Consumption, GrantCredits, Plan, PlanSet, SetPlan
 from ledger import accounts, consumptions, debts, figures, holds, plans
 from ledger.answers import SOURCE, answers
 from ledger.domain import transactions
@@ -82,6 +73,10 @@ class DueError(Exception):
     def __init__(self, users: Collection[UUID]) -> None:
         super().__init__(f"{len(users)} users with a month to be granted")
         self.users = users
+
+
+class GrantedOtherwiseError(ValueError):
+    """The grant's id was used for something else. The message is for whoever asked."""
 
 
 class OvertakenError(Exception):
@@ -360,7 +355,8 @@ class Ledger:
         """Gives credits, once per grant id; what was given under that id, whoever asks again.
 
         Raises:
-            ValueError: more than anybody is given, or the id was used for something else.
+            ValueError: more than anybody is given.
+            GrantedOtherwiseError
         """
         if asked.amount > MAX_GRANT_UNITS:
             raise ValueError(f"not an amount to give: {asked.amount}")
@@ -371,7 +367,8 @@ class Ledger:
             paid = await debts.pay_debts(connection, [asked.user_id])
             recorded = (await connection.execute(_GRANTED, {"key": given.key})).one()
         if (recorded.user_id, recorded.amount) != (asked.user_id, asked.amount):
-            raise ValueError(f"the grant {asked.grant_id} was given otherwise")
+            given_before = f"{in_credits(recorded.amount)} credits for {recorded.user_id}"
+            raise GrantedOtherwiseError(f"The grant {asked.grant_id} was given otherwise: {given_before}.")
         log.info("credits.granted", user_id=str(asked.user_id), grant_id=str(asked.grant_id), new=bool(posted.made))
         self.changed((*posted.changes, *paid))
         return Granted(

@@ -42,6 +42,7 @@ from contracts.questions import (
     BalanceOf,
     ConsumeCredits,
     Consumption,
+    CreditsGranted,
     GrantCredits,
     Nothing,
     PlanSet,
@@ -112,9 +113,8 @@ def questions(broker: NatsBroker, database: Database, ledger: Ledger, balances: 
         return await statement(database, question)
 
     @router.subscriber(LEDGER_GRANT, queue="ledger")
-    async def grant(question: GrantCredits) -> Balance:
-        await announce(broker, [await ledger.grant(question)])
-        return await balances.of(question.user_id)
+    async def grant(question: GrantCredits) -> CreditsGranted:
+        return await balances.grant(question)
 
     @router.subscriber(LEDGER_CONSUME, queue="ledger", max_workers=ANSWERS_AT_ONCE)
     async def consume(question: ConsumeCredits) -> Consumption:
