@@ -89,11 +89,12 @@ class ConfirmPayment(Frozen):
 
 
 class ConfirmedPayment(Frozen):
-    """`credited`: its credits are the user's. `unpaid`, `canceled`: as Stripe says. `unavailable`: it is silent."""
+    """`credited`: its credits are the user's, or some of them. `unpaid`, `canceled`: as Stripe says; also `canceled`
+    where refunds or a dispute took all of it back. `unavailable`: Stripe is silent."""
 
     state: Literal["credited", "unpaid", "canceled", "unknown", "unavailable"]
     credits: Units = 0
-    """What the payment brought, if it is credited."""
+    """What the payment brought and was not taken back, if it is credited."""
     balance: Balance | None = None
     """After that."""
 

@@ -104,6 +104,26 @@ async def test_the_same_id_begins_once_and_for_nothing_else(payments, bank):
     assert await bank.intents() == [first.payment.payment_intent]
 
 
+@pytest.mark.parametrize("change", ["price = 1100", "is_offered = false"])
+async def test_the_same_id_is_the_same_payment_whatever_the_pack_costs_by_now(payments, bank, database, change):
+    named = CreatePayment(payment_id=uuid4(), user_id=uuid4(), pack="small", price=1000, currency="USD")
+    first = await payments.create(named)
+    set_ = "UPDATE credit_packs SET {} WHERE id = 'small'"
+    async with database.statement() as connection:
+        await connection.execute(text(set_.format(change)))
+    try:
+        priced, by_name = (named.model_copy(update={one: None}) for one in ("pack", "price"))
+        assert [await payments.create(again) for again in (named, priced, by_name)] == [first] * 3
+        for other in ({"price": 1100}, {"currency": "eur"}, {"pack": None, "price": None}):
+            assert (await payments.create(named.model_copy(update=other))).refusal.code == "id_used"
+        late = await payments.create(named.model_copy(update={"payment_id": uuid4()}))
+        assert late.refusal.code in {"price_mismatch", "no_such_pack"}
+    finally:
+        async with database.statement() as connection:
+            await connection.execute(text(set_.format("price = 1000, is_offered = true")))
+    assert await bank.intents() == [first.payment.payment_intent]
+
+
 async def test_five_at_once_under_one_id_make_one_intent(payments, bank):
     asked = CreatePayment(payment_id=uuid4(), user_id=uuid4(), pack="small")
     at_once = await asyncio.gather(*(payments.create(asked) for _ in range(5)))
@@ -250,6 +270,17 @@ async def test_a_canceled_payment_is_told_so_and_not_offered_again_as_another(pa
     await bank.tell(payments)
     confirmed = await payments.confirm(ConfirmPayment(user_id=user, reference=begun.payment_intent))
     assert confirmed.state == "canceled"
+
+
+async def test_what_was_taken_back_is_credited_no_more(payments, bank):
+    begun = await begin(payments, user := uuid4())
+    mine = ConfirmPayment(user_id=user, reference=begun.payment_intent)
+    await bank.pay(begun)
+    for amount, state, left in ((300, "credited", 70), (None, "canceled", 0)):
+        await bank.refund(begun, amount)
+        await bank.tell(payments)
+        confirmed = await payments.confirm(mine)
+        assert (confirmed.state, confirmed.credits) == (state, left * CREDIT)
 
 
 async def test_what_names_no_payment_is_unknown(payments):

@@ -60,13 +60,18 @@ class Payments:
         """Begins a payment; the same again for an id that was begun before."""
         if self.provider is None:
             return _refused("not_offered", "Payments are not offered here.")
-        pack = _chosen(await self._packs(), asked)
-        if isinstance(pack, CreatedPayment):
-            return pack
-        new = Payment(asked.payment_id, asked.user_id, pack.id, pack.credits, pack.price, pack.currency)
-        async with self._database.transaction() as connection:
-            payment, is_old = await rows.begin(connection, new, BEGINNING_SECONDS)
-        if (payment.user_id, payment.pack) != (new.user_id, new.pack):
+        # First what was begun: it has its price, whatever the pack costs by now, or if it is offered no longer.
+        async with self._database.statement() as connection:
+            begun = await rows.begun(connection, asked.payment_id, BEGINNING_SECONDS)
+        if begun is None:
+            pack = _chosen(await self._packs(), asked)
+            if isinstance(pack, CreatedPayment):
+                return pack
+            new = Payment(asked.payment_id, asked.user_id, pack.id, pack.credits, pack.price, pack.currency)
+            async with self._database.transaction() as connection:
+                begun = await rows.begin(connection, new, BEGINNING_SECONDS)
+        payment, is_old = begun
+        if not _is_asked(payment, asked):
             return _refused("id_used", "This payment was begun for something else.")
         if payment.payment_intent is None and is_old:
             return _refused("expired", "This payment was begun too long ago; begin another one.")
@@ -118,8 +123,11 @@ class Payments:
                 payment = await self._of_user(asked) or payment
         if payment.state is not State.PAID:
             return ConfirmedPayment(state="canceled" if payment.state is State.CANCELED else "unpaid")
+        left = payment.credits - payment.taken_back
+        if left == 0:
+            return ConfirmedPayment(state="canceled")
         balance, _ = await self._ledger.balance(payment.user_id)
-        return ConfirmedPayment(state="credited", credits=payment.credits, balance=balance)
+        return ConfirmedPayment(state="credited", credits=left, balance=balance)
 
     # -- what Stripe reports ------------------------------------------------------------------------------------
 
@@ -215,7 +223,7 @@ class Payments:
 
 def _chosen(offered: Sequence[CreditPack], asked: CreatePayment) -> CreditPack | CreatedPayment:
     """The pack that is asked for, or why there is none. The price is ours, whatever was asked."""
-    currency = asked.currency.strip().lower() if asked.currency is not None else None
+    currency = _currency(asked)
     named = [pack for pack in offered if asked.pack in {None, pack.id}]
     if not named or (asked.pack is None and asked.price is None):
         known = ", ".join(pack.id for pack in offered) or "none"
@@ -229,6 +237,21 @@ def _chosen(offered: Sequence[CreditPack], asked: CreatePayment) -> CreditPack |
         prices = ", ".join(f"{pack.price} {pack.currency} for {pack.id}" for pack in in_currency)
         return _refused("price_mismatch", f"That is not the price. In minor units: {prices}.")
     return priced[0]
+
+
+def _is_asked(payment: Payment, asked: CreatePayment) -> bool:
+    """Whether this is the payment that is asked for, under its id."""
+    return (
+        asked.user_id == payment.user_id
+        and (asked.pack, asked.price) != (None, None)
+        and asked.pack in {None, payment.pack}
+        and asked.price in {None, payment.price}
+        and _currency(asked) in {None, payment.currency}
+    )
+
+
+def _currency(asked: CreatePayment) -> str | None:
+    return asked.currency.strip().lower() if asked.currency is not None else None
 
 
 def _refused(code: str, message: str) -> CreatedPayment:

@@ -70,8 +70,14 @@ async def packs(connection: Connection) -> list[CreditPack]:
     return [CreditPack(**row) for row in await connection.execute(_PACKS)]
 
 
-async def begin(connection: Connection, new: Payment, lifetime_seconds: float) -> tuple[Payment, bool]:
+async def begun(connection: Connection, payment_id: UUID, lifetime_seconds: float) -> tuple[Payment, bool] | None:
     """The payment with this id, and whether it was begun longer ago than `lifetime_seconds`."""
+    row = (await connection.execute(_GET, {"id": payment_id, "seconds": lifetime_seconds})).one_or_none()
+    return None if row is None else (_payment(row), row.is_old)
+
+
+async def begin(connection: Connection, new: Payment, lifetime_seconds: float) -> tuple[Payment, bool]:
+    """The same, which is this one where there was none."""
     values = {name: getattr(new, name) for name in ("id", "user_id", "pack", "credits", "price", "currency")}
     await connection.execute(_INSERT, values)
     row = (await connection.execute(_GET, {"id": new.id, "seconds": lifetime_seconds})).one()

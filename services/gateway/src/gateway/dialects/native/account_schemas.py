@@ -105,10 +105,12 @@ class PaymentView(BaseModel):
 
 
 class ConfirmedPaymentView(BaseModel):
-    """Whether a payment was made, as Stripe itself says."""
+    """Whether a payment was made, as Stripe itself says. One that was taken back as a whole is `canceled`."""
 
     state: Literal["credited", "unpaid", "canceled"]
-    credits: int | float = Field(description="What the payment brought; 0 unless it is credited.")
+    credits: int | float = Field(
+        description="What the payment brought and was not taken back; 0 unless it is credited."
+    )
     available: int | float | None = Field(description="What there is after that.")
 
 
