@@ -193,6 +193,10 @@ class Asset(Frozen):
     """The provider's own address, for records only."""
 
 
+CutBy = Literal["cancel", "deadline"]
+"""Its user cancelled a text while it was written and read, or its time was over."""
+
+
 class Ending(Frozen):
     """The final word on a generation."""
 
@@ -207,6 +211,8 @@ class Ending(Frozen):
     """What is paid for where the price is per token."""
     provider: str | None = None
     failure: Failure | None = None
+    cut_by: CutBy | None = None
+    """Why a text ended before its model had ended it; None where it is whole."""
     cached: Cached | None = None
     """Set where it was made before; None where it is new."""
 

@@ -71,6 +71,7 @@ GENERATOR_CLONE_VOICE = "generator.clone_voice"
 GENERATOR_FORGET_VOICE = "generator.forget_voice"
 GENERATOR_COURSE = "generator.course"
 GENERATOR_FIGURES = "generator.figures"
+GENERATOR_FINISH_TEXT = "generator.finish_text"
 GENERATOR_JUDGE_FRAMES = "generator.judge_frames"
 GATEWAY_OUTCOMES = "gateway.outcomes"
 GATEWAY_FORGET_VOICES = "gateway.forget_voices"
@@ -314,6 +315,18 @@ class Keys(Frozen):
     """Whether users may set any here."""
 
 
+class FinishText(Frozen):
+    """End a text with what was said of it to clients. Every process is asked; who does not write it keeps silent."""
+
+    generation_id: UUID
+
+
+class FinishedText(Frozen):
+    """Whether the text has its outcome now. It has none by this where nothing had been said of it."""
+
+    is_finished: bool
+
+
 class RecordedOutcomes(Frozen):
     """What did the clients of these generations hear?"""
 
@@ -362,6 +375,7 @@ QUESTIONS: dict[str, tuple[type[Frozen], type[Frozen]]] = {
     GENERATOR_FORGET_VOICE: (ForgetVoice, ForgottenVoice),
     GENERATOR_COURSE: (CourseOf, Course),
     GENERATOR_FIGURES: (FiguresOf, WorkFigures),
+    GENERATOR_FINISH_TEXT: (FinishText, FinishedText),
     GENERATOR_JUDGE_FRAMES: (JudgeFrames, JudgedFrames),
     GATEWAY_OUTCOMES: (RecordedOutcomes, Recorded),
     GATEWAY_FORGET_VOICES: (Forget, ForgottenVoices),

@@ -1,18 +1,25 @@
 """Cancelling is honest (P18, B48): the log decides who was first, and the answer agrees with it."""
 
 import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 
 from contracts.facts import Outcome, Request, Verdict
+from contracts.questions import GENERATOR_FINISH_TEXT, FinishedText, FinishText
 from contracts.topology import outcome_subject
+from gateway.saying import FINISH_SECONDS
 
 from .client import Client, until
 from .conftest import MakeClient
-from .players import Players
+from .outcomes import outcome_of
+from .players import WRITER, Players
 
 pytestmark = pytest.mark.connected
 
@@ -25,10 +32,10 @@ async def verdict_in_the_log(bus: NatsClient, generation_id: str) -> Verdict:
     return Outcome.decode(message.data).data.verdict
 
 
-async def at(stage: str, client: Client, players: Players) -> str:
+async def at(stage: str, client: Client, players: Players, **fields: str) -> str:
     """A generation that stands at a stage."""
     players.scripts[client.user_id] = players.hold
-    generation_id: str = (await client.accepted())["id"]
+    generation_id: str = (await client.accepted(**fields))["id"]
     request = await players.heard(generation_id)
     if stage in {"funded", "rendered"}:
         await players.fund(request)
@@ -63,6 +70,59 @@ async def test_cancelling_twice_is_the_same_as_once(client: Client, players: Pla
     first, second = await client.cancel(generation_id), await client.cancel(generation_id)
     assert (first.status, second.status) == (200, 200)
     assert first.json == second.json
+
+
+@contextlib.asynccontextmanager
+async def writing(bus: NatsClient, players: Players, request: Request, text: str | None) -> AsyncIterator[list[str]]:
+    """Somebody writes a text: asked to finish it, it is said to end with `text`; None: nothing was said of it yet."""
+    asked: list[str] = []
+
+    async def finish(message: Msg) -> None:
+        asked.append(str(FinishText.model_validate_json(message.data).generation_id))
+        if text is not None:
+            ending = outcome_of(request, Verdict.COMPLETED).data.model_copy(update={"text": text, "cut_by": "cancel"})
+            await players.say(Outcome.of(ending, "generator", None))
+        await message.respond(FinishedText(is_finished=text is not None).model_dump_json().encode())
+
+    subscription = await bus.subscribe(GENERATOR_FINISH_TEXT, cb=finish)
+    await bus.flush()
+    yield asked
+    await subscription.unsubscribe()
+
+
+async def test_a_text_that_was_read_ends_with_what_was_written(
+    client: Client, players: Players, bus: NatsClient
+) -> None:
+    """Nobody reads a text for nothing; the wish was heeded all the same, and asking again says the same."""
+    generation_id = await at("funded", client, players, kind="text", model=WRITER)
+    request = await players.heard(generation_id)
+    async with writing(bus, players, request, "Once upon a") as asked:
+        first, second = await client.cancel(generation_id), await client.cancel(generation_id)
+    assert asked == [generation_id]
+    assert (first.status, first.json["status"], first.json["text"]) == (200, "completed", "Once upon a")
+    assert first.json["cost"] > 0
+    assert (second.status, second.json) == (200, first.json)
+
+
+async def test_a_text_of_which_nothing_was_read_is_cancelled(client: Client, players: Players, bus: NatsClient) -> None:
+    generation_id = await at("funded", client, players, kind="text", model=WRITER)
+    async with writing(bus, players, await players.heard(generation_id), None) as asked:
+        answer = await client.cancel(generation_id)
+    assert asked == [generation_id]
+    assert (answer.status, answer.json["status"], answer.json["cost"]) == (200, "cancelled", 0)
+
+
+async def test_a_text_is_cancelled_in_time_though_its_writer_says_nothing(
+    client: Client, players: Players, bus: NatsClient
+) -> None:
+    generation_id = await at("funded", client, players, kind="text", model=WRITER)
+    subscription = await bus.subscribe(GENERATOR_FINISH_TEXT)
+    await bus.flush()
+    began_at = time.monotonic()
+    answer = await client.cancel(generation_id)
+    assert (answer.status, answer.json["status"]) == (200, "cancelled")
+    assert FINISH_SECONDS <= time.monotonic() - began_at < FINISH_SECONDS + 2
+    await subscription.unsubscribe()
 
 
 @pytest.mark.parametrize("verdict", [Verdict.COMPLETED, Verdict.FAILED, Verdict.DECLINED])

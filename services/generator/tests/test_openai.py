@@ -111,14 +111,16 @@ class TestSpeech(OfOpenAI, SpeechConformance):
 class TestText(OfOpenAI, TextConformance):
     model = "gpt-5-mini"
 
-    async def test_what_was_not_counted_is_estimated(self, session):
+    @pytest.mark.parametrize(("answer", "tokens"), [("A short answer.", 4), ("短い答えです。", 6)])
+    async def test_what_was_not_counted_is_estimated(self, session, answer, tokens):
+        """A script of few characters is no cheaper."""
         events = (
-            b'data: {"choices": [{"delta": {"content": "A short answer."}}]}\n\n'
-            b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-        )
+            f'data: {{"choices": [{{"delta": {{"content": "{answer}"}}}}]}}\n\n'
+            'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+        ).encode()
         async with answering(200, events) as url:
             [item] = await self.make(session, url).submit(self.submission())
-        assert item.text == "A short answer." and item.usage.output_tokens == 4 and item.usage.input_tokens > 1
+        assert item.text == answer and item.usage.output_tokens == tokens and item.usage.input_tokens > 1
 
     @pytest.mark.parametrize(
         "event",

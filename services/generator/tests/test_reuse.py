@@ -16,6 +16,7 @@ from contracts.keeping import (
     ReuseAssets,
 )
 from contracts.questions import STORAGE_REUSE
+from contracts.topology import progress_subject
 from darkroom.migration import upgrade
 from generator.reuse import key_of
 from generator.work import Lease
@@ -292,6 +293,19 @@ async def test_a_text_is_answered_without_storage(process, simulator, answering)
     assert (ending.text, ending.usage, ending.provider) == (earlier.text, earlier.usage, earlier.provider)
     assert ending.cached == Cached(generation_id=request.generation_id, percent=25)
     assert len(simulator.calls(request)) == 1 and answering == []
+
+
+async def test_a_text_that_was_cut_off_answers_nothing_else(process, simulator, answering):
+    request = ask("[[sim:stream-endless]]", kind=Kind.TEXT, model="gpt-5.4-mini", max_tokens=50, reuse=DAY)
+    subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
+    running = process.begin(request)
+    await subscription.next_msg(timeout=5)
+    await subscription.unsubscribe()
+    assert await process.generator.finish_text(request.generation_id)
+    await running
+    second = again(request)
+    lease = await process.work.claim(second, None, ())
+    assert await process.generator._driver._reuses.find(lease) is None
 
 
 def test_words_that_are_spoken_or_written_are_taken_as_they_are():

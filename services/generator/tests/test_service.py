@@ -9,14 +9,18 @@ import urllib.error
 import urllib.request
 
 import pytest
+from nats.errors import TimeoutError as NatsTimeout
 
 from contracts.facts import CONTENT_TYPE, Funded, Kind, Lane, Outcome
 from contracts.questions import (
     GENERATOR_CATALOG,
+    GENERATOR_FINISH_TEXT,
     Catalog,
+    FinishedText,
+    FinishText,
     Nothing,
 )
-from contracts.topology import funded_subject, outcome_subject
+from contracts.topology import funded_subject, outcome_subject, progress_subject
 from darkroom.embedded import Process, free_port
 from generator.leases import CATALOG_EVERY_SECONDS
 from runtime.broker import publish, publish_unique
@@ -100,6 +104,23 @@ async def test_a_generation_through_the_service_and_its_end(process, simulator, 
 
     await say(process, ended(requests[0]))
     await until(lambda: closed(process, requests[0]))
+
+
+async def test_a_text_is_finished_by_whoever_writes_it(process, services):
+    """Every process is asked, and one answers, once the outcome is in the log; where nobody writes it there is
+    silence."""
+    request = ask("[[sim:stream-endless]]", kind=Kind.TEXT, model="gpt-5.4-mini", max_tokens=200)
+    question = FinishText(generation_id=request.generation_id).model_dump_json().encode()
+    with pytest.raises(NatsTimeout):
+        await process.broker.connection.request(GENERATOR_FINISH_TEXT, question, timeout=0.5)
+    said = await process.broker.connection.subscribe(progress_subject(request.generation_id))
+    await fund(process, request)
+    await said.next_msg(timeout=10)
+    await said.unsubscribe()
+    answer = await process.broker.connection.request(GENERATOR_FINISH_TEXT, question, timeout=2)
+    assert FinishedText.model_validate_json(answer.data).is_finished
+    ending = (await process.outcome(request)).data
+    assert (ending.verdict, ending.cut_by) == ("completed", "cancel") and ending.text
 
 
 async def test_a_provider_that_calls_is_looked_at_at_once(process, simulator, services):

@@ -110,6 +110,91 @@ async def test_a_stopped_text_ends_the_call(process, simulator):
     assert await process.outcome(request) is None
 
 
+async def read_some(process, request):
+    """A text that is being written, as soon as something was said of it."""
+    subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
+    running = process.begin(request)
+    await subscription.next_msg(timeout=5)
+    await subscription.unsubscribe()
+    return running
+
+
+@pytest.mark.parametrize("model", [MODEL, "claude-haiku-5-5"])
+async def test_a_text_that_is_read_and_then_cancelled_is_delivered_as_far_as_it_was_said(process, simulator, model):
+    """It was paid for and read: it ends with what there is, and with what that took."""
+    request = ask_text("[[sim:stream-endless]]", model=model)
+    subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))
+    running = await read_some(process, request)
+    await asyncio.sleep(0.3)
+    assert await process.generator.finish_text(request.generation_id) is True
+    ending = (await process.outcome(request)).data
+    assert (ending.verdict, ending.cut_by, ending.delivered) == (Verdict.COMPLETED, "cancel", 1)
+    assert ending.usage.output_tokens > 0 and ending.usage.input_tokens > 0
+    told = await heard(process, request, subscription)
+    assert "".join(each.text for each in told if each.text is not None) == ending.text
+    await asyncio.wait_for(running, 1)
+    assert await process.attempts(request) == [(0, 1, "rendered", None)]
+    assert len(simulator.calls(request)) == 1
+
+
+async def test_a_text_whose_time_is_over_is_delivered_as_far_as_it_was_said(process, simulator):
+    request = ask_text("[[sim:stream-endless]]", seconds=4)
+    await process.generate(request)
+    ending = (await process.outcome(request)).data
+    assert (ending.verdict, ending.cut_by) == (Verdict.COMPLETED, "deadline") and ending.text
+    assert await process.attempts(request) == [(0, 1, "rendered", None)]
+    assert len(simulator.calls(request)) == 1
+
+
+async def test_a_cut_text_is_said_again_from_its_row_as_cut(process, make_process, monkeypatch):
+    request = ask_text("[[sim:stream-endless]]")
+
+    async def gone(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as planted:
+        planted.setattr(process.announcer, "ended", gone)
+        running = await read_some(process, request)
+        assert await process.generator.finish_text(request.generation_id) is True
+        with pytest.raises(ZeroDivisionError):
+            await running
+    other = await make_process()
+    await other.generate(request)
+    ending = (await process.outcome(request)).data
+    assert ending.cut_by == "cancel" and ending.text and ending.usage.output_tokens
+
+
+async def test_a_text_that_has_ended_and_is_about_to_be_said_is_waited_for(process, monkeypatch):
+    """Between its last word and its outcome nobody gets it for nothing, and it stays whole."""
+    request, saved = ask_text(), asyncio.Event()
+    save = process.work.save
+
+    async def slow(*arguments, **others):
+        saved.set()
+        await asyncio.sleep(0.2)
+        return await save(*arguments, **others)
+
+    monkeypatch.setattr(process.work, "save", slow)
+    running = process.begin(request)
+    await saved.wait()
+    assert await process.generator.finish_text(request.generation_id) is True
+    ending = (await process.outcome(request)).data
+    assert ending.verdict is Verdict.COMPLETED and ending.cut_by is None
+    await running
+
+
+async def test_a_text_of_which_nothing_was_said_has_nothing_to_deliver(process):
+    """Whoever works on it says so; whoever does not is silent, since another may."""
+    request = ask_text("[[sim:slow-first-byte=5]]")
+    assert await process.generator.finish_text(request.generation_id) is None
+    running = process.begin(request)
+    await until(lambda: process.attempts(request))
+    assert await process.generator.finish_text(request.generation_id) is False
+    await process.generator.close([ended(request)])
+    await asyncio.wait_for(running, 1)
+    assert await process.outcome(request) is None
+
+
 async def test_half_a_text_is_nothing(process, simulator):
     """It may have been paid, and is made once more: what was said is numbered after what was said before."""
     request = ask_text("[[sim:stream-cutx1]]")

@@ -14,12 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from contracts.facts import Kind, Lane, Outcome, Verdict
 from contracts.money import Quote
-from contracts.questions import (
-    CatalogModel,
-    ConsumeCredits,
-    Consumption,
-    Plan,
-)
+from contracts.questions import CatalogModel, ConsumeCredits, Consumption, Plan
 from gateway import batches, figures, records, turns
 from gateway.api_keys.spending import reserved
 from gateway.batches import Batch
@@ -41,7 +36,7 @@ from gateway.refusals import (
     TooManyRequests,
 )
 from gateway.room import Room
-from gateway.saying import Driving, drive, end
+from gateway.saying import Driving, cancel, drive
 from gateway.settings import FundingSettings, LimitSettings, SweeperSettings
 from gateway.waiting import Verdicts
 from runtime import telemetry
@@ -208,7 +203,8 @@ class Commands:
     async def cancel(self, caller: Caller, generation_id: UUID) -> tuple[Generation, bool]:
         """Asks for the end of a generation. The wish is committed; whether it came in time is decided by the log.
 
-        Returns the generation and whether it is, or will be, cancelled. It is not where another outcome was first.
+        Returns the generation and whether it is, or will be, ended by that: cancelled, or completed with what was read
+        of a text by then. It is not where another outcome was first.
 
         Raises:
             NotFound: no such generation of this user.
@@ -219,15 +215,15 @@ class Commands:
         if generation is None:
             raise NotFound("There is no such generation.")
         if asked is None:
-            return generation, generation.status == Verdict.CANCELLED
+            return generation, generation.outcome is not None and _is_by_cancel(generation.outcome)
         outcome = None
         if connected(self._broker):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    outcome = await end(self._broker, generation, Verdict.CANCELLED)
+                    outcome = await cancel(self._broker, generation)
         if outcome is None:
             return generation, True
-        is_cancelled = outcome.data.verdict is Verdict.CANCELLED
+        is_cancelled = _is_by_cancel(outcome)
         try:
             async with self._database.statement() as connection:
                 await records.finish(connection, [outcome])
@@ -398,3 +394,7 @@ class Commands:
         if existing is not None and not existing.is_of(orders):
             raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
         return existing
+
+
+def _is_by_cancel(outcome: Outcome) -> bool:
+    return outcome.data.verdict is Verdict.CANCELLED or outcome.data.cut_by == "cancel"

@@ -1,6 +1,7 @@
 """What the gateway says of a generation: that it is asked for, and its last word."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import structlog
@@ -8,14 +9,19 @@ from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from contracts.facts import CONTENT_TYPE, Ending, Outcome, Requested, Verdict
+from contracts.facts import CONTENT_TYPE, Ending, Kind, Outcome, Requested, Verdict
+from contracts.questions import GENERATOR_FINISH_TEXT, FinishedText, FinishText
 from contracts.topology import outcome_subject, requested_subject
+from gateway.questions import ask
 from gateway.records import Generation
+from gateway.refusals import Unavailable
 from runtime.broker import connected, publish, publish_unique
 
 REQUESTED_TIMEOUT_SECONDS = 1.0
 DRIVEN_BESIDE = 256
 """Generations that one process publishes while whoever asked has an answer already; who comes then waits."""
+FINISH_SECONDS = 1.0
+"""How long a text may take to end, once whoever writes it is asked to; then it is cancelled all the same."""
 SOURCE = "gateway"
 
 log = structlog.get_logger()
@@ -45,6 +51,19 @@ async def drive(broker: NatsBroker, generation: Generation) -> bool:
     except Exception as error:
         log.error("generation.not_driven", generation_id=str(generation.id), error=type(error).__name__)
     return True
+
+
+async def cancel(broker: NatsBroker, generation: Generation) -> Outcome | None:
+    """Says that a generation is cancelled, unless its outcome is there; returns the one that the log accepted.
+
+    Whoever writes a text is asked to end it first: what was read of it is delivered, and paid for. Silence means that
+    nobody writes it.
+    """
+    if generation.kind is Kind.TEXT and generation.published:
+        question = FinishText(generation_id=generation.id)
+        with contextlib.suppress(Unavailable):
+            await ask(broker, GENERATOR_FINISH_TEXT, question, FinishedText, FINISH_SECONDS, "Nobody writes it.")
+    return await end(broker, generation, Verdict.CANCELLED)
 
 
 class Driving:

@@ -13,7 +13,7 @@ from gateway.commands import Commands
 from gateway.deletions import carry_out
 from gateway.figures import LAG
 from gateway.lag import consumers
-from gateway.saying import drive, end
+from gateway.saying import cancel, drive, end
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
 from runtime.broker import connected
@@ -111,7 +111,7 @@ class Sweeper:
         if step == "drive":
             return await drive(self._broker, due.generation)
         if step == "cancel":
-            return await end(self._broker, due.generation, Verdict.CANCELLED)
+            return await cancel(self._broker, due.generation)
         failure = Failure(code="deadline", message="The generation did not finish in time. Nothing was charged.")
         return await end(self._broker, due.generation, Verdict.FAILED, failure=failure)
 

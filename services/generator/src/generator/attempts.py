@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID, uuid5
 
-from contracts.facts import Failure, Kind, Output
+from contracts.facts import CutBy, Failure, Kind, Output
 from contracts.money import Usage
 from contracts.talking import Call
 from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown
@@ -71,6 +71,8 @@ class Attempt:
     """What was written, what was called for and what both took: for a text in the place of outputs."""
     calls: tuple[Call, ...] = ()
     usage: Usage | None = None
+    cut_by: CutBy | None = None
+    """Why it is not whole."""
     failure: Failure | None = None
     pause_seconds: float = 0.0
     """How long to wait before the next one; only known to the process that made this one."""
@@ -87,8 +89,10 @@ class Attempt:
     def submitted(self, task: Task) -> "Attempt":
         return replace(self, state=State.SUBMITTED, task=task, failure=None)
 
-    def written(self, text: str, usage: Usage | None, calls: tuple[Call, ...] = ()) -> "Attempt":
-        return replace(self, state=State.RENDERED, text=text, usage=usage, calls=calls)
+    def written(
+        self, text: str, usage: Usage | None, calls: tuple[Call, ...] = (), cut_by: CutBy | None = None
+    ) -> "Attempt":
+        return replace(self, state=State.RENDERED, text=text, usage=usage, calls=calls, cut_by=cut_by)
 
     def rendered(self, outputs: tuple[Output, ...]) -> "Attempt":
         """Rendered where at least one output arrived; failed as its first output did otherwise."""

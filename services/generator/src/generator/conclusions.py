@@ -16,6 +16,7 @@ def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing
             text=now.written.text,
             calls=now.written.calls,
             usage=now.written.usage,
+            cut_by=now.written.cut_by,
             provider=now.written.provider,
         )
     outputs: tuple[Output, ...] = tuple(sorted(now.outputs, key=lambda output: output.index))

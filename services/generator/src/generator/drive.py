@@ -86,6 +86,7 @@ class Driver:
         self._breakers = breakers
         self._limits = limits
         self._submitter = submitter
+        self.texts = submitter.texts
         self._follower = follower
         self._announcer = announcer
 

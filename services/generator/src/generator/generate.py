@@ -7,7 +7,7 @@ records the results. A provider that answers with a task costs one more, and not
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +31,8 @@ class _Running:
 
     fence: int = 0
     task: asyncio.Task[Conclusion] | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once this process has nothing to do with it any more."""
 
 
 class Generator:
@@ -111,6 +113,17 @@ class Generator:
         if running is not None and running.task is not None:
             running.task.cancel()
 
+    async def finish_text(self, generation_id: UUID) -> bool | None:
+        """Ends a text with what was said of it, and returns once its outcome was said; False where nothing was said of
+        it, so that there is nothing to deliver; None where this process does not work on it."""
+        running = self._running.get(generation_id)
+        if running is None:
+            return None
+        if not self._driver.texts.cut(generation_id):
+            return False
+        await running.over.wait()
+        return True
+
     @contextlib.contextmanager
     def _registered(self, generation_id: UUID) -> Iterator[_Running]:
         """Only one task of this process touches a generation."""
@@ -120,6 +133,8 @@ class Generator:
         finally:
             if self._running.get(generation_id) is running:
                 del self._running[generation_id]
+                self._driver.texts.forget(generation_id)
+            running.over.set()
 
     async def _conclude(self, running: _Running, lease: Lease, work: Coroutine[Any, Any, Conclusion]) -> None:
         """Works until there is something to say, and says it. The work is a task of its own, so that it can be stopped

@@ -34,6 +34,7 @@ _NOTE = text("""
         SELECT generation_id FROM work
         WHERE reuse_key = :key AND state = 'closed' AND reused IS NULL AND generation_id <> :generation_id
             AND created_at > now() - make_interval(secs => :seconds) AND outcome #>> '{data,verdict}' = 'completed'
+            AND outcome #> '{data,cut_by}' IS NULL
             AND (outcome #> '{data,text}' IS NOT NULL
                 OR jsonb_array_length(COALESCE(outcome #> '{data,assets}', '[]')) = :count)
         ORDER BY created_at DESC LIMIT 1

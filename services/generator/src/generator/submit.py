@@ -12,9 +12,8 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from contracts.facts import Failure, Kind, Output, Request
-from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from generator.about import LOOK_TIMEOUT_SECONDS, about
-from generator.announcements import Announcer, Speech, showing
+from generator.announcements import Announcer, showing
 from generator.attempts import (
     DEADLINE,
     INTERRUPTED,
@@ -46,6 +45,7 @@ from generator.providers.interface import (
     Unavailable,
     Unknown,
 )
+from generator.writing import Text, Texts
 from runtime import telemetry
 from runtime.health import is_transient
 from runtime.outbound import CONNECTIONS
@@ -80,6 +80,7 @@ class Submitter:
         self._signing = frozenset(name for name, each in providers.items() if isinstance(each, SigningProvider))
         self._claims = claims
         self._announcer = announcer
+        self.texts = Texts(announcer)
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._dice = random.Random()
         self._sent: set[UUID] = set()
@@ -216,14 +217,16 @@ class Submitter:
     # -- one call ---------------------------------------------------------------------------------------------
 
     async def _call(self, assignment: Assignment, attempt: Attempt) -> Attempt:
-        speech = self._speech(assignment, attempt)
+        text = self.texts.begin(assignment, attempt)
         try:
-            submission = await self._ready(assignment, attempt, speech)
+            submission = await self._ready(assignment, attempt, text)
             if isinstance(submission, Failure):
                 return attempt.ended(State.FAILED, submission)
             provider = self._provider(assignment, attempt)
             if assignment.kind_of(attempt) is Kind.VIDEO and attempt.provider != OUR_OWN:
                 found = await self._to_its_end(provider, attempt, submission)
+            elif text is not None:
+                found = await text.written_by(provider, submission)
             else:
                 found = await provider.submit(submission)
         except Unknown as refusal:
@@ -235,16 +238,11 @@ class Submitter:
             # A defect of the adapter: the call may have been paid, and the next would end the same way.
             log.exception("attempt.broken", attempt_id=str(attempt.id), provider=attempt.provider)
             return attempt.ended(State.UNKNOWN, Unknown().failure)
-        finally:
-            if speech is not None:
-                speech.stop()
         if isinstance(found, Task):
             return attempt.submitted(found)
-        if speech is not None:
-            await speech.finish()
         return await self._kept(assignment, attempt, found)
 
-    async def _ready(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission | Failure:
+    async def _ready(self, assignment: Assignment, attempt: Attempt, text: Text | None) -> Submission | Failure:
         """The call, to be made at once: from here on it may have been sent. A failure where it is not made any more,
         which is seen only now: a connection and what it starts from may have been waited for.
 
@@ -252,7 +250,7 @@ class Submitter:
             ProviderRefusal: what it starts from is gone, or too large.
         """
         try:
-            submission = await self._submission(assignment, attempt, speech)
+            submission = await self._submission(assignment, attempt, text)
         except ProviderRefusal:
             raise
         except Exception as error:
@@ -290,7 +288,7 @@ class Submitter:
         except Exception as error:
             log.warning("attempt.answered_late", attempt_id=str(attempt.id), error=repr(error))
 
-    async def _submission(self, assignment: Assignment, attempt: Attempt, speech: Speech | None) -> Submission:
+    async def _submission(self, assignment: Assignment, attempt: Attempt, text: Text | None) -> Submission:
         ends_at = assignment.provider_deadline(attempt)
         inputs = (*assignment.request.inputs, *assignment.made) if attempt.kind is None else ()
         read = partial(self._claims.given, assignment.request.user_id, inputs)
@@ -300,17 +298,8 @@ class Submitter:
             timeout_seconds=ends_at - time.monotonic(),
             given=given,
             callback_url=self.callback_url(attempt.id, self._signer(attempt)),
-            say=speech.say if speech else None,
+            say=text.say if text else None,
             show=showing(self._announcer, assignment.request, attempt.number),
-        )
-
-    def _speech(self, assignment: Assignment, attempt: Attempt) -> Speech | None:
-        if assignment.kind_of(attempt) is not Kind.TEXT:
-            return None
-        number = (attempt.number - 1) * NUMBERS_PER_ATTEMPT
-        generation_id = assignment.request.generation_id
-        return Speech(
-            self._announcer, Progress(generation_id=generation_id, number=number, stage="rendering", percent=0)
         )
 
     def _provider(self, assignment: Assignment, attempt: Attempt) -> Provider:
@@ -348,7 +337,7 @@ class Submitter:
         try:
             first = items[0]
             if isinstance(first, Delivered) and first.text is not None:
-                return attempt.written(first.text, first.usage, first.calls)
+                return attempt.written(first.text, first.usage, first.calls, first.cut_by)
             kept = attempt.rendered(await self._keep(assignment, attempt, items))
         except Exception:
             log.exception("attempt.result_lost", attempt_id=str(attempt.id), provider=attempt.provider)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from faststream.nats import NatsBroker
+from faststream.nats import NatsBroker, NatsMessage
 
 from contracts.facts import Funded, Lane, Outcome
 from contracts.judging import JudgedFrames, JudgeFrames, Moderate, Moderated
@@ -11,6 +11,7 @@ from contracts.questions import (
     GENERATOR_CLONE_VOICE,
     GENERATOR_COURSE,
     GENERATOR_FIGURES,
+    GENERATOR_FINISH_TEXT,
     GENERATOR_FORGET_VOICE,
     GENERATOR_FRESH_ADDRESS,
     GENERATOR_JUDGE_FRAMES,
@@ -21,6 +22,8 @@ from contracts.questions import (
     GENERATOR_SET_KEY,
     GENERATOR_SWITCH_MODEL,
     GENERATOR_TAKE_RESULT,
+    FinishedText,
+    FinishText,
     Keys,
     KeysOf,
     Models,
@@ -79,6 +82,12 @@ def register(
     @consumers.batch(GENERATOR_CLOSE_OUTCOMES, Outcome, size=BATCH, linger_seconds=LINGER_SECONDS)
     async def close(facts: Sequence[Outcome]) -> None:
         await generator.close(facts)
+
+    @broker.subscriber(GENERATOR_FINISH_TEXT, max_workers=ANSWERS_AT_ONCE, no_reply=True)
+    async def finish_text(question: FinishText, message: NatsMessage) -> None:
+        is_finished = await generator.finish_text(question.generation_id)
+        if is_finished is not None:  # else another process works on it, or nobody
+            await broker.publish(FinishedText(is_finished=is_finished), message.reply_to)
 
     @broker.subscriber(GENERATOR_CATALOG, queue="generator")
     async def answer(question: Nothing) -> Answer:

@@ -335,6 +335,7 @@ def _attempt(row: Row) -> Attempt:
         text=written.get("text"),
         calls=tuple(map(Call.model_validate, written.get("calls", ()))),
         usage=Usage.model_validate(written["usage"]) if written.get("usage") else None,
+        cut_by=written.get("cut_by"),
         failure=Failure.model_validate_json(row.error) if row.error else None,
         begun_at=time.monotonic() - row.age_seconds,
     )
@@ -346,6 +347,8 @@ def _result_json(attempt: Attempt) -> str | None:
         written: dict[str, Any] = {"text": attempt.text, "usage": attempt.usage and attempt.usage.model_dump()}
         if attempt.calls:
             written["calls"] = [call.model_dump() for call in attempt.calls]
+        if attempt.cut_by is not None:
+            written["cut_by"] = attempt.cut_by
         return json.dumps(written)
     if not attempt.outputs:
         return None

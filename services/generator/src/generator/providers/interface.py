@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from contracts.facts import Failure, Kind
+from contracts.facts import CutBy, Failure, Kind
 from contracts.money import Usage
 from contracts.talking import Call, Message, Tool
 
@@ -75,6 +75,8 @@ class Delivered:
     """What the model called for, in the place of more text."""
     usage: Usage | None = None
     """What a text took; counted by the adapter where the provider does not say."""
+    cut_by: CutBy | None = None
+    """Why a text is not whole."""
 
 
 Item = Delivered | Failure

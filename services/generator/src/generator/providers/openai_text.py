@@ -18,8 +18,8 @@ from generator.providers.interface import Delivered, Invalid, Item, Rejected, Su
 from generator.providers.openai_words import meaning
 
 MAX_TEXT_CHARACTERS = 1_000_000
-CHARACTERS_PER_TOKEN = 4
-"""About; only where a provider does not count."""
+BYTES_PER_TOKEN = 4
+"""About, in UTF-8, whatever the script; only where a provider does not count."""
 _OPTIONS = frozenset(
     {"temperature", "top_p", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort", "seed"}
 )
@@ -80,9 +80,9 @@ async def write(client: AsyncOpenAI, submission: Submission, limit: str = "max_c
 def estimated(submission: Submission, text: str, calls: Sequence[Call] = ()) -> Usage:
     """What a text took, where nobody counted."""
     said = [*submission.messages, *submission.since]
-    read = len(submission.prompt) + sum(len(message.content) for message in said)
-    written = len(text) + sum(len(call.arguments) for call in calls)
-    return Usage(input_tokens=-(-read // CHARACTERS_PER_TOKEN), output_tokens=-(-written // CHARACTERS_PER_TOKEN))
+    read = sum(len(words.encode()) for words in (submission.prompt, *(message.content for message in said)))
+    written = sum(len(words.encode()) for words in (text, *(call.arguments for call in calls)))
+    return Usage(input_tokens=-(-read // BYTES_PER_TOKEN), output_tokens=-(-written // BYTES_PER_TOKEN))
 
 
 async def _hear(

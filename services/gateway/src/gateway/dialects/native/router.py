@@ -185,7 +185,10 @@ def make_router(surface: Surface) -> APIRouter:
         responses=problems(404, 409),
     )
     async def cancel(id: str, request: Request) -> Response:  # noqa: A002
-        """200 with the cancelled generation, 202 while the wish travels, 409 where it ended otherwise first."""
+        """200 with the cancelled generation, 202 while the wish travels, 409 where it ended otherwise first.
+
+        A text that was being read while it was written is completed with what there was, and costs that.
+        """
         generation, agreed = await commands.cancel(await identity.required(request), translate.generation_id(id))
         if not agreed:
             raise AlreadyFinished(f"The generation is {generation.status} already.")

@@ -130,7 +130,9 @@ def _chat(generation: Generation) -> Chat:
 
 
 def _reason(generation: Generation, ending: Ending) -> Any:
-    """No outcome says why a text ended: one that took all the tokens that it might was cut off."""
+    """Where the outcome does not say that it was cut off, it was if it took all the tokens that it might."""
+    if ending.cut_by is not None:
+        return "length"
     most = generation.particulars.get("max_tokens")
     return "length" if most and ending.usage and ending.usage.output_tokens >= most else "stop"
 

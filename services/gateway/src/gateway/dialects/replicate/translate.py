@@ -119,10 +119,13 @@ def view(surface: Surface, generation: Generation, *, waited: bool = False) -> P
 
 
 def _status(generation: Generation) -> Status:
-    """What ended because its `Cancel-After` was over is cancelled, whatever it is called elsewhere."""
-    failure = generation.outcome.data.failure if generation.outcome else None
-    if failure is not None and failure.code == "deadline" and generation.remarks.get("cancel_after"):
-        return "canceled"
+    """What ended because its `Cancel-After` was over is cancelled, whatever it is called elsewhere; so is a text that
+    its user cancelled, with what there is of it."""
+    ending = generation.outcome.data if generation.outcome else None
+    if ending is not None:
+        is_late = ending.cut_by == "deadline" or (ending.failure is not None and ending.failure.code == "deadline")
+        if ending.cut_by == "cancel" or (is_late and generation.remarks.get("cancel_after")):
+            return "canceled"
     return _STATES[generation.status]
 
 
