@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -121,7 +122,9 @@ async def _failed(client: Client, players: Players) -> Any:
     return ended
 
 
-async def test_what_failed_is_tried_again_as_another_generation(client: Client, players: Players) -> None:
+async def test_what_failed_is_tried_again_as_another_generation(
+    client: Client, players: Players, postgres: asyncpg.Pool
+) -> None:
     failed = await _failed(client, players)
     path = f"/v1/generations/{failed['id']}/retry"
     answer = await client.post(path, {"Idempotency-Key": "k"})
@@ -129,6 +132,10 @@ async def test_what_failed_is_tried_again_as_another_generation(client: Client, 
     assert answer.json["id"] != failed["id"]
     assert (answer.json["prompt"], answer.json["count"]) == ("again", 2)
     assert (await client.post(path, {"Idempotency-Key": "k"})).json["id"] == answer.json["id"]
+    await postgres.execute(
+        """UPDATE generations SET particulars = '{"visibility": "owner"}' WHERE id = $1""", UUID(failed["id"])
+    )
+    assert (await client.post(path, {"Idempotency-Key": "k"})).json["id"] == answer.json["id"], "whoever may look at it"
     done = await client.ended(answer.json["id"])
     assert done["status"] == "completed"
     refused = await client.post(f"/v1/generations/{done['id']}/retry")

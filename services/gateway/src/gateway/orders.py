@@ -57,6 +57,8 @@ class Order:
     """What was said after the prompt: calls of tools, and what came of them."""
     tools: tuple[Tool, ...] = ()
     max_tokens: int | None = None
+    is_again: bool = False
+    """Whether it repeats a generation: who may look at that can change, and is no part of what is asked for."""
     prepaid: bool = False
     """Whether what the user consumed a moment ago pays first."""
     reuse: bool = False
@@ -76,8 +78,11 @@ class Order:
     def body_hash(self) -> bytes:
         """Tells whether two requests under one key ask for the same."""
         asked = [self.kind, self.prompt, self.model, self.count, self.size, self.options, self.lane]
-        if self.particulars:
-            asked.append(self.particulars)
+        particulars = self.particulars
+        if self.is_again:
+            particulars.pop("visibility", None)
+        if particulars:
+            asked.append(particulars)
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
     @property
@@ -152,6 +157,7 @@ def again(generation: Generation, key: str | None, traceparent: str | None) -> O
         since=request.since,
         tools=request.tools,
         max_tokens=request.max_tokens,
+        is_again=True,
         prepaid=request.prepaid,
         reuse=request.reuse is not None,
         visibility=request.visibility,
