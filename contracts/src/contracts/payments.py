@@ -10,8 +10,17 @@ from contracts.money import Balance, Units
 
 MAX_PRICE = 99_999_999
 """What Stripe takes at most, in minor units."""
+_WITHOUT_CENTS = frozenset(
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
+)
+"""Of https://docs.stripe.com/currencies#zero-decimal."""
 MAX_PAYMENT_EVENT_BYTES = 1 << 18
 MAX_REFERENCE_CHARACTERS = 255
+
+
+def minor_units(currency: str | None) -> int:
+    """How many make a whole one, as Stripe counts; of cents where none is named. In lower case, as everywhere."""
+    return 1 if currency in _WITHOUT_CENTS else 100
 
 
 class CreditPack(Frozen):

@@ -45,7 +45,9 @@ async def test_a_repeated_consumption_is_one(client: Client, players: Players) -
     "body",
     [{}, {"amount": 0}, {"amount": -1}, {"amount": "x"}, {"amount": 1e-7}, {"amount": 1e30}, {"amount": [1]},
      {"amount": True}, {"credits": True},
-     {"credits": True, "description": "x" * 501}],
+     {"credits": True, "description": "x" * 501}, {"amount": "1_0"}, {"amount": "\u0661\u0662"}, {"credits": " 1"},
+     {"credits": "1e1"}, {"amount": 1, "credits": 2}, {"amount": 1, "description": "a\0b"},
+     {"amount": 1, "description": "a\nb"}, {"amount": 1, "description": "\x1b[31m"}],
 )  # fmt: skip
 async def test_what_is_no_amount_takes_nothing(client: Client, players: Players, body: dict[str, Any]) -> None:
     before = players.available[client.user_id]
@@ -67,6 +69,7 @@ async def test_what_was_consumed_pays_first_for_what_follows(client: Client, pla
         ({"amount": 9.99, "currency": "USD"}, (None, 999)),
         ({"amount": 1000, "currency": "usd", "credits": 999_999}, (None, 1000)),
         ({"planId": "small", "amount": 1000, "currency": "usd", "credits": 100}, ("small", 1000)),
+        ({"amount": 1500, "currency": "JPY"}, (None, 1500)),
     ],
 )
 async def test_a_payment_is_of_our_price(
@@ -83,7 +86,7 @@ async def test_a_payment_is_of_our_price(
         "status": "requires_payment_method",
     }
     question = [each for each in players.begun if each.user_id == client.user_id][-1]
-    assert ((question.pack, question.price), question.currency) == (asked, "usd")
+    assert ((question.pack, question.price), question.currency) == (asked, body["currency"].lower())
 
 
 async def test_another_price_than_ours_is_refused(client: Client, players: Players) -> None:
@@ -93,9 +96,12 @@ async def test_another_price_than_ours_is_refused(client: Client, players: Playe
     assert (answer.status, answer.json["code"], answer.json["error"]) == (400, "PRICE_MISMATCH", "It costs more.")
 
 
-@pytest.mark.parametrize("amount", [0, -5, 0.001, 1e12, "x"])
-async def test_what_is_no_price_is_refused(client: Client, amount: Any) -> None:
-    answer = await client.post(f"{F}/create-payment-intent", json={"amount": amount, "currency": "usd"})
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [(0, "usd"), (-5, "usd"), (0.001, "usd"), (1e12, "usd"), ("x", "usd"), (1_000_000, "usd"), (1.5, "jpy")],
+)
+async def test_what_is_no_price_is_refused(client: Client, amount: Any, currency: str) -> None:
+    answer = await client.post(f"{F}/create-payment-intent", json={"amount": amount, "currency": currency})
     assert answer.status == 422, answer.text
 
 

@@ -28,10 +28,11 @@ const ADVICE = {
   not_clean: "Choose another file.",
   too_many_requests: "Wait a moment and try again.",
   daily_cap_reached: "Try again tomorrow, after 0:00 UTC.",
-  spend_cap_reached: "Wait, or raise the cap of your key.",
+  spend_cap_reached: "Wait, or use a key with a higher cap.",
   internal_error: "Try again; should it happen again, tell whoever runs this Darkroom.",
   not_configured: "Ask whoever runs this Darkroom to set it up.",
   unavailable: "Try again in a moment.",
+  not_heard: "Look whether it is there before you ask again.",
   still_running: "It goes on: look at it below.",
   text_changed: "It was written anew: look at it below.",
   content_policy: "Say it in other words, or start from another picture.",
@@ -105,7 +106,10 @@ function sentence(text) {
   return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
-/** Minor units of a currency, as people write them. */
-export function money(cents, currency) {
-  return (cents / 100).toLocaleString("en", { style: "currency", currency: currency.toUpperCase() });
+const WITHOUT_CENTS = new Set("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split(" "));
+
+/** Minor units of a currency, as people write them; those of Stripe's currencies without cents are whole ones. */
+export function money(units, currency) {
+  const whole = units / (WITHOUT_CENTS.has(currency.toLowerCase()) ? 1 : 100);
+  return whole.toLocaleString("en", { style: "currency", currency: currency.toUpperCase() });
 }

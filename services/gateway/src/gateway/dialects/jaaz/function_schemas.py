@@ -1,15 +1,15 @@
 """The bodies of /functions/v1: of each function the seed's and the client's keys. What it does not know is ignored."""
 
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, Field, StrictInt, field_validator, model_validator
 
 from gateway.dialects.jaaz.schemas import Document, Number, TokenUsage
 
 MAX_CREDITS = 10**9
 MAX_AMOUNT = 10**9
 MAX_MESSAGES = 200
-Amount = Number | str
+Amount = Number | Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", max_length=20)]
 
 
 class FunctionError(BaseModel):
@@ -27,6 +27,19 @@ class ConsumeCredits(BaseModel):
     credits: Amount | None = None
     description: str = Field(default="consumed", max_length=500)
 
+    @field_validator("description")
+    @classmethod
+    def _printable(cls, description: str) -> str:
+        if not description.isprintable():
+            raise ValueError("no control characters")
+        return description
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.amount is None) == (self.credits is None):
+            raise ValueError("exactly one of amount and credits")
+        return self
+
 
 class CreditsConsumed(BaseModel):
     remaining_credits: float
@@ -36,7 +49,7 @@ class CreditsConsumed(BaseModel):
 
 
 class CreatePaymentIntent(BaseModel):
-    """With `planId` or `credits` the amount is in cents, else in whole units of the currency."""
+    """With `planId` or `credits` the amount is in minor units of the currency, else in whole ones."""
 
     amount: Number | None = Field(default=None, gt=0, le=MAX_AMOUNT, allow_inf_nan=False)
     currency: str | None = Field(default=None, max_length=10)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 
 from contracts.facts import Kind
 from contracts.money import in_credits, to_units
+from contracts.payments import MAX_PRICE, minor_units
 from contracts.questions import Consumption
 from gateway.dialects.endings import delivered
 from gateway.dialects.jaaz import errors, function_orders, translate
@@ -60,7 +61,8 @@ def make_router(desk: Desk) -> APIRouter:
         """The price comes from our plans: one that was not ours is refused, and credits are never believed."""
         who, key = await desk.who(request), request.headers.get("idempotency-key")
         currency = body.currency.lower() if body.currency else None
-        begun = await surface.payments.create(who, request.url.path, key, body.planId, _cents(body), currency)
+        price = _price(body, currency)
+        begun = await surface.payments.create(who, request.url.path, key, body.planId, price, currency)
         return PaymentIntent(
             client_secret=begun.client_secret,
             payment_intent_id=begun.payment_intent,
@@ -174,12 +176,14 @@ def _consumed(taken: Consumption) -> CreditsConsumed:
     return CreditsConsumed(remaining_credits=left, creditsRemaining=left, creditsConsumed=in_credits(taken.required))
 
 
-def _cents(body: CreatePaymentIntent) -> int | None:
-    """Raises Invalid for a fraction of a cent."""
+def _price(body: CreatePaymentIntent, currency: str | None) -> int | None:
+    """In minor units. Raises Invalid for a fraction of one, and for more than a payment can be of."""
     if body.amount is None:
         return None
     exact = Decimal(str(body.amount))
-    cents = exact if body.planId is not None or body.credits is not None else exact * 100
-    if cents != int(cents):
+    price = exact if body.planId is not None or body.credits is not None else exact * minor_units(currency)
+    if price != int(price):
         raise Invalid("amount: whole cents")
-    return int(cents)
+    if price > MAX_PRICE:
+        raise Invalid(f"amount: at most {MAX_PRICE / minor_units(currency):,}")
+    return int(price)
