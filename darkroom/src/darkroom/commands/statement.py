@@ -92,4 +92,6 @@ def _words(entry: "StatementEntry") -> str:
         if (units := getattr(entry, name))
     ]
     why = "".join(letter if letter.isprintable() else " " for letter in entry.why)
-    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC  {what}\n    {', '.join(amounts) or 'free'}: {why}"
+    # Of what was consumed, that stands with a generation which the generation took.
+    nothing = "paid for a generation" if entry.entry == "consumed" else "free"
+    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC  {what}\n    {', '.join(amounts) or nothing}: {why}"
