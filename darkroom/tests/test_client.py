@@ -31,7 +31,7 @@ PICTURE = b"a picture"
 ID = "01920000-0000-7000-8000-0000000abcde"
 OF_OTHERS = {
     *("webhook_refused", "signature_refused", "payments_not_offered", "username_taken", "stale_version"),
-    *("verification_needed", "switched_off", "still_running", "not_read", "text_changed"),
+    *("verification_needed", "switched_off", "not_read", "text_changed"),
 }
 """Codes that no route says which the client asks."""
 OF_THE_WIRE: dict[type[views.View], str] = {

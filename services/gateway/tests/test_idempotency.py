@@ -141,6 +141,15 @@ async def test_a_refused_request_does_not_use_its_key_up(client: Client, players
     assert (await client.create(key="one", prompt="another")).status == 202
 
 
+async def test_what_was_deleted_is_gone_for_whoever_has_nothing_left(client: Client, players: Players) -> None:
+    made = await client.ended((await client.create(key="one")).json["id"])
+    assert (await client.request("DELETE", f"/v1/generations/{made['id']}")).status == 204
+    players.available[client.user_id] = 0
+    for fields in ({}, {"model": "no such model"}):
+        answer = await client.create(key="one", **fields)
+        assert (answer.status, answer.json["code"]) == (410, "deleted")
+
+
 async def test_a_connection_lost_while_recording_records_once(client: Client, postgres: asyncpg.Pool) -> None:
     """F27: whether the row was committed is not known, so it is written again under the same id."""
     await client.ended((await client.accepted())["id"])

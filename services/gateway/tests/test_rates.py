@@ -128,11 +128,16 @@ async def test_all_users_together_have_a_limit_and_what_is_refused_costs_nobody(
 
 async def test_a_plans_pause_is_kept_over_all_replicas(replica: MakeRates) -> None:
     one, other, user = replica(), replica(), uuid4()
-    await one.cool(user, 0)
-    await one.cool(user, 30)
+    for refused in (ValueError, RuntimeError):
+        with pytest.raises(refused):
+            async with one.cooling(user, 30):
+                raise refused
+    async with one.cooling(user, 0), other.cooling(user, 30):
+        pass
     for rates in (one, other):
         with pytest.raises(TooManyRequests, match="30 s between") as raised:
-            await rates.cool(user, 30)
+            async with rates.cooling(user, 30):
+                pass
         assert 25 <= int(raised.value.headers["Retry-After"]) <= 30
 
 

@@ -14,6 +14,7 @@ from gateway.settings import Settings
 
 from .client import IMAGE, Answer, Client
 from .conftest import MakeClient
+from .players import SEEDREAM
 from .test_api_keys import assert_problem, program, spent
 
 pytestmark = pytest.mark.connected
@@ -24,7 +25,7 @@ CHUNK_BYTES = 65_536
 
 class Link:
     """Leads to Postgres. Of the next transactions that name the prompt so many are lost: carried out, and not told;
-    and so many statements that are none of a transaction's."""
+    after them so many statements: recorded by them, or there before."""
 
     def __init__(self) -> None:
         self.host, self.port = "", 0
@@ -43,9 +44,9 @@ class Link:
                     self.loses -= 1
                     await self._lose(back, answers, server, chunk, b"COMMIT")
                     break
-                if self.loses_statements and PROMPT.encode() in chunk:
+                if self.loses_statements and not self.loses and PROMPT.encode() in chunk:
                     self.loses_statements -= 1
-                    await self._lose(back, answers, server, chunk, b"INSERT")
+                    await self._lose(back, answers, server, chunk, b"INSERT", b"23505")
                     break
                 server.write(chunk)
         back.cancel()
@@ -58,12 +59,13 @@ class Link:
         answers: asyncio.StreamReader,
         server: asyncio.StreamWriter,
         said: bytes,
-        done: bytes,
+        *done: bytes,
     ) -> None:
         back.cancel()
         await asyncio.wait([back])
         server.write(said)
-        assert done in await answers.read(CHUNK_BYTES)
+        answer = await answers.read(CHUNK_BYTES)
+        assert any(each in answer for each in done)
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,3 +145,49 @@ async def test_a_generation_that_took_the_last_place_is_found(
     answer = await holder.post("/v1/generations", {"Idempotency-Key": "one"}, json=IMAGE | {"prompt": PROMPT})
     assert (answer.status, link.loses_statements) == (202, 0), answer.text
     assert (await rows_of(client, postgres), await spent(postgres, client)) == (1, 1)
+
+
+async def test_what_nobody_heard_twice_is_not_denied(
+    client: Client, client_of: MakeClient, postgres: asyncpg.Pool, link: Link
+) -> None:
+    holder = await program(client_of, client, credits_per_day=4)
+    link.loses_statements = 2
+    answer = await holder.post("/v1/generations", {"Idempotency-Key": "one"}, json=IMAGE | {"prompt": PROMPT})
+    assert_problem(answer, 504, "not_heard")
+    assert "othing was recorded" not in answer.text
+    assert (await rows_of(client, postgres), await spent(postgres, client)) == (1, 1)
+    assert (await client.get(answer.headers["Location"])).status == 200
+    again = await holder.post("/v1/generations", {"Idempotency-Key": "one"}, json=IMAGE | {"prompt": PROMPT})
+    assert (again.status, await rows_of(client, postgres), await spent(postgres, client)) == (202, 1, 1)
+    link.loses = link.loses_statements = 1
+    answer = await ask(holder)
+    assert_problem(answer, 504, "not_heard")
+    assert (await rows_of(client, postgres), await spent(postgres, client)) == (4, 4)
+    assert len((await client.get(answer.headers["Location"])).json["items"]) == 3
+
+
+@pytest.mark.parametrize("error", [ConnectionError("It is away."), RuntimeError("A defect.")], ids=["away", "defect"])
+@pytest.mark.parametrize(
+    ("path", "body", "looks"),
+    [
+        ("/v1/generations", IMAGE, "gateway.dialects.native.router._accepted"),
+        ("/v1/batches", {"items": [IMAGE]}, "gateway.dialects.native.router.translate.batch_view"),
+        ("/videos/create", {"prompt": "x"}, "gateway.dialects.instaveo.videos.Videos.own"),
+        (f"/replicate/v1/models/bytedance/{SEEDREAM}/predictions", {"input": {"prompt": "x"}},
+         "gateway.dialects.replicate.router.translate.view"),
+    ],
+)  # fmt: skip
+async def test_what_was_accepted_is_not_denied(
+    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, body: object, looks: str, error: Exception
+) -> None:
+    """The database goes away, or we err, before it can be shown."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(looks, fail)
+    answer = await client.post(path, json=body)
+    assert answer.status == 504, answer.text
+    assert "othing was" not in answer.text
+    monkeypatch.undo()
+    assert (await client.get(answer.headers["Location"])).status == 200

@@ -152,6 +152,18 @@ class Unavailable(Refused):
     code = "unavailable"
 
 
+class StillRunning(Refused):
+    """It was accepted and goes on."""
+
+    code = "still_running"
+
+
+class NotHeard(Refused):
+    """Whether it was recorded is not known: under the same Idempotency-Key it is once."""
+
+    code = "not_heard"
+
+
 def refused(status: int, text: str, retry_after: str | None) -> Refused:
     """The exception of an answer, whatever shape that has."""
     try:

@@ -6,14 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from contracts.ids import keyed_generation_id, new_generation_id
+from gateway import records
+from gateway.accepting import ACCEPTED, DELETED, Said
 from gateway.identity import Caller
 from gateway.orders import Order, checked_key
-from gateway.records import COLUMNS, Duplicate, Generation, QueueFull, generation_of, insert
+from gateway.records import COLUMNS, Generation, generation_of
+from gateway.refusals import Gone, IdempotencyMismatch
 from runtime.database import Connection, Database
-from runtime.health import is_transient
 
 MAX_ITEMS = 100
 _NO_ITEM = -1
@@ -47,34 +48,38 @@ def id_of(caller: Caller, order: Order) -> UUID:
 
 
 async def get(connection: Connection, user_id: UUID, batch_id: UUID) -> Batch | None:
-    """A user's batch; None for somebody else's, too."""
+    """A user's batch; None for somebody else's and for one that was deleted whole, too."""
+    batch = await _known(connection, user_id, batch_id)
+    return batch if batch is not None and batch.generations else None
+
+
+def place(batch_id: UUID) -> str:
+    return f"/v1/batches/{batch_id}"
+
+
+async def existing(database: Database, caller: Caller, batch_id: UUID, orders: Sequence[Order]) -> Batch | None:
+    """What the same request has made before. Raises IdempotencyMismatch: another one has. Gone: all was deleted."""
+    async with database.statement() as connection:
+        batch = await _known(connection, caller.user_id, batch_id)
+    if batch is None:
+        return None
+    if not batch.generations:
+        raise Gone(DELETED)
+    if not batch.is_of(orders):
+        raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
+    ACCEPTED.set(place(batch_id))
+    return batch
+
+
+async def insert(database: Database, batch_id: UUID, rows: Sequence[dict[str, Any]], said: Said) -> Batch:
+    """One attempt to record all of it, of each order the values of its row. Raises what `records.insert` does."""
+    async with database.transaction() as connection:
+        made = tuple([await records.insert(connection, row) for row in rows])
+        said.all = True
+    return Batch(batch_id, made, tuple(each.body_hash for each in made))
+
+
+async def _known(connection: Connection, user_id: UUID, batch_id: UUID) -> Batch | None:
     rows = (await connection.execute(_GET, {"user_id": user_id, "batch_id": batch_id})).all()
     there = tuple(generation_of(row) for row in rows if not row.is_deleted)
-    return Batch(batch_id, there, tuple(row.body_hash for row in rows)) if there else None
-
-
-async def record(
-    database: Database, caller: Caller, batch_id: UUID, orders: Sequence[Order], rows: Sequence[dict[str, Any]]
-) -> Batch:
-    """Records all of it or nothing: for each order the values of its row. Raises what `records.insert` does."""
-    try:
-        made = await _inserted(database, rows)
-    except DBAPIError as error:
-        if not is_transient(error):
-            raise
-        # The connection was lost, and whether the rows are there is unknown: the same ids are recorded once. Where they
-        # are, they may be what fills the queue.
-        try:
-            made = await _inserted(database, rows)
-        except (Duplicate, QueueFull):
-            async with database.statement() as connection:
-                existing = await get(connection, caller.user_id, batch_id)
-            if existing is None or not existing.is_of(orders):
-                raise
-            return existing
-    return Batch(batch_id, tuple(made), tuple(each.body_hash for each in made))
-
-
-async def _inserted(database: Database, rows: Sequence[dict[str, Any]]) -> list[Generation]:
-    async with database.transaction() as connection:
-        return [await insert(connection, row) for row in rows]
+    return Batch(batch_id, there, tuple(row.body_hash for row in rows)) if rows else None

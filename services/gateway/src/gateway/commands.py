@@ -4,35 +4,38 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
 from faststream.nats import NatsBroker
-from sqlalchemy.exc import DBAPIError
 
 from contracts.facts import Kind, Lane, Outcome, Verdict
 from contracts.money import Quote
 from contracts.questions import CatalogModel, ConsumeCredits, Consumption, Plan
-from gateway import batches, figures, records, turns
-from gateway.api_keys.spending import reserved
+from gateway import accepting, batches, figures, records, turns
+from gateway.accepting import DELETED, existing, place
+from gateway.api_keys.spending import consumed, reserved
 from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
 from gateway.inputs import Inputs
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Beside, Order, again, fit, generation_id_of, id_of
+from gateway.orders import Order, again, fit, generation_id_of, id_of
 from gateway.rates import Rates
-from gateway.records import Ended, Generation
+from gateway.records import Duplicate, Ended, Generation, QueueFull
 from gateway.refusals import (
     AlreadyFinished,
     Gone,
-    IdempotencyMismatch,
     Invalid,
     NotFinished,
     NotFound,
+    NotHeard,
+    Refusal,
     TooManyRequests,
 )
 from gateway.room import Room
@@ -48,6 +51,8 @@ CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
 QUEUE_FULL_SECONDS = 30
 """When to ask again."""
+TWIN_SECONDS = 0.2
+"""How long the same request, which has taken what this one lacks, may take to be recorded."""
 
 log = structlog.get_logger()
 
@@ -87,37 +92,28 @@ class Commands:
 
         Raises:
             Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
-                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
+                IdempotencyMismatch, TooManyRequests, Gone, Unavailable: nothing has changed.
+            NotHeard: whether anything has is not known.
         """
         order = self._inputs.named(order)
         generation_id = generation_id or generation_id_of(caller, order)
-        if order.idempotency_key is not None:
-            existing = await self._existing(caller, generation_id, order)
-            if existing is not None:
-                return existing
-        model = self._offers.model(order.kind, order.model)
-        fitted = await self._inputs.find(caller, fit(order, model))
-        quote = self._offers.quote(model, fitted)
-        plan = await self._allow(caller, [order], quote.amount)
-        async with reserved(self._database, caller.key, quote.amount) as spent:
-            generation = await self._record(caller, order, fitted, model, quote, generation_id, plan)
-            spent.anything = generation is not None
-        if generation is None:
-            existing = await self._existing(caller, generation_id, order)
-            if existing is None:
-                raise Gone("What this Idempotency-Key made was deleted.")
-            return existing
-        figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
-        log.info(
-            "generation.accepted",
-            generation_id=str(generation.id),
-            trace_id=telemetry.trace_id(order),
-            model=model.id,
-            published=generation.published,
-        )
-        if generation.published:
-            await self._driving.begin(generation)
-        return generation
+        is_named = order.idempotency_key is not None
+        if is_named and (known := await existing(self._database, caller, generation_id, order)):
+            return known
+        try:
+            return await self._accept(caller, order, generation_id)
+        except NotHeard:
+            raise
+        except (Duplicate, Refusal) as error:
+            # What refuses this one may be the same request, accepted meanwhile, or in a moment.
+            is_known = is_named or isinstance(error, Duplicate)
+            if is_named and isinstance(error, TooManyRequests):
+                await asyncio.sleep(TWIN_SECONDS)
+            if is_known and (known := await existing(self._database, caller, generation_id, order)):
+                return known
+            if isinstance(error, Duplicate):
+                raise Gone(DELETED) from error
+            raise
 
     async def create_and_wait(
         self, verdicts: Verdicts, caller: Caller, order: Order, seconds: float | None = None
@@ -139,37 +135,27 @@ class Commands:
 
         Raises:
             Invalid, InputNotFound, UnknownModel, InvalidKey, InsufficientCredits, DailyCapReached, QuotaExceeded,
-                IdempotencyMismatch, TooManyRequests, Unavailable: nothing has changed.
+                IdempotencyMismatch, TooManyRequests, Gone, Unavailable: nothing has changed.
+            NotHeard: whether anything has is not known.
         """
         orders = [self._inputs.named(order) for order in orders]
         batch_id = batches.id_of(caller, orders[0])
-        if orders[0].idempotency_key is not None and (existing := await self._existing_batch(caller, batch_id, orders)):
-            return existing
-        models = [self._offers.model(order.kind, order.model) for order in orders]
-        fits = [fit(order, model) for order, model in zip(orders, models, strict=True)]
-        fitted = await asyncio.gather(*(self._inputs.find(caller, each) for each in fits))
-        quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
-        plan = await self._allow(caller, orders, sum(quote.amount for quote in quotes))
-        rows = [
-            self._row(caller, *each, generation_id_of(caller, each[0], item), plan)
-            | {"batch_id": batch_id, "batch_item": item}
-            for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
-        ]
+        is_named = orders[0].idempotency_key is not None
+        if is_named and (known := await batches.existing(self._database, caller, batch_id, orders)):
+            return known
         try:
-            units = sum(quote.amount for quote in quotes)
-            async with reserved(self._database, caller.key, units):
-                batch = await batches.record(self._database, caller, batch_id, orders, rows)
-        except records.QueueFull as error:
-            raise self._queue_full() from error
-        except records.Duplicate as error:
-            if existing := await self._existing_batch(caller, batch_id, orders):
-                return existing
-            raise Gone("What this Idempotency-Key made was deleted.") from error
-        for generation in batch.generations:
-            figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
-        await asyncio.gather(*(drive(self._broker, each) for each in batch.generations if each.published))
-        log.info("batch.accepted", batch_id=str(batch_id), generations=len(batch.generations))
-        return batch
+            return await self._accept_batch(caller, orders, batch_id)
+        except NotHeard:
+            raise
+        except (Duplicate, Refusal) as error:
+            is_known = is_named or isinstance(error, Duplicate)
+            if is_named and isinstance(error, TooManyRequests):
+                await asyncio.sleep(TWIN_SECONDS)
+            if is_known and (known := await batches.existing(self._database, caller, batch_id, orders)):
+                return known
+            if isinstance(error, Duplicate):
+                raise Gone(DELETED) from error
+            raise
 
     async def retry(self, caller: Caller, generation_id: UUID, key: str | None, traceparent: str | None) -> Generation:
         """Asks again for what failed, was declined or cancelled, as a new generation at today's price.
@@ -238,11 +224,13 @@ class Commands:
         """Takes `amount` units without a generation; under the same key once.
 
         Raises:
-            InvalidKey, InsufficientCredits, IdempotencyMismatch, Unavailable: as Funds.consume does.
+            InvalidKey, InsufficientCredits, IdempotencyMismatch, Unavailable, NotHeard: as Funds.consume does.
+            SpendCapReached, Unauthenticated: as the API key says.
         """
         consumption_id = id_of(caller, route, key)
         asked = ConsumeCredits(consumption_id=consumption_id, user_id=caller.user_id, amount=amount, reason=reason)
-        return await self._funds.consume(asked)
+        async with consumed(self._database, caller.key, amount, None if key is None else consumption_id):
+            return await self._funds.consume(asked)
 
     async def settle(self, outcomes: Sequence[Outcome], applied: Sequence[Ended] = ()) -> None:
         """Records outcomes, but for those that were `applied` already, then tells the clients and lets the next ones
@@ -268,6 +256,56 @@ class Commands:
             admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
         await asyncio.gather(*(drive(self._broker, generation) for generation in admitted))
 
+    async def _accept(self, caller: Caller, order: Order, generation_id: UUID) -> Generation:
+        """Raises Duplicate, and whatever else `create` raises."""
+        model = self._offers.model(order.kind, order.model)
+        fitted = await self._inputs.find(caller, fit(order, model))
+        quote = self._offers.quote(model, fitted)
+        plan = await self._allow(caller, [order], quote.amount)
+        async with self._counted(caller, plan, quote.amount) as counted_at:
+            values = self._row(caller, order, fitted, model, quote, generation_id, plan, counted_at)
+            generation = await accepting.once(
+                partial(accepting.insert, self._database, values, order.beside),
+                partial(existing, self._database, caller, generation_id, order),
+                place(generation_id),
+            )
+        figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
+        log.info(
+            "generation.accepted",
+            generation_id=str(generation.id),
+            trace_id=telemetry.trace_id(order),
+            model=model.id,
+            published=generation.published,
+        )
+        if generation.published:
+            await self._driving.begin(generation)
+        return generation
+
+    async def _accept_batch(self, caller: Caller, orders: Sequence[Order], batch_id: UUID) -> Batch:
+        """Raises Duplicate, and whatever else `create_batch` raises."""
+        models = [self._offers.model(order.kind, order.model) for order in orders]
+        fits = [fit(order, model) for order, model in zip(orders, models, strict=True)]
+        fitted = await asyncio.gather(*(self._inputs.find(caller, each) for each in fits))
+        quotes = [self._offers.quote(model, order) for order, model in zip(fitted, models, strict=True)]
+        units = sum(quote.amount for quote in quotes)
+        plan = await self._allow(caller, orders, units)
+        async with self._counted(caller, plan, units) as counted_at:
+            rows = [
+                self._row(caller, *each, generation_id_of(caller, each[0], item), plan, counted_at)
+                | {"batch_id": batch_id, "batch_item": item}
+                for item, each in enumerate(zip(orders, fitted, models, quotes, strict=True))
+            ]
+            batch = await accepting.once(
+                partial(batches.insert, self._database, batch_id, rows),
+                partial(batches.existing, self._database, caller, batch_id, orders),
+                batches.place(batch_id),
+            )
+        for generation in batch.generations:
+            figures.ACCEPTED.labels(generation.kind, generation.lane).inc()
+        await asyncio.gather(*(drive(self._broker, each) for each in batch.generations if each.published))
+        log.info("batch.accepted", batch_id=str(batch_id), generations=len(batch.generations))
+        return batch
+
     async def _allow(self, caller: Caller, orders: Sequence[Order], amount: int) -> Plan:
         """Lets one request pass, of one dialect's order or orders that cost `amount` units; the plan of who asks.
 
@@ -289,42 +327,22 @@ class Commands:
         if most is not None and any(order.count > most for order in orders):
             errors = [{"field": "count", "message": f"at most {most}"}]
             raise Invalid(f"The plan allows at most {most} at once.", details={"errors": errors})
-        plan = await self._funds.plan(caller.user_id)
-        await self.rates.cool(caller.user_id, plan.cooldown_seconds or 0)
-        return plan
+        return await self._funds.plan(caller.user_id)
 
-    async def _existing(self, caller: Caller, generation_id: UUID, order: Order) -> Generation | None:
-        async with self._database.statement() as connection:
-            existing = await records.get(connection, caller.user_id, generation_id)
-        if existing is not None and existing.body_hash != order.body_hash():
-            raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
-        return existing
-
-    async def _record(
-        self,
-        caller: Caller,
-        order: Order,
-        fitted: Order,
-        model: CatalogModel,
-        quote: Quote,
-        generation_id: UUID,
-        plan: Plan,
-    ) -> Generation | None:
-        values = self._row(caller, order, fitted, model, quote, generation_id, plan)
+    @contextlib.asynccontextmanager
+    async def _counted(self, caller: Caller, plan: Plan, units: int) -> AsyncIterator[datetime | None]:
+        """Counts what is accepted in the block, for the key and for the plan's pause; nothing where it raises. Yields
+        the moment of which it is to be. Raises SpendCapReached, TooManyRequests, Unauthenticated."""
+        pause_seconds = plan.cooldown_seconds or 0
         try:
-            return await self._insert(values, order.beside)
-        except DBAPIError as error:
-            if not is_transient(error):
-                raise
-            # The connection was lost, and whether the row is there is unknown: the same id is recorded once. It may be
-            # what fills the queue.
-            try:
-                made = await self._insert(values, order.beside)
-            except TooManyRequests:
-                if (existing := await self._existing(caller, generation_id, order)) is None:
-                    raise
-                return existing
-            return made or await self._existing(caller, generation_id, order)
+            async with (
+                reserved(self._database, caller.key, units) as spent,
+                self.rates.cooling(caller.user_id, pause_seconds),
+            ):
+                yield spent.counted_at
+        except QueueFull as error:
+            message = f"You have {self._limits.max_waiting} generations waiting; let some finish first."
+            raise TooManyRequests(message, QUEUE_FULL_SECONDS) from error
 
     def _row(
         self,
@@ -335,6 +353,7 @@ class Commands:
         quote: Quote,
         generation_id: UUID,
         plan: Plan,
+        counted_at: datetime | None,
     ) -> dict[str, Any]:
         particulars = fitted.particulars
         if order.reuse:
@@ -365,35 +384,10 @@ class Commands:
             "max_waiting": self._limits.max_waiting,
             "api_key_id": caller.key.id if caller.key else None,
             "payer_id": self._funding.payer_of(order.dialect),
+            "created_at": counted_at,
             "batch_id": None,
             "batch_item": None,
         }
-
-    async def _insert(self, values: dict[str, Any], beside: Beside | None) -> Generation | None:
-        try:
-            if beside is None:
-                async with self._database.statement() as connection:
-                    return await records.insert(connection, values)
-            async with self._database.transaction() as connection:
-                generation = await records.insert(connection, values)
-                await beside(connection, generation.id)
-                return generation
-        except records.Duplicate:
-            return None
-        except records.QueueFull as error:
-            raise self._queue_full() from error
-
-    def _queue_full(self) -> TooManyRequests:
-        return TooManyRequests(
-            f"You have {self._limits.max_waiting} generations waiting; let some finish first.", QUEUE_FULL_SECONDS
-        )
-
-    async def _existing_batch(self, caller: Caller, batch_id: UUID, orders: Sequence[Order]) -> Batch | None:
-        async with self._database.statement() as connection:
-            existing = await batches.get(connection, caller.user_id, batch_id)
-        if existing is not None and not existing.is_of(orders):
-            raise IdempotencyMismatch("This Idempotency-Key was used for another request.")
-        return existing
 
 
 def _is_by_cancel(outcome: Outcome) -> bool:

@@ -4,9 +4,11 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import NoneType
 from uuid import UUID
 
 from faststream.nats import NatsBroker
+from nats.errors import NoRespondersError
 
 from contracts.money import in_credits
 from contracts.questions import (
@@ -19,7 +21,7 @@ from contracts.questions import (
     Plan,
 )
 from gateway.questions import ask_ledger
-from gateway.refusals import DailyCapReached, IdempotencyMismatch, InsufficientCredits, Unavailable
+from gateway.refusals import DailyCapReached, IdempotencyMismatch, InsufficientCredits, NotHeard, Unavailable
 from runtime.broker import connected
 
 ANSWER_TIMEOUT_SECONDS = 0.25
@@ -91,12 +93,15 @@ class Funds:
         Raises:
             InsufficientCredits: nothing was taken.
             IdempotencyMismatch: the id was used for another amount.
-            Unavailable: the ledger does not answer; under the same id it is taken once.
+            Unavailable: the ledger cannot be asked.
+            NotHeard: it was asked, and did not answer; under the same id it is taken once.
         """
+        is_asked = False
         for _ in range(CONSUME_ATTEMPTS):
             try:
                 answer = await ask_ledger(self._broker, LEDGER_CONSUME, asked, Consumption, CONSUME_TIMEOUT_SECONDS)
-            except Unavailable:
+            except Unavailable as silence:
+                is_asked = is_asked or not isinstance(silence.__cause__, NoRespondersError | NoneType)
                 continue
             self._heard.pop(asked.user_id, None)
             if answer.state == "mismatch":
@@ -104,7 +109,9 @@ class Funds:
             if answer.state == "insufficient_credits":
                 raise _insufficient(answer.required, answer.available)
             return answer
-        raise Unavailable("The ledger does not answer right now. Under the same Idempotency-Key it is taken once.")
+        if is_asked:
+            raise NotHeard("The ledger does not answer right now. Under the same Idempotency-Key it is taken once.")
+        raise Unavailable("The ledger cannot be asked right now. Nothing was taken.")
 
     def _has_plenty(self, user_id: UUID, amount: int) -> bool:
         heard = self._fresh(user_id, PLENTY_SECONDS)

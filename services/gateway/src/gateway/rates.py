@@ -8,7 +8,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from gateway.refusals import TooManyRequests
+from gateway.refusals import NotHeard, TooManyRequests
 from gateway.settings import LimitSettings
 from runtime.database import Database, Row
 from runtime.health import is_transient
@@ -39,6 +40,9 @@ _TAKE = text(f"""
     ON CONFLICT (name) DO UPDATE SET granted = {_ROOM},
         full_at = greatest(r.full_at, now()) + make_interval(secs => CAST(:pause_seconds AS float) * {_ROOM})
     RETURNING granted, extract(epoch FROM full_at - now())::float AS full_seconds
+""")
+_GIVE_BACK = text("""
+    UPDATE rates SET full_at = full_at - make_interval(secs => CAST(:pause_seconds AS float)) WHERE name = :name
 """)
 _PURGE = text("DELETE FROM rates WHERE name IN (SELECT name FROM rates WHERE full_at < now() LIMIT :most)")
 
@@ -99,10 +103,22 @@ class Rates:
             limits.append(Limit("deployment", self._per_deployment, what="generations of all users"))
         await self.take(*limits)
 
-    async def cool(self, user_id: UUID, pause_seconds: int) -> None:
-        """Lets one pass after a pause. Raises TooManyRequests, with the whole seconds to wait."""
-        if pause_seconds:
-            await self.take(Limit(f"pause of {user_id}", 1, pause_seconds, "generation", None))
+    @asynccontextmanager
+    async def cooling(self, user_id: UUID, pause_seconds: int) -> AsyncIterator[None]:
+        """Lets one pass after a pause. The next one begins with what is accepted in the block: where it raises,
+        nothing was, unless that was not heard. Raises TooManyRequests, with the whole seconds to wait."""
+        if not pause_seconds:
+            yield
+            return
+        limit = Limit(f"pause of {user_id}", 1, pause_seconds, "generation", None)
+        await self.take(limit)
+        try:
+            yield
+        except NotHeard:
+            raise
+        except Exception:
+            await self._give_back(limit)
+            raise
 
     async def take(self, *limits: Limit) -> None:
         """One of each, or of none. Raises TooManyRequests, with the whole seconds to wait."""
@@ -116,6 +132,11 @@ class Rates:
             for lease in taken:
                 lease.tokens += 1
             raise
+
+    async def _give_back(self, limit: Limit) -> None:
+        self._leases.pop(limit.name, None)
+        async with self._database.statement() as connection:
+            await connection.execute(_GIVE_BACK, {"name": limit.name, "pause_seconds": limit.pause_seconds})
 
     def left(self, limit: Limit) -> tuple[int, float]:
         """How many may be asked for now, as far as is known here, and in how many seconds it is a whole window's."""

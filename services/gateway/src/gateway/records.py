@@ -150,11 +150,13 @@ _INSERT = text(f"""
     )
     INSERT INTO generations (id, user_id, dialect, kind, lane, model, prompt, size, count, options, particulars,
         batch_id, batch_item, quote_amount, unit_price, price_version, input_price, output_price, status, published,
-        body_hash, traceparent, api_key_id, payer_id, deadline_at, deadline_seconds, p99_seconds, next_drive_at)
+        body_hash, traceparent, api_key_id, payer_id, created_at, deadline_at, deadline_seconds, p99_seconds,
+        next_drive_at)
     SELECT :id, :user_id, :dialect, :kind, :lane, :model, :prompt, :size, :count, CAST(:options AS jsonb),
         CAST(:particulars AS jsonb), CAST(:batch_id AS uuid), CAST(:batch_item AS smallint), :quote_amount,
         :unit_price, :price_version, CAST(:input_price AS bigint), CAST(:output_price AS bigint), 'pending',
         slot.free, :body_hash, :traceparent, CAST(:api_key_id AS uuid), CAST(:payer_id AS uuid),
+        coalesce(CAST(:created_at AS timestamptz), now()),
         now() + make_interval(secs => :deadline_seconds), :deadline_seconds, :p99_seconds,
         CASE WHEN slot.free THEN now() + make_interval(secs => :first_drive_seconds) ELSE 'infinity' END
     FROM slot
@@ -194,6 +196,17 @@ async def get(connection: Connection, user_id: UUID, generation_id: UUID) -> Gen
     """A user's generation; None for somebody else's and for a deleted one, too."""
     row = (await connection.execute(_GET, {"id": generation_id, "user_id": user_id})).one_or_none()
     return generation_of(row) if row else None
+
+
+_KNOWN = text(f"""
+    SELECT {COLUMNS}, deleted_at IS NOT NULL AS is_deleted FROM generations WHERE id = :id AND user_id = :user_id
+""")
+
+
+async def known(connection: Connection, user_id: UUID, generation_id: UUID) -> tuple[Generation, bool] | None:
+    """A user's generation, and whether it was deleted: what an Idempotency-Key has made."""
+    row = (await connection.execute(_KNOWN, {"id": generation_id, "user_id": user_id})).one_or_none()
+    return (generation_of(row), row.is_deleted) if row else None
 
 
 _ANYBODYS = text(f"SELECT {COLUMNS} FROM generations WHERE id = :id")

@@ -293,6 +293,14 @@ class TimedOut(Refusal):
     title = "The generation is still running"
 
 
+class NotHeard(Refusal):
+    """Whether it was recorded is not known: under the same Idempotency-Key it is once, and found again."""
+
+    status = 504
+    code = "not_heard"
+    title = "Whether it was recorded is not known"
+
+
 class Defect(Refusal):
     status = 500
     code = "internal_error"

@@ -1,4 +1,5 @@
-"""What capped keys spent, by day: the quote when a generation is accepted, corrected by what it cost at its end.
+"""What capped keys spent, by day: the quote when a generation is accepted, corrected by what it cost at its end; and
+what is consumed without one. A generation that is paid by what was consumed is counted beside it.
 
 A process that dies between the two leaves the quote: a cap is reached too early, never too late.
 """
@@ -13,26 +14,29 @@ from sqlalchemy import text
 
 from contracts.money import in_credits
 from gateway.api_keys.ring import Key
-from gateway.refusals import SpendCapReached
+from gateway.refusals import NotHeard, SpendCapReached, Unauthenticated
 from runtime.database import Connection, Database
+from runtime.health import is_transient
 
 MOST_UNITS = 2**62
 """What no cap is."""
 
 # The day's row is locked by whoever adds to it; the days before it only ever shrink.
 _ADD = text("""
-    WITH today AS (SELECT (now() AT TIME ZONE 'UTC')::date AS day), before AS (
+    WITH holder AS (SELECT id FROM api_keys WHERE id = :id FOR KEY SHARE),
+    today AS (SELECT (now() AT TIME ZONE 'UTC')::date AS day), before AS (
         SELECT coalesce(sum(units), 0)::bigint AS units FROM api_key_spending, today
         WHERE api_key_id = :id AND api_key_spending.day >= date_trunc('month', today.day)
             AND api_key_spending.day < today.day
     ), asked AS (SELECT CAST(:units AS bigint) AS units)
     INSERT INTO api_key_spending AS s (api_key_id, day, units)
-    SELECT :id, today.day, asked.units FROM today, before, asked
+    SELECT holder.id, today.day, asked.units FROM holder, today, before, asked
     WHERE asked.units <= :per_day AND before.units + asked.units <= :per_month
     ON CONFLICT (api_key_id, day) DO UPDATE SET units = s.units + excluded.units
     WHERE s.units + excluded.units <= :per_day AND s.units + excluded.units + (SELECT units FROM before) <= :per_month
-    RETURNING day
+    RETURNING now() AS counted_at
 """)
+_IS_THERE = text("SELECT id FROM api_keys WHERE id = :id")
 _GIVE_BACK = text("""
     UPDATE api_key_spending s SET units = greatest(0, s.units - back.units)
     FROM (SELECT id, day, sum(units)::bigint AS units
@@ -42,23 +46,74 @@ _GIVE_BACK = text("""
 """)
 
 
+_IS_COUNTED = text("SELECT id FROM api_key_consumptions WHERE api_key_id = :api_key_id AND id = :id")
+_NOTE = text("""
+    INSERT INTO api_key_consumptions (api_key_id, id)
+    SELECT id, :id FROM api_keys WHERE id = :api_key_id FOR KEY SHARE
+    ON CONFLICT DO NOTHING RETURNING id
+""")
+
+
 @dataclass(slots=True)
 class Spent:
-    """Whether anything was accepted; the block says so."""
+    """Whether anything was accepted; the block may say that nothing was."""
 
+    counted_at: datetime | None = None
+    """Of that moment is what is accepted: on its day it is counted, and given back. None where nothing is counted."""
     anything: bool = True
 
 
 @asynccontextmanager
 async def reserved(database: Database, key: Key | None, units: int) -> AsyncIterator[Spent]:
-    """Counts `units` for what is accepted in the block; where it raises, or says so, nothing was.
+    """Counts `units` for what is accepted in the block; where it raises, or says so, nothing was. Where it was not
+    heard whether anything was, it stays counted.
 
     Raises:
-        SpendCapReached: it would go over the key's day or month.
+        SpendCapReached: it would go over the key's day or month. Unauthenticated: the key was revoked meanwhile.
     """
     if key is None or not key.is_capped or units == 0:
         yield Spent()
         return
+    spent = Spent(await _counted(database, key, units))
+    try:
+        yield spent
+    except NotHeard:
+        raise
+    except Exception:
+        spent.anything = False
+        raise
+    finally:
+        if not spent.anything and spent.counted_at is not None:
+            async with database.statement() as connection:
+                await give_back(connection, [(key.id, spent.counted_at, units)])
+
+
+@asynccontextmanager
+async def consumed(database: Database, key: Key | None, units: int, consumption_id: UUID | None) -> AsyncIterator[None]:
+    """The same for what is consumed in the block; under an id that an Idempotency-Key names it is counted once.
+
+    Each request counts for itself until it is known what came of it: none leaves uncounted what another was refused.
+    """
+    if key is None or not key.is_capped or consumption_id is None:
+        async with reserved(database, key, units):
+            yield
+        return
+    async with database.statement() as connection:
+        values = {"api_key_id": key.id, "id": consumption_id}
+        is_counted = (await connection.execute(_IS_COUNTED, values)).first() is not None
+    if is_counted:
+        yield
+        return
+    async with reserved(database, key, units) as spent:
+        try:
+            yield
+        except NotHeard:
+            spent.anything = await _is_first(database, key, consumption_id)
+            raise
+        spent.anything = await _is_first(database, key, consumption_id)
+
+
+async def _counted(database: Database, key: Key, units: int) -> datetime:
     async with database.statement() as connection:
         values = {
             "id": key.id,
@@ -66,19 +121,24 @@ async def reserved(database: Database, key: Key | None, units: int) -> AsyncIter
             "per_day": MOST_UNITS if key.units_per_day is None else key.units_per_day,
             "per_month": MOST_UNITS if key.units_per_month is None else key.units_per_month,
         }
-        day = (await connection.execute(_ADD, values)).scalar_one_or_none()
-    if day is None:
+        counted_at: datetime | None = (await connection.execute(_ADD, values)).scalar_one_or_none()
+        if counted_at is None and (await connection.execute(_IS_THERE, {"id": key.id})).first() is None:
+            raise Unauthenticated("The API key is not valid.")
+    if counted_at is None:
         raise _refusal(key, units)
-    spent = Spent()
+    return counted_at
+
+
+async def _is_first(database: Database, key: Key, consumption_id: UUID) -> bool:
+    """Notes under which id it was counted; whether none was before. Where that cannot be noted it stays counted."""
     try:
-        yield spent
-    except Exception:
-        spent.anything = False
-        raise
-    finally:
-        if not spent.anything:
-            async with database.statement() as connection:
-                await connection.execute(_GIVE_BACK, {"ids": [key.id], "days": [day], "units": [units]})
+        async with database.statement() as connection:
+            noted = await connection.execute(_NOTE, {"api_key_id": key.id, "id": consumption_id})
+            return noted.first() is not None
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return True
 
 
 async def give_back(connection: Connection, unspent: Iterable[tuple[UUID, datetime, int]]) -> None:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from contracts.facts import Visibility
 from contracts.media import address
+from gateway.accepting import ACCEPTED
 from gateway.api_keys.keys import ApiKeys
 from gateway.commands import Commands
 from gateway.deprecations import of_operation
@@ -25,7 +26,16 @@ from gateway.oauth import OAuth
 from gateway.payments import Payments
 from gateway.provider_keys import ProviderKeys
 from gateway.queries import Queries
-from gateway.refusals import Defect, Invalid, MalformedBody, Refusal, Unavailable, UnsupportedMediaType, refusal_of
+from gateway.refusals import (
+    Defect,
+    Invalid,
+    MalformedBody,
+    Refusal,
+    TimedOut,
+    Unavailable,
+    UnsupportedMediaType,
+    refusal_of,
+)
 from gateway.settings import AddressSettings
 from gateway.sockets.server import Sockets
 from gateway.tokens import Tokens
@@ -109,6 +119,7 @@ def route_class(render: Render) -> type[APIRoute]:
             handle = super().get_route_handler()
 
             async def answered(request: Request) -> Response:
+                ACCEPTED.set(None)
                 try:
                     with telemetry.span(f"{request.method} {self.path}", traceparent := _traceparent(request)):
                         request.state.traceparent = telemetry.current_traceparent(traceparent)
@@ -116,14 +127,8 @@ def route_class(render: Render) -> type[APIRoute]:
                         if self._deprecation is not None:
                             answer.headers.update(self._deprecation.headers)
                         return answer
-                except Refusal as refusal:
-                    return render(refusal)
-                except RequestValidationError as error:
-                    return render(_invalid(error))
-                except HTTPException as error:
-                    return render(refusal_of(error))
                 except Exception as error:
-                    return render(_unexpected(error))
+                    return render(_said_of(error))
 
             return answered
 
@@ -152,7 +157,23 @@ def _place(parts: tuple[int | str, ...]) -> str:
     return ".".join(str(part)[:MAX_ECHO_CHARACTERS] for part in parts if part != "body") or "body"
 
 
-def _unexpected(error: Exception) -> Refusal:
+def _said_of(error: Exception) -> Refusal:
+    """What is answered to an error: never that nothing was recorded or charged, once something was accepted."""
+    refusal = _refusal_of(error)
+    place = ACCEPTED.get()
+    if place is None or not isinstance(refusal, Unavailable | Defect):
+        return refusal
+    message = f"It was accepted and goes on; how it stands cannot be said right now: look at {place}."
+    return TimedOut(message, headers={"Location": place})
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return refusal_of(error)
     if is_transient(error):
         log.warning("request.unavailable", error=type(error).__name__)
         return Unavailable("The database cannot be reached right now. Nothing was recorded; try again.")

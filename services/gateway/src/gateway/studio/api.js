@@ -112,7 +112,7 @@ async function tried(attempts, attempt) {
     try {
       return await attempt();
     } catch (error) {
-      const isAway = error instanceof TypeError || error.status === 503;
+      const isAway = error instanceof TypeError || error.status === 503 || error.code === "not_heard";
       if (!isAway || number === attempts) throw error;
       await pause((error.retryAfterSeconds ?? 0) * 1000 || FIRST_PAUSE_MILLISECONDS * 2 ** number);
     }

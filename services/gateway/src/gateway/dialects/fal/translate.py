@@ -23,8 +23,6 @@ REQUEST_ID = "X-Fal-Request-Id"
 _LOW = "low"
 _FINAL_STATUS = {409: 499, 429: 500, 502: 500}
 """Clients ask again after 408, 409, 429, 502, 503 and 504; 499 is fal's own word for what was cancelled."""
-_NOT_AGAIN = {"X-Fal-Request-Timeout-Type": "user"}
-"""With 504: it is final."""
 
 
 def order(surface: Surface, app: str, given: Mapping[str, Any], request: Request) -> Order:
@@ -103,7 +101,7 @@ def held_open(surface: Surface, generation: Generation) -> Result:
     """The same for who waited for it. Raises Refusal, for the same reasons; it names the request."""
     try:
         if generation.outcome is None:
-            raise TimedOut("It is still being made: ask the queue for it.", headers=_NOT_AGAIN)
+            raise TimedOut("It is still being made: ask the queue for it.")
         return result(surface, generation)
     except Refusal as refusal:
         refusal.headers = refusal.headers | {REQUEST_ID: str(generation.id)}
@@ -117,8 +115,6 @@ def _delivered(generation: Generation) -> Ending:
         return delivered(generation)
     except Refusal as refusal:
         refusal.status = _FINAL_STATUS.get(refusal.status, refusal.status)
-        if refusal.status == TimedOut.status:
-            refusal.headers = refusal.headers | _NOT_AGAIN
         raise
 
 

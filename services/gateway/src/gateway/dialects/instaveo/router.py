@@ -19,7 +19,7 @@ from gateway.dialects.surface import Surface, route_class
 from gateway.settings import InstaveoSettings
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 402, 404, 409, 413, 415, 422, 429, 503)
+    status: {"model": ErrorBody} for status in (400, 401, 402, 404, 409, 413, 415, 422, 429, 503, 504)
 }
 PUBLIC: dict[str, Any] = {"security": [{}, {"bearer": []}]}
 """Who is signed in may see more."""

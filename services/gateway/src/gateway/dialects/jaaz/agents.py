@@ -33,6 +33,7 @@ from gateway.refusals import (
     InsufficientCredits,
     Invalid,
     NotFound,
+    NotHeard,
     Refusal,
     TooManyRequests,
     Unauthenticated,
@@ -282,7 +283,7 @@ class Agents:
             raise Unauthenticated("The API key that began this is not valid any more.")
         try:
             return await self._surface.commands.create(caller, order, step_id)
-        except (TooManyRequests, Unavailable) as refusal:
+        except (NotHeard, TooManyRequests, Unavailable) as refusal:
             seconds = float(refusal.headers.get("Retry-After", PUT_OFF_SECONDS))
             if turn.is_late or seconds > LONGEST_PUT_OFF_SECONDS:
                 raise

@@ -22,7 +22,7 @@ from gateway.identity import Caller
 from gateway.live import Heard, look
 from gateway.orders import Order, generation_id_of, unfit
 from gateway.records import Generation
-from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, Refusal, TimedOut
+from gateway.refusals import IdempotencyMismatch, Invalid, NotFound, NotHeard, Refusal, TimedOut
 
 BETWEEN_ROUNDS = "\n\n"
 _NOTHING = Usage(input_tokens=0, output_tokens=0)
@@ -94,6 +94,8 @@ class Talks:
         async with repeater.repeating(caller, audience, generation_id) as accept:
             try:
                 generation = await surface.commands.create(caller, order, generation_id)
+            except NotHeard:
+                raise
             except Refusal:
                 await self._chats.take_back(caller, generation_id)
                 raise

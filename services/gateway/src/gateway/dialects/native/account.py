@@ -45,7 +45,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Consume credits",
         tags=["Account"],
         response_model=Consumed,
-        responses=problems(400, 402, 413, 422),
+        responses=problems(400, 402, 413, 422, 429, 504),
     )
     async def consume(body: Consume, request: Request, idempotency_key: Key = None) -> Response:
         """Takes exactly so many, or none. For 15 minutes they pay first for a generation that says `prepaid`."""

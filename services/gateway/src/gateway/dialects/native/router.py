@@ -50,7 +50,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make something",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=problems(400, 402, 403, 410, 413, 422, 429, 501),
+        responses=problems(400, 402, 403, 410, 413, 422, 429, 501, 504),
     )
     async def create(
         body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
@@ -83,7 +83,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make many things",
         tags=["Batches"],
         response_model=BatchView,
-        responses=problems(400, 402, 403, 410, 413, 422, 429, 501),
+        responses=problems(400, 402, 403, 410, 413, 422, 429, 501, 504),
     )
     async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
         """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
@@ -168,7 +168,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Try a generation again",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=problems(400, 402, 403, 404, 409, 422, 429),
+        responses=problems(400, 402, 403, 404, 409, 410, 422, 429, 504),
     )
     async def retry(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
         """A new generation like one that failed, was declined or cancelled, at today's price."""

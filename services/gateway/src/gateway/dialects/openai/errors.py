@@ -38,7 +38,9 @@ _SAID = {
     "content_policy": _Said(400, INVALID, "content_policy_violation"),
     "idempotency_mismatch": _Said(422),
 }
-_FINAL = frozenset({"insufficient_credits", "daily_cap_reached", "spend_cap_reached", "still_running", "not_read"})
+_FINAL = frozenset(
+    {"insufficient_credits", "daily_cap_reached", "spend_cap_reached", "still_running", "not_heard", "not_read"}
+)
 """Asked again at once, it ends the same way, or is made and paid a second time."""
 _FINAL_STATUSES = frozenset({409, 501})
 _NAMES = {"count": "n", "inputs": "image"}

@@ -16,7 +16,7 @@ from gateway.dialects.surface import Surface
 
 UPLOADS = (ROUTE, voices.ROUTE)
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 503)
+    status: {"model": ErrorBody} for status in (400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 503, 504)
 }
 
 

@@ -45,7 +45,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": PredictionProblem} for status in (401, *statuses, 503)}
 
 
-_REFUSED = _problems(400, 402, 403, 404, 410, 413, 422, 429)
+_REFUSED = _problems(400, 402, 403, 404, 410, 413, 422, 429, 504)
 
 
 def make_router(surface: Surface) -> APIRouter:
