@@ -66,5 +66,5 @@ lock:  ## resolves the dependencies again (needs uv)
 	  $(foreach p,contracts runtime gateway generator storage ledger simulator cli,--no-emit-package darkroom-$(p)) \
 	  requirements.in --output-file requirements.lock
 
-vendor: env  ## copies the libraries of the studio's page from the packages of deploy/studio (needs npm)
+vendor: env  ## copies the libraries of the pages from the packages of deploy/studio (needs npm)
 	$(BIN)/python -m deploy.vendor

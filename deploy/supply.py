@@ -31,7 +31,7 @@ ROOTS = {
 BUNDLED = {"av": "its wheels bring FFmpeg with x264 and x265: GPL-3.0-or-later as a whole"}
 """What a package's own metadata does not say of what it brings along."""
 PAGE_IN = "gateway"
-"""The image that holds the studio's page, and with it the libraries of deploy/studio."""
+"""The image that holds the pages, and with them the libraries of deploy/studio."""
 LICENCES_FILE = "docs/licences.md"
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))?(?: \\)?$", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -210,7 +210,7 @@ _BROWSERS = (
     "",
     "## In browsers",
     "",
-    "What the studio's page takes from others, by `deploy/studio/package-lock.json`; their licences are served, too.",
+    "What the pages take from others, by `deploy/studio/package-lock.json`; their licences are served, too.",
     "",
     "| package | version | licence | in |",
     "| --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""The libraries of the studio's page, copied from the packages that deploy/studio/package-lock.json names.
+"""The libraries of the pages, copied from the packages that deploy/studio/package-lock.json names.
 
 `make vendor` after a change of the lock. Nobody edits what is copied: a test compares each byte with the packages,
 whose hashes npm checks.
@@ -14,17 +14,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "studio"
-"""What the page wants, by exact version, and the hashes."""
-VENDOR = ROOT / "services/gateway/src/gateway/studio/vendor"
+"""What the pages want, by exact version, and the hashes."""
+PAGE = ROOT / "services/gateway/src/gateway/studio"
+VENDOR, REFERENCE = "vendor", "reference/vendor"
+"""The folders of the libraries of the studio, and of the page that shows the API."""
 FILES = {
-    "preact": ("dist/preact.mjs", "hooks/dist/hooks.mjs"),
-    "htm": ("dist/htm.mjs",),
-    "@preact/signals": ("dist/signals.mjs",),
-    "@preact/signals-core": ("dist/signals-core.mjs",),
+    "preact": (VENDOR, "dist/preact.mjs", "hooks/dist/hooks.mjs"),
+    "htm": (VENDOR, "dist/htm.mjs"),
+    "@preact/signals": (VENDOR, "dist/signals.mjs"),
+    "@preact/signals-core": (VENDOR, "dist/signals-core.mjs"),
+    "swagger-ui-dist": (
+        REFERENCE,
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+        "swagger-ui-bundle.js.LICENSE.txt",
+        "NOTICE",
+    ),
 }
-"""Package → what of it is served. The way to it in the package is not kept: their names differ."""
+"""Package → the folder, and what of it is served. The way to it in the package is not kept: their names differ."""
 INSTALL_SECONDS = 100
-NEEDED = "The libraries of the studio are copied by npm, which has to be here and to reach a package registry: "
+NEEDED = "The libraries of the pages are copied by npm, which has to be here and to reach a package registry: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +48,17 @@ class Library:
 
 
 def libraries() -> list[Library]:
-    """What the lock names."""
+    """What the lock names and a page has: what only counts who installs a package is not served."""
     packages = json.loads((FOLDER / "package-lock.json").read_text())["packages"]
     return [
-        Library(path.removeprefix("node_modules/"), about["version"], about["license"], about["integrity"])
-        for path, about in packages.items()
-        if path
+        Library(name, packages[path]["version"], packages[path]["license"], packages[path]["integrity"])
+        for path in packages
+        if (name := path.removeprefix("node_modules/")) in FILES
     ]
 
 
 def packed() -> dict[str, bytes]:
-    """File name → content of all that belongs into the folder, each library's licence beside it.
+    """Path below the page → content of all that belongs into the folders, each library's licence beside it.
 
     Raises:
         RuntimeError: the packages cannot be had; the message says what is needed.
@@ -68,9 +77,10 @@ def packed() -> dict[str, bytes]:
         found = {}
         for library in libraries():
             package = Path(place, "node_modules", library.name)
-            found[licence_file(library)] = (package / "LICENSE").read_bytes()
-            for file in FILES[library.name]:
-                found[Path(file).name] = (package / file).read_bytes()
+            folder, *served = FILES[library.name]
+            found[f"{folder}/{licence_file(library)}"] = (package / "LICENSE").read_bytes()
+            for file in served:
+                found[f"{folder}/{Path(file).name}"] = (package / file).read_bytes()
         return found
 
 
@@ -80,12 +90,13 @@ def licence_file(library: Library) -> str:
 
 
 def main() -> None:
-    """The folder holds exactly that afterwards."""
+    """The folders hold exactly that afterwards."""
     content = packed()
-    shutil.rmtree(VENDOR, ignore_errors=True)
-    VENDOR.mkdir()
-    for name, each in content.items():
-        (VENDOR / name).write_bytes(each)
+    for folder in (VENDOR, REFERENCE):
+        shutil.rmtree(PAGE / folder, ignore_errors=True)
+        (PAGE / folder).mkdir(parents=True)
+    for path, each in content.items():
+        (PAGE / path).write_bytes(each)
     sys.stdout.write("".join(f"{library.name} {library.version}\n" for library in libraries()))
 
 

@@ -79,16 +79,19 @@ def test_the_lock_of_the_page_is_exact_and_names_no_address() -> None:
 @pytest.mark.node
 def test_the_libraries_of_the_page_are_what_the_packages_hold() -> None:
     """Byte for byte, and nothing beside them: npm has checked the packages against the lock's hashes."""
-    assert {each.name: each.read_bytes() for each in vendor.VENDOR.iterdir()} == vendor.packed(), "make vendor"
+    folders = [vendor.PAGE / folder for folder in (vendor.VENDOR, vendor.REFERENCE)]
+    kept = {str(file.relative_to(vendor.PAGE)): file.read_bytes() for folder in folders for file in folder.iterdir()}
+    assert kept == vendor.packed(), "make vendor"
 
 
 def test_the_wheel_has_all_that_the_page_needs() -> None:
     """What an image installs, and with it what it serves."""
     builder = WheelBuilder(str(ROOT / "services/gateway"))
     shipped = {Path(file.path).resolve() for file in builder.recurse_included_files()}
-    folder = vendor.VENDOR.parent
     page = {
-        file.resolve() for file in folder.rglob("*") if file.suffix in {".html", ".css", ".svg", ".js", ".mjs", ".txt"}
+        file.resolve()
+        for file in vendor.PAGE.rglob("*")
+        if file.suffix in {".html", ".css", ".svg", ".js", ".mjs", ".txt"}
     }
     assert len(page) > 20
     assert page <= shipped

@@ -32,6 +32,9 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 OWN = sorted(each.name for each in FOLDER.iterdir() if Path(each.name).suffix in TYPES)
+REFERENCE = sorted(
+    str(each.relative_to(str(FOLDER))) for each in Path(str(FOLDER), "reference").rglob("*") if each.suffix in TYPES
+)
 LIBRARIES = sorted(f"vendor/{each.name}" for each in FOLDER.joinpath("vendor").iterdir())
 FILES = OWN + LIBRARIES
 SCRIPTS = [name for name in OWN if name.endswith(".js")]
@@ -50,20 +53,20 @@ def content(name: str) -> str:
 
 
 def path_of(name: str) -> str:
-    return "/" if name == "index.html" else f"/studio/{name}"
+    return {"index.html": "/", "reference/index.html": "/docs"}.get(name, f"/studio/{name}")
 
 
 class Page(HTMLParser):
-    """The elements of the page, and the text of its scripts."""
+    """The elements of a page, and the text of its scripts."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "index.html") -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.within_labels: set[str] = set()
         self.inline: list[str] = []
         self.maps: list[str] = []
         self._within: str | None = None
-        self.feed(content("index.html"))
+        self.feed(content(name))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
@@ -84,7 +87,7 @@ class Page(HTMLParser):
 # -- as a browser gets them -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", FILES + REFERENCE)
 async def test_a_file_is_served_as_what_it_is(nobody: Client, name: str) -> None:
     answer = await nobody.get(path_of(name))
     assert (answer.status, answer.text) == (200, content(name))
@@ -110,6 +113,18 @@ async def test_the_policy_lets_nothing_run_but_these_files(nobody: Client) -> No
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == {"'none'"}
     assert "unsafe" not in said
     assert "*" not in said
+
+
+async def test_the_page_of_the_api_runs_nothing_but_what_is_here(nobody: Client) -> None:
+    """In the origin where the studio has its session; also where the internet is not."""
+    assert {"reference/index.html", "reference/vendor/swagger-ui-bundle.js"} < set(REFERENCE)
+    said = (await nobody.get("/docs")).headers["content-security-policy"]
+    policy = {name: set(sources) for name, *sources in (part.split() for part in said.split("; "))}
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == {"'none'"}
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == {"'self'"}
+    assert policy["img-src"] == {"'self'", "data:"}
+    for path in ("/redoc", "/docs/oauth2-redirect"):
+        assert (await nobody.get(path)).status == 404
 
 
 @pytest.mark.parametrize("path", ["/studio", "/studio/", "/studio/router.py", "/studio/../app.py", "/studio/nope.js"])
@@ -181,15 +196,15 @@ def test_elements_are_rendered_and_not_made_by_hand() -> None:
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_inline() -> None:
-    page = Page()
-    assert page.inline == []
-    for _, attributes in page.elements:
-        assert not [name for name in attributes if name.startswith("on") or name == "style"]
-        for name in ("src", "href"):
-            address = urlsplit(attributes.get(name, ""))
-            assert not address.scheme
-            assert not address.netloc
-    for name in OWN:
+    for page in (Page(), Page("reference/index.html")):
+        assert page.inline == []
+        for _, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"]
+            for name in ("src", "href"):
+                address = urlsplit(attributes.get(name, ""))
+                assert not address.scheme
+                assert not address.netloc
+    for name in (*OWN, "reference/index.html", "reference/reference.js"):
         text = content(name).replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|@import|url\(|innerHTML|outerHTML|insertAdjacentHTML|\beval\b", text), name
 

@@ -250,6 +250,7 @@ def _application(lifespan: Lifespan[FastAPI]) -> FastAPI:
         version="1.0.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # the studio has the page: the framework's own loads programs from another host
         redoc_url=None,
         openapi_tags=[
             {"name": "Generations", "description": "Make things and follow them."},

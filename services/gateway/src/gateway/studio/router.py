@@ -5,7 +5,7 @@ Each file has a route of its own, so that whatever else is asked for below `/stu
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from ipaddress import ip_address
@@ -22,8 +22,11 @@ from gateway.settings import AddressSettings
 from gateway.tokens import Issuer
 
 PAGE = "index.html"
-VENDOR = "vendor"
-"""The folder of the libraries: `make vendor` writes it (ADR 35)."""
+REFERENCE = "reference/index.html"
+"""The page that shows the API, with Swagger UI."""
+PATHS = {PAGE: "/", REFERENCE: "/docs"}
+FOLDERS = ("", "vendor", "reference", "reference/vendor")
+"""`make vendor` writes those of libraries (ADR 35)."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -35,13 +38,14 @@ _TYPES = {
 
 
 def make_router(surface: Surface) -> APIRouter:
-    """The page at `/`, its parts, and the session of a stack on one's own machine."""
+    """The pages at `/` and `/docs`, their parts, and the session of a stack on one's own machine."""
     router = APIRouter(route_class=route_class(errors.render), include_in_schema=False)
     served = _files()
-    headers = _headers(surface.addresses, served[PAGE][0])
+    headers = _headers(_policy(surface.addresses, served[PAGE][0]))
+    of_reference = _headers(_REFERENCE_POLICY)
     for name, (content, media_type) in served.items():
-        path = "/" if name == PAGE else f"/studio/{name}"
-        router.add_api_route(path, _giving(content, media_type, headers), methods=["GET"])
+        give = _giving(content, media_type, of_reference if name == REFERENCE else headers)
+        router.add_api_route(PATHS.get(name, f"/studio/{name}"), give, methods=["GET"])
 
     @router.post("/studio/session")
     async def session(request: Request) -> Response:
@@ -60,8 +64,7 @@ def make_router(surface: Surface) -> APIRouter:
 
 def _files() -> dict[str, tuple[bytes, str]]:
     """Name → content and type, of what stands beside this module for browsers."""
-    own = files(__package__)
-    found = {**_within(own), **{f"{VENDOR}/{name}": each for name, each in _within(own / VENDOR).items()}}
+    found = {name: each for folder in FOLDERS for name, each in _within(folder)}
     suffixes = {name: name[name.rfind(".") :] for name in found}
     return {
         name: (found[name].read_bytes(), _TYPES[suffix])
@@ -70,8 +73,10 @@ def _files() -> dict[str, tuple[bytes, str]]:
     }
 
 
-def _within(folder: Traversable) -> dict[str, Traversable]:
-    return {each.name: each for each in folder.iterdir() if each.is_file()}
+def _within(folder: str) -> Iterator[tuple[str, Traversable]]:
+    for each in files(__package__).joinpath(folder).iterdir():
+        if each.is_file():
+            yield f"{folder}/{each.name}".lstrip("/"), each
 
 
 def _giving(content: bytes, media_type: str, headers: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
@@ -85,24 +90,33 @@ def _giving(content: bytes, media_type: str, headers: dict[str, str]) -> Callabl
     return give
 
 
-def _headers(addresses: AddressSettings, page: bytes) -> dict[str, str]:
-    """What every file says: nothing but these files runs, and media come from where media are.
+_SEALED = {
+    "default-src": "'none'",
+    "style-src": "'self'",
+    "form-action": "'none'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+# Swagger UI has its icons within its style sheet, and sets what it has cleaned of HTML as text.
+_REFERENCE_POLICY = _SEALED | {"script-src": "'self'", "connect-src": "'self'", "img-src": "'self' data:"}
+
+
+def _policy(addresses: AddressSettings, page: bytes) -> dict[str, str]:
+    """Nothing but the studio's files runs, and media come from where media are.
 
     The page's import map has to stand in the page; its hash says that it is this one.
     """
     media = " ".join(sorted({_origin(addresses.media_base), _origin(addresses.public_media_url)}))
-    policy = {
-        "default-src": "'none'",
+    return _SEALED | {
         "script-src": f"'self' '{_hash_of_map(page)}'",
-        "style-src": "'self'",
         "connect-src": f"'self' {media}",
         "img-src": f"'self' {media}",
         "media-src": f"'self' {media}",
-        "form-action": "'none'",
-        "base-uri": "'none'",
-        "frame-ancestors": "'none'",
         "require-trusted-types-for": "'script'",
     }
+
+
+def _headers(policy: dict[str, str]) -> dict[str, str]:
     return {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in policy.items()),
