@@ -201,7 +201,10 @@ async def test_it_is_of_its_generation_alone(client: Client, client_of: MakeClie
     await client.ended((await client.accepted())["id"])
     assert len(await deliveries(client, prediction_id)) == 1
     assert (await client.get("/v1/webhooks")).json["items"] == []
-    assert (await client_of().get(f"/v1/webhooks/{prediction_id}")).status == 404
+    for whoever in (client, client_of()):
+        assert (await whoever.get(f"/v1/webhooks/{prediction_id}")).status == 404
+        changed = await whoever.request("PATCH", f"/v1/webhooks/{prediction_id}", json={"state": "disabled"})
+        assert changed.status == 404
     assert (await client.post(f"/v1/webhooks/{prediction_id}/rotate")).status == 404
     assert (await client.post(f"/v1/webhooks/{prediction_id}/test")).status == 404
 

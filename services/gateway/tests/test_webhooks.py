@@ -167,8 +167,8 @@ async def test_a_period_is_sent_again(client: Client, receiver: Receiver) -> Non
         body = {"since": since, "until": until}
         return await client.post(f"/v1/webhooks/{webhook['id']}/redeliver", json=body)
 
-    assert (await redeliver("2000-01-01T00:00:00Z", "2001-01-01T00:00:00Z")).json == {"deliveries": 0}
-    assert (await redeliver("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z")).json == {"deliveries": 3}
+    assert (await redeliver("2000-01-01T00:00:00Z", "2001-01-01T00:00:00Z")).json == {"deliveries": 0, "last": None}
+    assert (await redeliver("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z")).json == {"deliveries": 3, "last": None}
     await receiver.got(6)
     assert (await redeliver("0001-01-01T00:00:00+14:00", "2100-01-01T00:00:00Z")).status == 422
     assert (await redeliver("2000-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00")).status == 422

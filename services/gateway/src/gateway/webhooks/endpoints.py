@@ -45,14 +45,16 @@ _MAKE_BESIDE = text("""
 _LIST = text(f"""
     SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id AND style = '{STANDARD}' ORDER BY created_at, id
 """)
-_GET = text(f"SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id AND id = :id")
+_GET = text(f"SELECT {_COLUMNS} FROM webhooks WHERE user_id = :user_id AND id = :id AND style = '{STANDARD}'")
+_KNOWN = text("SELECT id FROM webhooks WHERE user_id = :user_id AND id = :id")
 _CHANGE = text(f"""
     UPDATE webhooks SET url = coalesce(CAST(:url AS text), url), events = coalesce(CAST(:events AS text[]), events),
         state = coalesce(CAST(:state AS text), state),
         why_disabled = CASE CAST(:state AS text) WHEN 'active' THEN NULL WHEN 'disabled' THEN 'by its owner'
             ELSE why_disabled END,
-        failing_since = CASE CAST(:state AS text) WHEN 'active' THEN NULL ELSE failing_since END
-    WHERE user_id = :user_id AND id = :id RETURNING {_COLUMNS}
+        failing_since = CASE WHEN CAST(:state AS text) = 'active' OR CAST(:url AS text) <> url THEN NULL
+            ELSE failing_since END
+    WHERE user_id = :user_id AND id = :id AND style = '{STANDARD}' RETURNING {_COLUMNS}
 """)
 _ROTATE = text(f"""
     UPDATE webhooks SET secret_version = secret_version + 1,
@@ -85,8 +87,11 @@ _AGAIN_ONE = text(f"{_AGAIN} AND d.id = :delivery_id RETURNING d.id")
 _AGAIN_RANGE = text(f"""
     {_AGAIN} AND d.id IN (
         SELECT id FROM deliveries WHERE webhook_id = :id AND state <> 'pending' AND created_at >= :since
-            AND created_at < :until ORDER BY created_at LIMIT :limit
-    ) RETURNING d.id
+            AND created_at < :until
+            AND (CAST(:after AS uuid) IS NULL OR (created_at, id) >
+                (SELECT a.created_at, a.id FROM deliveries a WHERE a.id = :after AND a.webhook_id = :id))
+        ORDER BY created_at, id LIMIT :limit
+    ) RETURNING d.id, d.created_at
 """)
 
 
@@ -96,6 +101,14 @@ class Webhook:
 
     row: Row
     secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How many of a period are sent again, and the last of them where there may be more."""
+
+    deliveries: int
+    last: UUID | None
 
 
 class Webhooks:
@@ -150,7 +163,7 @@ class Webhooks:
     async def change(
         self, caller: Caller, webhook_id: UUID, url: str | None, events: Sequence[str] | None, state: str | None
     ) -> Webhook:
-        """What is None stays as it is. Switched on again, it begins anew."""
+        """What is None stays as it is. Switched on again, or at another address, it begins anew."""
         values = {
             "url": None if url is None else self._checked(url),
             "events": None if events is None else _known(events),
@@ -169,7 +182,7 @@ class Webhooks:
 
     async def deliveries(self, caller: Caller, webhook_id: UUID, before: UUID | None) -> list[Row]:
         """Newest first, those before a delivery that is known."""
-        await self.get(caller, webhook_id)
+        await self._one(_KNOWN, caller, webhook_id)
         values = {"user_id": caller.user_id, "id": webhook_id, "before": before, "limit": MAX_DELIVERIES}
         async with self._database.statement() as connection:
             return list((await connection.execute(_DELIVERIES, values)).all())
@@ -182,12 +195,16 @@ class Webhooks:
     async def redeliver(self, caller: Caller, webhook_id: UUID, delivery_id: UUID) -> None:
         await self._one(_AGAIN_ONE, caller, webhook_id, delivery_id=delivery_id)
 
-    async def redeliver_range(self, caller: Caller, webhook_id: UUID, since: datetime, until: datetime) -> int:
-        """How many are sent again, the oldest first; ask again while it is as many as there can be."""
-        await self.get(caller, webhook_id)
-        values = {"user_id": caller.user_id, "id": webhook_id, "since": since, "until": until, "limit": MAX_DELIVERIES}
+    async def redeliver_range(
+        self, caller: Caller, webhook_id: UUID, since: datetime, until: datetime, after: UUID | None
+    ) -> Again:
+        """Sends again the oldest of a period that come after a delivery that is known."""
+        await self._one(_KNOWN, caller, webhook_id)
+        values = {"user_id": caller.user_id, "id": webhook_id, "since": since, "until": until, "after": after}
         async with self._database.statement() as connection:
-            return len((await connection.execute(_AGAIN_RANGE, values)).all())
+            sent = (await connection.execute(_AGAIN_RANGE, values | {"limit": MAX_DELIVERIES})).all()
+        last = max(((row.created_at, row.id) for row in sent), default=None)
+        return Again(len(sent), last[1] if last is not None and len(sent) == MAX_DELIVERIES else None)
 
     async def _one(self, statement: Any, caller: Caller, webhook_id: UUID, **values: Any) -> Row:
         async with self._database.statement() as connection:

@@ -75,29 +75,45 @@ _CLAIM = text(f"""
         w.previous_secret_until > now() AS has_previous,
         (SELECT traceparent FROM generations WHERE generations.id = d.generation_id) AS traceparent
 """)
-_GENERATIONS = text(f"SELECT {COLUMNS} FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")
+_GENERATIONS = text(f"""
+    SELECT {COLUMNS} FROM generations WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NULL
+""")
+_UNTOLD = text("""
+    UPDATE deliveries SET state = 'parked', status = NULL, error = 'its generation was deleted', ended_at = now()
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+# Here and below: what the former address answered says nothing of the one that the webhook was given meanwhile.
 _DELIVERED = text("""
     WITH done AS (
         UPDATE deliveries SET state = 'delivered', status = :status, error = NULL, ended_at = now() WHERE id = :id
         RETURNING webhook_id
     )
-    UPDATE webhooks SET failing_since = NULL FROM done WHERE id = webhook_id AND failing_since IS NOT NULL
+    UPDATE webhooks SET failing_since = NULL FROM done
+    WHERE id = webhook_id AND failing_since IS NOT NULL AND url = :url
 """)
+# It fails anew where nothing has been tried again since: in days in which nothing was sent it may have been well.
 _FAILED = text("""
-    WITH failed AS (
-        UPDATE deliveries SET status = :status, error = :error,
-            state = CASE WHEN CAST(:pause_seconds AS float8) IS NULL THEN 'parked' ELSE 'pending' END,
-            next_at = now() + make_interval(secs => coalesce(CAST(:pause_seconds AS float8), 0)),
-            ended_at = CASE WHEN CAST(:pause_seconds AS float8) IS NULL THEN now() END
-        WHERE id = :id RETURNING webhook_id
+    WITH called AS (
+        SELECT w.id, w.url = :url AS is_there, CASE WHEN :attempts = 1 AND NOT EXISTS (
+            SELECT FROM deliveries o WHERE o.webhook_id = w.id AND o.state = 'pending' AND o.attempts > 1
+        ) THEN now() ELSE coalesce(w.failing_since, now()) END AS since
+        FROM webhooks w WHERE w.id = :webhook_id FOR NO KEY UPDATE
+    ), failed AS (
+        UPDATE deliveries d SET status = :status, error = :error,
+            state = CASE WHEN is_there AND CAST(:pause_seconds AS float8) IS NULL THEN 'parked' ELSE 'pending' END,
+            attempts = CASE WHEN is_there THEN d.attempts ELSE 0 END,
+            next_at = now() + make_interval(
+                secs => CASE WHEN is_there THEN coalesce(CAST(:pause_seconds AS float8), 0) ELSE 0 END),
+            ended_at = CASE WHEN is_there AND CAST(:pause_seconds AS float8) IS NULL THEN now() END
+        FROM called WHERE d.id = :id AND d.webhook_id = called.id
     )
-    UPDATE webhooks SET failing_since = coalesce(failing_since, now()),
-        state = CASE WHEN CAST(:is_gone AS boolean) OR failing_since < now() - make_interval(secs => :failing_seconds)
-            THEN 'disabled' ELSE state END,
+    UPDATE webhooks w SET failing_since = called.since,
+        state = CASE WHEN CAST(:is_gone AS boolean) OR called.since < now() - make_interval(secs => :failing_seconds)
+            THEN 'disabled' ELSE w.state END,
         why_disabled = CASE WHEN CAST(:is_gone AS boolean) THEN 'the receiver answered 410 Gone'
-            WHEN failing_since < now() - make_interval(secs => :failing_seconds)
-            THEN 'it took nothing for three days' ELSE why_disabled END
-    FROM failed WHERE id = webhook_id RETURNING id, state
+            WHEN called.since < now() - make_interval(secs => :failing_seconds)
+            THEN 'it took nothing for three days' ELSE w.why_disabled END
+    FROM called WHERE w.id = called.id AND called.is_there RETURNING w.id, w.state
 """)
 _PARK = text("UPDATE deliveries SET state = 'parked', ended_at = now() WHERE webhook_id = :id AND state = 'pending'")
 
@@ -179,7 +195,12 @@ class Sender:
         async with self._database.statement() as connection:
             ids = [row.generation_id for row in claimed if row.generation_id is not None]
             found = {row.id: generation_of(row) for row in await connection.execute(_GENERATIONS, {"ids": ids})}
+            untold = [row.id for row in claimed if row.generation_id is not None and row.generation_id not in found]
+            if untold:
+                await connection.execute(_UNTOLD, {"ids": untold})
         for row in claimed:
+            if row.id in untold:
+                continue
             task = asyncio.create_task(self._deliver(session, key, row, found.get(row.generation_id)))
             self._sending[task] = row.receiver
             task.add_done_callback(lambda done: self._sending.pop(done, None))
@@ -215,7 +236,7 @@ class Sender:
             return await _post(session, row, style.headers(key, row, sent_at, body), body)
 
     async def _record(self, row: Row, attempt: Attempt) -> None:
-        values = {"id": row.id, "status": attempt.status}
+        values = {"id": row.id, "status": attempt.status, "url": row.url}
         async with self._database.transaction() as connection:
             if attempt.is_taken:
                 await connection.execute(_DELIVERED, values)
@@ -223,7 +244,7 @@ class Sender:
             is_gone = attempt.status == GONE
             pause = None if is_gone or row.event == TEST else self._pause_seconds(row.attempts)
             values |= {"error": attempt.error, "pause_seconds": pause, "is_gone": is_gone}
-            values["failing_seconds"] = FAILING_SECONDS
+            values |= {"webhook_id": row.webhook_id, "attempts": row.attempts, "failing_seconds": FAILING_SECONDS}
             webhook = (await connection.execute(_FAILED, values)).one_or_none()
             if webhook is not None and webhook.state == "disabled":
                 await connection.execute(_PARK, {"id": webhook.id})

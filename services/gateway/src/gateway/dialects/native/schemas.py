@@ -311,10 +311,14 @@ class Period(BaseModel):
 
     since: Moment
     until: Moment
+    after: UUID | None = Field(None, description="Only those that come after this delivery.")
 
 
 class Redelivered(BaseModel):
-    deliveries: int = Field(description="How many are sent again; ask again while it is 100.")
+    deliveries: int = Field(description="How many are sent again, at most 100.")
+    last: UUID | None = Field(
+        None, description="The last of them, where there may be more: ask again with it as `after`."
+    )
 
 
 class NewProviderKey(BaseModel):

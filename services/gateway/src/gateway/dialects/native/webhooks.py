@@ -90,7 +90,7 @@ def make_router(surface: Surface) -> APIRouter:
     async def redeliver_period(id: str, body: Period, request: Request) -> Response:  # noqa: A002
         """Sends again what was made in a period and is not pending, the oldest first."""
         caller = await identity.required(request)
-        sent = await webhooks.redeliver_range(caller, generation_id(id), body.since, body.until)
-        return json_answer(Redelivered(deliveries=sent), 202)
+        sent = await webhooks.redeliver_range(caller, generation_id(id), body.since, body.until, body.after)
+        return json_answer(Redelivered(deliveries=sent.deliveries, last=sent.last), 202)
 
     return router

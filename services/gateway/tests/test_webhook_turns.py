@@ -1,0 +1,103 @@
+"""What a webhook is told again, and what of it: after a page, a change of its address, quiet days, a deletion."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+from gateway.webhooks import sender
+
+from .client import Client
+from .test_webhooks import Receiver, ended, make, receiving
+
+pytestmark = pytest.mark.connected
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as made:
+        yield made
+
+
+async def test_all_of_a_period_is_sent_again_a_page_at_a_time(
+    client: Client, receiver: Receiver, postgres: asyncpg.Pool
+) -> None:
+    """The first ones have ended again long before the next are asked for, and many are of one moment."""
+    webhook, moment = await make(client, receiver.url), datetime.now(UTC)
+    made = UUID((await client.accepted())["id"])
+    await ended(client, webhook, "delivered")
+    await postgres.executemany(
+        "INSERT INTO deliveries (id, webhook_id, generation_id, event, state, created_at) "
+        "VALUES ($1, $2, $3, 'generation.completed', 'parked', $4)",
+        [(uuid4(), UUID(webhook["id"]), made, moment) for _ in range(249)],
+    )
+    asked, sent = {"since": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}, []
+    for expected in (100, 100, 50):
+        answer = (await client.post(f"/v1/webhooks/{webhook['id']}/redeliver", json=asked)).json
+        sent.append(answer["deliveries"])
+        await postgres.execute(
+            "UPDATE deliveries SET state = 'parked' WHERE state = 'pending' AND webhook_id = $1", UUID(webhook["id"])
+        )
+        assert (answer["last"] is not None) is (expected == 100)
+        asked["after"] = answer["last"]
+    assert sent == [100, 100, 50]
+    assert (
+        await postgres.fetchval(
+            "SELECT count(*) FROM deliveries WHERE webhook_id = $1 AND next_at > $2", UUID(webhook["id"]), moment
+        )
+        == 250
+    )
+
+
+@pytest.mark.parametrize("status", [410, 500])
+async def test_what_the_former_address_answers_says_nothing_of_the_new_one(
+    client: Client, receiver: Receiver, status: int
+) -> None:
+    """It was called when the webhook was given another; what it was not told is told there, at once."""
+    receiver.answer, receiver.pause_seconds = lambda: web.Response(status=status), 1.0
+    webhook = await make(client, receiver.url)
+    await client.accepted()
+    await receiver.got()
+    async with receiving() as other:
+        path = f"/v1/webhooks/{webhook['id']}"
+        assert (await client.request("PATCH", path, json={"url": other.url})).status == 200
+        await other.got()
+        assert (await ended(client, webhook, "delivered"))["attempts"] == 1
+        shown = (await client.get(path)).json
+        assert (shown["url"], shown["state"], shown["failing_since"]) == (other.url, "active", None)
+
+
+async def test_one_failure_long_after_another_is_no_failing_for_days(
+    client: Client, receiver: Receiver, postgres: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In between nothing was sent: the receiver may have been well."""
+    monkeypatch.setattr(sender, "PAUSES_SECONDS", (0.01,) * 7)
+    receiver.answer = lambda: web.Response(status=500)
+    webhook = await make(client, receiver.url)
+    await client.accepted()
+    await ended(client, webhook, "parked")
+    await postgres.execute(
+        "UPDATE webhooks SET failing_since = now() - interval '9 days' WHERE id = $1", UUID(webhook["id"])
+    )
+    await client.ended((await client.accepted())["id"])
+    parked = await ended(client, webhook, "parked")
+    assert parked["attempts"] == len(sender.PAUSES_SECONDS) + 1
+    shown = (await client.get(f"/v1/webhooks/{webhook['id']}")).json
+    assert (shown["state"], shown["why_disabled"]) == ("active", None)
+    assert datetime.fromisoformat(shown["failing_since"]) > datetime.now(UTC) - timedelta(days=1)
+
+
+async def test_what_was_deleted_is_told_nobody_again(client: Client, receiver: Receiver) -> None:
+    webhook = await make(client, receiver.url)
+    made = await client.accepted(prompt="What nobody may read again")
+    delivery = await ended(client, webhook, "delivered")
+    assert (await client.request("DELETE", f"/v1/generations/{made['id']}")).status == 204
+    path = f"/v1/webhooks/{webhook['id']}"
+    assert (await client.post(f"{path}/deliveries/{delivery['id']}/redeliver")).status == 202
+    parked = await ended(client, webhook, "parked")
+    assert (parked["status"], parked["error"]) == (None, "its generation was deleted")
+    assert len(receiver.heard) == 1
+    assert (await client.get(path)).json["failing_since"] is None
