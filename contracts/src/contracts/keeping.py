@@ -20,6 +20,8 @@ class TakeUpload(Frozen):
     user_id: UUID
     claim: str | None = None
     """The name of an object in the claims bucket."""
+    sha256: str | None = None
+    """Of that object, in hexadecimal; where it is not said, another file counts as the same upload."""
     url: str | None = None
     """Where it is to be read from. Without either it went into the bucket that was offered."""
     visibility: Visibility = Visibility.PUBLIC
@@ -28,7 +30,7 @@ class TakeUpload(Frozen):
 
 class TakenUpload(Frozen):
     """Exactly one is set. A failure's code is `unsupported_media`, `unusable_media`, `too_large`, `not_clean`,
-    `quota_exceeded`, `not_found` or `unavailable`; only after the last is it of use to ask again."""
+    `quota_exceeded`, `not_found`, `another_file` or `unavailable`; only after the last is it of use to ask again."""
 
     asset: Asset | None = None
     failure: Failure | None = None

@@ -48,11 +48,14 @@ class Storage:
         self._bus = bus
         self.failure: Failure | None = None
         self.taken: dict[UUID, tuple[UUID, bytes]] = {}
+        self.given: dict[UUID, str | None] = {}
         self.asked = 0
 
     async def take(self, message: Any) -> None:
         self.asked += 1
         question = TakeUpload.model_validate_json(message.data)
+        if self.given.setdefault(question.upload_id, question.sha256) != question.sha256:
+            self.failure = Failure(code="another_file", message="Another file was taken under this id.")
         if self.failure is not None:
             await message.respond(TakenUpload(failure=self.failure).model_dump_json().encode())
             return
@@ -134,6 +137,8 @@ async def test_the_same_key_is_the_same_upload(client: Client, storage: Storage,
     assert first == again
     assert (await bring(client_of(), b"x", key="k")).json["id"] != first, "of another user"
     refused(await bring(client, b"x", key="k" * 300), 400, "invalid_idempotency_key")
+    assert storage.given[UUID(first)] == hashlib.sha256(b"x").hexdigest()
+    refused(await bring(client, b"y", key="k"), 422, "idempotency_mismatch")
 
 
 @pytest.mark.parametrize(

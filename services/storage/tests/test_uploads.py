@@ -1,6 +1,7 @@
 """What users bring is typed by content, scanned, made anew and theirs (B32–B41)."""
 
 import asyncio
+import hashlib
 import io
 import struct
 from collections.abc import AsyncIterator
@@ -127,6 +128,20 @@ async def test_the_same_upload_twice_is_one_asset(make: Make, bus: Client, datab
     assert anothers.asset is None
     found = await rows(database, "SELECT owner_id FROM assets WHERE id = :id", id=first.asset.id)
     assert [row["owner_id"] for row in found] == [question.user_id]
+
+
+async def test_another_file_is_not_the_same_upload(make: Make, bus: Client, database: Database) -> None:
+    """By what was sent, which is not what is kept; who does not say it is answered as before."""
+    given, claim = picture(), str(uuid4())
+    question = TakeUpload(upload_id=uuid4(), user_id=uuid4(), claim=claim, sha256=hashlib.sha256(given).hexdigest())
+    await put_claim(bus, claim, given)
+    first = await make().take(question)
+    assert first.asset is not None
+    assert first == await make().take(question) == await make().take(question.model_copy(update={"sha256": None}))
+    another = await make().take(question.model_copy(update={"sha256": "0" * 64}))
+    assert another.failure is not None and another.failure.code == "another_file"
+    await rows(database, "UPDATE assets SET given_sha256 = NULL WHERE id = :id", id=first.asset.id)
+    assert await make().take(question) == first, "taken before this was known"
 
 
 async def test_killed_between_the_row_and_its_bytes(make: Make, bus: Client, database: Database) -> None:

@@ -320,7 +320,7 @@ def refusal_of(error: HTTPException) -> Refusal:
 _OF_UPLOADS: dict[str, type[Refusal]] = {
     refusal.code: refusal
     for refusal in (UnsupportedMedia, UnusableMedia, NotClean, FileTooLarge, QuotaExceeded, NotFound)
-}
+} | {"another_file": IdempotencyMismatch}
 
 
 def refusal_of_upload(failure: Failure) -> Refusal:

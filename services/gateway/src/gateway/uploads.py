@@ -1,7 +1,8 @@
 """Uploads: streamed into the claims bucket as they arrive, then storage is asked to make an asset of it.
 
 The gateway neither keeps nor looks at the bytes. The id follows from the Idempotency-Key, so that sending a file again
-is the same upload; for a file that comes within an order from its bytes as well, so that another one is no repetition.
+is the same upload, and another one is refused; for a file that comes within an order it follows from its bytes as well,
+so that another one is no repetition.
 """
 
 import base64
@@ -96,11 +97,11 @@ class Uploads:
         by_content: bool = False,
         is_here: bool = False,
     ) -> Upload:
-        """What a file has become; under the same key of the same route it is the same upload, `by_content` only where
-        the file is the same too. One that `is_here` stood in a request that has been read: its user is not waited for.
+        """What a file has become; under the same key of the same route it is the same upload, `by_content` another one
+        for another file. One that `is_here` stood in a request that has been read: its user is not waited for.
 
         Raises:
-            Refusal: why it has not; nothing is kept then.
+            IdempotencyMismatch: the key was used for another file. Refusal: why it has not; nothing is kept then.
         """
         key = None if key is None else checked_key(key)
         with self._one_more(None if is_here else caller.user_id):
@@ -194,7 +195,7 @@ class Uploads:
         if key is not None and by_content:
             key = f"{key}\n{received.digest}"
         upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, key)
-        return await self._taken(caller, upload_id, visibility, claim=received.claim)
+        return await self._taken(caller, upload_id, visibility, received=received)
 
     async def _taken(
         self,
@@ -202,21 +203,22 @@ class Uploads:
         upload_id: UUID,
         visibility: Visibility | None,
         *,
-        claim: str | None = None,
+        received: Received | None = None,
         url: str | None = None,
     ) -> Upload:
         question = TakeUpload(
             upload_id=upload_id,
             user_id=caller.user_id,
-            claim=claim,
+            claim=received and received.claim,
+            sha256=received and received.digest,
             url=url,
             visibility=visibility or self._visibility,
         )
         try:
             taken = await self._ask(STORAGE_TAKE_UPLOAD, question, TakenUpload, TAKE_SECONDS)
         finally:
-            if claim is not None:
-                await self._forget(claim)
+            if received is not None:
+                await self._forget(received.claim)
         if taken.asset is None:
             raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
         return Upload(upload_id, taken.asset, taken.visibility)

@@ -51,15 +51,15 @@ _OPEN = text("""
     )
     INSERT INTO assets
         (id, owner_id, index, token, mime_type, size_bytes, sha256, width, height, seconds, bitrate, blurhash, backend,
-         visibility)
+         visibility, given_sha256)
     SELECT :id, :owner_id, 0, :token, :mime_type, :size_bytes, :sha256, :width, :height, :seconds, :bitrate, :blurhash,
-        :backend, :visibility
+        :backend, :visibility, CAST(:given_sha256 AS text)
     FROM locked WHERE locked.locks >= 0
     ON CONFLICT (id) DO UPDATE SET
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         width = excluded.width, height = excluded.height, seconds = excluded.seconds, bitrate = excluded.bitrate,
         blurhash = excluded.blurhash, backend = excluded.backend, visibility = excluded.visibility,
-        state = 'writing', created_at = now(), deleted_at = NULL
+        given_sha256 = excluded.given_sha256, state = 'writing', created_at = now(), deleted_at = NULL
         WHERE assets.state <> 'stored' AND assets.owner_id = excluded.owner_id
     RETURNING token
 """)
@@ -159,6 +159,8 @@ class Uploads:
         async with self._database.statement() as connection:
             row = (await connection.execute(_FIND, {"id": identity, "owner_id": question.user_id})).first()
         if row is not None and row.state == "stored":
+            if question.sha256 is not None and row.given_sha256 not in {None, question.sha256}:
+                raise NotTaken("another_file", "Another file was sent as this upload before.")
             return assets.asset_of(row), Visibility(row.visibility)
         with ExitStack() as bodies:
             body = await self._receive(question)
@@ -168,7 +170,7 @@ class Uploads:
                 await self._scanner.scan(body.content)
             prepared = await self._preparation.clean(body)
             bodies.callback(prepared.body.content.close)
-            asset = await self._keep(identity, question.user_id, prepared, question.visibility)
+            asset = await self._keep(identity, question, prepared)
         if question.claim is None and question.url is None and self._incoming is not None:
             await self._incoming.delete(question.upload_id)
         log.info("upload.stored", asset=str(asset.id), mime_type=asset.mime_type, bytes=asset.size_bytes)
@@ -207,9 +209,9 @@ class Uploads:
         usage = await self._keeping.usage(user_id, identity)
         _check_quota(usage.used_bytes + size_bytes, usage.quota_bytes)
 
-    async def _keep(self, identity: UUID, user_id: UUID, prepared: Prepared, visibility: Visibility) -> Asset:
+    async def _keep(self, identity: UUID, question: TakeUpload, prepared: Prepared) -> Asset:
         """As of a generation: the row, then the bytes, then the row again."""
-        digest = prepared.body.sha256
+        user_id, digest = question.user_id, prepared.body.sha256
         name = name_of(user_id, digest)
         values = {
             "id": identity,
@@ -224,7 +226,8 @@ class Uploads:
             "bitrate": prepared.bitrate,
             "blurhash": prepared.blurhash,
             "backend": self._objects.backend,
-            "visibility": visibility,
+            "visibility": question.visibility,
+            "given_sha256": question.sha256,
             "object_name": name,
         }
         async with self._database.transaction() as connection:
