@@ -93,10 +93,11 @@ def test_a_submission_of_which_nothing_arrived_failed_as_its_first_output_did():
     assert (failed.state, failed.failure.code, failed.outputs) == (State.FAILED, "content_policy", ())
 
 
-@given(some.floats(0, 1e9), some.integers(1, 1000))
-def test_what_the_provider_asks_for_is_obeyed_up_to_a_minute(seconds, number):
-    pause = pause_after(Throttled(retry_after_seconds=seconds), number, random.Random())
-    assert pause == min(seconds, 60.0)
+@given(some.floats(0, 1e9), some.integers(1, 1000), some.integers())
+def test_what_the_provider_asks_for_is_obeyed_up_to_a_minute(seconds, number, seed):
+    """Where it asks for less than it would be given anyway, or for none at all, it is given that."""
+    pause = pause_after(Throttled(retry_after_seconds=seconds), number, random.Random(seed))
+    assert pause == max(min(seconds, 60.0), pause_after(Throttled(), number, random.Random(seed)))
 
 
 @given(some.sampled_from([(Throttled, 30.0), (Unavailable, 8.0)]), some.integers(1, 1000))

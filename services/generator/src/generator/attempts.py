@@ -193,11 +193,13 @@ def standing(attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: b
 
 
 def pause_after(refusal: ProviderRefusal, number: int, dice: random.Random) -> float:
-    """Seconds until the next attempt after attempt `number`: what the provider asked for, else full jitter."""
+    """Seconds until the next attempt after attempt `number`: full jitter, and no less than the provider asked for.
+
+    One that says 0, or a moment that is over, would be asked without a pause: to be sent away is no try.
+    """
     if isinstance(refusal, Throttled):
-        if refusal.retry_after_seconds is not None:
-            return min(refusal.retry_after_seconds, RETRY_AFTER_LIMIT_SECONDS)
-        return _jitter(THROTTLED_PAUSE_SECONDS, number, dice)
+        asked_seconds = min(refusal.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
+        return max(asked_seconds, _jitter(THROTTLED_PAUSE_SECONDS, number, dice))
     if isinstance(refusal, Unavailable):
         return _jitter(UNAVAILABLE_PAUSE_SECONDS, number, dice)
     return 0.0
