@@ -19,7 +19,7 @@ from generator.attempts import (
     provider_seconds,
     standing,
 )
-from generator.providers.interface import Invalid, Rejected, Throttled, Unavailable, Unknown
+from generator.providers.interface import Invalid, Rejected, Throttled, Unavailable, Unknown, Unreadable
 
 GENERATION = UUID(int=7)
 PROCESS = UUID(int=1)
@@ -59,7 +59,7 @@ def test_a_refusal_for_good_is_not_tried_again(refusal):
 
 
 @settings(max_examples=40)
-@given(some.lists(some.sampled_from([Throttled, Unavailable, Unknown]), max_size=40))
+@given(some.lists(some.sampled_from([Throttled, Unavailable, Unreadable, Unknown]), max_size=40))
 def test_no_more_than_three_tries_and_one_resubmission_in_any_order(refusals):
     """To be sent away as one too many is no try."""
     made = []
@@ -100,7 +100,7 @@ def test_what_the_provider_asks_for_is_obeyed_up_to_a_minute(seconds, number, se
     assert pause == max(min(seconds, 60.0), pause_after(Throttled(), number, random.Random(seed)))
 
 
-@given(some.sampled_from([(Throttled, 30.0), (Unavailable, 8.0)]), some.integers(1, 1000))
+@given(some.sampled_from([(Throttled, 30.0), (Unavailable, 8.0), (Unreadable, 8.0)]), some.integers(1, 1000))
 def test_other_pauses_have_full_jitter_and_a_ceiling(which, number):
     refusal, ceiling_seconds = which
     assert 0 <= pause_after(refusal(), number, random.Random()) <= ceiling_seconds

@@ -4,11 +4,15 @@ import asyncio
 
 import pytest
 
+from contracts.facts import Input
 from generator.attempts import State, first_attempts
 from generator.breakers import FAILURES_TO_OPEN
 from generator.providers.interface import Task, Unavailable
+from generator.providers.openai import OpenAI
+from runtime.outbound import OutboundSettings, make_session
 
-from .stage import CHEAP, FILM, ask, ask_film
+from .stage import CHEAP, DEAR, FILM, ask, ask_film
+from .vendor import answering
 
 pytestmark = pytest.mark.connected
 
@@ -110,6 +114,19 @@ async def test_what_is_refused_for_good_opens_nothing(process):
     for _ in range(FAILURES_TO_OPEN + 2):
         await process.generate(ask("[[sim:moderated]]"))
     assert await opened(process) == []
+
+
+async def test_an_address_that_cannot_be_read_opens_nothing(process, simulator):
+    """It is tried again, and fails for whoever named it alone."""
+    async with answering(503, b"busy") as url, make_session(OutboundSettings(outbound_allow=url[7:])) as session:
+        process.submitter._providers["openai"] = OpenAI(session, "key", simulator.url)
+        given = (Input(role="image", url=f"{url}/a.png"),)
+        requests = [ask(model=DEAR, size="1024x1024", inputs=given, seconds=30) for _ in range(FAILURES_TO_OPEN)]
+        await asyncio.gather(*map(process.generate, requests))
+    for request in requests:
+        assert await process.attempts(request) == [(0, n, "failed", "input_unreadable") for n in (1, 2, 3)]
+        assert (await process.outcome(request)).data.failure.code == "input_unreadable"
+    assert await opened(process) == [] and not process.breakers._known
 
 
 async def test_who_costs_the_same_stands_in(process, simulator):

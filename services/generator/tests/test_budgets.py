@@ -11,7 +11,7 @@ from contracts.facts import Failure, Verdict
 from generator.attempts import INTERRUPTED, NOT_SENT, State, first_attempts
 from generator.budgets import FLOOR_RETRIES, RETRY_SHARE, WINDOW_SECONDS, is_retry
 from generator.providers import darkroom
-from generator.providers.interface import Throttled, Unavailable
+from generator.providers.interface import Throttled, Unavailable, Unreadable
 
 from .stage import ask
 
@@ -47,9 +47,10 @@ async def forgotten(process):
         (MODELARK, INTERRUPTED, True),
         (MODELARK, Throttled().failure, False),
         (MODELARK, NOT_SENT, False),
+        (MODELARK, Unreadable().failure, False),
         (darkroom.NAME, Unavailable().failure, False),
     ],
-    ids=["failed", "lost", "one too many", "never sent", "our own"],
+    ids=["failed", "lost", "one too many", "never sent", "not read", "our own"],
 )
 def test_what_loads_a_provider_again_counts(provider, failure: Failure, counts):
     [attempt] = tries(1, provider)

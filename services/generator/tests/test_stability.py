@@ -17,6 +17,7 @@ from generator.providers.interface import (
     TaskProvider,
     Unavailable,
     Unknown,
+    Unreadable,
 )
 from generator.providers.stability import Stability
 from generator.providers.transport import MAX_ANSWER_BYTES
@@ -99,7 +100,7 @@ class TestStableDiffusion(TestCore):
         assert isinstance(item, Delivered)
         with pytest.raises(Invalid):
             await provider.submit(self.submission(given=(Given("image", url="http://169.254.169.254/"),)))
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unreadable):
             await provider.submit(self.submission(given=(Given("image", url="http://127.0.0.1:9/"),)))
         assert len(self.journal(simulator)) == 1
 

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 from contracts.facts import CutBy, Failure, Kind, Output
 from contracts.money import Usage
 from contracts.talking import Call
-from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown
+from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown, Unreadable
 
 MAX_TRIES = 3
 """Of one submission, over all deliveries. To be sent away as one too many is no try: nothing was begun."""
@@ -200,7 +200,7 @@ def pause_after(refusal: ProviderRefusal, number: int, dice: random.Random) -> f
     if isinstance(refusal, Throttled):
         asked_seconds = min(refusal.retry_after_seconds or 0.0, RETRY_AFTER_LIMIT_SECONDS)
         return max(asked_seconds, _jitter(THROTTLED_PAUSE_SECONDS, number, dice))
-    if isinstance(refusal, Unavailable):
+    if isinstance(refusal, Unavailable | Unreadable):
         return _jitter(UNAVAILABLE_PAUSE_SECONDS, number, dice)
     return 0.0
 
@@ -221,11 +221,12 @@ def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy) -> bool:
     if last.state is State.UNKNOWN:
         unknown = sum(1 for attempt in history if attempt.state is State.UNKNOWN)
         return policy == "resubmit_once" and unknown == 1 and tries < MAX_TRIES
-    return _is(last, Throttled) or (_is(last, Unavailable) and tries < MAX_TRIES)
+    return _is(last, Throttled) or (_is(last, Unavailable, Unreadable) and tries < MAX_TRIES)
 
 
-def _is(attempt: Attempt, refusal: type[ProviderRefusal]) -> bool:
-    return attempt.state is State.FAILED and attempt.failure is not None and attempt.failure.code == refusal.code
+def _is(attempt: Attempt, *refusals: type[ProviderRefusal]) -> bool:
+    codes = {refusal.code for refusal in refusals}
+    return attempt.state is State.FAILED and attempt.failure is not None and attempt.failure.code in codes
 
 
 def _jitter(ceilings_seconds: tuple[float, float], number: int, dice: random.Random) -> float:

@@ -1,7 +1,8 @@
 """Who is not asked for a while: a provider's model that failed again and again, known to every process.
 
 Each process counts for itself; what it opens stands in a row, which the others read with the catalog. After its time
-one call tries again, and how that ends decides. What a provider refuses for good opens nothing. Tasks that were taken
+one call tries again, and how that ends decides. What a provider refuses for good opens nothing, and neither do inputs
+that cannot be read. Tasks that were taken
 and made nothing are counted beside calls that failed: a provider that takes everything and makes nothing is left alone
 too, and for that nothing but a result is a cure.
 """

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from generator.attempts import NOT_SENT, Attempt
 from generator.providers.darkroom import NAME as OUR_OWN
-from generator.providers.interface import Throttled
+from generator.providers.interface import Throttled, Unreadable
 from runtime.database import Connection, Database
 
 RETRY_SHARE = 0.2
@@ -49,10 +49,10 @@ RETRIES = Counter("retries_total", "Calls for what had failed, by whether the bu
 
 def is_retry(attempt: Attempt) -> bool:
     """Whether the attempt after this one asks its provider again. What was sent away as one too many was no try, what
-    was never sent did not reach it, and what we make ourselves loads nobody."""
+    was never sent, for want of its inputs or otherwise, did not reach it, and what we make ourselves loads nobody."""
     if attempt.provider == OUR_OWN or attempt.failure is None or attempt.failure == NOT_SENT:
         return False
-    return attempt.failure.code != Throttled.code
+    return attempt.failure.code not in {Throttled.code, Unreadable.code}
 
 
 class Budgets:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from contracts.facts import Input
 from contracts.keeping import Lend, Lent
 from contracts.questions import STORAGE_LEND
-from generator.providers.interface import Invalid, Unavailable
+from generator.providers.interface import Invalid, Unreadable
 
 LEND_SECONDS = 30.0
 """Storage reads its store and writes to the bus, and may have to make a variant first."""
@@ -29,7 +29,7 @@ async def borrow(broker: NatsBroker, user_id: UUID, given: Input, max_bytes: int
 
     Raises:
         InputNotFound, Invalid: it is gone, or too large.
-        Unavailable: storage does not speak our language.
+        Unreadable: storage does not speak our language.
         OSError, nats.errors.Error, TimeoutError: storage, or what it needs, is away; ask again.
     """
     assert given.asset_id is not None  # noqa: S101
@@ -38,7 +38,7 @@ async def borrow(broker: NatsBroker, user_id: UUID, given: Input, max_bytes: int
     try:
         lent = Lent.model_validate_json(answer.data)
     except ValidationError as error:
-        raise Unavailable from error
+        raise Unreadable from error
     if lent.claim is not None:
         return Input(role=given.role, claim=lent.claim, mime_type=lent.mime_type)
     failure = lent.failure

@@ -65,7 +65,7 @@ class Darkroom:
         return Delivered(content=content, mime_type="audio/mpeg")
 
     async def _lay_out(self, submission: Submission, place: Path) -> Plan:
-        """Puts what the film is made of into the folder. Raises Invalid, Unavailable."""
+        """Puts what the film is made of into the folder. Raises Invalid, Unreadable."""
         stills = [given for given in submission.given if given.role in {"image", "first_frame"}]
         sound, size = http.first(submission, "audio"), http.pixels(submission.size)
         if sound is None or size is None or not 1 <= len(stills) <= MAX_PICTURES:

@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from generator.providers.interface import Given, Invalid, Unavailable
+from generator.providers.interface import Given, Invalid, Unreadable
 from runtime.outbound import Refused, Unreachable, fetch
 
 MAX_GIVEN_BYTES = 50 * 1024 * 1024
@@ -14,7 +14,7 @@ async def content_of(session: aiohttp.ClientSession, given: Given) -> bytes:
 
     Raises:
         Invalid: what the address holds can never be read.
-        Unavailable: it could not be read this time.
+        Unreadable: it could not be read this time.
     """
     if given.content is not None:
         return given.content
@@ -26,4 +26,4 @@ async def content_of(session: aiohttp.ClientSession, given: Given) -> bytes:
     except Refused as error:
         raise Invalid("What it should start from cannot be read.") from error
     except Unreachable as error:
-        raise Unavailable("What it should start from could not be read.") from error
+        raise Unreadable from error

@@ -1,4 +1,4 @@
-"""What every provider looks like to the generator: one paid call in; outputs, a task, or one of seven refusals out."""
+"""What every provider looks like to the generator: one paid call in; outputs, a task, or one of eight refusals out."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,6 +211,14 @@ class Unavailable(ProviderRefusal):
 
     code = "provider_unavailable"
     words = "The provider is not available."
+
+
+class Unreadable(ProviderRefusal):
+    """What the call starts from could not be read this time, so nobody was asked. It says nothing about the provider:
+    whoever named the address is the only one that it fails for."""
+
+    code = "input_unreadable"
+    words = "What it should start from could not be read."
 
 
 class Unknown(ProviderRefusal):
