@@ -21,7 +21,7 @@ from generator.providers.interface import (
 
 from .conformance import HOSTILE_OPTIONS, ProviderConformance
 from .stage import until
-from .vendor import content_of
+from .vendor import answering, content_of
 
 
 class TextConformance(ProviderConformance):
@@ -30,6 +30,8 @@ class TextConformance(ProviderConformance):
     kind = Kind.TEXT
     endpoint = "/chat/completions"
     size = None
+    ends = ("stop", "length")
+    ended_calling = "tool_calls"
     meanings: ClassVar[dict[str, type[ProviderRefusal]]] = {"empty-200": Unknown}
     malformed = (
         b"",
@@ -41,6 +43,15 @@ class TextConformance(ProviderConformance):
         b'data: {"choices": [{"delta": {"content": "half a sen"}}]}\n\n',
         b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
     )
+
+    def stream(self, words, ended):
+        """What the provider sends for a text of nine tokens, in UTF-8 as far as JSON allows that."""
+        chunks = (
+            {"choices": [{"index": 0, "delta": {"content": words}}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": ended}]},
+            {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 9}},
+        )
+        return "".join(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
     async def check(self, item):
         assert isinstance(item, Delivered) and item.url is None and item.content is None
@@ -64,6 +75,28 @@ class TextConformance(ProviderConformance):
         item, said = await self.heard(provider, "Tell me about lighthouses")
         assert "".join(said) == item.text and len(said) > 5
         assert "lighthouses" in item.text
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    async def test_what_ends_a_line_elsewhere_may_stand_in_a_text(self, session, end):
+        """In JSON it need not be escaped, and no reader of events takes it for an end."""
+        words = "one\u2028two\u2029three\x85four"
+        body = self.stream(words, self.ends[0]).replace("\n", end).encode()
+        async with answering(200, body) as url:
+            [item] = await self.make(session, url).submit(self.submission())
+        assert item.text == words
+
+    async def test_a_text_that_ended_without_a_word_is_an_answer(self, session):
+        """It was thought about, and paid; the next would cost as much."""
+        for ended in self.ends:
+            async with answering(200, self.stream("", ended).encode()) as url:
+                [item] = await self.make(session, url).submit(self.submission())
+            assert item.text == "" and not item.calls
+            assert (item.usage.input_tokens, item.usage.output_tokens) == (5, 9)
+
+    async def test_without_the_calls_that_it_ended_with_it_is_none(self, session):
+        async with answering(200, self.stream("", self.ended_calling).encode()) as url:
+            with pytest.raises(Unknown):
+                await self.make(session, url).submit(self.submission())
 
     async def test_a_conversation_goes_on(self, provider):
         messages = (

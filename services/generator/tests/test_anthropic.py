@@ -1,5 +1,6 @@
 """Anthropic's own."""
 
+import json
 from typing import ClassVar
 
 import pytest
@@ -26,6 +27,8 @@ class TestAnthropic(TextConformance):
     model = "claude-sonnet-5-5"
     path = "/anthropic"
     endpoint = "/v1/messages"
+    ends = ("end_turn", "max_tokens")
+    ended_calling = "tool_use"
     meanings: ClassVar = {"error-200": Unknown, "empty-200": Unknown}
     malformed = (
         b"",
@@ -39,6 +42,17 @@ class TestAnthropic(TextConformance):
         + b'{"type": "text_delta", "text": "half a sen"}}\n\nevent: message_stop\ndata: {"type": "message_stop"}\n\n',
         b'event: message_delta\ndata: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}}\n\n',
     )
+
+    def stream(self, words, ended):
+        events = [
+            {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": words}},
+            {"type": "message_delta", "delta": {"stop_reason": ended}, "usage": {"output_tokens": 9}},
+            {"type": "message_stop"},
+        ]
+        if not words:
+            del events[1]
+        return "".join(f"event: {each['type']}\ndata: {json.dumps(each, ensure_ascii=False)}\n\n" for each in events)
 
     def make(self, session, base_url, max_answer_bytes=MAX_ANSWER_BYTES):
         return Anthropic(session, KEY, base_url, max_answer_bytes)

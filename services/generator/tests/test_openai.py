@@ -16,6 +16,7 @@ from generator.providers.interface import (
     Throttled,
     Unavailable,
     Unknown,
+    Unreadable,
 )
 from generator.providers.openai import OpenAI
 from generator.providers.transport import MAX_ANSWER_BYTES
@@ -79,7 +80,7 @@ class TestEdits(OfOpenAI, ProviderConformance):
     @pytest.mark.parametrize(
         ("url", "refusal"),
         [
-            ("http://127.0.0.1:9/a.png", Unavailable),
+            ("http://127.0.0.1:9/a.png", Unreadable),
             ("http://169.254.169.254/latest", Invalid),
             ("file:///etc/passwd", Invalid),
         ],

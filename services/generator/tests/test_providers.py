@@ -1,11 +1,16 @@
 """The adapters: the conformance suite, and what is each one's own."""
 
-import pytest
+import asyncio
 
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from generator.providers import sdk
 from generator.providers.interface import Delivered, Invalid
 from generator.providers.modelark import ModelArk
 from generator.providers.openai import OpenAI
-from generator.providers.sdk import readable, retry_after_seconds
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 from .conformance import KEY, ProviderConformance
@@ -93,18 +98,32 @@ class TestDallE(ProviderConformance):
     ],
 )
 def test_a_provider_s_words_are_shown_without_ids_keys_and_addresses(said, shown):
-    assert readable(said) == shown
+    assert sdk.readable(said) == shown
 
 
 def test_a_provider_s_words_are_bounded():
-    assert len(readable("no " * 10_000)) <= 300
+    assert len(sdk.readable("no " * 10_000)) <= 300
 
 
 @pytest.mark.parametrize("value", ["soon", "nan", "inf", "Thu, 99 Jan 9999 99:99:99 GMT", ""])
 def test_a_senseless_wait_counts_as_none(value):
-    assert retry_after_seconds({"retry-after": value}) is None
+    assert sdk.retry_after_seconds({"retry-after": value}) is None
 
 
 def test_a_wait_in_the_past_is_over():
-    assert retry_after_seconds({"retry-after": "-5"}) == 0
-    assert retry_after_seconds({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert sdk.retry_after_seconds({"retry-after": "-5"}) == 0
+    assert sdk.retry_after_seconds({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+
+
+@given(some.lists(some.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\xc2\x85", b"\xe2\x80\xa8", b""])))
+def test_the_lines_of_events_are_the_same_however_they_arrive(chunks):
+    class Arriving(httpx2.AsyncByteStream):
+        async def __aiter__(self):
+            for chunk in chunks:
+                yield chunk
+
+    async def lines():
+        return [line async for line in sdk._lines(httpx2.Response(200, stream=Arriving()))]
+
+    whole = b"".join(chunks).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    assert asyncio.run(lines()) == whole.split(b"\n")[:-1]

@@ -1,7 +1,8 @@
 """Anthropic's texts: `POST /v1/messages`, streamed, through the official SDK over our session.
 
 A text counts when the provider says why it stopped; one that broke off is not delivered, whatever was heard of it. A
-refusal by the model is a stop reason inside a 200. What came of all calls of a text is said in one message.
+refusal by the model is a stop reason inside a 200, and the end of a turn in which nothing was said is an answer. What
+came of all calls of a text is said in one message.
 
 Loading the SDK takes a quarter of what a generator does until it is ready, so the first text loads it.
 """
@@ -44,7 +45,8 @@ NAME = "anthropic"
 DEFAULT_MAX_TOKENS = 4096
 """The field is required; the catalog and the quote say less or more."""
 _OPTIONS = frozenset({"stop_sequences"})
-_DELIVERED = frozenset({"end_turn", "stop_sequence", "max_tokens", "model_context_window_exceeded", "tool_use"})
+_MAY_BE_EMPTY = frozenset({"end_turn", "stop_sequence", "max_tokens", "model_context_window_exceeded"})
+_DELIVERED = _MAY_BE_EMPTY | {"tool_use"}
 _FILTERED = "content filtering policy"
 
 
@@ -132,7 +134,8 @@ class _Written:
         if self._stopped == "refusal":
             raise Rejected
         calls = self._calls.whole()
-        if self._stopped not in _DELIVERED or not (self._parts or calls):
+        is_answer = bool(self._parts or calls) or (self._stopped in _MAY_BE_EMPTY and self._read_tokens > 0)
+        if self._stopped not in _DELIVERED or not is_answer:
             raise Unknown
         usage = Usage(input_tokens=self._read_tokens, output_tokens=self._written_tokens)
         return Delivered(text="".join(self._parts), calls=calls, usage=usage)

@@ -1,7 +1,8 @@
 """OpenAI's texts: `POST /chat/completions`, streamed.
 
 A text counts when the provider says how it ended; one that broke off is not delivered, whatever was heard of it. A
-model that calls for tools may say nothing beside.
+model that calls for tools may say nothing beside. One that ended without a word is an answer too, where the provider
+counted what it took: thinking may take all tokens, and the next time as well.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,6 +21,7 @@ from generator.providers.openai_words import meaning
 MAX_TEXT_CHARACTERS = 1_000_000
 BYTES_PER_TOKEN = 4
 """About, in UTF-8, whatever the script; only where a provider does not count."""
+_MAY_BE_EMPTY = frozenset({"stop", "length"})
 _OPTIONS = frozenset(
     {"temperature", "top_p", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort", "seed"}
 )
@@ -67,7 +69,8 @@ async def write(client: AsyncOpenAI, submission: Submission, limit: str = "max_c
         text, calls, ended, counted = await _hear(events, submission)
     if ended == "content_filter":
         raise Rejected
-    if not ended or not (text or calls):
+    is_answer = bool(text or calls) or (ended in _MAY_BE_EMPTY and counted is not None)
+    if not ended or not is_answer:
         raise Unknown
     usage = (
         Usage(input_tokens=counted.prompt_tokens, output_tokens=counted.completion_tokens)

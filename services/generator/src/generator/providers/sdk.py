@@ -331,7 +331,7 @@ def _options(submission: Submission, *, form: bool = False) -> RequestOptions:
     return {"headers": headers, "timeout": timeout}
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def _object(content: bytes | str) -> dict[str, Any]:
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -342,19 +342,34 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    data: list[str] = []
+    data: list[bytes] = []
     try:
-        async for line in response.aiter_lines():
-            if line.startswith("data:"):
-                data.append(line.removeprefix("data:").lstrip())
+        async for line in _lines(response):
+            if line.startswith(b"data:"):
+                data.append(line.removeprefix(b"data:").lstrip())
             elif not line and data:
-                text = "\n".join(data)
+                text = b"\n".join(data).decode(errors="replace")
                 data.clear()
                 if text == "[DONE]":
                     return
-                yield _object(text.encode())
+                yield _object(text)
     except (httpx2.HTTPError, httpx2.StreamError) as error:
         raise Unknown from error
+
+
+async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """Split where server-sent events are, at carriage returns and line feeds: `aiter_lines` splits a text also at
+    U+0085, U+2028 and U+2029, which may stand in the midst of its JSON. A last line without an end is none."""
+    parts: list[bytes] = []
+    is_torn = False
+    async for chunk in response.aiter_bytes():
+        rest = chunk.removeprefix(b"\n") if is_torn else chunk
+        is_torn = chunk.endswith(b"\r")
+        for part in rest.splitlines(keepends=True):
+            parts.append(part)
+            if part.endswith((b"\r", b"\n")):
+                yield b"".join(parts).rstrip(b"\r\n")
+                parts.clear()
 
 
 def _by_status(status: int) -> type[ProviderRefusal]:
