@@ -158,6 +158,19 @@ class TaskConformance(ProviderConformance):
         [call] = self.journal(simulator)
         assert call["billed"] == 0
 
+    @pytest.mark.parametrize(("status", "refusal"), [(429, Throttled), (500, Unavailable), (503, Unavailable)])
+    async def test_who_cannot_be_asked_to_stop_now_is_asked_again(self, session, simulator, status, refusal):
+        """Once is not for ever: the task would go on, and be paid."""
+        submission = self.submission("[[sim:latency=100]]")
+        task = await self.make(session, simulator.url + self.path).submit(submission)
+        async with answering(status, b"{}") as url:
+            stopping = self.make(session, url).cancel(submission, task)
+            if not self.stops_what_waits:
+                assert not await stopping
+                return
+            with pytest.raises(refusal):
+                await stopping
+
     async def test_what_runs_goes_on_unless_the_provider_can_stop_it(self, provider, simulator):
         submission = self.submission("[[sim:latency=100]]")
         task = await provider.submit(submission)

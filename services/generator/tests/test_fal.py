@@ -1,6 +1,7 @@
 """fal: pictures and films by the conformance suite, and what is its queue's own."""
 
 import io
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -8,7 +9,7 @@ from PIL import Image
 
 from contracts.facts import Kind
 from generator.providers.fal import Fal
-from generator.providers.interface import Invalid, Running, Task, Unavailable, Unknown
+from generator.providers.interface import Invalid, Running, Task, Throttled, Unavailable, Unknown
 from generator.providers.transport import MAX_ANSWER_BYTES
 
 from .conformance import KEY
@@ -45,6 +46,14 @@ class TestPika(StoppedAtACost, TaskConformance):
         assert [item.code for item in items] == ["invalid_request"] and "duration" in items[0].message
         [call] = self.journal(simulator)
         assert call["billed"] == 0
+
+    @pytest.mark.parametrize(("status", "refusal"), [(429, Throttled), (500, Unavailable)])
+    async def test_who_is_not_heard_when_it_is_stopped_is_told_again(self, session, status, refusal):
+        async with _queue({"status": "IN_QUEUE"}, status, b"{}") as url:
+            with pytest.raises(refusal):
+                await self.make(session, url).cancel(self.submission(), Task("r1"))
+        async with _queue({"status": "IN_QUEUE"}, 400, b'{"status": "ALREADY_COMPLETED"}') as url:
+            assert not await self.make(session, url).cancel(self.submission(), Task("r1"))
 
     async def test_its_queue_does_not_try_again_by_itself(self, session):
         heard = []
@@ -93,6 +102,15 @@ class TestFlux(TestPika):
         [call] = self.journal(simulator)
         assert call["billed"] == 3
 
+    @pytest.mark.parametrize("fault", ["task-forgotten"])
+    async def test_a_task_of_which_nothing_can_be_had_is_unknown(self, provider, fault):
+        await super().test_a_task_of_which_nothing_can_be_had_is_unknown(provider, fault)
+
+    async def test_a_task_that_is_done_and_holds_no_picture_says_so(self, provider):
+        """An empty list is an answer."""
+        items = await self.delivered(provider, self.submission("[[sim:task-no-url]]", count=2))
+        assert [item.code for item in items] == ["nothing_made"] * 2
+
     async def test_one_of_several_that_is_blocked(self, provider):
         items = await self.delivered(provider, self.submission("[[sim:partial=2]]", count=3))
         assert [getattr(item, "code", None) for item in items] == [None, "content_policy", None]
@@ -108,6 +126,7 @@ class TestFlux(TestPika):
             (504, b'{"detail": [{"msg": "late", "type": "generation_timeout"}]}', "provider_unavailable"),
             (503, b'{"detail": "gone", "error_type": "runner_disconnected"}', "provider_unavailable"),
             (200, b'{"detail": "a lie"}', "provider_unavailable"),
+            (200, b'{"images": [], "seed": 1}', "nothing_made"),
         ],
     )
     async def test_a_result_that_says_why_there_is_none(self, session, status, body, code):
@@ -121,7 +140,6 @@ class TestFlux(TestPika):
             (200, b"<html>", Unavailable),
             (404, b"{}", Unknown),
             (200, b"{}", Unknown),
-            (200, b'{"images": []}', Unknown),
             (200, b'{"images": [{"url": "file:///etc/passwd"}]}', Unknown),
             (200, b'{"images": "none"}', Unknown),
         ],
@@ -155,11 +173,20 @@ class TestKling(TestPika):
 
 
 async def _result_of(suite, session, status, body):
-    """A request that is completed, with this as its result."""
+    """Of a request that is completed."""
+    async with _queue({"status": "COMPLETED", "logs": None}, status, body) as url:
+        found = await suite.make(session, url).look(suite.submission(), Task("r1"))
+        assert not isinstance(found, Running)
+        return found
+
+
+@asynccontextmanager
+async def _queue(told, status, body):
+    """A server that tells this of every request, and answers this to whatever else it is asked."""
 
     async def handle(request):
         if request.path.endswith("/status"):
-            return web.json_response({"status": "COMPLETED", "logs": None})
+            return web.json_response(told)
         return web.Response(status=status, body=body, content_type="application/json")
 
     app = web.Application()
@@ -168,9 +195,6 @@ async def _result_of(suite, session, status, body):
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        provider = suite.make(session, f"http://127.0.0.1:{runner.addresses[0][1]}")
-        found = await provider.look(suite.submission(), Task("r1"))
-        assert not isinstance(found, Running)
-        return found
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()

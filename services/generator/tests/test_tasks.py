@@ -110,6 +110,15 @@ async def test_a_task_that_fails_costs_the_user_nothing(process, simulator, faul
     assert len(simulator.calls(request)) == calls and await process.rendered(request) is None
 
 
+async def test_what_is_done_and_made_nothing_is_not_paid_again(process, simulator):
+    """Where an unknown picture is made once more."""
+    request = ask("[[sim:task-no-url]]", model="flux-schnell", size="1024x1024")
+    await process.generate(request)
+    await process.finish()
+    assert (await process.outcome(request)).data.failure.code == "nothing_made"
+    assert len(simulator.calls(request)) == 1 and process.breakers._known == {}
+
+
 @pytest.mark.parametrize("fault", ["task-backwards", "look-refusedx2=503", "look-refusedx2=429"])
 async def test_what_says_nothing_about_the_task_is_looked_at_again(process, simulator, fault):
     request = ask_film(f"[[sim:{fault},latency=0.3]]")

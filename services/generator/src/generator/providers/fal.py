@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 import aiohttp
 from pydantic import Field, JsonValue
 
-from contracts.facts import Kind
+from contracts.facts import Failure, Kind
 from generator.providers import http, sdk
 from generator.providers.interface import (
     Delivered,
+    Invalid,
     Item,
     ProviderRefusal,
     QuotaExhausted,
@@ -45,6 +46,8 @@ _DURATION_AS_TEXT = ("fal-ai/kling-video/",)
 """These want `"5"`, all others 5."""
 _BLOCKED = frozenset({"content_policy_violation", "content_policy", "nsfw_content"})
 _CANCELLED = "client_cancelled"
+_NOTHING = Failure(code="nothing_made", message="The provider says that it is done, and made nothing.")
+"""No answer was lost, and the next would be paid as well: it is not tried again."""
 _USED_UP = ("exhausted balance", "insufficient", "user is locked")
 
 
@@ -125,8 +128,11 @@ class Fal:
             return problem.get("error_type") == _CANCELLED
         if status is None:
             return False
-        reply = await self._caller.question("PUT", f"{requests}/cancel")
-        return reply.status in {200, 202} and status == "IN_QUEUE"
+        try:
+            await self._caller.ask("PUT", f"{requests}/cancel")
+        except (sdk.NotKnown, Invalid):
+            return False
+        return bool(status == "IN_QUEUE")
 
     async def find(self, submission: Submission) -> Task | None:
         raise Unknown
@@ -153,6 +159,8 @@ class Fal:
             return self._failed(submission, reply.status, answer)
         result = sdk.read_answer(_Result, answer)
         files = [*(result.images or ()), *filter(None, (result.image, result.video, result.audio))]
+        if not files and result.images is not None:
+            return [_NOTHING] * submission.count
         if not files:
             raise Unknown
         blocked = result.has_nsfw_concepts or []

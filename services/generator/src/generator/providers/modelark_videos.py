@@ -19,7 +19,6 @@ from generator.providers.interface import (
     Given,
     Invalid,
     Item,
-    ProviderRefusal,
     Running,
     Submission,
     Task,
@@ -109,14 +108,18 @@ async def look(client: AsyncOpenAI, submission: Submission, task: Task) -> Seque
 
 
 async def cancel(client: AsyncOpenAI, task: Task) -> bool:
-    """Only what still waits can be stopped; of what has ended this would remove the record, so it looks first."""
+    """Only what still waits can be stopped; of what has ended this would remove the record, so it looks first.
+
+    Raises:
+        Throttled, Unavailable: ask again.
+    """
     try:
         answer = await sdk.ask_json(client, f"{_PATH}/{task.id}", meaning)
         if answer.get("status") != "queued":
             return answer.get("status") == "cancelled"
         await sdk.ask(client, "DELETE", f"{_PATH}/{task.id}", meaning)
         answer = await sdk.ask_json(client, f"{_PATH}/{task.id}", meaning)
-    except ProviderRefusal:
+    except sdk.NotKnown:
         return False
     return answer.get("status") == "cancelled"
 
