@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from contracts.facts import Ending, Failure, Outcome, Verdict
+from contracts.facts import Ending, Failure, Outcome, Output, Verdict
 
 
 def outcome(message: str = "no") -> Outcome:
@@ -43,6 +43,14 @@ def test_what_a_provider_says_can_be_stored(message: str) -> None:
     said = outcome(message)
     assert b"\\u0000" not in said.encode()
     assert Outcome.decode(said.encode()).data.failure == said.data.failure
+
+
+@pytest.mark.parametrize("odd", ["\x00", "\ud83d"])
+def test_what_a_provider_says_of_an_output_can_be_stored(odd: str) -> None:
+    """Whoever could not record what was paid would try for ever."""
+    said = Output(index=0, url=f"https://provider.example/{odd}1", mime_type=f"image/png{odd}")
+    assert b"\\u0000" not in said.model_dump_json().encode()
+    assert Output.model_validate_json(said.model_dump_json()) == said
 
 
 def test_what_was_read_is_not_kept() -> None:

@@ -6,10 +6,10 @@ the same thing twice is heard once. `traceparent` is the W3C header of the reque
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, JsonValue, field_validator
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
 
 from contracts.ids import event_id
 from contracts.model import Frozen
@@ -17,6 +17,14 @@ from contracts.money import Quote, Usage
 from contracts.talking import Call, Message, Tool
 
 CONTENT_TYPE = "application/cloudevents+json"
+
+
+def _storable(said: str) -> str:
+    return said.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
+Said = Annotated[str, AfterValidator(_storable)]
+"""In a provider's words. It may say anything; neither NUL nor half a surrogate pair can be stored."""
 
 
 class Kind(StrEnum):
@@ -133,12 +141,12 @@ class Output(Frozen):
     """One thing that a provider returned, or why it is missing. Exactly one of `url`, `claim`, `failure` is set."""
 
     index: int
-    url: str | None = None
+    url: Said | None = None
     """The provider's address; it expires."""
     claim: str | None = None
     """The name of an object in the claims bucket, where the provider returned bytes."""
     failure: "Failure | None" = None
-    mime_type: str | None = None
+    mime_type: Said | None = None
     """As the provider says; storage believes only the content."""
 
 
@@ -146,15 +154,9 @@ class Failure(Frozen):
     """Why something was not delivered. `code` is for programs, `message` for people; neither holds a secret."""
 
     code: str
-    message: str
+    message: Said
     stage: str | None = None
     """What moderation here looked at, where it refused: `prompt`, `picture` or `film`."""
-
-    @field_validator("message")
-    @classmethod
-    def _printable(cls, message: str) -> str:
-        """A provider may say anything; neither NUL nor half a surrogate pair can be stored."""
-        return message.encode("utf-8", "replace").decode().replace("\x00", "")
 
 
 class Rendering(Frozen):
