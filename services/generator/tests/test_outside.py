@@ -1,12 +1,13 @@
 """A renderer of the operator's own finishes what the generator works on; a client names the task that it follows."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
-from contracts.facts import Verdict
+from contracts.facts import Kind, Output, Verdict
 from contracts.tasks import LookAtTask, TakeResult
-from generator.attempts import State, first_attempts
+from generator.attempts import State, attempt_id, first_attempts
 from generator.callbacks import Callbacks
 from generator.outside import Outside
 
@@ -66,6 +67,18 @@ async def test_what_was_being_asked_for_meanwhile_ends_with_the_outcome(process,
         (1, "unknown"),
         (2, "rendered"),
     ]
+
+
+async def test_its_result_counts_in_the_place_of_the_step_that_was_to_make_it(process, outside):
+    """A film in two steps: what is said in it was spoken, and the film had just begun."""
+    request = ask_film("x", model="darkroom-avatar")
+    [voice] = first_attempts(request.generation_id, 1, 1, "openai", process.work.process, "gpt-4o-mini-tts")
+    voice = replace(voice, kind=Kind.SPEECH)
+    film = replace(voice, id=attempt_id(request.generation_id, 1, 1), item=1, provider="darkroom", kind=None)
+    lease = await process.work.claim(request, None, [voice])
+    assert await process.work.save(lease, [voice.rendered((Output(index=0, claim="speech"),))], [film])
+    assert await take(outside, request) == "taken"
+    assert (await process.rendered(request)).data.outputs == (Output(index=0, url=URL),)
 
 
 async def test_what_is_over_stays_as_it_is(process, outside):

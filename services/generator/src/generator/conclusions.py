@@ -19,8 +19,16 @@ def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing
             cut_by=now.written.cut_by,
             provider=now.written.provider,
         )
-    outputs: tuple[Output, ...] = tuple(sorted(now.outputs, key=lambda output: output.index))
-    return Rendering(request=request, provider=_provider(attempts.values()), outputs=outputs)
+    return Rendering(request=request, provider=_provider(attempts.values()), outputs=_each_once(now.outputs))
+
+
+def _each_once(outputs: Iterable[Output]) -> tuple[Output, ...]:
+    """In their order. What a renderer of the operator's own delivered stands beside the step that should have made it,
+    and counts in its place."""
+    by_index: dict[int, Output] = {}
+    for output in sorted(outputs, key=lambda output: (output.index, output.failure is None)):
+        by_index[output.index] = output
+    return tuple(by_index.values())
 
 
 def _provider(attempts: Iterable[Attempt]) -> str:
