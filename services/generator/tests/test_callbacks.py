@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from contracts.facts import Kind
+from generator.attempts import attempt_id
 from generator.callbacks import MAX_BODY_BYTES, PATH, Callbacks
 from generator.follow import HINTED_EVERY_SECONDS
 from generator.providers.fal import Fal
@@ -170,6 +171,18 @@ async def test_a_hint_is_followed_at_once_however_often_it_is_said(process, call
     process.follower.hint(attempt_id)
     await until(lambda: not process.follower, 1)
     await until(lambda: process.rendered(request))
+
+
+async def test_early_hints_that_nobody_needs_make_room(process, monkeypatch):
+    """Every process hears those about the tasks that others follow, too."""
+    monkeypatch.setattr("generator.follow.MAX_EARLY_HINTS", 2)
+    request = ask_film("[[sim:latency=600]]")
+    wanted = attempt_id(request.generation_id, 0, 1)
+    for each in (uuid4(), uuid4(), wanted, uuid4()):
+        process.follower.hint(each)
+    await process.generate(request)
+    assert process.follower._watched[wanted].look_at <= time.monotonic()
+    await process.generator.close([ended(request)])
 
 
 async def test_steady_hints_do_not_keep_a_task_from_being_looked_at(process, followed):

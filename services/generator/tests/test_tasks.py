@@ -49,6 +49,36 @@ async def test_a_film_is_paid_once_and_its_slot_is_free_meanwhile(process, simul
     assert await process.rendered_times(request) == 1
 
 
+async def test_a_provider_that_hangs_delays_the_looks_at_its_own_tasks_alone(process, monkeypatch):
+    """Those that wait for room there are looked at once there is some."""
+    monkeypatch.setattr("generator.follow.LOOKS_AT_ONCE", 2)
+    films, picture = [ask_film() for _ in range(5)], ask(model="flux-schnell", size="1024x1024")
+    for request in films:
+        await process.generate(request)
+    hanging, let_go, look = [], asyncio.Event(), process.submitter.look
+
+    async def hang(assignment, attempt):
+        if attempt.provider == "modelark":
+            hanging.append(attempt)
+            await let_go.wait()
+        return await look(assignment, attempt)
+
+    process.submitter.look = hang
+    process.follower.start(process.leases.go_on)
+    try:
+        await until(lambda: len(hanging) == 2)
+        await process.generate(picture)
+        await until(lambda: process.rendered(picture))
+        assert len(hanging) == 2
+        let_go.set()
+        await until(lambda: not process.follower)
+    finally:
+        await process.follower.stop()
+    assert {attempt.id for attempt in hanging} == {
+        attempt.id for film in films for attempt in await process.work.attempts(film.generation_id)
+    }
+
+
 async def test_progress_says_whether_it_waits_or_runs(process):
     request = ask_film("[[sim:latency=4]]")
     subscription = await process.broker.connection.subscribe(progress_subject(request.generation_id))

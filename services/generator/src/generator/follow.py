@@ -8,8 +8,10 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -32,13 +34,15 @@ GROWTH = 1.3
 LOOKS_PER_SECOND = 100.0
 """Of one process; where more are due, all of them wait a little longer."""
 LOOKS_AT_ONCE = 32
+"""At one provider: where it does not answer, it delays those at its own tasks alone."""
 TICK_SECONDS = 0.05
 MOST_PERCENT = 90
 """The rest is storing it."""
 HINTED_EVERY_SECONDS = 0.5
 """However often somebody says that a task has moved."""
 MAX_EARLY_HINTS = 1000
-"""Hints about attempts whose task is not recorded yet."""
+"""Hints about attempts whose task is not recorded yet; the oldest make room, since most are about tasks that another
+process follows."""
 
 log = structlog.get_logger()
 
@@ -65,12 +69,13 @@ class Follower:
         self._history = history
         self._courses: dict[UUID, Course] = {}
         self._watched: dict[UUID, Watched] = {}
-        self._due: list[tuple[float, int, Watched]] = []
+        self._due: dict[str, list[tuple[float, int, Watched]]] = {}
+        """By provider."""
         self._numbers = itertools.count()
         self._hints: dict[UUID, None] = {}
         self._woken = asyncio.Event()
-        self._room = asyncio.Semaphore(LOOKS_AT_ONCE)
-        self._looks: set[asyncio.Task[None]] = set()
+        self._looks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        """Those under way, by provider."""
         self._loop: asyncio.Task[None] | None = None
         self._resume: Callable[[Course], None] | None = None
 
@@ -84,7 +89,7 @@ class Follower:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        looks = list(self._looks)
+        looks = list(itertools.chain.from_iterable(self._looks.values()))
         for look in looks:
             look.cancel()
         await asyncio.gather(*looks, return_exceptions=True)
@@ -128,8 +133,10 @@ class Follower:
             if soonest < watched.look_at:
                 self._schedule(watched, soonest - now)
             watched.hinted_at = now
-        elif len(self._hints) < MAX_EARLY_HINTS:
+        else:
             self._hints[attempt_id] = None
+            if len(self._hints) > MAX_EARLY_HINTS:
+                del self._hints[next(iter(self._hints))]
 
     # -- the loop ---------------------------------------------------------------------------------------------
 
@@ -141,9 +148,15 @@ class Follower:
         if assignment is not None:
             watched.look_at = min(watched.look_at, max(now, assignment.provider_deadline(watched.attempt)))
         self._watched[watched.attempt.id] = watched
-        if not self._due or watched.look_at < self._due[0][0]:
+        due = self._due.setdefault(watched.attempt.provider, [])
+        if not due or watched.look_at < due[0][0]:
             self._woken.set()
-        heapq.heappush(self._due, (watched.look_at, next(self._numbers), watched))
+        heapq.heappush(due, (watched.look_at, next(self._numbers), watched))
+
+    def _next(self) -> list[tuple[float, int, Watched]] | None:
+        """The heap of the one that is due before all others whose provider is not busy; None where there is none."""
+        free = (due for provider, due in self._due.items() if due and len(self._looks[provider]) < LOOKS_AT_ONCE)
+        return min(free, key=lambda due: due[0][:2], default=None)
 
     async def _run(self) -> None:
         allowed, counted_at = 0.0, time.monotonic()
@@ -151,21 +164,21 @@ class Follower:
             now = time.monotonic()
             allowed = min(LOOKS_AT_ONCE, allowed + (now - counted_at) * LOOKS_PER_SECOND)
             counted_at = now
-            while self._due and self._due[0][0] <= now and allowed >= 1:
-                look_at, _, watched = heapq.heappop(self._due)
+            while allowed >= 1 and (due := self._next()) is not None and due[0][0] <= now:
+                look_at, _, watched = heapq.heappop(due)
                 if watched.look_at != look_at or self._watched.get(watched.attempt.id) is not watched:
                     continue
                 allowed -= 1
-                await self._room.acquire()
                 look = asyncio.create_task(self._look(watched), name="look")
-                self._looks.add(look)
-                look.add_done_callback(self._looked)
+                self._looks[watched.attempt.provider].add(look)
+                look.add_done_callback(partial(self._looked, watched.attempt.provider))
             await self._sleep()
 
     async def _sleep(self) -> None:
         """Until something is due, but never so short that looking around would cost more than looking."""
         await asyncio.sleep(TICK_SECONDS)
-        seconds = self._due[0][0] - time.monotonic() if self._due else None
+        due = self._next()
+        seconds = due[0][0] - time.monotonic() if due is not None else None
         if seconds is not None and seconds <= 0:
             return
         self._woken.clear()
@@ -175,9 +188,10 @@ class Follower:
         except TimeoutError:
             return
 
-    def _looked(self, look: asyncio.Task[None]) -> None:
-        self._looks.discard(look)
-        self._room.release()
+    def _looked(self, provider: str, look: asyncio.Task[None]) -> None:
+        if len(self._looks[provider]) == LOOKS_AT_ONCE:
+            self._woken.set()
+        self._looks[provider].discard(look)
         if not look.cancelled() and (error := look.exception()) is not None:
             log.error("look.failed", error=repr(error))
 
