@@ -141,6 +141,15 @@ class TestModelArkVideos(TaskConformance):
         with pytest.raises(Unknown):
             await provider.find(submission)
 
+    async def test_what_is_no_name_of_a_task_is_not_found(self, session):
+        """It could not be stored, or would lead elsewhere when it is asked for."""
+        submission = self.submission()
+        for name in ("cgt-1\x00", "../../admin"):
+            task = {"id": name, "status": "running", "seed": submission.reference.int % 2**31}
+            async with answering(200, json.dumps({"total": 1, "items": [task]}).encode()) as url:
+                with pytest.raises(Unavailable):
+                    await self.make(session, url).find(submission)
+
     async def test_the_provider_is_told_where_to_say_that_a_task_moved(self, provider, simulator):
         listener = answering(200, b"{}")
         async with listener as url:

@@ -68,8 +68,7 @@ class _Content(sdk.Answer):
     video_url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
 
 
-class _Task(sdk.Answer):
-    id: str
+class _Task(_Made):
     status: str
     error: _Problem | None = None
     content: _Content | None = None
