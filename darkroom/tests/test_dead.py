@@ -156,6 +156,7 @@ async def test_a_second_outcome_is_refused_in_words_and_the_letter_stays(client:
     assert refused.exit_code == 1
     assert f"Letter {number} was not replayed" in refused.output
     assert "holds this generation's outcome already" in refused.output
+    assert "The gateway asks the log about what it missed" in refused.output
     assert await letter(client, number) is not None
 
 

@@ -92,8 +92,9 @@ async def replay(client: Client, found: Letter) -> None:
 def _why_refused(subject: str, error: APIError) -> str:
     if subject.startswith(_OUTCOME_PREFIX):
         return (
-            "the log holds this generation's outcome already and takes no second one; the ledger and storage ask the "
-            "gateway about what they missed"
+            "the log holds this generation's outcome already and takes no second one. The gateway asks the log about "
+            "what it missed when it drives the generation again (at once where the letter is replayed in the studio), "
+            "and the ledger and storage ask the gateway; then drop the letter"
         )
     return f"the stream refused it: {error.description}"
 

@@ -4,8 +4,9 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
@@ -211,6 +212,37 @@ async def test_a_letter_is_replayed_by_driving_its_generation(
     await players.heard(generation["id"], times=2)
     assert (await operator.get(f"/v1/operator/letters?after={sequence - 1}")).json["items"] == []
     assert (await operator.post(f"/v1/operator/letters/{sequence}/replay")).status == 404
+
+
+async def test_an_outcome_that_the_gateway_alone_missed_is_taken_from_the_log(
+    operator: Client, client: Client, players: Players, bus: NatsClient, postgres: asyncpg.Pool
+) -> None:
+    """Driven, it would be said again and refused there: nobody would hear it."""
+    generation = await client.accepted()
+    ended = await client.ended(generation["id"])
+    missed = """UPDATE generations SET status = 'processing', outcome = NULL, completed_at = NULL, published = $2
+        WHERE id = $1"""
+    for published in (True, False):
+        await postgres.execute(missed, UUID(generation["id"]), published)
+        sequence = await put_letter(bus, f"generation.outcome.{generation['id']}")
+        answer = await operator.post(f"/v1/operator/letters/{sequence}/replay")
+        assert answer.status == 200, answer.text
+        again = await client.show(generation["id"])
+        assert (again["status"], again["cost"]) == (ended["status"], ended["cost"])
+    assert len(players.of(client.user_id)) == 1, "nothing was driven"
+
+
+async def test_an_outcome_that_cannot_be_read_keeps_its_letter(
+    operator: Client, client: Client, players: Players, bus: NatsClient
+) -> None:
+    players.scripts[client.user_id] = players.hold
+    generation = await client.accepted()
+    await players.heard(generation["id"])
+    await bus.jetstream().publish(f"generation.outcome.{generation['id']}", b"{}")
+    sequence = await put_letter(bus, f"generation.outcome.{generation['id']}", "{}")
+    answer = await operator.post(f"/v1/operator/letters/{sequence}/replay")
+    assert (answer.status, answer.json["code"]) == (503, "unavailable")
+    assert (await operator.request("DELETE", f"/v1/operator/letters/{sequence}")).status == 204
 
 
 async def test_what_has_ended_is_not_driven(

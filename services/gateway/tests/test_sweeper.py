@@ -279,6 +279,22 @@ async def test_the_outcome_of_a_log_that_our_consumer_never_gave_us_is_taken(
     assert notice.data
 
 
+async def test_what_is_driven_again_is_asked_of_the_log_first(kit: Kit, players: Players, bus: NatsClient) -> None:
+    """Should the gateway alone have missed its outcome, whoever says it again is refused, and nobody hears it."""
+    ended, open_one, unreadable = made = await kit.create(3)
+    assert await players.end(ended.request(), Verdict.COMPLETED)
+    await bus.jetstream().publish(outcome_subject(unreadable.id), b"{}")
+    for times in (2, 3):
+        await kit.due()
+        assert await kit.sweeper.sweep() == 3
+        for generation in made if times == 2 else (open_one, unreadable):
+            await players.heard(generation.id, times=times)
+    assert [await kit.value("status", generation) for generation in made] == ["completed", "pending", "pending"]
+    assert len([fact for fact in players.requested if fact.subject == str(ended.id)]) == 2
+    notice = await bus.jetstream().get_last_msg("NOTIFICATIONS", f"notification.{kit.user}.completed", direct=True)
+    assert notice.data
+
+
 async def test_a_row_that_cannot_be_driven_ends_by_its_deadline_and_harms_no_neighbour(kit: Kit) -> None:
     spoilt, *others = await kit.create(4)
     await kit.set("options = '[1]'", spoilt)

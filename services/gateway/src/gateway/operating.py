@@ -1,7 +1,8 @@
 """What an operator sees and does: how the house stands, models on and off, the dead letters.
 
 Figures are asked of whoever owns them. A letter is replayed by driving its generation: `requested` is said again, and
-every service says its part again, so that the gateway needs no right to speak for another.
+every service says its part again, so that the gateway needs no right to speak for another. An outcome that the log
+holds is not said again: it is taken from there.
 """
 
 import asyncio
@@ -31,8 +32,9 @@ from contracts.questions import (
 from contracts.topology import CONSUMERS, DEAD, generation_of
 from contracts.watching import MAX_WATCHED_ROWS, BookFigures, FiguresOf, WorkFigures
 from gateway import records
+from gateway.commands import Commands
 from gateway.lag import consumers
-from gateway.recalling import Kept, kept
+from gateway.recalling import Kept, kept, last_word
 from gateway.refusals import AlreadyFinished, NotFinished, NotFound, Unavailable, UnknownModel
 from gateway.saying import drive
 from runtime.broker import connected
@@ -90,9 +92,10 @@ class Letter:
 class Operating:
     """Who asks has to be an operator: the routes see to it."""
 
-    def __init__(self, database: Database, broker: NatsBroker) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, commands: Commands) -> None:
         self._database = database
         self._broker = broker
+        self._commands = commands
 
     async def house(self, minutes: int) -> House:
         """Everything at once, as far as there is an answer."""
@@ -123,12 +126,12 @@ class Operating:
         return list(await asyncio.gather(*map(self._letter, found)))
 
     async def replay(self, sequence: int) -> Letter:
-        """Drives the letter's generation, and forgets the letter.
+        """Drives the letter's generation, or records the outcome that the log holds of it; then forgets the letter.
 
         Raises:
             NotFound: no such letter, or it is about no generation of ours.
             AlreadyFinished, NotFinished: its generation has ended, or waits for its turn and is driven then.
-            Unavailable: the bus did not take it; the letter stays.
+            Unavailable: the bus does not answer, or holds an outcome that cannot be read; the letter stays.
         """
         letter = await self._find(sequence)
         generation = None
@@ -139,9 +142,11 @@ class Operating:
             raise NotFound("The letter is about no generation that is known here: it can only be dropped.")
         if generation.is_final:
             raise AlreadyFinished(f"Its generation is {generation.status} already: drop the letter.")
-        if not generation.published:
+        if outcome := await last_word(self._broker, generation.id):
+            await self._commands.settle([outcome])
+        elif not generation.published:
             raise NotFinished("Its generation waits for its turn, and is driven then.")
-        if not await drive(self._broker, generation):
+        elif not await drive(self._broker, generation):
             raise Unavailable("The bus did not take it. The letter stays.")
         await self._forget(sequence)
         return letter

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from pydantic import ValidationError
 
+from contracts.facts import Outcome
+from contracts.topology import OUTCOMES, outcome_subject
 from gateway.refusals import Unavailable
 from runtime.broker import connected
 
@@ -65,6 +69,19 @@ async def last(broker: NatsBroker, stream: str, subject: str) -> Kept | None:
     except (NatsError, TimeoutError, OSError) as error:
         raise Unavailable("The log cannot be read right now.") from error
     return None if "Status" in (message.headers or {}) else _kept(message)
+
+
+async def last_word(broker: NatsBroker, generation_id: UUID) -> Outcome | None:
+    """The outcome that the log holds of a generation; None where it holds none.
+
+    Raises:
+        Unavailable: the bus does not answer, or what it holds cannot be read.
+    """
+    found = await last(broker, OUTCOMES.name, outcome_subject(generation_id))
+    try:
+        return None if found is None else Outcome.decode(found.data)
+    except ValidationError as error:
+        raise Unavailable("The log holds an outcome that cannot be read.") from error
 
 
 async def _answers(subscription: Any) -> Sequence[Msg]:

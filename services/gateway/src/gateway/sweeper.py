@@ -13,6 +13,8 @@ from gateway.commands import Commands
 from gateway.deletions import carry_out
 from gateway.figures import LAG
 from gateway.lag import consumers
+from gateway.recalling import last_word
+from gateway.refusals import Unavailable
 from gateway.saying import cancel, drive, end
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
@@ -104,16 +106,26 @@ class Sweeper:
         return len(driven)
 
     async def _step(self, due: Due) -> Outcome | bool | None:
-        """The outcome that the log holds, where one was asked for, or whether the bus took the drive."""
+        """The outcome that the log holds, where it was asked, or whether the bus took the drive."""
         step = next_step(due, self._settings.drives_before_deadline)
         log.info("generation.driven", generation_id=str(due.generation.id), step=step, drives=due.drives)
         DRIVEN.labels(step).inc()
         if step == "drive":
-            return await drive(self._broker, due.generation)
+            return await self._missed(due) or await drive(self._broker, due.generation)
         if step == "cancel":
             return await cancel(self._broker, due.generation)
         failure = Failure(code="deadline", message="The generation did not finish in time. Nothing was charged.")
         return await end(self._broker, due.generation, Verdict.FAILED, failure=failure)
+
+    async def _missed(self, due: Due) -> Outcome | None:
+        """What the log holds of one that was driven in vain: whoever says its outcome again is refused there, so that
+        we would not hear of it. Most move after one drive, and are not worth the question."""
+        if due.drives == 0:
+            return None
+        try:
+            return await last_word(self._broker, due.generation.id)
+        except Unavailable:
+            return None
 
     async def _lag(self) -> int:
         """Facts that no consumer has taken yet, at the slowest one."""

@@ -178,7 +178,7 @@ function Letters({ items, look }) {
     ],
   }));
   return html`
-    <${Hint}>Replay drives the letter's generation: every service says its part again, which is harmless.<//>
+    <${Hint}>Replay drives the letter's generation: every service says its part again, which is harmless. An outcome that the log holds is recorded.<//>
     <${Table} label="Dead letters" heads=${["Since", "Consumer", "Fact", "Why", "Tried", "Do"]} rows=${rows} />
   `;
 }

@@ -27,7 +27,7 @@ Sequence = Annotated[int, Path(ge=1, le=2**53)]
 def make_router(surface: Surface) -> APIRouter:
     """How the house stands, models on and off, dead letters."""
     router = APIRouter(prefix="/v1/operator", route_class=route_class(errors.render), tags=["Operator"])
-    operating, identity = Operating(surface.database, surface.broker), surface.identity
+    operating, identity = Operating(surface.database, surface.broker, surface.commands), surface.identity
 
     @router.get("/house", summary="See how the house stands", response_model=HouseView, responses=problems(403, 422))
     async def house(request: Request, minutes: Annotated[int, Query(ge=1, le=MAX_WATCHED_MINUTES)] = 60) -> Response:
@@ -66,7 +66,8 @@ def make_router(surface: Surface) -> APIRouter:
         responses=problems(403, 404, 409, 422),
     )
     async def replay(sequence: Sequence, request: Request) -> Response:
-        """Every service says its part again, which is harmless; then the letter is forgotten."""
+        """Every service says its part again, which is harmless, or an outcome that the log holds already is recorded;
+        then the letter is forgotten."""
         await identity.operator(request)
         return json_answer(letter_view(await operating.replay(sequence)))
 
