@@ -313,18 +313,23 @@ async def record_purchase(connection: asyncpg.Connection, user_id: UUID) -> None
 
 
 async def record_delivery(connection: asyncpg.Connection, trio: Trio) -> None:
-    """What a webhook was told of the one that completed."""
-    webhook_id = uuid4()
-    await connection.execute(
-        """INSERT INTO gateway.webhooks (id, user_id, url, events)
-           VALUES ($1, $2, 'https://example.com/', '{generation.completed}')""",
-        *(webhook_id, trio.user),
-    )
-    await connection.execute(
-        """INSERT INTO gateway.deliveries (id, webhook_id, generation_id, event, state, attempts, ended_at)
-           VALUES (gen_random_uuid(), $1, $2, 'generation.completed', 'delivered', 1, now())""",
-        *(webhook_id, trio.completed.id),
-    )
+    """What a webhook was told of the one that completed, and one of its request's own, as Replicate's clients have it,
+    that heard of its start as well."""
+    told = {
+        (uuid4(), "standard"): ["generation.completed"],
+        (trio.completed.id, "replicate"): ["generation.started", "generation.completed"],
+    }
+    for (webhook_id, style), events in told.items():
+        await connection.execute(
+            """INSERT INTO gateway.webhooks (id, user_id, url, events, style)
+               VALUES ($1, $2, 'https://example.com/', $3, $4)""",
+            *(webhook_id, trio.user, events, style),
+        )
+        await connection.execute(
+            """INSERT INTO gateway.deliveries (id, webhook_id, generation_id, event, state, attempts, ended_at)
+               SELECT gen_random_uuid(), $1, $2, unnest($3::text[]), 'delivered', 1, now()""",
+            *(webhook_id, trio.completed.id, events),
+        )
 
 
 async def post(connection: asyncpg.Connection, user_id: UUID, key: str, kind: str, amounts: dict[str, int]) -> None:

@@ -29,6 +29,15 @@ async def test_nothing_is_found_where_all_is_well(world: Any) -> None:
     assert all(looked_at.values()), "an audit that looks at nothing is always clean"
 
 
+async def test_a_webhook_that_is_told_again_later_is_no_defect(world: Any) -> None:
+    """Whoever was away for days asks for all that was parked."""
+    await world.plant("""
+        UPDATE gateway.deliveries SET state = 'pending', attempts = 0, next_at = now(), ended_at = NULL,
+            created_at = now() - interval '9 days'
+    """)
+    assert await world.audit() == []
+
+
 async def test_bytes_that_changed_on_the_disk_are_found(world: Any) -> None:
     """design.md §3.8."""
     path = world.object_path(world.trio)

@@ -72,12 +72,17 @@ PLANTED = {
     ),
     "a webhook that is tried for ever": (
         "webhook not told",
-        """UPDATE gateway.deliveries SET state = 'pending', created_at = now() - interval '3 days'
+        """UPDATE gateway.deliveries SET state = 'pending', attempts = 17 WHERE generation_id = '{completed}'""",
+    ),
+    "a webhook whose turn never comes": (
+        "webhook not told",
+        """UPDATE gateway.deliveries SET state = 'pending', next_at = now() + interval '13 hours'
            WHERE generation_id = '{completed}'""",
     ),
     "a webhook that was told something else": (
         "webhook not told",
-        "UPDATE gateway.deliveries SET event = 'generation.failed' WHERE generation_id = '{completed}'",
+        """UPDATE gateway.deliveries SET event = 'generation.failed'
+           WHERE generation_id = '{completed}' AND event = 'generation.completed'""",
     ),
     # 3: every service closes the id
     "work that goes on after the outcome": (

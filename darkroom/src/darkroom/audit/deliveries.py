@@ -3,8 +3,11 @@
 from darkroom.audit.evidence import Evidence
 from darkroom.audit.findings import Result, finder
 
-LONGEST_DAYS = 2
-"""Eight attempts are over within a day; twice that is nobody's pause."""
+MOST_ATTEMPTS = 16
+"""A delivery has eight, and one more for each process that stopped during one: so many do not. Counted from when it was
+last asked for, since its owner may have it sent again after days."""
+LONGEST_PAUSE_HOURS = 12
+"""Longer than the longest between two attempts."""
 
 
 async def owed(evidence: Evidence) -> Result:
@@ -16,23 +19,27 @@ async def owed(evidence: Evidence) -> Result:
         """SELECT d.id, d.generation_id, d.attempts, extract(epoch FROM now() - d.next_at) AS late
            FROM gateway.deliveries d JOIN gateway.webhooks w ON w.id = d.webhook_id
            WHERE d.state = 'pending' AND w.state = 'active'
-             AND (d.next_at + make_interval(secs => $1) < now() OR d.created_at < now() - make_interval(days => $2))
+             AND (d.next_at + make_interval(secs => $1) < now() OR d.attempts > $2
+                  OR d.next_at > now() + make_interval(hours => $3))
            ORDER BY d.next_at""",
         evidence.bounds.grace_seconds,
-        LONGEST_DAYS,
+        MOST_ATTEMPTS,
+        LONGEST_PAUSE_HOURS,
     )
     result.findings = [
         found(
             row["id"],
-            f"is pending after {row['attempts']} attempts, {row['late']:.0f} s after its turn "
-            f"(generation {row['generation_id']})",
+            f"is pending after {row['attempts']} attempts, {abs(row['late']):.0f} s "
+            f"{'after' if row['late'] >= 0 else 'before'} its turn (generation {row['generation_id']})",
         )
         for row in late
     ]
+    # That one has begun stays true of it, whatever came of it.
     other = await evidence.rows(
         """SELECT d.id, d.generation_id, d.event, g.status
            FROM gateway.deliveries d JOIN gateway.generations g ON g.id = d.generation_id
            WHERE d.event <> 'generation.' || g.status AND d.event LIKE 'generation.%'
+             AND d.event <> 'generation.started'
              AND d.created_at > now() - make_interval(secs => $1 * 86400)""",
         evidence.bounds.days,
     )
