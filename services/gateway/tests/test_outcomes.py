@@ -137,10 +137,11 @@ async def test_the_outcome_is_kept_verbatim(
     assert json.loads(row["outcome"]) == json.loads(message.data)
 
 
-async def test_everything_delivered_again_changes_nothing_and_tells_nobody_twice(
+async def test_everything_delivered_again_changes_nothing_and_tells_nobody_twice_at_once(
     client: Client, players: Players, postgres: asyncpg.Pool, bus: NatsClient
 ) -> None:
-    """Its consumer made anew: the gateway hears every outcome once more."""
+    """Its consumer made anew: the gateway hears every outcome once more. For two minutes the log itself knows what it
+    has been told."""
     made = [(await client.accepted())["id"] for _ in range(5)]
     for generation_id in made:
         await client.ended(generation_id)
@@ -218,6 +219,27 @@ async def test_a_row_that_was_final_before_is_told_all_the_same(
     assert await players.say(outcome)
     [notice] = await told(bus, client)
     assert (notice.data.generation_id, notice.data.status) == (open_one.generation_id, "failed")
+
+
+async def test_what_ended_long_ago_is_told_to_nobody_again(
+    settings: Settings, client: Client, players: Players, postgres: asyncpg.Pool, bus: NatsClient, open_one: Request
+) -> None:
+    """Its consumer made anew hears of seven days."""
+    outcome = outcome_of(open_one, Verdict.FAILED, Failure(code="x", message="y"))
+    database = Database(settings.database, "test")
+    async with database.transaction() as connection:
+        await records.finish(connection, [outcome])
+    long_ago = "UPDATE generations SET completed_at = now() - make_interval(secs => $2) WHERE id = $1"
+    await postgres.execute(long_ago, open_one.generation_id, float(records.TOLD_SECONDS))
+    await database.close()
+    assert await players.say(outcome)
+
+    async def acknowledged() -> bool:
+        info = await ask(bus, f"CONSUMER.INFO.OUTCOMES.{GATEWAY_RECORD_OUTCOMES.durable}")
+        return bool(info["num_pending"] == info["num_ack_pending"] == 0)
+
+    await until(acknowledged)
+    assert await notices(bus, client) == []
 
 
 async def test_the_question_for_recorded_outcomes(

@@ -1,4 +1,4 @@
-"""What clients are told: a notification for every generation whose record is final."""
+"""What clients are told: a notification for every generation whose record becomes final."""
 
 from faststream.nats import NatsBroker
 
@@ -14,11 +14,13 @@ MAX_SHOWN_CHARACTERS = 16_000
 
 async def notify(broker: NatsBroker, ended: Ended, shown: str | None = None) -> None:
     """Tells the clients, with the generation as its owner sees it where that is known and may lie in a log; said twice
-    within two minutes it is kept once.
+    within two minutes it is kept once, and what is old is not said again.
 
     Raises:
         nats.errors.Error, TimeoutError: unknown whether it was said; saying it again is harmless.
     """
+    if ended.is_old:
+        return
     if shown is not None and len(shown) > MAX_SHOWN_CHARACTERS:
         shown = None
     notice = Notice(

@@ -317,8 +317,13 @@ _FINISH = text(f"""
     )
     SELECT done.*, passed_on.waiting FROM done LEFT JOIN passed_on USING (user_id, lane)
 """)
-_ENDED = text("""
-    SELECT g.id, g.user_id, g.dialect, g.status, g.lane, s.waiting
+TOLD_SECONDS = 3600
+"""For so long what is final is told again where its outcome comes again: longer than the bus or all gateways are away,
+since one may have recorded it and not come to tell. A consumer made anew brings the outcomes of seven days, and nobody
+is to hear of all of them once more."""
+_ENDED = text(f"""
+    SELECT g.id, g.user_id, g.dialect, g.status, g.lane, s.waiting,
+        g.completed_at < now() - make_interval(secs => {TOLD_SECONDS}) AS is_old
     FROM generations g JOIN slots s USING (user_id, lane) WHERE g.id = ANY(CAST(:ids AS uuid[]))
 """)
 
@@ -336,6 +341,8 @@ class Ended:
     """Whether another of the user's waits for the slot that it had."""
     generation: Generation | None = None
     """All of it, where it became final just now."""
+    is_old: bool = False
+    """Whether it has been final for so long that its clients were told."""
 
 
 async def finish(connection: Connection, outcomes: Sequence[Outcome]) -> list[Ended]:
@@ -367,12 +374,12 @@ async def settle(connection: Connection, outcomes: Sequence[Outcome]) -> list[En
     ended = await finish(connection, outcomes)
     now = {each.id for each in ended}
     if before := [each.data.generation_id for each in outcomes if each.data.generation_id not in now]:
-        ended += [_ended(row) for row in await connection.execute(_ENDED, {"ids": before})]
+        ended += [_ended(row, is_old=row.is_old) for row in await connection.execute(_ENDED, {"ids": before})]
     return ended
 
 
-def _ended(row: Row, generation: Generation | None = None) -> Ended:
-    return Ended(row.id, row.user_id, row.dialect, row.status, Lane(row.lane), bool(row.waiting), generation)
+def _ended(row: Row, generation: Generation | None = None, *, is_old: bool = False) -> Ended:
+    return Ended(row.id, row.user_id, row.dialect, row.status, Lane(row.lane), bool(row.waiting), generation, is_old)
 
 
 _RECORDED = text("SELECT id, outcome::text AS outcome FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")
