@@ -16,7 +16,7 @@ from aiohttp import web
 from nats.aio.client import Client
 from typer.testing import CliRunner
 
-from contracts.topology import CONSUMERS, DEAD, GENERATION
+from contracts.topology import CONSUMERS, DEAD, GENERATION, LEDGER_SETTLE_OUTCOMES
 from darkroom.doctor import Deployment, Finding, broker, database, doors, examine, keeping, webhooks
 from darkroom.embedded import NatsServer, free_port
 from darkroom.embedded.postgres import execute
@@ -169,10 +169,13 @@ async def test_what_differs_from_the_contracts_is_said(guarded: NatsServer) -> N
         await apply(client)
         await ask(client, f"CONSUMER.DELETE.GENERATION.{CONSUMERS[0].durable}")
         await ask(client, f"STREAM.UPDATE.{GENERATION.name}", GENERATION.config() | {"max_age": 3600 * 10**9})
+        paused = f"OUTCOMES.{LEDGER_SETTLE_OUTCOMES.durable}"
+        await ask(client, f"CONSUMER.PAUSE.{paused}", {"pause_until": "2126-11-21T00:00:00Z"})
         await client.jetstream().publish("dead.ledger-hold-requested", b"{}", stream=DEAD.name)
         found = (await broker.look(deployment(guarded))).findings
         assert about(found, f"consumer {CONSUMERS[0].durable} is missing")
         assert about(found, "stream GENERATION is set otherwise")
+        assert about(found, f"consumer {LEDGER_SETTLE_OUTCOMES.durable} is paused")
         assert about(found, "stream DEAD has 1 messages")
         await apply(client)
         await ask(client, f"STREAM.PURGE.{DEAD.name}")

@@ -140,7 +140,11 @@ async def test_the_watcher_makes_what_the_contracts_name_and_nothing_else(server
     named = ("GENERATION", "OUTCOMES", "CREDITS", "NOTIFICATIONS", "DEAD", "OBJ_claims")
     says = {
         *(f"$JS.API.STREAM.{verb}.{stream}" for stream in named for verb in ("INFO", "CREATE", "UPDATE")),
-        *(f"$JS.API.CONSUMER.{verb}.{each.stream}.{each.durable}" for each in CONSUMERS for verb in ("INFO", "CREATE")),
+        *(
+            f"$JS.API.CONSUMER.{verb}.{each.stream}.{each.durable}"
+            for each in CONSUMERS
+            for verb in ("INFO", "CREATE", "PAUSE")
+        ),
         *(f"$JS.API.CONSUMER.LIST.{each.stream}" for each in CONSUMERS),
     }
     others = (NOBODY_SAYS | set().union(*SAYS.values())) - says

@@ -130,6 +130,9 @@ async def test_the_log_keeps_one_outcome_and_repeats_only_that(client: Client) -
         ("OUTCOMES", {"republish": None}),
         ("GENERATION", {"max_age": 3600 * 10**9}),
         ("GENERATION", {"republish": {"src": "generation.funded.*.*.*", "dest": "elsewhere"}}),
+        ("GENERATION", {"max_msg_size": 100}),
+        ("GENERATION", {"subject_transform": {"src": "generation.funded.*.*.*", "dest": "generation.funded.x"}}),
+        ("DEAD", {"sources": [{"name": "CREDITS"}]}),
         ("OBJ_claims", {"max_age": 0}),
     ],
 )
@@ -140,6 +143,7 @@ async def test_a_wrong_setting_is_corrected_and_nothing_is_lost(
     subjects = {
         "OUTCOMES": "generation.outcome.1",
         "GENERATION": "generation.funded.a.b.c",
+        "DEAD": "dead.x",
         "OBJ_claims": "$O.claims.C.1",
     }
     await client.jetstream().publish(subjects[name], b"kept")
@@ -151,19 +155,41 @@ async def test_a_wrong_setting_is_corrected_and_nothing_is_lost(
     assert await apply(client) == []
 
 
-async def test_a_wrong_consumer_is_corrected_and_keeps_its_place(client: Client) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_ack_pending": 1, "ack_wait": 10**9},
+        {"headers_only": True},
+        {"inactive_threshold": 3600 * 10**9},
+        {"max_batch": 1},
+        {"max_expires": 10**9},
+        {"max_bytes": 1},
+        {"backoff": [30 * 10**9, 3600 * 10**9]},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+async def test_a_wrong_consumer_is_corrected_and_keeps_its_place(client: Client, wrong: dict[str, Any]) -> None:
     await apply(client)
     consumer = LEDGER_HOLD_REQUESTED
     address = f"{consumer.stream}.{consumer.durable}"
     before = (await ask(client, f"CONSUMER.INFO.{address}"))["config"]
-    wrong = {**before, "max_ack_pending": 1, "ack_wait": 10**9}
-    question = {"stream_name": consumer.stream, "config": wrong, "action": "update"}
+    question = {"stream_name": consumer.stream, "config": {**before, **wrong}, "action": "update"}
     await ask(client, f"CONSUMER.CREATE.{address}", question)
     assert await apply(client) == [Change("consumer", consumer.durable, "updated")]
     after = (await ask(client, f"CONSUMER.INFO.{address}"))["config"]
-    assert after["max_ack_pending"] == consumer.max_ack_pending
-    assert after["ack_wait"] == consumer.ack_wait_seconds * 10**9
+    assert after == before
     assert after["opt_start_time"] == before["opt_start_time"], "not made anew"
+    assert await apply(client) == []
+
+
+async def test_a_consumer_that_was_paused_goes_on(client: Client) -> None:
+    await apply(client)
+    consumer = LEDGER_HOLD_REQUESTED
+    address = f"{consumer.stream}.{consumer.durable}"
+    await ask(client, f"CONSUMER.PAUSE.{address}", {"pause_until": "2126-11-21T00:00:00Z"})
+    assert await apply(client) == [Change("consumer", consumer.durable, "updated")]
+    assert "paused" not in await ask(client, f"CONSUMER.INFO.{address}")
+    assert await apply(client) == []
 
 
 async def test_what_the_server_refuses_is_said_and_holds_up_nothing_else(client: Client) -> None:

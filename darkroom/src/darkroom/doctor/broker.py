@@ -82,6 +82,7 @@ async def _consumers(part: Part, client: Client, replicas: int) -> None:
         wanted = {key: value for key, value in consumer.config(replicas).items() if key != "deliver_policy"}
         found = "is set otherwise than the contracts say"
         part.check(not differs(wanted, info["config"]), about, found, _TOPOLOGY)
+        part.check(not info.get("paused"), about, "is paused", _TOPOLOGY)
         part.check(
             info.get("num_waiting", 0) > 0,
             about,

@@ -19,7 +19,12 @@ FOR_ONE_SERVER = (
     "It was made for one server alone, and can have no copies. Delete it as the operator (`nats stream rm`): it is "
     "made anew, and what was open is driven again."
 )
-_UNSET_UNLESS_WANTED = ("republish", "discard_new_per_subject", "no_ack", "sealed")
+_UNSET_UNLESS_WANTED = (
+    *("republish", "discard_new_per_subject", "no_ack", "sealed"),
+    *("max_bytes", "max_msg_size", "max_consumers", "sources", "mirror", "subject_transform", "consumer_limits"),
+    *("headers_only", "inactive_threshold", "max_batch", "max_expires", "backoff", "priority_groups"),
+)
+"""Of streams and of consumers: with any of these they refuse, change or hold back what is said."""
 
 Config = dict[str, Any]
 
@@ -85,7 +90,12 @@ def new_consumer_config(consumer: Consumer, replicas: int, now: datetime) -> Con
 def differs(wanted: Config, actual: Config) -> bool:
     """Whether a setting is not as wanted. The server leaves out what is empty, and adds settings of its own."""
     keys = [*wanted, *(key for key in _UNSET_UNLESS_WANTED if key not in wanted)]
-    return any((wanted.get(key) or None) != (actual.get(key) or None) for key in keys)
+    return any(_set(wanted.get(key)) != _set(actual.get(key)) for key in keys)
+
+
+def _set(value: Any) -> Any:
+    """None where there is no limit, which the server calls -1, 0 or nothing."""
+    return None if value == -1 else value or None
 
 
 def as_made(wanted: Config, actual: Config) -> Config:
@@ -132,28 +142,34 @@ async def _settle_consumers(client: Client, stream: str, replicas: int) -> list[
     return [change for change in changes if change is not None]
 
 
-async def _consumers(client: Client, stream: str) -> dict[str, Config | None]:
-    """The settings of all consumers of a stream; None where a server that is away has them."""
-    found: dict[str, Config | None] = {}
+async def _consumers(client: Client, stream: str) -> dict[str, dict[str, Any] | None]:
+    """All consumers of a stream as the server describes them; None where a server that is away has them."""
+    found: dict[str, dict[str, Any] | None] = {}
     seen = 0
     while True:
         page = await ask(client, f"CONSUMER.LIST.{stream}", {"offset": seen})
-        found |= {each["name"]: each["config"] for each in page["consumers"]}
+        found |= {each["name"]: each for each in page["consumers"]}
         found |= dict.fromkeys(page.get("missing") or ())
         seen += len(page["consumers"])
         if not page["consumers"] or seen >= page["total"]:
             return found
 
 
-async def _settle_consumer(client: Client, consumer: Consumer, actual: Config | None, replicas: int) -> Change | None:
+async def _settle_consumer(
+    client: Client, consumer: Consumer, found: dict[str, Any] | None, replicas: int
+) -> Change | None:
     stream, name = consumer.stream, consumer.durable
     subject = f"CONSUMER.CREATE.{stream}.{name}"
-    if actual is None:
+    if found is None:
         return None
-    if not actual:
+    if not found:
         config = new_consumer_config(consumer, replicas, datetime.now(UTC))
         question = {"stream_name": stream, "config": config, "action": "create"}
         return await _attempt(client, subject, question, Change("consumer", name, "created"))
+    if found.get("paused"):
+        # An update leaves it so. Its settings are looked at in the next round.
+        return await _attempt(client, f"CONSUMER.PAUSE.{stream}.{name}", {}, Change("consumer", name, "updated"))
+    actual = found["config"]
     wanted = {key: value for key, value in consumer.config(replicas).items() if key not in _WHERE_IT_STARTS}
     if not differs(wanted, actual):
         return None

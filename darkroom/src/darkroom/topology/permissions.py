@@ -149,8 +149,8 @@ def _of_topology() -> Permissions:
         publish=(
             *(f"{_API}.STREAM.{verb}.{stream}" for stream in streams for verb in ("INFO", "CREATE", "UPDATE")),
             *(f"{_API}.CONSUMER.LIST.{stream}" for stream in dict.fromkeys(consumer.stream for consumer in CONSUMERS)),
-            # INFO is asked by the watcher of the version before, while this one is rolled out.
-            *(f"{_API}.CONSUMER.{verb}.{durable}" for durable in durables for verb in ("INFO", "CREATE")),
+            # INFO is asked by the watcher of the version before, while this one is rolled out. PAUSE also ends a pause.
+            *(f"{_API}.CONSUMER.{verb}.{durable}" for durable in durables for verb in ("INFO", "CREATE", "PAUSE")),
         ),
         subscribe=("_INBOX_topology.>", *DELETIONS),
     )
