@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from contracts.topology import DEAD
 from runtime.broker import make_broker, publish
 from runtime.consumption import Consumers
 from runtime.settings import BrokerSettings
@@ -98,6 +99,34 @@ async def test_a_defect_is_tried_again_later_and_then_buried(stage: Stage, monke
     letter = (await stage.dead())[0]
     assert letter["reason"] == "ValueError: always"
     assert json.loads(letter["payload"])["number"] == 7
+
+
+async def test_what_dead_does_not_take_is_not_lost(stage: Stage) -> None:
+    """Its disk may be full: the fact comes again until there is a letter of it."""
+    tried = 0
+    consumers = Consumers(stage.broker)
+
+    async def unreadable(subject: str, payload: bytes) -> None:
+        nonlocal tried
+        tried += 1
+
+    @consumers.each(stage.consumer, Note, slots=1, unreadable=unreadable)
+    async def handle(note: Note) -> None: ...
+
+    async def let_dead_take(config: dict[str, Any]) -> None:
+        await stage.broker.connection.request("$JS.API.STREAM.UPDATE.DEAD", json.dumps(config).encode())
+
+    await publish(stage.broker, f"{stage.name}.x", b"123", stream=stage.name, content_type="application/json")
+    await let_dead_take(DEAD.config() | {"max_msg_size": 1})
+    try:
+        async with consuming(consumers):
+            await until(lambda: tried == 2)
+            assert await stage.dead() == []
+            await let_dead_take(DEAD.config())
+            await until(lambda: settled(stage))
+    finally:
+        await let_dead_take(DEAD.config())
+    assert [letter["subject"] for letter in await stage.dead()] == [f"{stage.name}.x"]
 
 
 async def test_a_dependency_that_is_away_makes_the_fact_wait_in_place(stage: Stage) -> None:

@@ -125,6 +125,31 @@ async def test_of_two_outcomes_in_one_batch_the_first_is_kept(
     assert await postgres.fetchval("SELECT taken FROM slots WHERE user_id = $1", client.user_id) == 0
 
 
+@pytest.mark.parametrize("turn", [1, -1], ids=["as they came", "the other way round"])
+async def test_two_who_record_lock_what_they_share_in_one_order(
+    settings: Settings, postgres: asyncpg.Pool, client: Client, players: Players, turn: int
+) -> None:
+    """Each would wait for the other for ever: whoever waits for the first row holds no later one."""
+    players.scripts[client.user_id] = players.hold
+    requests = [await players.heard((await client.accepted())["id"]) for _ in range(2)]
+    first, last = ordered = sorted(requests, key=lambda request: request.generation_id)
+    lock = "SELECT 1 FROM generations WHERE id = $1 FOR UPDATE NOWAIT"
+    database = Database(settings.database, "test")
+
+    async def record() -> None:
+        async with database.transaction() as connection:
+            await records.finish(connection, [outcome_of(each, Verdict.FAILED) for each in ordered[::turn]])
+
+    async with postgres.acquire() as other, other.transaction():
+        await other.execute(lock, first.generation_id)
+        recording = asyncio.create_task(record())
+        await asyncio.sleep(0.3)
+        assert not recording.done()
+        await other.execute(lock, last.generation_id)
+    await recording
+    await database.close()
+
+
 async def test_the_outcome_is_kept_verbatim(
     client: Client, players: Players, postgres: asyncpg.Pool, bus: NatsClient, open_one: Request
 ) -> None:

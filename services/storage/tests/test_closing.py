@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from aiohttp import web
+from sqlalchemy import text
 
 from contracts.facts import Ending, Outcome, Rendered, Verdict
 from runtime.database import Database
@@ -106,6 +107,34 @@ async def test_a_lost_race_against_oneself_keeps_what_the_log_names(
     await assets.close(database, [earlier])
     assert await ingest.store(fact) == earlier
     assert [row["index"] for row in await assets_of(database, fact)] == [0]
+
+
+async def test_yielding_to_an_outcome_of_ours_drops_what_it_does_not_name(
+    ingest: Ingest, provider: Provider, database: Database
+) -> None:
+    """Completed, so that closing alone drops nothing; and `rendered` does not come again."""
+    fact = rendered(provider.url("a", picture()), provider.url("b", picture()))
+    outcome = await ingest.store(fact)
+    fewer = outcome.data.model_copy(update={"assets": outcome.data.assets[:1]})
+    await ingest.yield_to(outcome.model_copy(update={"data": fewer}))
+    assert [row["index"] for row in await assets_of(database, fact)] == [0]
+
+
+async def test_two_closers_lock_what_they_share_in_one_order(database: Database) -> None:
+    """Each would wait for the other for ever: whoever waits for the first row holds no later one."""
+    facts = [rendered("http://nowhere.invalid/") for _ in range(2)]
+    first, last = sorted((cancelled(fact) for fact in facts), key=lambda outcome: outcome.data.generation_id)
+    ids = [outcome.data.generation_id for outcome in (first, last)]
+    opened = "INSERT INTO generations (generation_id) SELECT unnest(CAST(:ids AS uuid[])) RETURNING 1"
+    await rows(database, opened, ids=ids[::-1])
+    lock = text("SELECT 1 FROM generations WHERE generation_id = :id FOR UPDATE NOWAIT")
+    async with database.transaction() as other:
+        await other.execute(lock, {"id": ids[0]})
+        closing = asyncio.create_task(assets.close(database, [last, first]))
+        await asyncio.sleep(0.3)
+        assert not closing.done()
+        await other.execute(lock, {"id": ids[1]})
+    await closing
 
 
 async def test_the_first_close_is_kept(database: Database) -> None:

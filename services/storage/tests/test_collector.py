@@ -147,6 +147,22 @@ async def test_a_writer_and_the_collector_exclude_each_other(
     assert await objects.size(name) == len(content)
 
 
+async def test_who_draws_a_variant_and_the_collector_exclude_each_other(
+    ingest: Ingest, provider: Provider, database: Database
+) -> None:
+    """As above: the row that names the bytes of a variant is not written while they are being deleted."""
+    outcome = await ingest.store(rendered(provider.url("a", picture())))
+    small = assets.Named(f"{uuid4()}/{'ab' * 32}", "ab" * 32, 123, "image/webp")
+    async with database.transaction() as deleting:
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        await deleting.execute(lock, {"name": small.object_name})
+        opening = asyncio.create_task(assets.open_variant(database, outcome.data.assets[0].id, "thumbnail", small))
+        await asyncio.sleep(0.3)
+        assert not opening.done(), "it waits for the lock on the hash"
+        assert await rows(database, "SELECT * FROM variants WHERE sha256 = :hash", hash=small.sha256) == []
+    assert await opening
+
+
 async def test_a_writer_that_came_first_is_seen(
     collector: Collector, ingest: Ingest, provider: Provider, objects: LocalObjects
 ) -> None:
