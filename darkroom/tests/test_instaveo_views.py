@@ -102,14 +102,16 @@ async def test_what_is_published_is_everybodys(tables: Tables) -> None:
     owner = uuid4()
     public, private = await video(tables, owner), await video(tables, owner, public=False)
     pending = await video(tables, owner, "pending")
+    hidden = await video(tables, owner, particulars='{"visibility": "owner"}')
+    everything = {public, private, pending, hidden}
     for user, role, seen in [
-        (owner, "authenticated", {public, private, pending}),
+        (owner, "authenticated", everything),
         (uuid4(), "authenticated", {public}),
         (None, "anon", {public}),
-        (None, "service_role", {public, private, pending}),
+        (None, "service_role", everything),
     ]:
         rows = await tables.rows(
-            user, "SELECT id, status FROM instaveo.videos WHERE id = ANY ($1)", [public, private, pending], role=role
+            user, "SELECT id, status FROM instaveo.videos WHERE id = ANY ($1)", list(everything), role=role
         )
         assert {row["id"] for row in rows} == seen, role
     [row] = await read(tables, None, "videos", public, "anon")

@@ -88,9 +88,14 @@ WHERE obj_description(n.oid, 'pg_namespace') = 'Made anew by darkroom migrate: k
 
 GRANT SELECT ON views.columns, views.relationships TO PUBLIC;
 
--- Where media are found: what the gateway says for its transaction, else what PUBLIC_URL was when this ran.
-CREATE FUNCTION views.address(path text) RETURNS text LANGUAGE sql STABLE RETURN
-    coalesce(nullif(current_setting('darkroom.media_base', true), ''), 'http://127.0.0.1:3001') || path;
+-- Where media are found: what the gateway says for its transaction, else what PUBLIC_URL was when this ran. What is its
+-- owner's alone is found elsewhere where the gateway says so: its address opens when it is signed, and only then.
+CREATE FUNCTION views.address(path text, visibility text DEFAULT NULL) RETURNS text LANGUAGE sql STABLE RETURN
+    coalesce(
+        CASE visibility WHEN 'owner' THEN nullif(current_setting('darkroom.owner_media_base', true), '') END,
+        nullif(current_setting('darkroom.media_base', true), ''),
+        'http://127.0.0.1:3001'
+    ) || path;
 
 -- What follows it for an asset of storage.
 CREATE FUNCTION views.media_path(token text, mime_type text) RETURNS text LANGUAGE sql IMMUTABLE RETURN

@@ -76,7 +76,8 @@ SELECT
     (particulars -> 'remarks' ->> 'voice_id')::uuid AS voice_id,
     coalesce(particulars -> 'remarks' -> 'settings', '{}') AS generation_settings,
     (quote_amount / 10000.0)::decimal(12, 4) AS estimated_cost,
-    CASE status WHEN 'completed' THEN views.address('/media/' || (outcome #>> '{data,assets,0,key}')) END AS video_url,
+    CASE status WHEN 'completed' THEN views.address('/media/' || (outcome #>> '{data,assets,0,key}'),
+        particulars ->> 'visibility') END AS video_url,
     CASE WHEN status NOT IN ('pending', 'processing', 'completed') THEN
         coalesce(outcome #>> '{data,failure,message}', CASE status WHEN 'declined' THEN 'Not enough credits.'
             ELSE 'The video was cancelled.' END) END AS error_message,
@@ -94,9 +95,9 @@ SELECT
     prompt AS script,
     (particulars -> 'remarks' ->> 'avatar_id')::uuid AS avatar_id,
     (particulars -> 'remarks' ->> 'voice_id')::uuid AS voice_id,
-    views.address('/media/' || (film ->> 'key')) AS video_url,
-    views.address('/media/' || coalesce(film -> 'variants' ->> 'poster', film -> 'variants' ->> 'thumbnail'))
-        AS thumbnail_url,
+    views.address('/media/' || (film ->> 'key'), particulars ->> 'visibility') AS video_url,
+    views.address('/media/' || coalesce(film -> 'variants' ->> 'poster', film -> 'variants' ->> 'thumbnail'),
+        particulars ->> 'visibility') AS thumbnail_url,
     (film ->> 'seconds')::double precision AS duration,
     (film ->> 'size_bytes')::bigint AS file_size,
     (film ->> 'width') || 'x' || (film ->> 'height') AS resolution,

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from contracts.facts import Visibility
 from contracts.media import signed
 from gateway.dialects.surface import Surface
 from gateway.identity import jwks_url
@@ -69,7 +70,7 @@ def test_media_addresses_are_signed_where_a_key_is_given() -> None:
     unneeded: dict[str, Any] = dict.fromkeys(field.name for field in fields(Surface))
     addresses = AddressSettings(public_url="https://darkroom.example/", media_signing_key="key")  # type: ignore[arg-type]
     surface = Surface(**(unneeded | {"addresses": addresses}))
-    url = urlsplit(surface.address("token/original.png"))
+    url = urlsplit(surface.address("token/original.png", visibility=Visibility.PUBLIC))
     assert url.path == "/media/token/original.png"
     query = parse_qs(url.query)
     expires = int(query["expires"][0])

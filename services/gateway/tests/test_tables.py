@@ -1,8 +1,6 @@
 """The frontends' tables through /rest/v1, as PostgREST would answer (docs/adr/0024)."""
 
-import json
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -14,18 +12,14 @@ from starlette.requests import Request
 
 from contracts.ids import user_of
 from contracts.keeping import ChangedAssets, Delete
-from contracts.media import address, signed
 from contracts.questions import STORAGE_DELETE
 from darkroom.migration import service_urls
 from darkroom.stack import SERVICES
 from gateway.dialects.supabase.query import parse
 from gateway.dialects.supabase.readers import reader
 from gateway.dialects.supabase.tables import Reader
-from gateway.dialects.supabase.tables import Tables as Rest
 from gateway.identity import DEVELOPMENT_USER, Identity, Keys
-from gateway.settings import AddressSettings, Settings, TokenSettings
-from runtime.database import Database
-from runtime.settings import DatabaseSettings
+from gateway.settings import Settings, TokenSettings
 from tests.tables import Tables
 
 from .client import SECRET, Client, token, until
@@ -287,45 +281,6 @@ async def test_public_objects_are_our_media(nobody: Client) -> None:
         answer = await nobody.get(f"/storage/v1/object/public/{path}")
         assert answer.status == 404, path
         assert answer.json == {"statusCode": "404", "error": "not_found", "message": "Object not found"}
-
-
-async def test_where_addresses_end_those_of_the_tables_do_too(tables: Tables) -> None:
-    """They are signed for each answer; what a user wrote is not, however much it looks like an address."""
-    signing = AddressSettings(public_url=PUBLIC_URL, media_signing_key=SecretStr("a key of media"))
-    user = uuid4()
-    key = f"{'ab' * 16}/original.png"
-    await tables.generation(user, "modelark", prompt=f"{PUBLIC_URL}/media/{key}")
-    url = service_urls(tables.admin_url, dict.fromkeys(SERVICES, "secret"))["gateway"]
-    database = Database(DatabaseSettings(database_url=SecretStr(url)), "gateway")
-
-    def sign(key: str) -> str:
-        return address(PUBLIC_URL, key, "a key of media")
-
-    rest = Rest(database, signing.media_base, sign)
-    try:
-        images = await rest.read(
-            Reader("authenticated", user),
-            await rest.catalog.relation("modelark", "images"),
-            parse([("select", "url,prompts(prompt)")]),
-            counted=False,
-        )
-        avatars = await rest.read(
-            Reader("authenticated", user),
-            await rest.catalog.relation("reelmate", "ai_avatars"),
-            parse([("select", "image_url")]),
-            counted=False,
-        )
-    finally:
-        await database.close()
-    assert {row["image_url"].rpartition("/")[0] for row in json.loads(avatars.body)} == {
-        f"{PUBLIC_URL}/api/ai-studio/previews"
-    }, "what we ship is no medium"
-    [row] = json.loads(images.body)
-    found = urlsplit(row["url"])
-    asked = parse_qs(found.query)
-    assert found._replace(path="", query="").geturl() == PUBLIC_URL
-    assert signed(found.path, int(asked["expires"][0]), asked["signature"][0], "a key of media")
-    assert row["prompts"]["prompt"] == f"{PUBLIC_URL}/media/{key}"
 
 
 async def test_on_ones_own_machine_nobody_reads_as_whom_the_query_names() -> None:

@@ -77,9 +77,14 @@ WHERE obj_description(n.oid, 'pg_namespace') = :'mark';
 
 GRANT SELECT ON views.columns, views.relationships TO PUBLIC;
 
--- Where media are found: what the gateway says for its transaction, else what PUBLIC_URL was when this ran.
-CREATE FUNCTION views.address(path text) RETURNS text LANGUAGE sql STABLE RETURN
-    coalesce(nullif(current_setting('darkroom.media_base', true), ''), :'media_base') || path;
+-- Where media are found: what the gateway says for its transaction, else what PUBLIC_URL was when this ran. What is its
+-- owner's alone is found elsewhere where the gateway says so: its address opens when it is signed, and only then.
+CREATE FUNCTION views.address(path text, visibility text DEFAULT NULL) RETURNS text LANGUAGE sql STABLE RETURN
+    coalesce(
+        CASE visibility WHEN 'owner' THEN nullif(current_setting('darkroom.owner_media_base', true), '') END,
+        nullif(current_setting('darkroom.media_base', true), ''),
+        :'media_base'
+    ) || path;
 
 -- What follows it for an asset of storage.
 CREATE FUNCTION views.media_path(token text, mime_type text) RETURNS text LANGUAGE sql IMMUTABLE RETURN

@@ -18,15 +18,16 @@ CREATE POLICY darkroom_instaveo_published ON gateway.instaveo_videos FOR SELECT 
 CREATE POLICY darkroom_instaveo_profiles ON gateway.instaveo_creators FOR SELECT TO authenticated USING (true);
 
 CREATE FUNCTION views.instaveo_generation(video_id uuid)
-RETURNS TABLE (prompt text, status text, ended_at timestamptz, asset jsonb, backend text, failure text)
+RETURNS TABLE (prompt text, status text, ended_at timestamptz, asset jsonb, backend text, failure text, visibility text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog ROWS 1 AS $$
     SELECT g.prompt, g.status, g.completed_at,
         CASE g.status WHEN 'completed' THEN g.outcome -> 'data' -> 'assets' -> 0 END,
         coalesce((SELECT a.backend FROM storage.assets a WHERE a.generation_id = g.id AND a.index = 0), 'local'),
-        g.outcome -> 'data' -> 'failure' ->> 'message'
+        g.outcome -> 'data' -> 'failure' ->> 'message', g.particulars ->> 'visibility'
     FROM gateway.generations g JOIN gateway.instaveo_videos v ON v.id = g.id
     WHERE g.id = video_id AND g.deleted_at IS NULL
-        AND (g.user_id = auth.uid() OR auth.role() = 'service_role' OR (v.is_published AND g.status = 'completed'))
+        AND (g.user_id = auth.uid() OR auth.role() = 'service_role' OR (v.is_published AND g.status = 'completed'
+            AND g.particulars ->> 'visibility' IS DISTINCT FROM 'owner'))
 $$;
 
 -- A user's address is their own affair.
@@ -47,9 +48,9 @@ SELECT
     v.id,
     v.user_id,
     g.prompt,
-    coalesce(views.address('/media/' || (g.asset ->> 'key')), '') AS video_url,
-    views.address('/media/' || coalesce(g.asset -> 'variants' ->> 'poster', g.asset -> 'variants' ->> 'thumbnail'))
-        AS thumbnail_url,
+    coalesce(views.address('/media/' || (g.asset ->> 'key'), g.visibility), '') AS video_url,
+    views.address('/media/' || coalesce(g.asset -> 'variants' ->> 'poster', g.asset -> 'variants' ->> 'thumbnail'),
+        g.visibility) AS thumbnail_url,
     (CASE WHEN g.status IN ('pending', 'processing', 'completed') THEN g.status ELSE 'failed' END)::video_status
         AS status,
     v.likes AS likes_count,
@@ -68,7 +69,7 @@ SELECT
     g.backend AS storage_backend,
     kept.key AS storage_key,
     '/media/' || kept.key AS file_path,
-    views.address('/media/' || kept.key) AS public_url,
+    views.address('/media/' || kept.key, g.visibility) AS public_url,
     CASE kept.asset_type WHEN 'video' THEN g.asset ->> 'source_url' END AS source_url,
     CASE kept.asset_type WHEN 'video' THEN round((g.asset ->> 'seconds')::numeric)::integer END AS duration_seconds,
     g.ended_at AS created_at,
@@ -105,7 +106,7 @@ SELECT
         WHEN 'cancelled' THEN 'The video was cancelled.' END) AS failure_reason,
     v.created_at,
     coalesce(g.ended_at, v.updated_at) AS updated_at,
-    views.address('/media/' || (g.asset ->> 'key')) AS output_url
+    views.address('/media/' || (g.asset ->> 'key'), g.visibility) AS output_url
 FROM gateway.instaveo_videos v CROSS JOIN LATERAL views.instaveo_generation(v.id) g
 WHERE v.user_id = (SELECT auth.uid()) OR (SELECT auth.role()) = 'service_role';
 

@@ -19,7 +19,7 @@ CREATE VIEW images WITH (security_invoker = true) AS
 SELECT
     a.id,
     a.generation_id AS prompt_id,
-    views.address(views.media_path(a.token, a.mime_type)) AS url,
+    views.address(views.media_path(a.token, a.mime_type), a.visibility) AS url,
     coalesce(g.size, a.width || 'x' || a.height)::varchar AS size,
     a.size_bytes AS file_size,
     a.mime_type::varchar AS mime_type,
@@ -37,7 +37,7 @@ CREATE VIEW videos WITH (security_invoker = true) AS
 SELECT
     a.id,
     a.generation_id AS prompt_id,
-    views.address(views.media_path(a.token, a.mime_type)) AS url,
+    views.address(views.media_path(a.token, a.mime_type), a.visibility) AS url,
     coalesce(g.seconds, a.seconds::numeric)::integer AS duration,
     (asked.width / gcd(asked.width, asked.height) || ':' || asked.height / gcd(asked.width, asked.height))::varchar
         AS aspect_ratio,

@@ -10,9 +10,9 @@ SELECT
     user_id,
     prompt,
     (particulars -> 'remarks' ->> 'style')::varchar(50) AS style,
-    views.address('/media/' || (image ->> 'key'))::varchar(255) AS original_url,
-    views.address('/media/' || coalesce(image -> 'variants' ->> 'thumbnail', image ->> 'key'))::varchar(255)
-        AS thumbnail_url,
+    views.address('/media/' || (image ->> 'key'), particulars ->> 'visibility')::varchar(255) AS original_url,
+    views.address('/media/' || coalesce(image -> 'variants' ->> 'thumbnail', image ->> 'key'),
+        particulars ->> 'visibility')::varchar(255) AS thumbnail_url,
     (image ->> 'size_bytes')::integer AS file_size,
     jsonb_build_object('width', image -> 'width', 'height', image -> 'height') AS dimensions,
     (CASE WHEN outcome -> 'data' ->> 'provider' IN ('openai', 'google') THEN 'openai' ELSE 'stable-diffusion' END)

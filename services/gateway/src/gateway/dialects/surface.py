@@ -88,10 +88,11 @@ class Surface:
         key: str,
         lifetime_seconds: int | None = None,
         *,
+        visibility: Visibility,
         download: bool = False,
-        visibility: Visibility = Visibility.PUBLIC,
     ) -> str:
-        """The public URL of a media key; it lives so long, or as the settings say, where such addresses end at all."""
+        """The URL of a media key; it lives so long, or as the settings say, where addresses of what so many may see end
+        at all."""
         return address(
             self.addresses.media_base,
             key,

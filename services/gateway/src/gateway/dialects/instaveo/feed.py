@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from gateway.dialects.instaveo.ranking import KEPT_EPOCHS
-from gateway.dialects.instaveo.videos import COLUMNS, FOUND, Video, video_of
+from gateway.dialects.instaveo.videos import COLUMNS, FOUND, PUBLIC, Video, video_of
 from gateway.refusals import Invalid
 from runtime.database import Database
 
@@ -29,7 +29,7 @@ PAGE = text(f"""
         ORDER BY score DESC, video_id DESC LIMIT :limit
     )
     SELECT (SELECT epoch FROM as_of) AS epoch, page.score, page.video_id, {COLUMNS},
-        g.deleted_at IS NULL AND v.is_published AND g.status = 'completed' AS is_public
+        g.deleted_at IS NULL AND {PUBLIC} AS is_public
     FROM page {FOUND}
     ORDER BY page.score DESC, page.video_id DESC
 """)

@@ -11,14 +11,15 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from gateway.dialects.instaveo.videos import PUBLIC
 from gateway.refusals import NotFound
 from runtime.database import Database, Together
 
 Reaction = Literal["like", "dislike"]
 
-_SEEN = """
+_SEEN = f"""
     SELECT a.* FROM asked a JOIN instaveo_videos v ON v.id = a.video_id JOIN generations g ON g.id = v.id
-    WHERE g.deleted_at IS NULL AND (v.user_id = a.user_id OR (v.is_published AND g.status = 'completed'))
+    WHERE g.deleted_at IS NULL AND (v.user_id = a.user_id OR {PUBLIC})
 """
 _ACTIVE = """
     UPDATE instaveo_creators c SET last_active_at = now(), is_stale = true

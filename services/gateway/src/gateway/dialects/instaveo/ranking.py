@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
+from gateway.dialects.instaveo.videos import FOR_ALL
 from runtime.database import Connection, Database
 
 EVERY_SECONDS = 5.0
@@ -49,7 +50,7 @@ _STALE_VIDEOS = text("""
 """)
 _SCORE = text(f"""
     WITH found AS (
-        SELECT v.id, g.status = 'completed' AND g.deleted_at IS NULL AS is_live,
+        SELECT v.id, g.status = 'completed' AND g.deleted_at IS NULL AS is_live, {FOR_ALL} AS is_for_all,
             v.likes - v.dislikes + v.views / 20.0::float8 AS points
         FROM unnest(CAST(:ids AS uuid[])) AS t (id) JOIN instaveo_videos v USING (id) JOIN generations g USING (id)
     )
@@ -57,7 +58,7 @@ _SCORE = text(f"""
         ranking_score = log(greatest(1, abs(points))) * sign(points)
             + (extract(epoch FROM v.created_at)::float8 - {_FIRST_DAY}) / {FACTOR_TEN_SECONDS}
     FROM found WHERE v.id = found.id
-    RETURNING v.id, v.user_id, v.is_live AND v.is_published AS is_public, v.ranking_score
+    RETURNING v.id, v.user_id, v.is_live AND v.is_published AND found.is_for_all AS is_public, v.ranking_score
 """)
 _PLACE = text("""
     WITH given AS (

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 from fastapi import Request
 
-from contracts.facts import Asset, Kind, Verdict
+from contracts.facts import Asset, Kind, Verdict, Visibility
 from gateway.dialects.instaveo.acceptance import Acceptance
 from gateway.dialects.instaveo.creators import Creator
 from gateway.dialects.instaveo.feed import FeedPage
@@ -46,8 +46,8 @@ def video_view(surface: Surface, settings: InstaveoSettings, video: Video) -> Vi
     return VideoView(
         id=video.id,
         prompt=video.prompt,
-        videoUrl=surface.address(film.key) if film else "",
-        thumbnailUrl=surface.address(thumbnail) if thumbnail else None,
+        videoUrl=surface.address(film.key, visibility=video.visibility) if film else "",
+        thumbnailUrl=surface.address(thumbnail, visibility=video.visibility) if thumbnail else None,
         userId=video.user_id,
         username=video.username,
         likes=video.likes,
@@ -59,7 +59,7 @@ def video_view(surface: Surface, settings: InstaveoSettings, video: Video) -> Vi
         failureReason=_reason(video),
         ranking_score=video.ranking_score,
         rankingScore=video.ranking_score,
-        isPublished=video.is_published,
+        isPublished=video.is_published and video.visibility is Visibility.PUBLIC,
         durationSeconds=_seconds(film) if film else None,
         sourceVideoId=video.source_video_id,
         assets=_assets(surface, settings, video, film) if film else [],
@@ -97,9 +97,9 @@ def link(surface: Surface, video: Video, lifetime_seconds: int, *, download: boo
     film = video.asset
     if film is None:
         raise NotFound("The video is not completed.")
-    ends = surface.addresses.media_signing_key is not None
+    ends = surface.addresses.key_for(video.visibility) is not None
     return Link(
-        url=surface.address(film.key, lifetime_seconds, download=download),
+        url=surface.address(film.key, lifetime_seconds, visibility=video.visibility, download=download),
         expiresAt=_instant(datetime.now(UTC) + timedelta(seconds=lifetime_seconds)) if ends else None,
     )
 
@@ -119,7 +119,7 @@ def _asset(
         storageBackend=settings.media_storage_backend or "local",
         storageKey=key,
         filePath=f"/media/{key}",
-        publicUrl=surface.address(key),
+        publicUrl=surface.address(key, visibility=video.visibility),
         sourceUrl=None if variant else film.source_url,
         durationSeconds=None if variant else _seconds(film),
         createdAt=_instant(video.completed_at or video.created_at),

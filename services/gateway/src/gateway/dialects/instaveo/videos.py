@@ -1,6 +1,7 @@
 """Videos as viewers see them: the generation's own row and what the frontend keeps beside it, in one look.
 
-Completed and published ones are everybody's; all others are their owner's alone. The condition stands in the SQL.
+Completed and published ones are everybody's, unless their owner has made their media private since; all others are
+their owner's alone. The condition stands in the SQL.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from contracts.facts import Asset, Outcome
+from contracts.facts import Asset, Outcome, Visibility
 from contracts.topology import outcome_subject
 from gateway.commands import Commands
 from gateway.refusals import NotFound
@@ -19,11 +20,12 @@ from runtime.database import Database, Row
 MAX_LISTED = 200
 """In a list of one user's videos, the newest first."""
 
-VISIBLE = """g.deleted_at IS NULL
-    AND (v.user_id = CAST(:viewer AS uuid) OR (v.is_published AND g.status = 'completed'))"""
+FOR_ALL = "g.particulars ->> 'visibility' IS DISTINCT FROM 'owner'"
+PUBLIC = f"(v.is_published AND g.status = 'completed' AND {FOR_ALL})"
+VISIBLE = f"g.deleted_at IS NULL AND (v.user_id = CAST(:viewer AS uuid) OR {PUBLIC})"
 COLUMNS = """v.id, v.user_id, v.source_video_id, v.is_published, v.likes, v.dislikes, v.views, v.ranking_score,
     v.created_at, greatest(v.updated_at, g.completed_at) AS updated_at, c.username, g.prompt, g.status, g.completed_at,
-    g.outcome::text AS outcome"""
+    g.particulars ->> 'visibility' AS visibility, g.outcome::text AS outcome"""
 TABLES = "instaveo_videos v JOIN generations g ON g.id = v.id LEFT JOIN instaveo_creators c ON c.id = v.user_id"
 FOUND = "JOIN instaveo_videos v ON v.id = video_id" + TABLES.removeprefix("instaveo_videos v")
 """The same, for what names a `video_id`."""
@@ -64,6 +66,8 @@ class Video:
     status: str
     """The generation's."""
     completed_at: datetime | None
+    visibility: Visibility
+    """Who may look at the film."""
     outcome: Outcome | None
 
     @property
@@ -89,6 +93,7 @@ def video_of(row: Row) -> Video:
         prompt=row.prompt,
         status=row.status,
         completed_at=row.completed_at,
+        visibility=Visibility(row.visibility or Visibility.PUBLIC),
         outcome=Outcome.decode(row.outcome.encode()) if row.outcome else None,
     )
 

@@ -236,7 +236,7 @@ class Agents:
         audience, canvas, asset = self._audience(turn), None, step.asset
         owner = caller or Caller(turn.user_id)
         if asset is not None:
-            await self._files.note(owner, asset)
+            await self._files.note(owner, asset, step.id)
             # It was thrown away meanwhile, or is full: what was drawn is among the user's files.
             with contextlib.suppress(Refusal):
                 canvas = await self._canvases.revise(owner, turn.canvas_id, lambda found: easel.put(found, asset))

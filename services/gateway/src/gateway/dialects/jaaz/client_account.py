@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from contracts.facts import Kind
+from contracts.facts import Kind, Visibility
 from gateway.dialects.jaaz import errors, translate
 from gateway.dialects.jaaz.answers import FORM, Desk
 from gateway.dialects.jaaz.client import ERRORS
@@ -73,15 +73,19 @@ def make_router(desk: Desk) -> APIRouter:
     @router.post("/upload_image", summary="Bring a picture", openapi_extra=FORM)
     async def upload(request: Request) -> UploadedImage:
         file = await files.take_sent(await desk.who(request), request)
-        return UploadedImage(file_id=str(file.id), url=surface.address(file.key), width=file.width, height=file.height)
+        url = surface.address(file.key, visibility=file.visibility)
+        return UploadedImage(file_id=str(file.id), url=url, width=file.width, height=file.height)
 
     @router.get("/file/{file_id}", summary="Look at a file", status_code=307, responses={200: {"description": "OK"}})
     async def show(file_id: str, request: Request) -> Response:
-        """For `<img>`, which sends no token: the id is as hard to guess as an address of media."""
+        """For `<img>`, which sends no token: the id is as hard to guess as an address of media. What is its
+        owner's alone opens with the owner's token."""
         try:
             file = await files.at(UUID(file_id))
         except ValueError as error:
             raise NotFound("There is no such file.") from error
-        return RedirectResponse(surface.address(file.key), 307)
+        if file.visibility is Visibility.OWNER and (await desk.who(request)).user_id != file.user_id:
+            raise NotFound("There is no such file.")
+        return RedirectResponse(surface.address(file.key, visibility=file.visibility), 307)
 
     return router

@@ -27,15 +27,19 @@ PATH = "/api/file/"
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+|video/[a-z0-9.+-]+|audio/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
 _INSERT = text("""
-    INSERT INTO uploaded_files (id, user_id, filename, key, mime_type, size_bytes, width, height)
-    VALUES (:id, :user_id, :filename, :key, :mime_type, :size_bytes, :width, :height)
+    INSERT INTO uploaded_files (id, user_id, filename, key, mime_type, size_bytes, width, height, generation_id)
+    VALUES (:id, :user_id, :filename, :key, :mime_type, :size_bytes, :width, :height, CAST(:generation_id AS uuid))
     ON CONFLICT (id) DO UPDATE SET key = excluded.key
-    RETURNING *
+    RETURNING *, NULL AS visibility
 """)
-_LIST = text("""
-    SELECT * FROM uploaded_files WHERE user_id = :user_id ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
+_FILES = """
+    SELECT f.*, g.particulars ->> 'visibility' AS visibility
+    FROM uploaded_files f LEFT JOIN generations g ON g.id = f.generation_id
+"""
+_LIST = text(f"""
+    {_FILES} WHERE f.user_id = :user_id ORDER BY f.created_at DESC, f.id DESC LIMIT :limit OFFSET :offset
 """)
-_GET = text("SELECT * FROM uploaded_files WHERE id = :id")
+_GET = text(f"{_FILES} WHERE f.id = :id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class File:
     """`key` is where storage serves it."""
 
     id: UUID
+    user_id: UUID
     filename: str
     key: str
     mime_type: str
@@ -50,6 +55,8 @@ class File:
     width: int | None
     height: int | None
     created_at: datetime
+    visibility: Visibility
+    """What was brought is everybody's who knows its address; what was made is whose its generation says."""
 
 
 class Files:
@@ -87,12 +94,13 @@ class Files:
             "size_bytes": asset.size_bytes,
             "width": asset.width,
             "height": asset.height,
+            "generation_id": None,
         }
         async with self._database.statement() as connection:
             return _file((await connection.execute(_INSERT, values)).one())
 
-    async def note(self, caller: Caller, asset: Asset) -> None:
-        """Something that was made for the caller, as a file of theirs."""
+    async def note(self, caller: Caller, asset: Asset, generation_id: UUID) -> None:
+        """Something that a generation made for the caller, as a file of theirs."""
         kind, _, suffix = asset.mime_type.partition("/")
         values = {
             "id": asset.id,
@@ -103,6 +111,7 @@ class Files:
             "size_bytes": asset.size_bytes,
             "width": asset.width,
             "height": asset.height,
+            "generation_id": generation_id,
         }
         async with self._database.statement() as connection:
             await connection.execute(_INSERT, values)
@@ -114,7 +123,8 @@ class Files:
             return [_file(row) for row in await connection.execute(_LIST, values)]
 
     async def at(self, file_id: UUID) -> File:
-        """Whoever knows the id may see it, as with every address of media: `<img>` sends no token. Raises NotFound."""
+        """Whoever knows the id may see it, as with every address of media: `<img>` sends no token. The file says
+        whether it is its owner's alone. Raises NotFound."""
         async with self._database.statement() as connection:
             row = (await connection.execute(_GET, {"id": file_id})).one_or_none()
         if row is None:
@@ -168,4 +178,15 @@ def _printable(name: str) -> str:
 
 
 def _file(row: Row) -> File:
-    return File(row.id, row.filename, row.key, row.mime_type, row.size_bytes, row.width, row.height, row.created_at)
+    return File(
+        row.id,
+        row.user_id,
+        row.filename,
+        row.key,
+        row.mime_type,
+        row.size_bytes,
+        row.width,
+        row.height,
+        row.created_at,
+        Visibility(row.visibility or Visibility.PUBLIC),
+    )

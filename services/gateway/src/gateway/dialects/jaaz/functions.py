@@ -129,7 +129,7 @@ async def _made(surface: Surface, who: Caller, order: Order) -> Generation:
 
 def _addresses(surface: Surface, generation: Generation) -> list[str]:
     """Raises Refusal: it ended otherwise, or has not ended yet."""
-    return [surface.address(asset.key) for asset in delivered(generation).assets]
+    return [surface.address(asset.key, visibility=generation.visibility) for asset in delivered(generation).assets]
 
 
 def _submitted(surface: Surface, generation: Generation) -> Document:

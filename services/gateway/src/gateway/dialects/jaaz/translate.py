@@ -73,7 +73,7 @@ def image(surface: Surface, generation: Generation) -> GeneratedImage:
     names = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
     asked |= {names[name]: value for name, value in generation.options.items() if name in names}
     return GeneratedImage(
-        image_url=surface.address(asset.key),
+        image_url=surface.address(asset.key, visibility=generation.visibility),
         seed=int(generation.options.get("seed", 0)),
         parameters=asked,
         generation_id=str(generation.id),
@@ -187,7 +187,7 @@ def _what(entry: UsageEntry) -> str:
 def uploaded(surface: Surface, file: File) -> Uploaded:
     return Uploaded(
         id=str(file.id),
-        url=surface.address(file.key),
+        url=surface.address(file.key, visibility=file.visibility),
         filename=file.filename,
         size=file.size_bytes,
         mime_type=file.mime_type,
@@ -198,7 +198,7 @@ def file_view(surface: Surface, file: File) -> FileView:
     return FileView(
         id=str(file.id),
         filename=file.filename,
-        url=surface.address(file.key),
+        url=surface.address(file.key, visibility=file.visibility),
         size=file.size_bytes,
         created_at=file.created_at,
     )

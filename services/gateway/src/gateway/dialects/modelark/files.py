@@ -23,8 +23,8 @@ def make_router(surface: Surface) -> APIRouter:
     async def show(fileName: str, request: Request, userId: str | None = None) -> StoredFile:  # noqa: N803
         """A file's name is the last part of its address, its token, or its id, with or without an extension."""
         who = await caller(surface.identity, request, userId)
-        _, asset = await surface.queries.file(who, DIALECT, fileName)
-        return StoredFile(url=surface.address(asset.key))
+        generation, asset = await surface.queries.file(who, DIALECT, fileName)
+        return StoredFile(url=surface.address(asset.key, visibility=generation.visibility))
 
     @router.delete("/{fileName:path}", status_code=204, summary="Delete a stored file", responses=_ERRORS)
     async def delete(fileName: str, request: Request, userId: str | None = None) -> None:  # noqa: N803

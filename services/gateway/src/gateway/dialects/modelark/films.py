@@ -68,7 +68,7 @@ def video(surface: Surface, generation: Generation, fields: VideoFields) -> Gene
     """
     [asset, *_] = delivered(generation).assets
     return GeneratedVideo(
-        video_url=surface.address(asset.key),
+        video_url=surface.address(asset.key, visibility=generation.visibility),
         duration=int(fields.duration),
         aspectRatio=fields.aspectRatio,
         task_id=generation.id,
@@ -82,7 +82,7 @@ def provider_answer(surface: Surface, generation: Generation) -> dict[str, objec
         "id": str(generation.id),
         "model": generation.model,
         "status": "succeeded",
-        "content": {"video_url": asset.source_url or surface.address(asset.key)},
+        "content": {"video_url": asset.source_url or surface.address(asset.key, visibility=generation.visibility)},
         "created_at": int(generation.created_at.timestamp()),
         "updated_at": int((generation.completed_at or generation.created_at).timestamp()),
     }

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Request
 
-from contracts.facts import Asset, Kind, Lane
+from contracts.facts import Asset, Kind, Lane, Visibility
 from contracts.money import Quote, in_credits
 from gateway.batches import Batch
 from gateway.dialects.reelmate.avatars import picture
@@ -174,8 +174,9 @@ def avatar(surface: Surface, row: Row) -> AvatarView:
     if row.preview is not None:
         image = small = _preview(surface, row.preview)
     else:
-        image = surface.address(row.asset_key)
-        small = surface.address(row.thumbnail_key or row.asset_key)
+        # Taken so that everybody may see it: `<img>` sends no token.
+        image = surface.address(row.asset_key, visibility=Visibility.PUBLIC)
+        small = surface.address(row.thumbnail_key or row.asset_key, visibility=Visibility.PUBLIC)
     shown = {"image_url": image, "thumbnail_url": small, "preview_url": small, "is_custom": row.user_id is not None}
     return AvatarView.model_validate(dict(row) | shown)
 

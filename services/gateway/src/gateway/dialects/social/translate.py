@@ -132,8 +132,8 @@ def words(generation: Generation, balance: Balance | None) -> GeneratedText:
 def image_view(surface: Surface, picture: Picture) -> ImageView:
     generation, asset = picture.generation, picture.asset
     provider = (generation.outcome.data.provider if generation.outcome else None) or ""
-    url = surface.address(asset.key)
-    variants = {name: surface.address(key) for name, key in asset.variants.items()}
+    url = surface.address(asset.key, visibility=generation.visibility)
+    variants = {name: surface.address(key, visibility=generation.visibility) for name, key in asset.variants.items()}
     return ImageView(
         id=asset.id,
         url=url,
@@ -172,9 +172,9 @@ def history(surface: Surface, page: Page, number: int, limit: int) -> History:
 
 def download(surface: Surface, picture: Picture) -> Download:
     """A link that a browser keeps as a file, and which ends soon where addresses end at all."""
-    asset = picture.asset
-    url = surface.address(asset.key, DOWNLOAD_SECONDS, download=True)
-    ends = surface.addresses.media_signing_key is not None
+    asset, visibility = picture.asset, picture.generation.visibility
+    url = surface.address(asset.key, DOWNLOAD_SECONDS, visibility=visibility, download=True)
+    ends = surface.addresses.key_for(visibility) is not None
     return Download(
         id=asset.id,
         downloadUrl=url,

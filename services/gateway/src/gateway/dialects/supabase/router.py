@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from contracts.facts import Visibility
 from contracts.media import address
 from gateway.beginnings import together
 from gateway.dialects.supabase import errors, query, storage, translate
@@ -27,9 +28,12 @@ _DELETE: dict[int | str, dict[str, Any]] = {
 def make_router(surface: Surface) -> APIRouter:
     """The frontends' tables, and public objects."""
     addresses = surface.addresses
-    tables = Tables(
-        surface.database, addresses.media_base, surface.address if addresses.media_signing_key is not None else None
-    )
+    signing = addresses.media_signing_key is not None
+
+    def sign(key: str, visibility: Visibility) -> str:
+        return surface.address(key, visibility=visibility)
+
+    tables = Tables(surface.database, addresses.media_base, sign if signing else None)
     default = addresses.default_dialect
     rest = APIRouter(prefix="/rest/v1", tags=["supabase"], route_class=route_class(errors.render))
     objects = APIRouter(prefix="/storage/v1", tags=["supabase"], route_class=route_class(storage.render))

@@ -6,11 +6,13 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from contracts.facts import Visibility
 from contracts.media import PATH
 from gateway.dialects.supabase.catalog import Catalog, Relation
 from gateway.dialects.supabase.errors import not_one, not_parsed, of_database, without_filter
@@ -18,6 +20,7 @@ from gateway.dialects.supabase.query import Query
 from gateway.dialects.supabase.statements import Builder, Related
 from runtime.database import Connection, Database
 
+Sign = Callable[[str, Visibility], str]
 Work = Callable[[Connection], Awaitable["Rows"]]
 
 ANONYMOUS = "anon"
@@ -30,6 +33,7 @@ AT_ONCE = 4
 # rows by an index (runtime.database); these join all that a user has, whose number nobody knows.
 _BECOME = text("""
     SELECT set_config('statement_timeout', :timeout, true), set_config('darkroom.media_base', :media_base, true),
+        set_config('darkroom.owner_media_base', :owner_media_base, true),
         set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true),
         set_config('enable_seqscan', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true),
         set_config('request.jwt.claims', :claims, true), set_config('role', :role, true)
@@ -60,8 +64,8 @@ class Rows:
 class Tables:
     """The frontends' tables."""
 
-    def __init__(self, database: Database, media_base: str, sign: Callable[[str], str] | None = None) -> None:
-        """`sign` makes the address of a media key that ends; None where addresses stay."""
+    def __init__(self, database: Database, media_base: str, sign: Sign | None = None) -> None:
+        """`sign` makes the address of a media key for who may look at it; None where all addresses stay."""
         self._database = database
         self._media_base = media_base
         self._sign = sign
@@ -106,10 +110,11 @@ class Tables:
 
     async def _as(self, reader: Reader, work: Work) -> Rows:
         # What the views put before a key where addresses are signed: no text of a user's has it.
-        mark = secrets.token_hex(MARK_BYTES) if self._sign else self._media_base
+        marks = {each: secrets.token_hex(MARK_BYTES) if self._sign else self._media_base for each in Visibility}
         become = {
             "timeout": f"{STATEMENT_SECONDS}s",
-            "media_base": mark,
+            "media_base": marks[Visibility.PUBLIC],
+            "owner_media_base": marks[Visibility.OWNER],
             "claims": reader.claims,
             "role": reader.role,
         }
@@ -123,9 +128,12 @@ class Tables:
             if refusal is None:
                 raise
             raise refusal from error
-        return (
-            rows if self._sign is None else replace(rows, body=_signed(rows.body, mark, self._sign, self._media_base))
-        )
+        if self._sign is None:
+            return rows
+        body = rows.body
+        for visibility, mark in marks.items():
+            body = _signed(body, mark, partial(self._sign, visibility=visibility), self._media_base)
+        return replace(rows, body=body)
 
 
 def _signed(body: str, mark: str, sign: Callable[[str], str], base: str) -> str:
