@@ -2,21 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
+from pydantic import SecretStr
 
 from gateway.dialects.reelmate import analytics
 from gateway.dialects.reelmate.counts import rate
-from gateway.settings import Settings
+from gateway.settings import AddressSettings, Settings
 
 from .client import Client
 from .conftest import PUBLIC_URL, MakeClient, migrated, settings_of
 from .players import Players
 from .reelmate import FILM, keeping_media, offer
+from .test_hidden_media import hide
 
 pytestmark = pytest.mark.connected
 
@@ -28,7 +31,13 @@ NOTHING = {"views": 0, "plays": 0, "completions": 0, "downloads": 0, "shares": 0
 async def settings(nats_server: Any, make_database: Callable[[str], str], players: Players) -> Settings:
     database_url = await migrated(make_database("gateway"))
     await offer(database_url, players)
-    return settings_of(nats_server.nats_url, database_url)
+    addresses = AddressSettings(
+        public_url=PUBLIC_URL,
+        public_media_url="https://media.example",
+        media_signing_key=SecretStr("a signing key"),
+        media_addresses="public",
+    )
+    return replace(settings_of(nats_server.nats_url, database_url), addresses=addresses)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,6 +129,19 @@ async def test_a_link_shows_the_film_to_whoever_has_it(client: Client, nobody: C
     assert (await nobody.post(f"{path}/events?event=play")).status == 200
     assert (await nobody.post(f"{path}/events?event=download")).status == 422
     assert await days(client, video_id) == [NOTHING | {"views": 1, "plays": 1, "shares": 2}]
+
+
+async def test_the_link_of_a_film_that_is_its_owners_alone_shows_nothing(
+    client: Client, nobody: Client, bus: NatsClient
+) -> None:
+    video_id = await film(client)
+    path = await shared(client, video_id)
+    await hide(client, bus, video_id)
+    assert [(await who.get(path)).status for who in (nobody, client)] == [404, 404]
+    assert (await nobody.post(f"{path}/events?event=play")).status == 404
+    await hide(client, bus, video_id, "public")
+    assert (await nobody.get(path)).status == 302
+    assert await days(client, video_id) == [NOTHING | {"views": 1, "shares": 1}]
 
 
 async def test_the_link_of_a_deleted_film_shows_nothing(client: Client, nobody: Client, postgres: asyncpg.Pool) -> None:

@@ -41,7 +41,11 @@ _SHARE = text("""
     INSERT INTO video_shares AS s (token, generation_id, user_id) VALUES (:token, :id, :user_id)
     ON CONFLICT (generation_id) DO UPDATE SET user_id = s.user_id RETURNING token
 """)
-_SHARED = text("SELECT generation_id, user_id FROM video_shares WHERE token = :token")
+# What its owner made private since is seen by nobody else, whatever links there are.
+_SHARED = text("""
+    SELECT s.generation_id, s.user_id FROM video_shares s JOIN generations g ON g.id = s.generation_id
+    WHERE s.token = :token AND g.particulars ->> 'visibility' IS DISTINCT FROM 'owner'
+""")
 _TOTALS = text(f"""
     SELECT {_COUNTS} FROM video_analytics WHERE user_id = :user_id AND day >= :since
 """)  # noqa: S608
