@@ -186,6 +186,29 @@ async def test_and_the_other_way_round(nobody: Client, client_of: MakeClient) ->
     assert (await unverified.get("/api/profile")).json["user"]["id"] != made["user"]["id"]
 
 
+async def test_whoever_is_linked_may_name_themselves_as_their_token_does(nobody: Client, client_of: MakeClient) -> None:
+    """A frontend knows the id in its token, and sends no other; another user's is still nobody's to name."""
+    made = (await register(nobody)).json
+    service = client_of(bearer=token(None, role="service_role", aud=None))
+    place = f"/auth/v1/admin/users/{made['user']['id']}"
+    assert (await service.request("PUT", place, json={"email_confirm": True})).status == 200
+    subject, stranger = uuid4(), client_of()
+    hosted = client_of(bearer=token(subject, email=made["user"]["email"], email_verified=True))
+    for user_id, status in ((subject, 200), (made["user"]["id"], 200), (stranger.user_id, 404)):
+        body = {"prompt": "x", "userId": str(user_id)}
+        assert (await hosted.post("/api/images/generate", json=body)).status == status, user_id
+    assert (await stranger.post("/api/images/generate", json={"prompt": "x", "userId": str(subject)})).status == 404
+    assert (await hosted.get("/api/profile")).json["user"]["id"] == made["user"]["id"]
+    own = await hosted.get(f"/users/{subject}")
+    assert (own.status, own.json["id"]) == (200, made["user"]["id"])
+    name = f"n{uuid4().hex[:12]}"
+    assert (await hosted.request("PATCH", f"/users/{subject}", json={"username": name})).json["username"] == name
+    for list_of in ("videos", "liked"):
+        assert (await hosted.get(f"/users/{subject}/{list_of}")).json == []
+    assert (await hosted.get(f"/users/{stranger.user_id}/liked")).status == 404
+    assert (await stranger.get(f"/users/{subject}")).status == 404
+
+
 # -- other providers ----------------------------------------------------------------------------------------------
 
 

@@ -73,6 +73,22 @@ async def test_another_users_rows_are_not_there_whatever_is_asked(client: Client
     assert len(await tables.rows(other, "SELECT * FROM modelark.prompts")) == 1
 
 
+async def test_whoever_is_linked_finds_their_rows_by_the_id_in_their_token(
+    client: Client, client_of: MakeClient, tables: Tables
+) -> None:
+    email, subject, stranger = f"{uuid4()}@example.com", uuid4(), client_of()
+    await client_of(bearer=token(client.user_id, email=email, email_verified=True)).get("/rest/v1/images")
+    linked = client_of(bearer=token(subject, email=email, email_verified=True, iss="https://other.example/auth/v1"))
+    generation_id = await tables.generation(client.user_id, "modelark")
+    for user_id in (subject, client.user_id):
+        [row] = (await linked.get(RECORDED.format(user=user_id))).json
+        assert row["prompt_id"] == str(generation_id)
+    assert (await linked.get(RECORDED.format(user=stranger.user_id))).json == []
+    assert (await stranger.get(RECORDED.format(user=subject))).json == []
+    assert (await linked.request("DELETE", f"/rest/v1/prompts?user_id=eq.{subject}")).status == 204
+    assert (await client.get("/rest/v1/prompts")).json == []
+
+
 async def test_rows_are_chosen_ordered_and_bounded(client: Client, tables: Tables) -> None:
     for prompt in ("b", "a", "c"):
         await tables.generation(client.user_id, "modelark", prompt=prompt)
@@ -291,7 +307,8 @@ async def test_on_ones_own_machine_nobody_reads_as_whom_the_query_names() -> Non
     async def read_as(query: str, **headers: str) -> Reader:
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         request = Request({"type": "http", "headers": raw, "query_string": query.encode(), "state": {}})
-        return await reader(identity, request, parse(request.query_params.multi_items()))
+        found, _ = await reader(identity, request, parse(request.query_params.multi_items()))
+        return found
 
     embedded = f"select=*,prompts!inner(user_id)&prompts.user_id=eq.{user}"
     assert await read_as(embedded) == Reader("authenticated", user)

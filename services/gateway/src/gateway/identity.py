@@ -75,6 +75,12 @@ class Caller:
     """GoTrue's, where the token is of one."""
     is_operator: bool = False
     """Whether the token's issuer says so; no API key and no proxy does."""
+    alias: UUID | None = None
+    """Whom the token itself names, where a verified address says that this is `user_id`: the user's own other name."""
+
+    def meant(self, user_id: UUID) -> UUID:
+        """Whom this caller means by a user's id: themselves by their own other name, everybody by no other."""
+        return self.user_id if user_id == self.alias else user_id
 
     @property
     def is_service(self) -> bool:
@@ -311,7 +317,7 @@ class Identity:
         if not isinstance(email, str) or not 0 < len(email) <= MAX_EMAIL_CHARACTERS or "\0" in email:
             return caller
         user_id = await self._links.user(issuer, str(claims["sub"]), email, caller.user_id)
-        return replace(caller, user_id=user_id)
+        return replace(caller, user_id=user_id, alias=caller.user_id)
 
 
 def _caller_of(claims: dict[str, Any]) -> Caller | None:

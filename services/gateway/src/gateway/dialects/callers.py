@@ -9,7 +9,7 @@ from gateway.refusals import NotFound, Unauthenticated
 
 
 async def caller(identity: Identity, request: Request, user_id: str | None = None) -> Caller:
-    """The token's user. A body or a query may name that user only; a service may act for anybody.
+    """The token's user. A body or a query may name that user only, by either name; a service may act for anybody.
 
     On a stack of one's own machine the named user, or the development user, asks without a token.
 
@@ -26,7 +26,7 @@ async def caller(identity: Identity, request: Request, user_id: str | None = Non
         return Caller(named, known.role)
     if known.user_id == NOBODY:
         raise Unauthenticated("A service has to name the user that it acts for.")
-    if user_id is not None and named != known.user_id:
+    if user_id is not None and (named is None or known.meant(named) != known.user_id):
         raise NotFound("There is no such user.")
     return known
 

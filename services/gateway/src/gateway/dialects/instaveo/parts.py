@@ -67,7 +67,7 @@ class Parts:
             await self.renderer.look(video.id, named)
 
     def caller(self, who: Who) -> Caller:
-        return Caller(who.user_id, key=who.key)
+        return Caller(who.user_id, key=who.key, alias=who.alias)
 
     def video(self, video: Video, status: int = 200) -> Response:
         return self.answer(translate.video_view(self.surface, self.settings, video), status)

@@ -31,6 +31,8 @@ class Who:
     is_enterprise: bool = False
     key: Key | None = None
     """The API key that asks, where one does: what it may spend is bounded."""
+    alias: UUID | None = None
+    """The user's own other name (`identity.Caller.alias`)."""
 
 
 async def member(identity: Identity, request: Request) -> Who:
@@ -83,6 +85,7 @@ def _who(known: Caller, request: Request) -> Who:
         next((wish for wish in wishes if isinstance(wish, str) and wish), ""),
         set_by_issuer.get("enterprise") is True,
         known.key,
+        known.alias,
     )
 
 

@@ -1,5 +1,6 @@
 """Who reads: a token in either of the headers that Supabase's clients send."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from starlette.requests import Request
@@ -7,15 +8,17 @@ from starlette.requests import Request
 from gateway.dialects.callers import uuid_of
 from gateway.dialects.supabase.query import Query
 from gateway.dialects.supabase.tables import ANONYMOUS, Reader
-from gateway.identity import DEVELOPMENT_USER, NOBODY, SERVICE_ROLE, Identity
+from gateway.identity import DEVELOPMENT_USER, NOBODY, SERVICE_ROLE, Caller, Identity
 
 AUTHENTICATED = "authenticated"
 _PUBLISHABLE = "sb_publishable_"
 """What Supabase's newer keys for browsers begin with. They are no tokens, and name nobody."""
 
 
-async def reader(identity: Identity, request: Request, query: Query) -> Reader:
-    """The token's user, a service, or nobody. `apikey` counts where there is no bearer.
+async def reader(identity: Identity, request: Request, query: Query) -> tuple[Reader, Query]:
+    """The token's user, a service, or nobody; and what they ask, in which they are named as the rows name them.
+
+    `apikey` counts where there is no bearer.
 
     On a stack of one's own machine, who has no token reads as the user whom the query names, else as the development
     user: the routes that make things take their word just so.
@@ -26,11 +29,11 @@ async def reader(identity: Identity, request: Request, query: Query) -> Reader:
     known = await identity.caller(_with_bearer(request))
     if known is None:
         if identity.local_mode:
-            return Reader(AUTHENTICATED, _named(query) or DEVELOPMENT_USER)
-        return Reader(ANONYMOUS)
+            return Reader(AUTHENTICATED, _named(query) or DEVELOPMENT_USER), query
+        return Reader(ANONYMOUS), query
     if known.is_service:
-        return Reader(SERVICE_ROLE, None if known.user_id == NOBODY else known.user_id)
-    return Reader(AUTHENTICATED, known.user_id)
+        return Reader(SERVICE_ROLE, None if known.user_id == NOBODY else known.user_id), query
+    return Reader(AUTHENTICATED, known.user_id), _meant(known, query)
 
 
 def _with_bearer(request: Request) -> Request:
@@ -42,6 +45,16 @@ def _with_bearer(request: Request) -> Request:
     if bearer is not None and not bearer.partition(" ")[2].strip().startswith(_PUBLISHABLE):
         headers.append((b"authorization", bearer.encode("latin-1", "replace")))
     return Request({**request.scope, "headers": headers})
+
+
+def _meant(known: Caller, query: Query) -> Query:
+    if known.alias is None:
+        return query
+    conditions = tuple(
+        replace(each, value=str(known.user_id)) if uuid_of(each.value) == known.alias else each
+        for each in query.conditions
+    )
+    return replace(query, conditions=conditions)
 
 
 def _named(query: Query) -> UUID | None:

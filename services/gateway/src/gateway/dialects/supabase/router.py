@@ -42,7 +42,7 @@ def make_router(surface: Surface) -> APIRouter:
         """`select` (with one embedded table), `order`, `limit`, `offset`, and `<column>=eq.<value>`."""
         relation = await translate.relation_of(tables.catalog, request, table, default)
         asked = query.parse(request.query_params.multi_items())
-        who = await reader(surface.identity, request, asked)
+        who, asked = await reader(surface.identity, request, asked)
         rows = await tables.read(who, relation, asked, counted=translate.is_counted(request))
         return translate.read_answer(request, asked, rows)
 
@@ -54,7 +54,7 @@ def make_router(surface: Surface) -> APIRouter:
         """Conditions are required; what is still being made stays."""
         relation = await translate.relation_of(tables.catalog, request, table, default)
         asked = query.parse(request.query_params.multi_items())
-        who = await reader(surface.identity, request, asked)
+        who, asked = await reader(surface.identity, request, asked)
         rows = await tables.delete(who, relation, asked, one=translate.wants_one(request))
         return translate.deleted_answer(request, rows)
 
