@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from contracts.ids import user_of
 from contracts.keeping import ChangedAssets, Delete
-from contracts.questions import STORAGE_DELETE
+from contracts.money import Balance
+from contracts.questions import LEDGER_BALANCE, STORAGE_DELETE, BalanceOf
 from darkroom.migration import service_urls
 from darkroom.stack import SERVICES
 from gateway.dialects.supabase.query import parse
@@ -24,6 +25,7 @@ from tests.tables import Tables
 
 from .client import SECRET, Client, token, until
 from .conftest import PUBLIC_URL, MakeClient, migrated, settings_of
+from .players import Players
 
 pytestmark = pytest.mark.connected
 
@@ -87,6 +89,34 @@ async def test_whoever_is_linked_finds_their_rows_by_the_id_in_their_token(
     assert (await stranger.get(RECORDED.format(user=subject))).json == []
     assert (await linked.request("DELETE", f"/rest/v1/prompts?user_id=eq.{subject}")).status == 204
     assert (await client.get("/rest/v1/prompts")).json == []
+
+
+@pytest.mark.parametrize(
+    ("dialect", "table", "column"),
+    [("jaaz", "user_credits", "credits"), ("social", "user_ai_credits", "total_credits")],
+)
+async def test_a_new_user_finds_the_starting_credits(
+    client: Client, tables: Tables, bus: NatsClient, players: Players, dialect: str, table: str, column: str
+) -> None:
+    """The ledger opens an account when it is asked about; where it does not answer the table is what it was."""
+    players.silent.add(client.user_id)
+    path = f"/rest/v1/{table}?select={column}&user_id=eq.{client.user_id}"
+    headers = OBJECT | {"Accept-Profile": dialect}
+    refused(await client.get(path, headers), 406, "PGRST116")
+
+    async def open_account(message: Msg) -> None:
+        if BalanceOf.model_validate_json(message.data).user_id == client.user_id:
+            await tables.admin.execute(
+                "INSERT INTO ledger.accounts (user_id, available) VALUES ($1, 100000) ON CONFLICT DO NOTHING",
+                client.user_id,
+            )
+            await message.respond(Balance(available=100_000, held=0, used=0).model_dump_json().encode())
+
+    opening = await bus.subscribe(LEDGER_BALANCE, cb=open_account)
+    await bus.flush()
+    answer = await client.get(path, headers)
+    await opening.unsubscribe()
+    assert (answer.status, answer.json) == (200, {column: 10}), answer.text
 
 
 async def test_rows_are_chosen_ordered_and_bounded(client: Client, tables: Tables) -> None:

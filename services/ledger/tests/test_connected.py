@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from nats.errors import NoRespondersError
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import text
 
 from contracts.facts import CONTENT_TYPE, Funded, Granted, Outcome, Request, Verdict
 from contracts.money import (
@@ -234,6 +235,19 @@ async def test_a_stranger_can_afford_the_starting_grant_and_no_more(service, bro
         for amount, affordable in [(0, True), (10 * CREDIT, True), (10 * CREDIT + 1, False)]:
             answer = await ask(broker, LEDGER_AFFORDABLE, Affordable(user_id=user, amount=amount), Affordability)
             assert answer == Affordability(affordable=affordable, available=10 * CREDIT)
+
+
+async def test_whoever_asks_for_their_balance_has_an_account_from_then_on(service, broker, database):
+    """Frontends read it as a table, in which a stranger had no row: as if there were no starting credits."""
+    user = uuid4()
+    async with service():
+        answers = [await ask(broker, LEDGER_BALANCE, BalanceOf(user_id=user), Balance) for _ in range(2)]
+    assert [(answer.available, answer.held, answer.used) for answer in answers] == [(10 * CREDIT, 0, 0)] * 2
+    async with database.statement() as connection:
+        found = await connection.execute(
+            text("SELECT remaining_credits FROM user_ai_credits WHERE user_id = :user"), {"user": user}
+        )
+        assert found.scalar_one() == 10
 
 
 async def test_prices_are_told(service, broker):

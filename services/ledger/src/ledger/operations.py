@@ -301,6 +301,11 @@ class Ledger:
             available=row.available, held=row.held, used=row.used, debt=row.debt, last_updated=row.changed_at
         )
 
+    async def meet(self, user_id: UUID) -> None:
+        """Opens the account of whoever has none yet."""
+        async with self._database.transaction() as connection:
+            await self.open_account(connection, user_id)
+
     async def open_account(self, connection: Connection, user_id: UUID) -> None:
         """Makes the account of a user who has none yet, with what a new user is given."""
         await accounts.open_accounts(connection, [user_id], self._starting_grant)

@@ -1,5 +1,6 @@
 """The routes below /rest/v1 and /storage/v1."""
 
+import contextlib
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,10 +10,16 @@ from contracts.facts import Visibility
 from contracts.media import address
 from gateway.beginnings import together
 from gateway.dialects.supabase import errors, query, storage, translate
-from gateway.dialects.supabase.readers import reader
-from gateway.dialects.supabase.tables import Tables
+from gateway.dialects.supabase.catalog import Relation
+from gateway.dialects.supabase.readers import AUTHENTICATED, reader
+from gateway.dialects.supabase.tables import Reader, Tables
 from gateway.dialects.surface import Surface, route_class
+from gateway.identity import Caller
+from gateway.refusals import Unavailable
 
+CREDITS = frozenset({"user_credits", "user_ai_credits"})
+"""Tables of balances. The ledger is asked before one's own is read: it opens a new user's account, and counts what has
+ended."""
 _READ: dict[int | str, dict[str, Any]] = {
     200: {"description": "Rows, or one object", "content": {"application/json": {}}},
     206: {"description": "Some of the rows that were counted"},
@@ -43,6 +50,7 @@ def make_router(surface: Surface) -> APIRouter:
         relation = await translate.relation_of(tables.catalog, request, table, default)
         asked = query.parse(request.query_params.multi_items())
         who, asked = await reader(surface.identity, request, asked)
+        await _ask_about_credits(surface, relation, who)
         rows = await tables.read(who, relation, asked, counted=translate.is_counted(request))
         return translate.read_answer(request, asked, rows)
 
@@ -64,3 +72,9 @@ def make_router(surface: Surface) -> APIRouter:
         return RedirectResponse(address(addresses.media_base, storage.media_key(path)), 307)
 
     return together(rest, objects)
+
+
+async def _ask_about_credits(surface: Surface, relation: Relation, who: Reader) -> None:
+    if relation.name in CREDITS and who.role == AUTHENTICATED and who.user_id is not None:
+        with contextlib.suppress(Unavailable):  # the table is there all the same
+            await surface.queries.balance(Caller(who.user_id))
