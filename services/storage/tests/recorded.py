@@ -21,9 +21,16 @@ def video(
     container: str = "mp4",
     fps: int | Fraction = 24,
     with_sound: bool = True,
+    begins: tuple[float, float] = (0, 0),
+    sound_seconds: float | None = None,
+    other_sound: str | None = None,
     **metadata: str,
 ) -> bytes:
-    """A video whose left half is red at first and whose brightness grows; with a tone where asked for."""
+    """A video whose left half is red at first and whose brightness grows; with a tone where asked for.
+
+    `begins` says at which second pictures and sound do. The tone is as long as the pictures, unless it is said how
+    long; there is a second one where a codec is named for it.
+    """
     output = io.BytesIO()
     with av.open(output, "w", format=container) as made:
         made.metadata.update(metadata)
@@ -31,13 +38,16 @@ def video(
         pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
         codec = "aac" if container != "webm" else "libopus"
         tones: Any = made.add_stream(codec, rate=RATE, layout="mono") if with_sound else None
+        others: Any = made.add_stream(other_sound, rate=RATE, layout="mono") if other_sound else None
         for number in range(round(seconds * fps)):
             image = Image.new("RGB", (width, height), (0, 0, number * 5 % 256))
             image.paste((255, number * 5 % 256, 0), (0, 0, width // 2, height))
-            made.mux(pictures.encode(av.VideoFrame.from_image(image)))
+            frame = av.VideoFrame.from_image(image)
+            frame.pts, frame.time_base = number + round(begins[0] * fps), Fraction(1, 1) / fps
+            made.mux(pictures.encode(frame))
         made.mux(pictures.encode(None))
-        if tones is not None:
-            _play(made, tones, seconds)
+        for tone in filter(None, (tones, others)):
+            _play(made, tone, seconds if sound_seconds is None else sound_seconds, begins[1])
     return output.getvalue()
 
 
@@ -51,7 +61,7 @@ def sound(seconds: float = 1.0, container: str = "mp3") -> bytes:
     return output.getvalue()
 
 
-def _play(made: Any, stream: Any, seconds: float) -> None:
+def _play(made: Any, stream: Any, seconds: float, begins: float = 0) -> None:
     resampler = AudioResampler(format=stream.codec_context.format, layout="mono", rate=RATE)
     total = round(seconds * RATE)
     for begin in range(0, total, 960):
@@ -60,7 +70,7 @@ def _play(made: Any, stream: Any, seconds: float) -> None:
             for index in range(min(960, total - begin))
         ]
         frame: Any = av.AudioFrame(format="s16", layout="mono", samples=len(samples))
-        frame.sample_rate, frame.pts = RATE, begin
+        frame.sample_rate, frame.pts = RATE, begin + round(begins * RATE)
         frame.planes[0].update(struct.pack(f"{len(samples)}h", *samples))
         for each in resampler.resample(frame):
             made.mux(stream.encode(each))

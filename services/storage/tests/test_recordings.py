@@ -65,6 +65,49 @@ def test_a_sound_is_known_by_content(file: Path, container: str, mime_type: str)
     assert found.bitrate > 8_000
 
 
+@pytest.mark.parametrize("container", ["mp4", "webm"])
+@pytest.mark.parametrize("begins", [(0, 0), (5, 5), (0, 1), (1, 0)])
+def test_sound_may_be_longer_than_the_pictures_and_both_may_begin_late(
+    file: Path, container: str, begins: tuple[float, float]
+) -> None:
+    found = inspected(file, video(64, 64, 2, container=container, begins=begins, sound_seconds=4))
+    assert found.seconds == pytest.approx(2, abs=0.05)
+
+
+def with_cover(content: bytes) -> bytes:
+    """An MP3 or FLAC with a picture in its tags."""
+    cover = picture(format_="JPEG")
+    if content.startswith(b"fLaC"):
+        about = struct.pack(">II10sIIIIII", 3, 10, b"image/jpeg", 0, 40, 30, 24, 0, len(cover)) + cover
+        first = bytes([content[4] & 0x7F]) + content[5:42]  # it is not the last block of metadata any more
+        return content[:4] + first + b"\x06" + len(about).to_bytes(3, "big") + about + content[42:]
+    frame = b"\0image/jpeg\0\3\0" + cover
+    tag = b"APIC" + struct.pack(">I", len(frame)) + b"\0\0" + frame
+    size = bytes(len(tag) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    own = content.index(b"\xff\xfb") if content.startswith(b"ID3") else 0
+    return b"ID3\3\0\0" + size + tag + content[own:]
+
+
+@pytest.mark.parametrize("container", ["mp3", "flac"])
+def test_a_sound_with_a_cover_is_a_sound(tmp_path: Path, container: str) -> None:
+    content = with_cover(sound(1, container))
+    source, target = tmp_path / "source", tmp_path / "target"
+    found = inspected(source, content, Kind.SPEECH)
+    assert (found.width, found.seconds) == (None, pytest.approx(1, abs=0.1))
+    copy_streams(str(source), str(target), found.mime_type)
+    assert b"JFIF" in content and b"JFIF" not in target.read_bytes()
+    assert inspect(str(target), Kind.SPEECH).mime_type == found.mime_type
+
+
+def test_of_several_sounds_the_first_is_looked_at_and_copied(tmp_path: Path) -> None:
+    """Players take the first; what nobody plays is left out where a file is made anew."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    assert inspected(source, video(64, 64, 1, other_sound="ac3")).seconds == pytest.approx(1, abs=0.05)
+    copy_streams(str(source), str(target), "video/mp4")
+    with av.open(str(target)) as copied:
+        assert [stream.codec_context.name for stream in copied.streams] == ["h264", "aac"]
+
+
 def test_what_was_asked_for_and_nothing_else(file: Path) -> None:
     for content, kind in ((sound(), Kind.VIDEO), (video(), Kind.SPEECH), (picture(), Kind.VIDEO)):
         with pytest.raises(Unusable):
@@ -97,6 +140,7 @@ HOSTILE = {
     "AVI": b"RIFF\x10\0\0\0AVI LIST",
     "Matroska that is no WebM": b"\x1a\x45\xdf\xa3" + b"\0" * 60 + b"matroska",
     "half a WAV": sound(1, "wav")[:44] + b"\0",
+    "a WebM that ends in its header": video(64, 64, 1, container="webm")[:100],
     "MP3 of nothing": b"ID3\x04\0\0\0\0\0\0",
 }
 
@@ -106,6 +150,22 @@ HOSTILE = {
 def test_hostile_recordings_are_refused_in_plain_words(file: Path, name: str, kind: Kind) -> None:
     with pytest.raises(Unusable):
         inspected(file, HOSTILE[name], kind)
+
+
+def test_a_disk_that_cannot_be_read_is_not_the_recordings_fault(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must be transient, wherever in the file it happens."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 100_000:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    content = sound(2, "wav")
+    assert len(content) > 150_000
+    monkeypatch.setattr(Path, "open", lambda *_: Broken(content))
+    with pytest.raises(OSError, match="Input/output"):
+        inspect(str(file), Kind.SPEECH)
 
 
 def test_b39_more_streams_than_anybody_needs(file: Path) -> None:

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 
 from storage.pictures import QUALITY, Unusable
-from storage.recordings import opened
+from storage.recordings import opened, seen_and_heard
 
 QUALITY_OF_VIDEO = "18"
 """x264's constant rate factor: hardly to be told from what the provider made."""
@@ -66,7 +66,7 @@ def copy_streams(source: str, target: str, mime_type: str) -> None:
     """
     with opened(source) as container, av.open(target, "w", format=_FORMATS[mime_type]) as made:
         try:
-            chosen = (*container.streams.video[:1], *container.streams.audio[:1])
+            chosen = [stream for stream in seen_and_heard(container) if stream is not None]
             copies = {stream.index: made.add_stream_from_template(stream) for stream in chosen}
             for copy in copies.values():
                 copy.metadata.clear()
@@ -86,7 +86,8 @@ def poster(source: str) -> bytes:
     """
     with opened(source) as container:
         chosen: Any = None
-        for frame in container.decode(video=0):
+        video, _ = seen_and_heard(container)
+        for frame in container.decode(video) if video is not None else ():
             chosen = frame
             if frame.time is not None and frame.time >= POSTER_SECONDS:
                 break
@@ -103,8 +104,7 @@ def poster(source: str) -> bytes:
 def _encode(
     container: InputContainer, made: OutputContainer, size: tuple[int, int] | None, seconds: int | None
 ) -> None:
-    video = container.streams.video[0]
-    sound = container.streams.audio[0] if container.streams.audio else None
+    video, sound = seen_and_heard(container)
     start = video.start_time or 0
     covered = _Covered(video, size)
     picture_out: Any = None

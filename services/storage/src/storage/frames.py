@@ -15,7 +15,7 @@ from PIL import Image
 from contracts.judging import MAX_FRAME_BYTES
 from storage.films import POSTER_SECONDS
 from storage.pictures import Unusable
-from storage.recordings import opened
+from storage.recordings import opened, seen_and_heard
 
 PLACES = (1 / 2, 9 / 10)
 """In parts of the film's length, after the one that its poster shows."""
@@ -33,26 +33,27 @@ def frames(source: str) -> list[bytes]:
         storage.pictures.Unusable: there is nothing to see in it.
     """
     with opened(source) as container:
-        if not container.streams.video:
+        video, _ = seen_and_heard(container)
+        if video is None:
             raise Unusable("the video has no picture")
         begins_at = (container.start_time or 0) / av.time_base
         seconds = (container.duration or 0) / av.time_base
-        found = [_at(container, begins_at + POSTER_SECONDS)]
+        found = [_at(container, video, begins_at + POSTER_SECONDS)]
         for place in PLACES:
             if seconds * place > POSTER_SECONDS:
                 with suppress(FFmpegError):  # without an index there is no jumping
                     container.seek(int((begins_at + seconds * place) * av.time_base))
-                    found.append(_at(container, begins_at + seconds * place))
+                    found.append(_at(container, video, begins_at + seconds * place))
         seen = [_small(frame) for frame in found if frame is not None]
     if not seen:
         raise Unusable("the video has no picture")
     return seen
 
 
-def _at(container: InputContainer, second: float) -> Any:
+def _at(container: InputContainer, video: Any, second: float) -> Any:
     """The frame that is shown then."""
     chosen: Any = None
-    for decoded, frame in enumerate(container.decode(video=0)):
+    for decoded, frame in enumerate(container.decode(video)):
         chosen = frame
         if decoded >= MAX_DECODED or (frame.time is not None and frame.time >= second):
             break

@@ -7,12 +7,14 @@ all: a playlist inside a "video" is nothing to it, and nothing that a file names
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 
 from contracts.facts import Kind
 from storage.beginnings import HEAD_BYTES, demuxer_of
@@ -51,14 +53,14 @@ def inspect(path: str, kind: Kind | None = None) -> Recording:
         OSError: the file cannot be read.
     """
     with opened(path) as container:
-        video = container.streams.video[0] if container.streams.video else None
+        video, sound = seen_and_heard(container)
         if kind is Kind.VIDEO and video is None:
             raise Unusable("the content is no video")
         if kind is Kind.SPEECH and video is not None:
             raise Unusable("the content is no sound")
         if video is not None:
             video.codec_context.skip_frame = "NONKEY"  # the others are read, and need these
-        rotation, seconds = _play(container, video)
+        rotation, seconds = _play(container, video, sound)
         width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (None, None)
         if rotation % 180:
             width, height = height, width
@@ -85,53 +87,70 @@ def opened(path: str) -> Iterator[InputContainer]:
                 _check_header(container)
                 yield container
         except (FFmpegError, EOFError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in {5, 28}:
-                raise OSError(error.errno, str(error)) from error  # the disk, not the recording
+            # What the disk says comes as an OSError of Python's own; FFmpeg's is of what is too short.
             raise Unusable(_DAMAGED) from error
 
 
+def seen_and_heard(container: InputContainer) -> tuple[Any, Any]:
+    """The video and the sound that players take: the first of each, None where there is none. A cover is no video."""
+    videos = (each for each in container.streams.video if Disposition.attached_pic not in each.disposition)
+    return next(videos, None), next(iter(container.streams.audio), None)
+
+
+def start_of(stream: Any) -> Fraction:
+    """In seconds; 0 where nothing is said of it."""
+    return Fraction(stream.start_time * stream.time_base) if stream.start_time is not None else Fraction(0)
+
+
 def _check_header(container: InputContainer) -> None:
-    if not container.streams.video and not container.streams.audio:
+    video, sound = seen_and_heard(container)
+    if video is None and sound is None:
         raise Unusable("there is nothing to see or hear in it")
     if len(container.streams) > MAX_STREAMS:
         raise Unusable(f"the recording has more than {MAX_STREAMS} streams")
     if (container.duration or 0) > MAX_SECONDS * av.time_base:
         raise Unusable(f"the recording is longer than {MAX_SECONDS} seconds")
-    for stream in (*container.streams.video, *container.streams.audio):
-        allowed = _VIDEO_CODECS if stream.type == "video" else _AUDIO_CODECS
+    for stream, allowed in ((video, _VIDEO_CODECS), (sound, _AUDIO_CODECS)):
+        if stream is None:
+            continue
         if stream.codec_context is None or stream.codec_context.name not in allowed:
             raise Unusable("the recording is of a kind that browsers do not play")
         stream.codec_context.thread_count = 1  # a thread more would be memory more
-    for stream in container.streams.video:
-        if not 0 < stream.codec_context.width * stream.codec_context.height <= MAX_PIXELS:
-            raise Unusable(f"a frame has more than {MAX_PIXELS // 1_000_000} million pixels")
+    if video is not None and not 0 < video.codec_context.width * video.codec_context.height <= MAX_PIXELS:
+        raise Unusable(f"a frame has more than {MAX_PIXELS // 1_000_000} million pixels")
 
 
-def _play(container: InputContainer, video: Any) -> tuple[int, float]:
-    """The rotation in degrees, and when the last of the pictures, or of the sound, has been shown."""
+def _play(container: InputContainer, video: Any, sound: Any) -> tuple[int, float]:
+    """The rotation in degrees, and for how many seconds pictures, or sound alone, are played."""
+    leading = video if video is not None else sound
     rotation = 0
     frames = 0
-    end = 0.0
-    for packet in container.demux(*container.streams.video, *container.streams.audio):
-        leading = packet.stream is video or video is None
-        if leading and packet.pts is not None and packet.time_base is not None:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    end = last = 0.0
+    for packet in container.demux(*filter(None, (video, sound))):
+        if packet.pts is not None and packet.time_base is not None:
+            shown = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            last = max(last, shown)
+            end = max(end, shown) if packet.stream is leading else end
         if packet.is_corrupt or end > MAX_SECONDS:
             raise Unusable(_DAMAGED if packet.is_corrupt else f"the recording is longer than {MAX_SECONDS} seconds")
         frame: Any
         for frame in packet.decode():
-            frames += leading
+            frames += packet.stream is leading
             if packet.stream is video and frames == 1:
                 rotation = frame.rotation
-    start = _start_of(video if video is not None else container.streams.audio[0])
-    promised = (container.duration or 0) / av.time_base
-    if not frames or end <= start or end - start < promised - max(0.5, promised / 20):
+    seconds = end - float(start_of(leading))
+    if not frames or seconds <= 0 or _is_cut_off(container, leading, seconds, last):
         raise Unusable(_DAMAGED)
-    return rotation, end - start
+    return rotation, seconds
 
 
-def _start_of(stream: Any) -> float:
-    return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+def _is_cut_off(container: InputContainer, leading: Any, seconds: float, last: float) -> bool:
+    """Whether much less came than the header promises: of what leads, or, as in a WebM, only up to when all ends."""
+    if leading.duration is not None:
+        played, promised = seconds, float(leading.duration * leading.time_base)
+    else:
+        played, promised = last, (container.duration or 0) / av.time_base
+    return played < promised - max(0.5, promised / 20)
 
 
 def _mime_type(path: str, family: str) -> str:
