@@ -254,6 +254,36 @@ def test_a_video_is_covered_cut_and_trimmed(
     assert (left[0] > 200, right[0] < 100) == (True, True), "cut in the middle, nothing turned or stretched"
 
 
+@pytest.mark.parametrize("begins", [(0, 1 / 3), (1 / 3, 0), (1 / 24, 0), (2, 2)])
+def test_sound_stays_with_its_pictures(tmp_path: Path, begins: tuple[float, float]) -> None:
+    """Also where one of them begins later, by a frame or by much, or both do."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(video(320, 180, 2, begins=begins))
+    make_exact(str(source), str(target), (128, 128), None)
+    assert inspect(str(target), Kind.VIDEO).seconds == pytest.approx(2, abs=0.001)
+    assert lag_of_sound(target) == pytest.approx(lag_of_sound(source), abs=0.03), "but for what AAC is primed with"
+    with av.open(str(target)) as made:
+        assert made.start_time == 0
+
+
+def lag_of_sound(file: Path) -> float:
+    """Seconds from the first picture to the first sound that is decoded."""
+    first = []
+    for of in ("audio", "video"):
+        with av.open(str(file)) as container:
+            first.append(next(container.decode(**{of: 0})).time)
+    return first[0] - first[1]
+
+
+def test_a_full_disk_is_not_the_recordings_fault(tmp_path: Path) -> None:
+    """It must be transient: what was paid for is made when there is room again."""
+    source = tmp_path / "source"
+    source.write_bytes(WHOLE)
+    for make, arguments in ((copy_streams, ("video/mp4",)), (make_exact, ((64, 64), None))):
+        with pytest.raises(OSError, match="No space left"):
+            make(str(source), "/dev/full", *arguments)  # type: ignore[operator]
+
+
 def test_copying_leaves_everything_else_behind(tmp_path: Path) -> None:
     """B33, B37: the place where it was made, its title, and what is hidden behind the end."""
     source, target = tmp_path / "source", tmp_path / "target"

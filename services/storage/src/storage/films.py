@@ -3,6 +3,9 @@
 To be run in the workshop only; the same guards as in `recordings`.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +15,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 
 from storage.pictures import QUALITY, Unusable
-from storage.recordings import opened, seen_and_heard
+from storage.recordings import opened, seen_and_heard, start_of
 
 QUALITY_OF_VIDEO = "18"
 """x264's constant rate factor: hardly to be told from what the provider made."""
@@ -40,6 +43,7 @@ _FORMATS = {
     "audio/aac": "adts",
 }
 """How FFmpeg calls what they are written as."""
+_OF_THE_DISK = {errno.EIO, errno.ENOSPC}
 _UNUSABLE = "the video cannot be brought to the size and length that were asked for"
 
 
@@ -50,11 +54,8 @@ def make_exact(source: str, target: str, size: tuple[int, int] | None, seconds: 
         storage.pictures.Unusable: it cannot be done.
         OSError: the target cannot be written.
     """
-    with opened(source) as container, av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as made:
-        try:
-            _encode(container, made, size, seconds)
-        except (FFmpegError, ValueError) as error:
-            raise Unusable(_UNUSABLE) from error
+    with opened(source) as container, _made(target, "mp4", _UNUSABLE, movflags="faststart") as made:
+        _encode(container, made, size, seconds)
 
 
 def copy_streams(source: str, target: str, mime_type: str) -> None:
@@ -64,18 +65,15 @@ def copy_streams(source: str, target: str, mime_type: str) -> None:
         storage.pictures.Unusable: it cannot be done.
         OSError: the target cannot be written.
     """
-    with opened(source) as container, av.open(target, "w", format=_FORMATS[mime_type]) as made:
-        try:
-            chosen = [stream for stream in seen_and_heard(container) if stream is not None]
-            copies = {stream.index: made.add_stream_from_template(stream) for stream in chosen}
-            for copy in copies.values():
-                copy.metadata.clear()
-            for packet in container.demux(*chosen):
-                if packet.dts is not None:
-                    packet.stream = copies[packet.stream.index]
-                    made.mux(packet)
-        except (FFmpegError, ValueError) as error:
-            raise Unusable("the recording cannot be copied") from error
+    with opened(source) as container, _made(target, _FORMATS[mime_type], "the recording cannot be copied") as made:
+        chosen = [stream for stream in seen_and_heard(container) if stream is not None]
+        copies = {stream.index: made.add_stream_from_template(stream) for stream in chosen}
+        for copy in copies.values():
+            copy.metadata.clear()
+        for packet in container.demux(*chosen):
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                made.mux(packet)
 
 
 def poster(source: str) -> bytes:
@@ -101,27 +99,46 @@ def poster(source: str) -> bytes:
     return output.getvalue()
 
 
+@contextmanager
+def _made(target: str, format_: str, refusal: str, **options: str) -> Iterator[OutputContainer]:
+    """What is being written. The source was read whole before: an error of a disk is of the target's."""
+    try:
+        with av.open(target, "w", format=format_, options=options) as made:
+            yield made
+    except (FFmpegError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise OSError(error.errno, str(error)) from error
+        raise Unusable(refusal) from error
+
+
 def _encode(
     container: InputContainer, made: OutputContainer, size: tuple[int, int] | None, seconds: int | None
 ) -> None:
     video, sound = seen_and_heard(container)
-    start = video.start_time or 0
+    streams = [stream for stream in (video, sound) if stream is not None]
+    start = min(map(start_of, streams))  # of both: they stay together
     covered = _Covered(video, size)
     picture_out: Any = None
     sound_out: Any = made.add_stream("aac", rate=sound.rate, layout=sound.layout) if sound is not None else None
+    ready: list[Any] = []
     frame: Any
-    for packet in container.demux(*filter(None, (video, sound))):
+    for packet in container.demux(*streams):
         for frame in packet.decode():
             if frame.pts is None or (seconds is not None and _time(frame, video) >= seconds):
                 continue
+            pts = frame.pts - round(start / frame.time_base)
             if packet.stream is video:
                 for picture in covered.of(frame):
                     if picture_out is None:
                         picture_out = _picture_stream(made, video, picture)
-                    picture.pts = frame.pts - start
-                    made.mux(picture_out.encode(picture))
+                    picture.pts = pts
+                    ready += picture_out.encode(picture)
             else:
-                made.mux(sound_out.encode(frame))
+                frame.pts = pts
+                ready += sound_out.encode(frame)
+        if picture_out is not None:  # to what is being written no stream can be added: sound before it waits
+            made.mux(ready)
+            ready.clear()
     if picture_out is None:
         raise Unusable(_UNUSABLE)
     for stream in filter(None, (picture_out, sound_out)):
@@ -130,7 +147,7 @@ def _encode(
 
 def _time(frame: Any, video: Any) -> float:
     """Seconds since the first picture."""
-    return float(frame.pts * frame.time_base - (video.start_time or 0) * video.time_base) + 1e-6
+    return float(frame.pts * frame.time_base - start_of(video)) + 1e-6
 
 
 def _picture_stream(made: OutputContainer, video: Any, picture: Any) -> Any:
