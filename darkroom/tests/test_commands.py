@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from contracts.questions import CreditsGranted
 from darkroom.main import app
-from darkroom.stack import Stack
+from darkroom.stack import STACK_FILE, Stack, write_private
 from darkroom.tokens import make_token
 
 USER = UUID("00000000-0000-4000-8000-00000000d0d0")
@@ -91,6 +91,35 @@ def test_what_is_missing_is_named(words: list[str], expected: str, tmp_path: Pat
     assert ended.exit_code == (78 if "is not set" in expected else 1)
     assert expected in ended.output
     assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize("words", ["prices set dall-e-2 --credits 1", "models off dall-e-3", "models show dall-e-3"])
+def test_the_stack_may_be_named_before_the_subcommand(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a price is written into another stack, the one of this folder."""
+    monkeypatch.chdir(tmp_path)
+    group, *rest = words.split()
+    for folder, port in ("named", 1), (".darkroom", 2):
+        (tmp_path / folder).mkdir()
+        write_private(tmp_path / folder / STACK_FILE, {"nats_url": f"nats://127.0.0.1:{port}"})
+    asked: list[str] = []
+    monkeypatch.setattr(Stack, "address", lambda stack, name: asked.append(stack.known[name]) or stack.known[name])
+    for before, after in (["--data", "named"], []), ([], ["--data", "named"]):
+        assert runner.invoke(app, [group, *before, *rest, *after]).exit_code == 1
+    assert set(asked) == {"nats://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(("option", "value"), [("--days", "99999999999"), ("--bytes", str(10**23)), ("--days", "0")])
+def test_what_cannot_be_kept_is_refused_before_anybody_is_asked(option: str, value: str, tmp_path: Path) -> None:
+    words = ["media", "keep", "--user", str(USER), option, value, "--data", str(tmp_path)]
+    refused = runner.invoke(app, words, env={"NATS_URL": "nats://127.0.0.1:1"})
+    assert (refused.exit_code, "did not answer" in refused.output) == (2, False)
+
+
+@pytest.mark.parametrize("option", ["--port", "--fal-port"])
+def test_a_stack_listens_at_no_port_that_is_none(option: str, tmp_path: Path) -> None:
+    assert runner.invoke(app, ["up", option, "99999", "--data", str(tmp_path)]).exit_code == 2
 
 
 def test_an_audit_without_a_database_is_no_clean_audit(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from storage.settings import StoreSettings
 
 ANSWER_SECONDS = 30.0
+MOST_DAYS = 36_500
+MOST_BYTES = 2**63 - 1
 User = Annotated[UUID, typer.Option("--user", help="Whose.")]
 Answer = TypeVar("Answer", bound=Frozen)
 
@@ -84,8 +86,12 @@ def usage(user: User, data: Data = DEFAULT_DATA) -> None:
 @app.command("keep")
 def keep(
     user: User,
-    days: Annotated[int | None, typer.Option(min=1, help="How long; unset: as the user's plan says.")] = None,
-    bytes_: Annotated[int | None, typer.Option("--bytes", min=0, help="How much; unset: as the plan says.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=MOST_DAYS, help="How long; unset: as the user's plan says.")
+    ] = None,
+    bytes_: Annotated[
+        int | None, typer.Option("--bytes", min=0, max=MOST_BYTES, help="How much; unset: as the plan says.")
+    ] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Say for one user what is kept, whatever their plan says."""

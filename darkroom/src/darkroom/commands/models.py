@@ -22,6 +22,8 @@ app = typer.Typer(invoke_without_command=True)
 def models(context: typer.Context, data: Data = DEFAULT_DATA) -> None:
     """Print all models: what is offered, and who does the work."""
     if context.invoked_subcommand is not None:
+        # Said before the subcommand it is meant for it, too.
+        context.default_map = {context.invoked_subcommand: {"data": data}}
         return
     from rich.console import Console
 
@@ -97,6 +99,7 @@ def _ask(data: Data, subject: str, question: "Frozen", answer: type[A]) -> A:
 
 def _table(found: "tuple[ListedModel, ...]") -> Any:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
@@ -106,7 +109,7 @@ def _table(found: "tuple[ListedModel, ...]") -> Any:
         model = each.model
         worker = model.successor or model.id
         stand_ins = f" (else {', '.join(each.fallbacks)})" if each.fallbacks else ""
-        table.add_row(
+        row = (
             model.id,
             model.kind,
             model.state,
@@ -115,4 +118,5 @@ def _table(found: "tuple[ListedModel, ...]") -> Any:
             f"{worker}{stand_ins}" if worker != model.id or stand_ins else "",
             "" if each.has_key else "none",
         )
+        table.add_row(*map(escape, row))
     return table

@@ -31,6 +31,8 @@ def prices(
 ) -> None:
     """Print what things cost: our price, and beside it what the provider takes for the same."""
     if context.invoked_subcommand is not None:
+        # Said before the subcommand it is meant for it, too.
+        context.default_map = {context.invoked_subcommand: {"data": data}}
         return
     import asyncio
 
@@ -146,6 +148,7 @@ async def _ask(nats_url: str) -> "PriceList":
 
 def _table(found: "PriceList", credit: Decimal | None) -> Any:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from contracts.money import UNITS_PER_CREDIT, in_credits
@@ -165,5 +168,5 @@ def _table(found: "PriceList", credit: Decimal | None) -> Any:
             row.append("" if taken is None else f"{taken:.4f}")
             if credit is not None:
                 row.append("" if taken is None else f"{Decimal(price.amount) / UNITS_PER_CREDIT * credit - taken:.4f}")
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
     return table

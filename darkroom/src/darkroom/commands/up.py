@@ -52,7 +52,7 @@ def up(
     _stop_on_signals(supervisor.stopping)
     try:
         with supervisor.owning():
-            console.print(f"Darkroom starts in {data} …")
+            console.print(f"Darkroom starts in {data} …", markup=False)
             try:
                 ready = supervisor.start()
                 _tell(console, ready, data, time.monotonic() - started_at)
