@@ -93,7 +93,7 @@ async def everything(client: Client) -> list[Letter]:
     return [letter async for letter in letters(client)]
 
 
-async def test_letters_are_listed_and_shown(client: Client, command: Command) -> None:
+async def test_letters_are_listed_and_shown(client: Client, command: Command, server: NatsServer) -> None:
     empty = await command("list")
     assert (empty.exit_code, empty.output.strip()) == (0, "No dead letters.")
     number = await bury(client)
@@ -102,6 +102,17 @@ async def test_letters_are_listed_and_shown(client: Client, command: Command) ->
     assert SUBJECT in listed.output
     assert "KeyError" in listed.output
     assert "not a letter" in listed.output
+    await bury(client, reason="ValueError: invalid tag [/red] in [bold]")
+    narrow = await asyncio.to_thread(
+        CliRunner(env={"NATS_URL": server.nats_url, "COLUMNS": "80"}).invoke,
+        app,
+        ["dead", "list", "--data", "/nowhere"],
+    )
+    assert narrow.exit_code == 0
+    cells = [line.split("│") for line in narrow.output.splitlines() if "│" in line]
+    columns = ["".join(cell.strip() for cell in column) for column in zip(*cells, strict=True)]
+    assert any(SUBJECT in column for column in columns), "whole, however narrow the terminal is"
+    assert any("[/red]" in column for column in columns), "what somebody else wrote is no markup"
     only = await command("list", "--consumer", "somebody")
     assert SUBJECT not in only.output
     shown = json.loads((await command("show", str(number))).output)
@@ -117,7 +128,7 @@ async def test_a_replayed_fact_is_heard_again_and_its_letter_gone(client: Client
     other = await bury(client)
     heard = await client.subscribe(SUBJECT)
     await client.flush()
-    replayed = await command("replay", str(number))
+    replayed = await command("replay", str(number), str(number))
     assert (replayed.exit_code, replayed.output.strip()) == (0, "Replayed 1.")
     message = await heard.next_msg(2)
     assert message.data.decode() == '{"a fact": "ä"}'

@@ -73,7 +73,7 @@ def _show(report: "Report") -> None:
     console.print(table)
     for finding in (finding for result in report.results for finding in result.findings):
         colour = "red" if finding.severity == "wrong" else "dim"
-        console.print(f"[{colour}]{finding.check}:[/] {finding.about} {escape(finding.words)}", soft_wrap=True)
+        console.print(f"[{colour}]{finding.check}:[/] {escape(finding.about)} {escape(finding.words)}", soft_wrap=True)
     console.print("[green]Nothing is wrong.[/]" if report.clean else f"[bold red]{len(report.wrong)} findings.[/]")
 
 

@@ -29,21 +29,24 @@ def list_letters(
 ) -> None:
     """Show the letters, oldest first."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     found = _run(data, lambda client: _select(client, None, everything=True, consumer=consumer, limit=limit))
     if not found:
         typer.echo("No dead letters.")
         return
-    table = Table("Number", "Since (UTC)", "Consumer", "Subject", "Deliveries", "Reason")
+    table = Table()
+    for name in ("Number", "Since (UTC)", "Consumer", "Subject", "Deliveries", "Reason"):
+        table.add_column(name, overflow="fold")
     for letter in found:
         table.add_row(
             str(letter.sequence),
             f"{letter.at:%Y-%m-%d %H:%M:%S}",
-            letter.consumer,
-            letter.subject or "?",
+            escape(letter.consumer),
+            escape(letter.subject or "?"),
             str(letter.deliveries),
-            letter.reason.splitlines()[0][:200] if letter.reason else "",
+            escape(letter.reason.splitlines()[0][:200]) if letter.reason else "",
         )
     Console().print(table)
 
@@ -110,7 +113,7 @@ async def _select(
 
     if sequences:
         found = []
-        for sequence in sequences:
+        for sequence in dict.fromkeys(sequences):
             one = await letter(client, sequence)
             if one is None:
                 fail(f"There is no letter {sequence}.")
