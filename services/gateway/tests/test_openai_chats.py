@@ -6,7 +6,7 @@ import openai
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Failure, Kind, Request, Verdict
+from contracts.facts import CutBy, Failure, Kind, Outcome, Request, Verdict
 from contracts.progress import Progress
 from contracts.questions import CatalogModel
 from contracts.talking import Message
@@ -18,6 +18,7 @@ from .client import Client
 from .conftest import with_limits
 from .jaaz import answer_to, pieces_of, write, write_anew
 from .openai import BASE, sdk_of
+from .outcomes import outcome_of
 from .players import WRITER, Players
 
 pytestmark = pytest.mark.connected
@@ -87,6 +88,18 @@ async def test_the_older_name_of_the_limit_is_taken_and_what_reaches_it_was_cut_
         chat = await sdk.chat.completions.create(model=WRITER, messages=SHORT, max_tokens=9)
     assert (await players.published(client.user_id))[0].max_tokens == 9
     assert chat.choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize("by", ["cancel", "deadline"])
+async def test_what_was_cut_off_while_it_was_written_says_so(client: Client, players: Players, by: CutBy) -> None:
+    async def cut(request: Request) -> None:
+        ending = outcome_of(request, Verdict.COMPLETED).data.model_copy(update={"text": "Once upon", "cut_by": by})
+        await players.say(Outcome.of(ending, "generator", None))
+
+    players.scripts[client.user_id] = cut
+    async with sdk_of(client) as sdk:
+        chat = await sdk.chat.completions.create(model=WRITER, messages=SHORT, max_tokens=900)
+    assert (chat.choices[0].message.content, chat.choices[0].finish_reason) == ("Once upon", "length")
 
 
 async def test_a_developer_is_the_system(client: Client, players: Players) -> None:

@@ -15,12 +15,13 @@ from replicate.client import Client as Replicate
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.pagination import async_paginate
 
-from contracts.facts import Failure, Request, Verdict
+from contracts.facts import CutBy, Failure, Outcome, Request, Verdict
 from gateway.settings import Settings
 
 from .client import Client, token
 from .conformance import Conformance, Dialect
 from .conftest import Service, serving, with_limits
+from .outcomes import outcome_of
 from .players import SEEDANCE, SEEDREAM, WRITER, Players
 
 pytestmark = pytest.mark.connected
@@ -104,6 +105,23 @@ async def test_what_takes_longer_than_it_may_is_cancelled(client: Client, player
     players.scripts[client.user_id] = play
     made = await client.post(OF_MODEL, {"Cancel-After": "1m30s", "Prefer": "wait"}, json={"input": INPUT})
     assert (made.status, made.json["status"]) == (201, "canceled"), made.text
+
+
+@pytest.mark.parametrize(
+    ("by", "after", "status"),
+    [("cancel", "", "canceled"), ("deadline", "", "succeeded"), ("deadline", "9", "canceled")],
+)
+async def test_a_text_that_was_cut_off_has_what_was_written(
+    client: Client, players: Players, by: CutBy, after: str, status: str
+) -> None:
+    async def cut(request: Request) -> None:
+        ending = outcome_of(request, Verdict.COMPLETED).data.model_copy(update={"text": "Once upon", "cut_by": by})
+        await players.say(Outcome.of(ending, "generator", None))
+
+    players.scripts[client.user_id] = cut
+    headers = {"Prefer": "wait"} | ({"Cancel-After": after} if after else {})
+    made = await client.post(f"/replicate/v1/models/darkroom/{WRITER}/predictions", headers, json={"input": INPUT})
+    assert (made.status, made.json["status"], made.json["output"]) == (201, status, "Once upon"), made.text
 
 
 @pytest.mark.parametrize("after", ["4", "soon", "", "-5", "1x", "3s3h"])
