@@ -72,7 +72,7 @@ def balances_are_read_and_then_written(patch: pytest.MonkeyPatch) -> None:
 
 
 def holds_are_not_counted_in_what_a_user_can_afford(patch: pytest.MonkeyPatch) -> None:
-    reworded(patch, holds, "_OPEN_USUAL", ("available >= together", "available + held >= together"))
+    reworded(patch, holds, "_OPEN_USUAL", ("available - debt >= together", "available - debt + held >= together"))
     reworded(patch, accounts, "_BALANCES", ("user_id, available,", "user_id, available + held AS available,"))
 
 
