@@ -17,8 +17,8 @@ def doctor(
     """Check that a deployment is set up as it should be, and say what to do where it is not.
 
     Looks at what is named: DATABASE_URL (the administrator's), NATS_URL, NATS_MONITORING_URL, GATEWAY_URL,
-    PUBLIC_MEDIA_URL, storage's own variables, and every secret in the environment. Changes nothing. Ends with 1 where
-    something is to be done.
+    PUBLIC_MEDIA_URL, storage's own variables, and every secret in the environment but those that a provider gave.
+    Changes nothing. Ends with 1 where something is to be done.
     """
     import asyncio
     import json

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from typing import get_args
 from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
 
 from darkroom.doctor import broker, database, doors, keeping, webhooks
 from darkroom.doctor.findings import Deployment, Examination
 from darkroom.stack import NATS_USERS, SERVICES, Stack
-
-_SECRETS = ("SUPABASE_JWT_SECRET", "MEDIA_SIGNING_KEY", "AWS_SECRET_ACCESS_KEY", "NATS_PASSWORD", "POSTGRES_PASSWORD")
 
 
 async def examine(deployment: Deployment) -> Examination:
@@ -41,11 +42,33 @@ def deployment_of(stack: Stack) -> Deployment:
 
 def _secrets(stack: Stack, environment: Mapping[str, str]) -> dict[str, str]:
     """Those that are known here, by the names of their variables."""
-    names = (*_SECRETS, *(f"{user.upper()}_NATS_PASSWORD" for user in NATS_USERS))
-    secrets = {name: environment.get(name, "") for name in names}
+    passwords = ("POSTGRES_PASSWORD", *(f"{user.upper()}_NATS_PASSWORD" for user in NATS_USERS))
+    secrets = {name: environment.get(name, "") for name in (*_named(), *passwords)}
     secrets["SUPABASE_JWT_SECRET"] = stack.optional("jwt_secret") or ""
     for name in ("database_url", *(f"{service}_database_url" for service in SERVICES), "nats_url"):
         password = urlsplit(stack.optional(name) or "").password
         if password:
             secrets[f"the password in {name.upper()}"] = unquote(password)
+    # Two names of one secret, on either side of the same login.
+    ours = f"{environment.get('NATS_USER', '').upper()}_NATS_PASSWORD"
+    for name, again in (("NATS_PASSWORD", ours), ("the password in DATABASE_URL", "POSTGRES_PASSWORD")):
+        if secrets.get(name) and secrets.get(again) == secrets.get(name):
+            del secrets[again]
     return secrets
+
+
+def _named() -> set[str]:
+    """The variables of secrets that are ours to make: not those that a provider gave, nor addresses."""
+    from darkroom.environment_example import sections
+    from generator.settings import ProviderSettings
+    from ledger.settings import PaymentSettings
+
+    theirs = {name.upper() for fragment in (ProviderSettings, PaymentSettings) for name in fragment.model_fields}
+    variables = (variable for section in sections() for variable in section.variables)
+    return {
+        variable.name
+        for variable in variables
+        if SecretStr in (variable.annotation, *get_args(variable.annotation))
+        and variable.name not in theirs
+        and not variable.name.endswith("_URL")
+    }

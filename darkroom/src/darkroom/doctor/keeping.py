@@ -1,8 +1,10 @@
 """What is kept: the objects, and the secrets."""
 
+import asyncio
 import shutil
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from darkroom.doctor.findings import Deployment, Part
 
@@ -17,14 +19,16 @@ async def look_at_objects(deployment: Deployment) -> Part:
         part.skipped = "nothing says where they are (AWS_S3_BUCKET, or MEDIA_ROOT)"
         return part
     from darkroom.audit.audit import objects_of
+    from storage.settings import StoreSettings
 
     try:
         objects = objects_of(deployment.storage_environment)
     except ValueError as error:
         part.check(False, "settings of storage", _words(error), "Set what is missing (.env.example).")
         return part
+    root = Path(deployment.storage_environment.get("MEDIA_ROOT") or StoreSettings.model_fields["media_root"].default)
     try:
-        await objects.check()
+        await _try(objects, root)
     except OSError as error:
         found = f"cannot be written to: {error}"
         part.check(False, "store", found, "Make the bucket or the folder, and let storage's keys write to it.")
@@ -32,12 +36,20 @@ async def look_at_objects(deployment: Deployment) -> Part:
         part.check(True, "store", "", "")
     finally:
         await objects.close()
-    _look_at_disk(part, Path(deployment.storage_environment.get("MEDIA_ROOT", "")))
+    if objects.backend == "local":
+        _look_at_disk(part, root)
     return part
 
 
+async def _try(objects: Any, root: Path) -> None:
+    """Raises OSError. A folder that is not there would be made by the attempt, also where its name is misspelt."""
+    if objects.backend == "local" and not await asyncio.to_thread(root.is_dir):
+        raise FileNotFoundError(f"there is no folder {root}")
+    await objects.check()
+
+
 def _look_at_disk(part: Part, root: Path) -> None:
-    if root != Path() and root.is_dir():
+    if root.is_dir():
         disk = shutil.disk_usage(root)
         found = f"{disk.free / 2**30:.1f} GB of its disk are left"
         part.check(disk.free >= LEAST_DISK * disk.total, "folder of media", found, "Make room before it is full.")
