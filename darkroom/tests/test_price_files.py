@@ -1,5 +1,7 @@
 """Price files: amounts as they are written, to the unit, and nothing that somebody may have meant otherwise."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,13 @@ def test_a_file_says_the_same_as_json_and_as_csv(tmp_path: Path, name: str, text
     assert read_prices(tmp_path / name) == PRICES
 
 
+@pytest.mark.parametrize("text", [JSON, CSV])
+def test_prices_may_come_by_standard_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A container of the command has no folder of ours."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert read_prices(Path("-")) == PRICES
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -44,7 +53,8 @@ def test_a_file_says_the_same_as_json_and_as_csv(tmp_path: Path, name: str, text
         ('[{"model": "a", "credits": 1, "provider_dollars": "cheap"}]', "not an amount of dollars"),
         ('[{"model": "a", "credits": 1, "provider_dollars": true}]', "not an amount of dollars"),
         ('{"model": "a", "credits": 1}', "not a list of prices"),
-        ("prices", "Expecting value"),
+        ("[prices", "Expecting value"),
+        ("prices", "not a list of prices"),
     ],
 )
 def test_b9_what_is_no_price_is_named(tmp_path: Path, text: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -13,20 +14,26 @@ from contracts.money import Price, to_units
 
 FIELDS = ("model", "credits", "per", "input_credits", "size", "quality", "provider_dollars")
 MAX_FILE_BYTES = 4 << 20
+STDIN = Path("-")
 _MICROS_PER_DOLLAR = 1_000_000
 
 
 def read_prices(file: Path) -> list[Price]:
-    """The prices of a file: a JSON list of objects, or CSV with a line of names. Raises ValueError, OSError."""
-    if file.stat().st_size > MAX_FILE_BYTES:
+    """The prices of a file, or of standard input (`-`): a JSON list of objects, or CSV with a line of names.
+
+    Raises ValueError, OSError.
+    """
+    with sys.stdin.buffer if file == STDIN else file.open("rb") as opened:
+        written = opened.read(MAX_FILE_BYTES + 1)
+    if len(written) > MAX_FILE_BYTES:
         raise ValueError(f"{file} is larger than {MAX_FILE_BYTES} bytes.")
-    text = file.read_text("utf-8-sig")
-    if file.suffix.lower() == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-    else:
+    text = written.decode("utf-8-sig")
+    if text.lstrip()[:1] in {"[", "{"}:
         # Numbers as they are written: no float touches an amount.
         rows = json.loads(text, parse_float=Decimal, parse_int=Decimal)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    else:
+        rows = list(csv.DictReader(text.splitlines()))
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{file} is not a list of prices.")
     return [price_of(row) for row in rows]
 

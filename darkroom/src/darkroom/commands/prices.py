@@ -69,7 +69,10 @@ def set_prices(
     provider_dollars: Annotated[
         str | None, typer.Option(help="What the provider takes for the same.", metavar="NUMBER")
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Prices as JSON or CSV with these names as columns.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Prices as JSON or CSV with these names as columns; - reads them from standard input."),
+    ] = None,
     remove: Annotated[list[str] | None, typer.Option(help="A model that is no longer for sale.")] = None,
     free: Annotated[bool, typer.Option("--free", help="A price of 0 is meant.")] = False,
     data: Data = DEFAULT_DATA,
