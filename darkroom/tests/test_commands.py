@@ -1,22 +1,38 @@
 """Every command says in words what is wrong, ends with 1, and starts quickly."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
+from nats.aio.msg import Msg
 from typer.testing import CliRunner
 
-from contracts.questions import CreditsGranted
+from contracts.facts import Kind
+from contracts.questions import (
+    GENERATOR_MODELS,
+    LEDGER_SET_PRICES,
+    CatalogModel,
+    CreditsGranted,
+    ListedModel,
+    Models,
+    PricesSet,
+)
+from darkroom.jetstream import connect
 from darkroom.main import app
 from darkroom.stack import STACK_FILE, Stack, write_private
 from darkroom.tokens import make_token
 
 USER = UUID("00000000-0000-4000-8000-00000000d0d0")
+LISTED = ListedModel(
+    model=CatalogModel(id="dall-e-3", kind=Kind.IMAGE, provider="openai"), provider_model="dall-e-3", has_key=True
+)
 SECRET = "a secret of at least thirty-two bytes"
 runner = CliRunner(
     env=dict.fromkeys(("NATS_URL", "DATABASE_URL", "GATEWAY_URL", "SIMULATOR_URL", "SUPABASE_JWT_SECRET"), None)
@@ -108,6 +124,25 @@ def test_the_stack_may_be_named_before_the_subcommand(
     for before, after in (["--data", "named"], []), ([], ["--data", "named"]):
         assert runner.invoke(app, [group, *before, *rest, *after]).exit_code == 1
     assert set(asked) == {"nats://127.0.0.1:1"}
+
+
+@pytest.mark.connected
+async def test_a_price_of_a_model_that_nobody_knows_is_set_and_said(nats_server: Any) -> None:
+    """It may be there tomorrow, or be a slip of the pen that leaves the model at its old price."""
+    client = await connect(nats_server.nats_url, "test")
+
+    async def answer(message: Msg) -> None:
+        told = PricesSet(version=2) if message.subject == LEDGER_SET_PRICES else Models(version=1, models=(LISTED,))
+        await message.respond(told.model_dump_json().encode())
+
+    for subject in (LEDGER_SET_PRICES, GENERATOR_MODELS):
+        await client.subscribe(subject, cb=answer)
+    for model, said in (LISTED.model.id, False), ("dall-e-33", True):
+        words = ["prices", "set", model, "--credits", "1", "--data", "/nowhere"]
+        ended = await asyncio.to_thread(runner.invoke, app, words, env={"NATS_URL": nats_server.nats_url})
+        assert (ended.exit_code, "version 2" in ended.output) == (0, True)
+        assert ("No model has this name: dall-e-33" in ended.output) == said
+    await client.close()
 
 
 @pytest.mark.parametrize(("option", "value"), [("--days", "99999999999"), ("--bytes", str(10**23)), ("--days", "0")])

@@ -115,6 +115,12 @@ def set_prices(
     if answer.problem is not None:
         fail(f"{answer.problem} The prices are still those of version {answer.version}.")
     typer.echo(f"The prices are those of version {answer.version}.")
+    try:
+        strange = asyncio.run(_strange(nats_url, {price.model for price in listed}))
+    except (NatsError, OSError, ValidationError):
+        return  # They are set, whether the generator answers or not.
+    if strange:
+        typer.echo(f"No model has this name: {', '.join(strange)}. `darkroom models` lists them.", err=True)
 
 
 async def _set(nats_url: str, question: "SetPrices") -> "PricesSet":
@@ -128,6 +134,20 @@ async def _set(nats_url: str, question: "SetPrices") -> "PricesSet":
     try:
         answer = await client.request(LEDGER_SET_PRICES, question.model_dump_json().encode(), timeout=ANSWER_SECONDS)
         return PricesSet.model_validate_json(answer.data)
+    finally:
+        await client.close()
+
+
+async def _strange(nats_url: str, names: set[str]) -> list[str]:
+    """Which of these the generator knows no model of."""
+    from contracts.questions import GENERATOR_MODELS, Models, Nothing
+    from darkroom.jetstream import connect
+
+    client = await connect(nats_url, "prices")
+    try:
+        question = Nothing().model_dump_json().encode()
+        answer = await client.request(GENERATOR_MODELS, question, timeout=ANSWER_SECONDS)
+        return sorted(names - {each.model.id for each in Models.model_validate_json(answer.data).models})
     finally:
         await client.close()
 
