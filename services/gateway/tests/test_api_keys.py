@@ -11,6 +11,7 @@ import pytest
 
 from contracts.facts import Failure, Request, Verdict
 from contracts.money import UNITS_PER_CREDIT
+from gateway.api_keys import keys
 from gateway.api_keys import ring as ring_module
 
 from .client import IMAGE, Answer, Client, until
@@ -186,6 +187,37 @@ async def test_keys_of_one_user_are_bounded(client: Client, monkeypatch: pytest.
 
 
 # -- its end ------------------------------------------------------------------------------------------------------
+
+
+async def test_two_that_are_made_at_once_are_not_both_the_last(
+    client: Client, postgres: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "MAX_KEYS", 2)
+    first = await make_key(client)
+    async with postgres.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('API keys of ' || $1::uuid, 0))", client.user_id
+        )
+        await connection.execute(
+            "INSERT INTO api_keys (id, user_id, name, prefix, hash, scopes) "
+            "SELECT gen_random_uuid(), user_id, name, prefix, sha256(hash), scopes FROM api_keys WHERE id = $1",
+            UUID(first["id"]),
+        )
+        asking = asyncio.create_task(client.post("/v1/api-keys", json={"name": "the third"}))
+        await asyncio.wait([asking], timeout=0.5)
+    assert (await asking).status == 422
+
+
+async def test_a_key_is_made_once_under_an_idempotency_key(client: Client, client_of: MakeClient) -> None:
+    """It cannot be shown again, and a second one that nobody asked for would work for ever."""
+    once = {"Idempotency-Key": "once"}
+    made = await client.post("/v1/api-keys", once, json={"name": "n"})
+    again = await client.post("/v1/api-keys", once, json={"name": "n"})
+    assert (made.status, again.status, again.json["code"]) == (201, 409, "shown_once")
+    assert [each["id"] for each in (await client.get("/v1/api-keys")).json["items"]] == [made.json["id"]]
+    assert (await client_of().post("/v1/api-keys", once, json={"name": "n"})).json["id"] != made.json["id"]
+    refused = await client.post("/v1/api-keys", {"Idempotency-Key": "k" * 300}, json={"name": "n"})
+    assert (refused.status, refused.json["code"]) == (400, "invalid_idempotency_key")
 
 
 async def test_a_revoked_key_is_over_within_ten_seconds(

@@ -1,16 +1,18 @@
 """What a webhook is told again, and what of it: after a page, a change of its address, quiet days, a deletion."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from aiohttp import web
 
-from gateway.webhooks import sender
+from gateway.webhooks import endpoints, sender
 
-from .client import Client
+from .client import Answer, Client
 from .test_webhooks import Receiver, ended, make, receiving
 
 pytestmark = pytest.mark.connected
@@ -101,3 +103,36 @@ async def test_what_was_deleted_is_told_nobody_again(client: Client, receiver: R
     assert (parked["status"], parked["error"]) == (None, "its generation was deleted")
     assert len(receiver.heard) == 1
     assert (await client.get(path)).json["failing_since"] is None
+
+
+async def test_the_same_idempotency_key_is_the_same_webhook(client: Client, receiver: Receiver) -> None:
+    async def ask(**fields: Any) -> Answer:
+        return await client.post("/v1/webhooks", {"Idempotency-Key": "once"}, json={"url": receiver.url, **fields})
+
+    first, again = await ask(), await ask()
+    assert (first.status, again.status, again.json) == (201, 201, first.json)
+    assert len((await client.get("/v1/webhooks")).json["items"]) == 1
+    for other in ({"events": ["generation.failed"]}, {"url": f"{receiver.url}/other"}):
+        refused = await ask(**other)
+        assert (refused.status, refused.json["code"]) == (422, "idempotency_mismatch")
+    path = f"/v1/webhooks/{first.json['id']}"
+    await client.request("PATCH", path, json={"url": f"{receiver.url}/other"})
+    assert (await ask()).json["url"] == f"{receiver.url}/other", "as it is by now"
+
+
+async def test_two_that_are_made_at_once_are_not_both_the_last(
+    client: Client, receiver: Receiver, postgres: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "MAX_WEBHOOKS", 1)
+    async with postgres.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('webhooks of ' || $1::uuid, 0))", client.user_id
+        )
+        await connection.execute(
+            "INSERT INTO webhooks (id, user_id, url, events) VALUES (gen_random_uuid(), $1, $2, '{}')",
+            client.user_id,
+            receiver.url,
+        )
+        asking = asyncio.create_task(client.post("/v1/webhooks", json={"url": receiver.url}))
+        await asyncio.wait([asking], timeout=0.5)
+    assert (await asking).status == 422

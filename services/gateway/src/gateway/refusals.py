@@ -148,6 +148,12 @@ class UsernameTaken(Refusal):
     title = "Somebody else has this name"
 
 
+class ShownOnce(Refusal):
+    status = 409
+    code = "shown_once"
+    title = "It was made before, and its secret is shown once"
+
+
 class NotFinished(Refusal):
     status = 409
     code = "not_finished"

@@ -9,12 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from contracts.ids import new_generation_id
 from gateway.api_keys.ring import Key, hash_of
 from gateway.identity import Caller
-from gateway.refusals import Invalid, NotFound
+from gateway.orders import id_of
+from gateway.refusals import Invalid, NotFound, ShownOnce
 from runtime.database import Database, Row
 
+ROUTE = "/v1/api-keys"
 MAX_KEYS = 50
 PREFIX_CHARACTERS = 10
 DEFAULT_OVERLAP_SECONDS = 24 * 3600
@@ -23,14 +24,17 @@ _KEY_BYTES = 32
 
 _COLUMNS = """id, name, prefix, scopes, requests_per_minute, units_per_day, units_per_month, expires_at, last_used_at,
     created_at, CASE WHEN previous_until > now() THEN previous_until END AS previous_until"""
+# One of a user's at a time counts what there is, so that no two are the last one.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('API keys of ' || CAST(:user_id AS uuid), 0))")
 _MAKE = text(f"""
     INSERT INTO api_keys (id, user_id, name, prefix, hash, scopes, requests_per_minute, units_per_day,
         units_per_month, expires_at)
     SELECT :id, :user_id, :name, :prefix, :hash, CAST(:scopes AS text[]), CAST(:requests_per_minute AS integer),
         CAST(:units_per_day AS bigint), CAST(:units_per_month AS bigint), CAST(:expires_at AS timestamptz)
     WHERE (SELECT count(*) FROM api_keys WHERE user_id = :user_id) < :most
-    RETURNING {_COLUMNS}
+    ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}
 """)
+_MADE = text("SELECT id FROM api_keys WHERE user_id = :user_id AND id = :id")
 _LIST = text(f"SELECT {_COLUMNS} FROM api_keys WHERE user_id = :user_id ORDER BY created_at, id")
 _ROTATE = text(f"""
     UPDATE api_keys SET previous_hash = hash, previous_until = now() + make_interval(secs => :overlap_seconds),
@@ -69,11 +73,12 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def make(self, caller: Caller, name: str, bounds: Bounds) -> MadeKey:
-        """Raises Invalid for one too many."""
+    async def make(self, caller: Caller, name: str, bounds: Bounds, idempotency_key: str | None = None) -> MadeKey:
+        """Raises ShownOnce where one was made under this Idempotency-Key, Invalid for one too many."""
         key = _new_key()
         values = {
-            "id": new_generation_id(),
+            "id": id_of(caller, ROUTE, idempotency_key),
+            "user_id": caller.user_id,
             "name": name,
             "most": MAX_KEYS,
             "scopes": sorted(set(bounds.scopes)),
@@ -82,7 +87,15 @@ class ApiKeys:
             "units_per_month": bounds.units_per_month,
             "expires_at": bounds.expires_at,
         }
-        row = await self._one(_MAKE, caller, **values, **_kept(key))
+        async with self._database.transaction() as connection:
+            await connection.execute(_ALONE, values)
+            row = (await connection.execute(_MAKE, values | _kept(key))).one_or_none()
+            is_there = row is None and (await connection.execute(_MADE, values)).first() is not None
+        if is_there:
+            raise ShownOnce(
+                "An API key was made under this Idempotency-Key, and its secret was shown then alone: revoke it, or "
+                "rotate it, if you have not got it."
+            )
         if row is None:
             raise Invalid(f"At most {MAX_KEYS} API keys; revoke one first.")
         return MadeKey(row, key)

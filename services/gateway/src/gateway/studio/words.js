@@ -15,6 +15,7 @@ const ADVICE = {
   payments_not_offered: "Ask whoever runs this Darkroom for credits.",
   username_taken: "Choose another name.",
   already_finished: "Reload the page to see how it ended.",
+  shown_once: "It was made: look at your keys.",
   not_finished: "Wait until it ends, or cancel it.",
   stale_version: "Reload the page and try again.",
   deleted: "Press “Make it” again.",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from yarl import URL
 
 from contracts.ids import new_generation_id
 from gateway.identity import Caller
-from gateway.orders import Beside
-from gateway.refusals import Invalid, NotConfigured, NotFound
+from gateway.orders import Beside, id_of
+from gateway.refusals import IdempotencyMismatch, Invalid, NotConfigured, NotFound
 from gateway.settings import AddressSettings, WebhookSettings
 from gateway.webhooks.signing import deployment_key, secret_of, secret_of_user
 from gateway.webhooks.styles import STANDARD
@@ -24,6 +25,7 @@ EVENTS = ("generation.completed", "generation.failed", "generation.declined", "g
 STARTED = "generation.started"
 """Only webhooks of one generation can ask for it."""
 TEST = "webhook.test"
+ROUTE = "/v1/webhooks"
 MAX_WEBHOOKS = 10
 MAX_URL_CHARACTERS = 2000
 MAX_DELIVERIES = 100
@@ -32,12 +34,15 @@ OVERLAP_SECONDS = 24 * 3600
 """How long both secrets sign after a rotation."""
 
 _COLUMNS = "id, url, events, state, why_disabled, secret_version, previous_secret_until, failing_since, created_at"
+# One of a user's at a time counts what there is, so that no two are the last one.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhooks of ' || CAST(:user_id AS uuid), 0))")
 _MAKE = text(f"""
-    INSERT INTO webhooks (id, user_id, url, events)
-    SELECT :id, :user_id, :url, CAST(:events AS text[])
+    INSERT INTO webhooks (id, user_id, url, events, asked_hash)
+    SELECT :id, :user_id, :url, CAST(:events AS text[]), :asked_hash
     WHERE (SELECT count(*) FROM webhooks WHERE user_id = :user_id AND style = '{STANDARD}') < :most
-    RETURNING {_COLUMNS}
+    ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}
 """)
+_MADE = text(f"SELECT {_COLUMNS}, asked_hash FROM webhooks WHERE user_id = :user_id AND id = :id")
 _MAKE_BESIDE = text("""
     INSERT INTO webhooks (id, user_id, url, events, style)
     VALUES (:id, :user_id, :url, CAST(:events AS text[]), :style)
@@ -122,14 +127,30 @@ class Webhooks:
         self._key = settings.webhook_signing_key
         self._allowed = Allowed.parse(outbound.outbound_allow)
 
-    async def make(self, caller: Caller, url: str, events: Sequence[str]) -> Webhook:
-        """Raises Invalid for an address that will not be called, or one too many; NotConfigured."""
-        key = self._configured()
-        values = {"id": new_generation_id(), "user_id": caller.user_id, "url": self._checked(url), "most": MAX_WEBHOOKS}
-        async with self._database.statement() as connection:
-            row = (await connection.execute(_MAKE, values | {"events": _known(events)})).one_or_none()
+    async def make(
+        self, caller: Caller, url: str, events: Sequence[str], idempotency_key: str | None = None
+    ) -> Webhook:
+        """Under the same key it is the same webhook, as it is by now, and its secret is shown again.
+
+        Raises:
+            IdempotencyMismatch: the key was used for another wish. Invalid: an address that will not be called, or one
+                too many. NotConfigured.
+        """
+        key, known = self._configured(), _known(events)
+        values = {"id": id_of(caller, ROUTE, idempotency_key), "user_id": caller.user_id, "url": self._checked(url)}
+        values |= {
+            "events": known,
+            "most": MAX_WEBHOOKS,
+            "asked_hash": sha256("\n".join([url, *known]).encode()).digest(),
+        }
+        async with self._database.transaction() as connection:
+            await connection.execute(_ALONE, values)
+            made = (await connection.execute(_MAKE, values)).one_or_none()
+            row = made or (await connection.execute(_MADE, values)).one_or_none()
         if row is None:
             raise Invalid(f"At most {MAX_WEBHOOKS} webhooks; delete one first.")
+        if made is None and row.asked_hash != values["asked_hash"]:
+            raise IdempotencyMismatch("This Idempotency-Key was used for another webhook.")
         return Webhook(row, secret_of(key, row.id, row.secret_version))
 
     def beside(self, caller: Caller, url: str, style: str, events: Sequence[str]) -> Beside:

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from gateway.dialects.native.schemas import Problem
 
 Key = Annotated[
-    str | None, Header(alias="Idempotency-Key", description="The same key and body give the same generation.")
+    str | None,
+    Header(alias="Idempotency-Key", description="The same key and body make one thing, however often they come."),
 ]
 
 

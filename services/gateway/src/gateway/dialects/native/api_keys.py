@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from contracts.money import UNITS_PER_CREDIT, in_credits
 from gateway.api_keys.keys import Bounds
 from gateway.dialects.native import errors
-from gateway.dialects.native.answers import json_answer, problems
+from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.api_key_schemas import ApiKeyList, ApiKeyView, NewApiKey, Rotation
 from gateway.dialects.native.translate import generation_id
 from gateway.dialects.surface import Surface, route_class
@@ -17,10 +17,10 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix="/v1/api-keys", route_class=route_class(errors.render), tags=["API keys"])
     keys, identity = surface.api_keys, surface.identity
 
-    @router.post("", status_code=201, response_model=ApiKeyView, responses=problems(403, 413, 422))
-    async def make_api_key(body: NewApiKey, request: Request) -> Response:
-        """Send it as `Authorization: Bearer dk_…`, in every dialect. It is shown once."""
-        made = await keys.make(await identity.required(request), body.name, _bounds(body))
+    @router.post("", status_code=201, response_model=ApiKeyView, responses=problems(400, 403, 409, 413, 422))
+    async def make_api_key(body: NewApiKey, request: Request, idempotency_key: Key = None) -> Response:
+        """Send it as `Authorization: Bearer dk_…`, in every dialect. It is shown once: 409 under the same key."""
+        made = await keys.make(await identity.required(request), body.name, _bounds(body), idempotency_key)
         return json_answer(_view(made.row, made.key), 201)
 
     @router.get("", response_model=ApiKeyList, responses=problems(403))

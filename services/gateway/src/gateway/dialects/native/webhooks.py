@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from gateway.dialects.native import errors
-from gateway.dialects.native.answers import json_answer, problems
+from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.schemas import (
     Deliveries,
     DeliveryView,
@@ -32,10 +32,10 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix="/v1/webhooks", route_class=route_class(errors.render), tags=["Webhooks"])
     webhooks, identity = surface.webhooks, surface.identity
 
-    @router.post("", status_code=201, response_model=WebhookView, responses=problems(413, 422, 501))
-    async def make_webhook(body: NewWebhook, request: Request) -> Response:
-        """Says where you want to be told. The answer has the secret that verifies what comes; it is shown once."""
-        made = await webhooks.make(await identity.required(request), body.url, body.events)
+    @router.post("", status_code=201, response_model=WebhookView, responses=problems(400, 413, 422, 501))
+    async def make_webhook(body: NewWebhook, request: Request, idempotency_key: Key = None) -> Response:
+        """Says where you want to be told. The answer has the secret that verifies what comes; it is not shown later."""
+        made = await webhooks.make(await identity.required(request), body.url, body.events, idempotency_key)
         return json_answer(webhook_view(made), 201, {"Location": f"/v1/webhooks/{made.row.id}"})
 
     @router.get("", response_model=Webhooks, responses=problems())
