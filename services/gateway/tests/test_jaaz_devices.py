@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from gateway.dialects.jaaz import devices
 from gateway.settings import Settings
 
 from .client import Client, token
@@ -179,6 +180,18 @@ async def test_a_bad_body_is_refused(nobody: Client, body: bytes) -> None:
     answer = await nobody.post(TOKEN, {"Content-Type": "application/json"}, data=body)
     assert answer.status in {400, 422}, answer.text
     assert answer.json["error"].isupper()
+
+
+async def test_only_what_is_open_stands_in_the_way_of_others(
+    nobody: Client, postgres: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has ended is kept for a while, so that a late poll hears why."""
+    await postgres.execute("DELETE FROM device_logins")
+    monkeypatch.setattr(devices, "MAX_LOGINS", 1)
+    for ended in ("expires_at = now() - interval '1 minute'", "state = 'denied'", "state = 'delivered'"):
+        assert (await nobody.post("/api/v1/auth/device/code")).status == 200
+        assert (await nobody.post("/api/v1/auth/device/code")).status == 503
+        await postgres.execute(f"UPDATE device_logins SET {ended}")
 
 
 async def test_codes_are_not_kept_as_they_are(nobody: Client, postgres: asyncpg.Pool) -> None:

@@ -64,7 +64,7 @@ _SWEEP = text("DELETE FROM device_logins WHERE expires_at < now() - make_interva
 _BEGIN = text("""
     INSERT INTO device_logins (secret_hash, code_hash, interval_seconds, expires_at)
     SELECT :secret_hash, :code_hash, :interval_seconds, now() + make_interval(secs => :lifetime)
-    WHERE (SELECT count(*) FROM device_logins) < :most
+    WHERE (SELECT count(*) FROM device_logins WHERE expires_at > now() AND state IN ('pending', 'approved')) < :most
     RETURNING expires_at
 """)
 _DECIDE = text("""
