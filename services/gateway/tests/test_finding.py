@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from multidict import CIMultiDict
 
 from contracts.facts import Failure, Request, Verdict
 
@@ -43,6 +44,25 @@ async def test_looking_with_a_wait_hears_the_outcome(client: Client, players: Pl
     made = await client.accepted()
     shown = await client.get(f"/v1/generations/{made['id']}", {"Prefer": "wait=20"})
     assert shown.json["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "prefer",
+    [
+        ['wait="2"'],
+        ["wait=2;x=1"],
+        ["Wait = 2 ; x"],
+        ["respond-async", "wait=2"],
+        ['handling="a, wait=9", wait=2, wait=7'],
+    ],
+)
+async def test_a_preference_is_read_in_every_form_of_the_rfc(
+    client: Client, players: Players, prefer: list[str]
+) -> None:
+    players.scripts[client.user_id] = players.hold
+    headers = CIMultiDict([("Prefer", line) for line in prefer])
+    answer = await client.post("/v1/generations", headers, json=IMAGE)
+    assert (answer.status, answer.headers.get("Preference-Applied")) == (202, "wait=2")
 
 
 @pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=-1", "wait=soon", "wait=99999999", "wait=٣"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -225,6 +226,9 @@ async def test_prefer_wait_holds_the_answer_until_it_has_ended(client: Client, p
     players.scripts[client.user_id] = players.hold
     answer = await client.post(OF_MODEL, {"Prefer": "wait=0"}, json={"input": INPUT})
     assert (answer.status, answer.json["status"]) == (201, "starting")
+    asked_at = time.monotonic()
+    await client.post(OF_MODEL, {"Prefer": 'wait="1";x'}, json={"input": INPUT})
+    assert 1 <= time.monotonic() - asked_at < 30
 
 
 async def test_what_was_made_elsewhere_is_a_prediction_and_the_other_way_round(client: Client) -> None:

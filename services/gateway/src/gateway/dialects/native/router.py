@@ -37,6 +37,7 @@ MAX_PAGE = 100
 Wait = Annotated[
     str | None, Header(alias="Prefer", description="`wait=30`: the answer comes once it is final, or after 30 s.")
 ]
+"""Read by `preferences`, for it may stand on several lines."""
 
 
 def make_router(surface: Surface) -> APIRouter:
@@ -59,7 +60,7 @@ def make_router(surface: Surface) -> APIRouter:
         caller, order, seconds = (
             await identity.required(request),
             translate.order(surface, body, request),
-            translate.wait_seconds(prefer),
+            translate.wait_seconds(request),
         )
         if seconds is None:
             return _accepted(surface, await commands.create(caller, order))
@@ -143,7 +144,7 @@ def make_router(surface: Surface) -> APIRouter:
         caller, wanted, seconds = (
             await identity.required(request),
             translate.generation_id(id),
-            translate.wait_seconds(prefer),
+            translate.wait_seconds(request),
         )
         if seconds is None:
             return _shown(surface, await queries.generation(caller, wanted), if_none_match)

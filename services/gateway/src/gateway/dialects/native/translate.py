@@ -44,6 +44,7 @@ from gateway.dialects.native.schemas import (
     UploadView,
     WebhookView,
 )
+from gateway.dialects.preferences import preferences, whole_seconds
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.orders import Order
 from gateway.pages import Page
@@ -123,14 +124,9 @@ def deprecation(surface: Surface, *models: str) -> dict[str, str]:
     return RETIRED_NAME.headers if any(map(surface.queries.is_retired, models)) else {}
 
 
-def wait_seconds(prefer: str | None) -> float | None:
+def wait_seconds(request: Request) -> float | None:
     """How long a client prefers to wait (RFC 7240, `wait=30`); None where it does not say, or says nonsense."""
-    for preference in (prefer or "").split(","):
-        name, _, value = preference.partition("=")
-        seconds = value.strip()
-        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdecimal() and len(seconds) <= 6:
-            return float(seconds)
-    return None
+    return whole_seconds(preferences(request).get("wait", ""))
 
 
 def generation_id(text: str) -> UUID:

@@ -39,6 +39,7 @@ BUSY_SECONDS = 5
 Prefer = Annotated[
     str | None, Header(description="`wait` or `wait=5`: the answer comes once it has ended, or after so many seconds.")
 ]
+"""Read by `preferences`, for it may stand on several lines."""
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -53,11 +54,11 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix=models.PREFIX, route_class=route_class(errors.render), tags=["replicate"])
     commands, queries, identity = surface.commands, surface.queries, surface.identity
 
-    async def created(name: str, body: NewModelPrediction, request: Request, prefer: str | None) -> Response:
+    async def created(name: str, body: NewModelPrediction, request: Request) -> Response:
         begun_at = time.monotonic()
         caller, model = await identity.required(request), models.find(surface, name)
         given = await bring(surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"))
-        order, seconds = translate.order(model, given, request), translate.wait_seconds(prefer)
+        order, seconds = translate.order(model, given, request), translate.wait_seconds(request)
         if body.webhook:
             events = webhooks.events_of(body.webhook_events_filter)
             beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
@@ -80,7 +81,7 @@ def make_router(surface: Surface) -> APIRouter:
     async def create_of_model(
         owner: str, name: str, body: NewModelPrediction, request: Request, prefer: Prefer = None
     ) -> Response:
-        return await created(f"{owner}/{name}", body, request, prefer)
+        return await created(f"{owner}/{name}", body, request)
 
     @router.post(
         "/predictions",
@@ -90,7 +91,7 @@ def make_router(surface: Surface) -> APIRouter:
         responses=_REFUSED,
     )
     async def create(body: NewPrediction, request: Request, prefer: Prefer = None) -> Response:
-        return await created(body.version or body.model or "", body, request, prefer)
+        return await created(body.version or body.model or "", body, request)
 
     @router.get(
         "/predictions", summary="List your predictions", response_model=PredictionPage, responses=_problems(422)

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from contracts.facts import Ending, Kind, Verdict
 from contracts.questions import CatalogModel
+from gateway.dialects.preferences import preferences, whole_seconds
 from gateway.dialects.replicate.models import OWNER, PREFIX
 from gateway.dialects.replicate.schemas import Prediction, PredictionPage, Status, Urls
 from gateway.dialects.surface import Surface, traceparent_of
@@ -58,18 +59,13 @@ def order(model: CatalogModel, given: Mapping[str, Any], request: Request) -> Or
     )
 
 
-def wait_seconds(prefer: str | None) -> float | None:
+def wait_seconds(request: Request) -> float | None:
     """How long to hold the answer: `wait` or `wait=5`; None where it does not say, or says nonsense."""
-    for preference in (prefer or "").split(","):
-        name, _, value = preference.partition("=")
-        seconds = value.strip()
-        if name.strip().lower() != "wait":
-            continue
-        if not seconds:
-            return WAIT_SECONDS
-        if seconds.isascii() and seconds.isdecimal() and len(seconds) <= 6:
-            return min(float(seconds), WAIT_SECONDS)
-    return None
+    wait = preferences(request).get("wait")
+    if not wait:
+        return None if wait is None else WAIT_SECONDS
+    seconds = whole_seconds(wait)
+    return None if seconds is None else min(seconds, WAIT_SECONDS)
 
 
 def lifetime_seconds(cancel_after: str | None) -> int | None:

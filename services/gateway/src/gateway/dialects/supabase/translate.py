@@ -1,9 +1,8 @@
 """Between PostgREST's headers and the tables."""
 
-from collections.abc import Mapping
-
 from fastapi import Request, Response
 
+from gateway.dialects.preferences import preferences
 from gateway.dialects.supabase.catalog import Catalog, Relation
 from gateway.dialects.supabase.errors import not_one
 from gateway.dialects.supabase.query import Query
@@ -26,12 +25,6 @@ async def relation_of(catalog: Catalog, request: Request, name: str, default: st
 
 def wants_one(request: Request) -> bool:
     return OBJECT in request.headers.get("accept", "")
-
-
-def preferences(request: Request) -> Mapping[str, str]:
-    """`Prefer: count=exact, return=representation` as a mapping."""
-    parts = ",".join(request.headers.getlist("prefer")).split(",")
-    return {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in parts) if value}
 
 
 def is_counted(request: Request) -> bool:
