@@ -1,7 +1,9 @@
 """Identifiers: sortable by time, or the same for the same key."""
 
+import time
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +73,14 @@ def test_a_signed_address_is_ours_and_dies() -> None:
     assert not signed(path, expires, proof, "other")
     assert not signed("/media/token/medium.webp", expires, proof, "key")
     assert not signed(path, 1, signature(path, 1, "key"), "key")
+
+
+@pytest.mark.parametrize(("lifetime", "step"), [(60, 1), (3600, 900), (9, 5)])
+def test_an_address_never_lives_longer_than_it_may(lifetime: int, step: int) -> None:
+    url = address("https://x", "token/original.png", "key", lifetime, step_seconds=step)
+    expires = int(url.partition("expires=")[2].partition("&")[0])
+    assert expires % step == 0
+    assert lifetime - step - 1 <= expires - time.time() <= lifetime
 
 
 def test_a_permanent_address_has_no_query() -> None:

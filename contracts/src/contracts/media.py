@@ -21,12 +21,15 @@ def address(
     *,
     download: bool = False,
     reader: UUID | None = None,
+    step_seconds: int = 1,
 ) -> str:
-    """The URL of a key; with a signing key it stops working after its lifetime. A download is kept as a file."""
+    """The URL of a key; with a signing key it stops working after its lifetime, or up to `step_seconds` before: within
+    a step it is the same. A download is kept as a file."""
     path = PATH + key
     query = {"download": "1"} if download else {}
     if signing_key is not None:
-        expires, who = int(time.time()) + lifetime_seconds, str(reader or "")
+        until, who = int(time.time()) + lifetime_seconds, str(reader or "")
+        expires = until - until % step_seconds
         signed_part = {"expires": str(expires), "signature": signature(path, expires, signing_key, who)}
         query = signed_part | ({"reader": who} if who else {}) | query
     return base_url + path + (f"?{urlencode(query)}" if query else "")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -12,6 +13,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from pydantic import SecretStr, ValidationError
 
+from contracts import media
 from contracts.facts import Asset, Requested, Visibility
 from contracts.keeping import ChangedAssets, Show, TakenUpload, TakeUpload
 from contracts.media import signed
@@ -90,6 +92,23 @@ async def test_a_generation_that_is_its_owners_alone_is_so_from_the_start(client
     assert is_signed(links["items"][0]["url"])
     assert links["expires_at"] is not None
     assert (await client.create(visibility="everybody")).status == 422
+
+
+async def test_what_is_its_owners_alone_is_not_sent_again_while_it_is_known(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its addresses end, but not at another second in each answer; the time that they were promised is not exceeded."""
+    moment = 3600.0 * 600_000
+    monkeypatch.setattr(media, "time", SimpleNamespace(time=lambda: moment))
+    made = await client.ended((await client.create(visibility="owner")).json["id"])
+    path = f"/v1/generations/{made['id']}"
+    first = await client.get(path)
+    ends = int(parse_qs(urlsplit(first.json["assets"][0]["url"]).query)["expires"][0])
+    moment += 899
+    assert (await client.get(path, {"If-None-Match": first.headers["ETag"]})).status == 304
+    assert 2700 <= ends - moment <= 3600
+    moment += 1
+    assert (await client.get(path, {"If-None-Match": first.headers["ETag"]})).status == 200
 
 
 async def test_hidden_and_shown_again(client: Client, client_of: MakeClient, bus: NatsClient) -> None:

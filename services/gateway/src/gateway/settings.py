@@ -150,7 +150,9 @@ class AddressSettings(Fragment):
         description="who may look at what users bring, where they do not say it: `public`, or `owner`, which needs "
         "MEDIA_SIGNING_KEY",
     )
-    media_lifetime_seconds: int = Field(default=3600, gt=0, description="how long a signed address lives")
+    media_lifetime_seconds: int = Field(
+        default=3600, gt=0, description="how long a signed address lives, or up to a quarter less"
+    )
     default_dialect: Literal["instaveo", "jaaz", "modelark", "reelmate", "social"] = Field(
         default="modelark", description="whose tables /rest/v1 shows where neither the request nor its port says it"
     )

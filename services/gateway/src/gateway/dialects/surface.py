@@ -92,13 +92,18 @@ class Surface:
         download: bool = False,
     ) -> str:
         """The URL of a media key; it lives so long, or as the settings say, where addresses of what so many may see end
-        at all."""
+        at all.
+
+        As the settings say, it is the same for a while: an answer that has it is not another one each second.
+        """
+        usual = self.addresses.media_lifetime_seconds
         return address(
             self.addresses.media_base,
             key,
             self.addresses.key_for(visibility),
-            lifetime_seconds or self.addresses.media_lifetime_seconds,
+            lifetime_seconds or usual,
             download=download,
+            step_seconds=1 if lifetime_seconds else max(1, usual // 4),
         )
 
 
