@@ -11,9 +11,22 @@ import tracemalloc
 import zlib
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageCms
 
-from storage.pictures import MAX_PIXELS, QUICK_BYTES, Picture, Unusable, inspect, is_quick, redraw, shrink
+from storage.pictures import (
+    FULL_PIXELS,
+    MAX_PIXELS,
+    MAX_REDRAWN_PIXELS,
+    PROFILE_BYTES,
+    QUICK_BYTES,
+    Picture,
+    Unusable,
+    blurhash,
+    inspect,
+    is_quick,
+    redraw,
+    shrink,
+)
 from storage.png import is_whole
 
 from .samples import noise, picture
@@ -23,9 +36,19 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, data: bytes, *, depth: int = 8, colour: int = 2, interlaced: int = 0) -> bytes:
+def png(
+    width: int,
+    height: int,
+    data: bytes,
+    *,
+    depth: int = 8,
+    colour: int = 2,
+    interlaced: int = 0,
+    palette: bytes | None = None,
+) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    colours = b"" if palette is None else chunk(b"PLTE", palette)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + colours + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def damaged(content: bytes, at: int) -> bytes:
@@ -34,6 +57,7 @@ def damaged(content: bytes, at: int) -> bytes:
 
 BOMB_WEBP = b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\0" * 4 + b"\xff\x3f\0" * 2
 SOUND = picture(64, 48, seed=1)
+SOUND_OF_COLOURS = png(64, 48, zlib.compress(b"\0" * 65 * 48), colour=3, palette=b"\0\1\2")
 HOSTILE = {
     "nothing": b"",
     "one byte": b"\x89",
@@ -70,6 +94,8 @@ HOSTILE = {
     "PNG with a huge chunk": b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 2**31 - 1) + b"IHDR",
     "PNG of no width": png(0, 48, zlib.compress(b"\0" * 48)),
     "PNG of an unknown colour": png(64, 48, zlib.compress(b"\0" * 193 * 48), colour=5),
+    "PNG of a palette that is not there": png(64, 48, zlib.compress(b"\0" * 65 * 48), colour=3),
+    "PNG of half a colour": SOUND_OF_COLOURS.replace(chunk(b"PLTE", b"\0\1\2"), chunk(b"PLTE", b"\0")),
     "half a JPEG": picture(640, 480, "JPEG")[:2000],
     "JPEG of nothing": b"\xff\xd8\xff\xe0" + b"\0" * 100,
     "half a WebP": picture(640, 480, "WEBP", lossless=True)[:2000],
@@ -142,12 +168,18 @@ def test_what_not_every_client_shows_becomes_what_each_does(format_: str, kept_a
         assert ImageChops.difference(image.convert("RGB"), red).getextrema()[0][1] < 8
 
 
+def test_an_avif_too_long_for_a_webp_becomes_a_png() -> None:
+    with Image.open(io.BytesIO(redraw(picture(20_000, 10, "AVIF", speed=10)))) as image:
+        assert (image.format, image.size) == ("PNG", (20_000, 10))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_every_kind_of_png_is_checked_without_decoding_it(mode: str) -> None:
     output = io.BytesIO()
     Image.open(io.BytesIO(SOUND)).resize((513, 77)).convert(mode).save(output, "PNG")
     assert is_whole(output)
     assert inspect(output).width == 513
+    assert is_whole(io.BytesIO(SOUND_OF_COLOURS))
     content = output.getvalue()
     assert not any(is_whole(io.BytesIO(content[:end])) for end in range(0, len(content), 7))
 
@@ -230,6 +262,63 @@ def test_transparency_is_kept() -> None:
     output = io.BytesIO()
     Image.new("RGBA", (300, 300), (255, 0, 0, 0)).save(output, "PNG")
     assert Image.open(io.BytesIO(shrink(output.getvalue(), 100))).getpixel((50, 50))[3] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "I;16"])
+@pytest.mark.parametrize("size", [None, (30, 30)])
+def test_a_colour_that_stands_for_nothing_stays_transparent(mode: str, size: tuple[int, int] | None) -> None:
+    """A mask for an edit may be made so: opaque, it would leave nothing to edit."""
+    whites = {"RGB": (255, 255, 255), "L": 255, "1": 255, "I;16": 65_535}
+    source, output = Image.new(mode, (60, 60), 0), io.BytesIO()
+    source.paste(whites[mode], (0, 0, 30, 60))
+    source.save(output, "PNG", transparency=1 if mode == "1" else whites[mode])
+    for content in (redraw(output.getvalue(), size), shrink(output.getvalue(), 30)):
+        image = Image.open(io.BytesIO(content)).convert("RGBA")
+        left, right = (image.getpixel((x, image.height // 2)) for x in (2, image.width - 3))
+        assert isinstance(left, tuple) and isinstance(right, tuple)
+        assert (left[3], right[3]) == (0, 255)
+
+
+def test_a_grey_of_16_bits_keeps_its_greys() -> None:
+    output = io.BytesIO()
+    Image.frombytes("I;16", (64, 64), (b"\xc0\xc0" * 32 + b"\x40\x40" * 32) * 64).save(output, "PNG")
+    plain = Image.new("RGB", (64, 64), (0x40,) * 3)
+    plain.paste((0xC0,) * 3, (0, 0, 32, 64))
+    for longest_side in (None, 32):
+        image = Image.open(io.BytesIO(shrink(output.getvalue(), longest_side))).convert("L")
+        left, right = image.getpixel((2, 2)), image.getpixel((image.width - 3, 2))
+        assert (left, right) == (pytest.approx(0xC0, abs=3), pytest.approx(0x40, abs=3))
+    usual = io.BytesIO()
+    plain.save(usual, "PNG")
+    assert blurhash(output.getvalue()) == blurhash(usual.getvalue())
+
+
+def test_a_small_profile_of_colours_goes_along() -> None:
+    """Without it every colour of a wide gamut is drawn pale. One for ink, or a large one, says nothing of a WebP."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for given, kept in (
+        (profile, profile),
+        (profile[:16] + b"CMYK" + profile[20:], None),
+        (profile + bytes(PROFILE_BYTES), None),
+        (None, None),
+    ):
+        image = Image.open(io.BytesIO(shrink(picture(400, 300, "JPEG", icc_profile=given), 100)))
+        assert image.info.get("icc_profile") == kept
+
+
+@pytest.mark.parametrize(("size", "expected"), [((20_000, 50), (16_383, 41)), ((3, 40_000), (1, 16_383))])
+def test_what_is_longer_than_a_webp_can_be_is_made_as_long_as_one(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert Image.open(io.BytesIO(shrink(picture(*size, "PNG"), None))).size == expected
+
+
+def test_a_variant_as_large_as_the_original_has_so_many_pixels_at_most() -> None:
+    content = png(8000, 6500, zlib.compress(bytes(1001 * 6500)), depth=1, colour=0)
+    assert MAX_REDRAWN_PIXELS < 8000 * 6500
+    small = Image.open(io.BytesIO(shrink(content, None)))
+    assert small.size == (5547, 4507)
+    assert small.width * small.height == pytest.approx(FULL_PIXELS, rel=0.001)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -20,7 +20,7 @@ EXTENSIONS = {
 }
 ORIGINAL = "original"
 LONGEST_SIDES: dict[str, int | None] = {"full": None, "poster": None, "medium": 1024, "thumbnail": 256}
-"""In pixels; None is as large as the original."""
+"""In pixels; None is as large as the original, or as a WebP of it can be."""
 WAVEFORM = "waveform"
 _VARIANTS = {
     Kind.IMAGE: ("full", "medium", "thumbnail"),

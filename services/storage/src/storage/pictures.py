@@ -36,6 +36,12 @@ _BEST: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 95},
 }
 """A picture that has to be made anew is the original from then on."""
+FULL_PIXELS = 25_000_000
+"""Of a variant as large as the original: what a WebP is encoded of in the workshop's time and memory."""
+WEBP_SIDE = 16_383
+"""Pixels at most each way, as the format has it."""
+PROFILE_BYTES = 16 * 1024
+"""A profile of colours that is not larger goes along with every variant; those of cameras and screens have 4 KB."""
 _PLAIN = {"L", "RGB", "RGBA"}
 _DAMAGED = "the picture is damaged or incomplete"
 _ORIENTATION = 0x0112
@@ -92,22 +98,24 @@ def inspect(content: IO[bytes]) -> Picture:
 
 
 def shrink(content: bytes, longest_side: int | None) -> bytes:
-    """A WebP whose longest side is at most `longest_side` pixels: upright, and without metadata.
+    """A WebP whose longest side is at most `longest_side` pixels, or what a WebP can have: upright, and without
+    metadata but for the profile of its colours.
 
     Raises:
         Unusable: as `inspect`.
     """
     try:
         with Image.open(BytesIO(content), formats=_FORMATS) as image:
-            _check_size(image, MAX_REDRAWN_PIXELS if longest_side is None else MAX_PIXELS)
-            if longest_side is not None:
-                image.draft("RGB", (2 * longest_side, 2 * longest_side))  # a JPEG is decoded no larger than needed
-                image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+            _check_size(image)
+            side = longest_side or _full_side(image)
+            image.draft("RGB", (2 * side, 2 * side))  # a JPEG is decoded no larger than needed
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
             image.load()
+            profile = _profile(image)
             small = _upright(image)
         small.info.clear()  # not every version of Pillow leaves it out by itself
         output = BytesIO()
-        small.save(output, "WEBP", quality=QUALITY)
+        small.save(output, "WEBP", quality=QUALITY, icc_profile=profile)
         return output.getvalue()
     except Unusable:
         raise
@@ -119,7 +127,8 @@ def redraw(content: bytes, size: tuple[int, int] | None = None) -> bytes:
     """The same picture in the same format: upright, without metadata, and of exactly that size where one is given.
 
     It is scaled until it covers the size, then cut off on both sides alike. Of what moves the first frame is kept.
-    A GIF becomes a PNG and an AVIF a WebP: what is kept is what every client shows.
+    A GIF becomes a PNG and an AVIF a WebP, or a PNG where it is too long for that: what is kept is what every client
+    shows.
 
     Raises:
         Unusable: as `inspect`.
@@ -132,14 +141,15 @@ def redraw(content: bytes, size: tuple[int, int] | None = None) -> bytes:
             _check_size(image, MAX_REDRAWN_PIXELS)
             format_, profile = image.format or "", image.info.get("icc_profile")
             image.load()
-            upright = _upright(image) if image.mode == "P" else _turned(image)
+            upright = _upright(image) if image.mode == "P" else _with_alpha(_turned(image))
             if size is not None:
                 upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
         upright.info.clear()
         output = BytesIO()
         is_small = upright.width * upright.height <= LARGE_PIXELS
         options = _BEST.get(format_, {}) if is_small else {"quality": 95}
-        upright.save(output, _KEPT_AS[format_], icc_profile=profile, **options)
+        kept_as = "PNG" if format_ == "AVIF" and max(upright.size) > WEBP_SIDE else _KEPT_AS[format_]
+        upright.save(output, kept_as, icc_profile=profile, **options)
         return output.getvalue()
     except Unusable:
         raise
@@ -153,7 +163,7 @@ def blurhash(content: bytes) -> str:
 
     with Image.open(BytesIO(content), formats=_FORMATS) as image:
         image.draft("RGB", (BLURHASH_PIXELS, BLURHASH_PIXELS))
-        small = image if image.mode in _PLAIN else image.convert("RGB")
+        small = image if image.mode in _PLAIN else _in_8_bits(image).convert("RGB")
         small.thumbnail((BLURHASH_PIXELS, BLURHASH_PIXELS))
         tiny = small.convert("RGB")
     wide = tiny.width >= tiny.height
@@ -172,9 +182,39 @@ def _decode(content: IO[bytes], *, large: bool) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """The right way up, and of a mode that every encoder takes; a large picture is not copied for nothing."""
-    turned = _turned(image)
+    turned = _in_8_bits(_turned(image))
     mode = "RGBA" if turned.has_transparency_data else "RGB"
     return turned if turned.mode == mode else turned.convert(mode)
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    """Where one colour of a PNG stands for nothing, that is said in its metadata, which do not stay."""
+    if "transparency" not in image.info or image.mode in {"LA", "RGBA"}:
+        return image
+    eight = _in_8_bits(image)
+    return eight.convert("RGBA" if eight.mode == "RGB" else "LA")
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Greys of 16 bits are cut off at 255 by Pillow, which makes them white."""
+    if not image.mode.startswith("I"):
+        return image
+    eight = image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    if "transparency" in eight.info:
+        eight.info["transparency"] //= 257
+    return eight
+
+
+def _full_side(image: Image.Image) -> int:
+    """The longest that a variant of the same size may have, in pixels."""
+    longest = max(image.size)
+    return min(longest, WEBP_SIDE, int(longest * (FULL_PIXELS / (image.width * image.height)) ** 0.5))
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    """The profile of a picture's colours, where it is small and one for red, green and blue (ICC.1, 7.2.6)."""
+    profile: bytes = image.info.get("icc_profile") or b""
+    return profile if len(profile) <= PROFILE_BYTES and profile[16:20] == b"RGB " else None
 
 
 def _turned(image: Image.Image) -> Image.Image:

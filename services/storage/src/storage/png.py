@@ -7,6 +7,8 @@ from zlib_ng import zlib_ng as zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PALETTE = 3
+_MAX_PALETTE_BYTES = 3 * 256
 _LAST_FILTER = 4
 _PIECE_BYTES = 1 << 20
 
@@ -26,12 +28,15 @@ def is_whole(content: IO[bytes]) -> bool | None:
     if interlaced:
         return None
     rows = _Rows(height, 1 + (width * depth * _CHANNELS[colour] + 7) // 8)
+    is_coloured = colour != _PALETTE
     try:
         while (chunk := _next_chunk(content)) is not None:
             kind, data = chunk
             if kind == b"IEND":
                 return rows.complete
-            if kind == b"IDAT" and not rows.take(data):
+            if kind == b"PLTE" and colour == _PALETTE:
+                is_coloured = 0 < len(data) <= _MAX_PALETTE_BYTES and len(data) % 3 == 0
+            if kind == b"IDAT" and not (is_coloured and rows.take(data)):
                 return False
     except zlib.error:  # type: ignore[misc]  # its stub says that this is an exception, not a class of them
         pass
