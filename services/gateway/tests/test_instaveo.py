@@ -132,6 +132,30 @@ async def test_whatever_is_not_made_has_failed_and_says_why(
     assert (told["status"], told["failureReason"], told["videoUrl"]) == ("failed", reason, "")
 
 
+async def test_what_failed_and_is_tried_again_is_a_video_too(
+    client: Client, client_of: MakeClient, players: Players
+) -> None:
+    """Anything else would be paid for and shown by nobody; of what another was made of it stays a child."""
+    source, other = await completed(client), client_of()
+
+    async def fail(request: Request) -> None:
+        await players.end(request, Verdict.FAILED, Failure(code="provider_unavailable", message="Away."))
+
+    players.scripts[other.user_id] = fail
+    failed = (await other.post(f"/videos/{source['id']}/recreate", JSON)).json
+    await other.ended(failed["id"])
+    del players.scripts[other.user_id]
+    answer = await other.post(f"/v1/generations/{failed['id']}/retry")
+    assert answer.status == 202, answer.text
+    assert (await other.ended(answer.json["id"]))["status"] == "completed"
+    video = await shown(client, answer.json["id"])
+    assert (video["status"], video["sourceVideoId"], video["userId"]) == (
+        "completed",
+        source["id"],
+        str(other.user_id),
+    )
+
+
 async def test_what_is_under_way_is_processing(client: Client, players: Players) -> None:
     players.scripts[client.user_id] = players.fund
     video = await created(client)

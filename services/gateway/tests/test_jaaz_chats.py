@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 
-from contracts.facts import Request
+from contracts.facts import Failure, Request, Verdict
 
 from .client import Client, token, until
 from .conftest import MakeClient
@@ -64,6 +64,22 @@ async def test_a_repeated_message_is_said_once_and_another_is_refused(client: Cl
     assert len({request.generation_id for request in players.of(client.user_id)}) == 2
     other = await client.post(path, key, json=body | {"message": "two"})
     assert (other.status, other.json["error"]) == (422, "IDEMPOTENCY_MISMATCH")
+
+
+async def test_a_message_is_tried_again_in_its_chat_and_nowhere_else(client: Client, players: Players) -> None:
+    """Its answer would be paid for, and stand in no session; what is no message is tried again as anything is."""
+
+    async def fail(request: Request) -> None:
+        await players.end(request, Verdict.FAILED, Failure(code="provider_unavailable", message="Away."))
+
+    players.scripts[client.user_id] = fail
+    await client.post(f"{V1}/chat/message", json={"message": "one", "session_id": "s1"})
+    await client.post(f"{V1}/models/generate/text", json={"prompt": "two"})
+    said, text = await players.published(client.user_id, 2)
+    answer = await client.post(f"/v1/generations/{said.generation_id}/retry")
+    assert (answer.status, answer.json["code"]) == (409, "already_finished")
+    assert "send the message again there" in answer.json["detail"]
+    assert (await client.post(f"/v1/generations/{text.generation_id}/retry")).status == 202
 
 
 async def frames(client: Client, http: aiohttp.ClientSession, body: dict[str, Any]) -> list[tuple[str, Any]]:

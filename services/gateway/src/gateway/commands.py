@@ -16,7 +16,7 @@ from faststream.nats import NatsBroker
 from contracts.facts import Kind, Lane, Outcome, Verdict
 from contracts.money import Quote
 from contracts.questions import CatalogModel, ConsumeCredits, Consumption, Plan
-from gateway import accepting, batches, figures, records, turns
+from gateway import accepting, batches, figures, records, repeats, turns
 from gateway.accepting import DELETED, existing, place
 from gateway.api_keys.spending import consumed, reserved
 from gateway.batches import Batch
@@ -25,7 +25,7 @@ from gateway.identity import Caller
 from gateway.inputs import Inputs
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Order, again, fit, generation_id_of, id_of
+from gateway.orders import Order, fit, generation_id_of, id_of
 from gateway.rates import Rates
 from gateway.records import Duplicate, Ended, Generation, QueueFull
 from gateway.refusals import (
@@ -82,6 +82,7 @@ class Commands:
         self._funds = Funds(broker)
         self._room = Room(broker)
         self._driving = Driving(broker)
+        self.repeats = repeats.Repeats()
         self.heard_by: list[Callable[[Sequence[Ended]], None]] = []
         """Who is told, in the process that records them, of generations that have ended: at least once."""
         self.show: Callable[[Generation], str | None] = lambda _: None
@@ -161,8 +162,7 @@ class Commands:
         """Asks again for what failed, was declined or cancelled, as a new generation at today's price.
 
         Raises:
-            NotFound: no such generation of this user. AlreadyFinished: it is not over, or it was delivered.
-            Whatever `create` raises.
+            NotFound: it is not there. AlreadyFinished: it is not over, or was delivered. Whatever `create` raises.
         """
         async with self._database.statement() as connection:
             generation = await records.get(connection, caller.user_id, generation_id)
@@ -170,7 +170,7 @@ class Commands:
             raise NotFound("There is no such generation.")
         if generation.status not in {Verdict.FAILED, Verdict.DECLINED, Verdict.CANCELLED}:
             raise AlreadyFinished(f"The generation is {generation.status}: there is nothing to be tried again.")
-        return await self.create(caller, again(generation, key, traceparent))
+        return await self.create(caller, await self.repeats.order(caller, generation, key, traceparent))
 
     async def delete(self, caller: Caller, generation_id: UUID) -> None:
         """Hides a generation for ever. Its id stays taken, so that its key is never another generation's.

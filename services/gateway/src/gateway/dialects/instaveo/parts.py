@@ -6,6 +6,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from gateway.dialects.instaveo import translate
+from gateway.dialects.instaveo.acceptance import Acceptance
 from gateway.dialects.instaveo.creators import Creators
 from gateway.dialects.instaveo.feed import Feed
 from gateway.dialects.instaveo.interactions import Interactions
@@ -16,7 +17,9 @@ from gateway.dialects.instaveo.videos import Video, Videos
 from gateway.dialects.instaveo.who import Who, anybody, member, session_of
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
+from gateway.orders import Order
 from gateway.rates import Limit
+from gateway.records import Generation
 from gateway.settings import InstaveoSettings
 
 REACTIONS_PER_MINUTE = 120
@@ -35,6 +38,7 @@ class Parts:
         self.interactions = Interactions(surface.database)
         self.creators = Creators(surface.database)
         self.renderer = Renderer(surface.database, surface.broker, settings.video_callback_secret)
+        surface.commands.repeats.of_dialect[translate.DIALECT] = self.again
 
     async def met(self, request: Request) -> Who:
         """Whoever is signed in, with a profile. Raises Unauthenticated."""
@@ -65,6 +69,11 @@ class Parts:
         named = tuple(name for name in names if name)
         if named and video.outcome is None:
             await self.renderer.look(video.id, named)
+
+    async def again(self, caller: Caller, generation: Generation, order: Order) -> Order:
+        """A film that is tried again is a new video, of what the first one was made of. Raises NotFound."""
+        video = await self.videos.own(generation.id, caller.user_id)
+        return translate.again(order, Acceptance(self.settings, caller.user_id, None, video.source_video_id))
 
     def caller(self, who: Who) -> Caller:
         return Caller(who.user_id, key=who.key, alias=who.alias)

@@ -1,6 +1,7 @@
 """Between the instaveo frontend and the commands and queries."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
@@ -27,7 +28,6 @@ _NO_REASON = {Verdict.CANCELLED: "The video was cancelled.", Verdict.DECLINED: "
 
 
 def order(prompt: str, request: Request, acceptance: Acceptance) -> Order:
-    settings = acceptance.settings
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -35,9 +35,19 @@ def order(prompt: str, request: Request, acceptance: Acceptance) -> Order:
         prompt=prompt,
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
-        deadline_seconds=settings.video_status_max_polls * settings.video_status_poll_seconds,
+        deadline_seconds=deadline_seconds(acceptance.settings),
         beside=acceptance,
     )
+
+
+def again(order: Order, acceptance: Acceptance) -> Order:
+    """The order of a film that is tried again, as one of this dialect."""
+    return replace(order, beside=acceptance, deadline_seconds=deadline_seconds(acceptance.settings))
+
+
+def deadline_seconds(settings: InstaveoSettings) -> int:
+    """How long the frontend asks for a film."""
+    return settings.video_status_max_polls * settings.video_status_poll_seconds
 
 
 def video_view(surface: Surface, settings: InstaveoSettings, video: Video) -> VideoView:

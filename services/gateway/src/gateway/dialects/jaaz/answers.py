@@ -13,6 +13,7 @@ from gateway.dialects.jaaz.configs import Configs
 from gateway.dialects.jaaz.files import Files
 from gateway.dialects.jaaz.schemas import JaazError
 from gateway.dialects.jaaz.steps import Steps
+from gateway.dialects.jaaz.talk import DIALECT
 from gateway.dialects.jaaz.talks import Talks
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
@@ -59,6 +60,7 @@ def make_desk(surface: Surface) -> Desk:
     canvases = Canvases(surface.database, files)
     agents = Agents(surface, Steps(surface.database), chats, canvases, files)
     surface.commands.heard_by.append(agents.wake)
+    surface.commands.repeats.of_dialect[DIALECT] = chats.again
     return Desk(
         surface,
         files,

@@ -8,7 +8,9 @@ from sqlalchemy import text
 
 from gateway.dialects.jaaz.steps import Round, Steps
 from gateway.identity import Caller
-from gateway.refusals import NotFound
+from gateway.orders import Order
+from gateway.records import Generation
+from gateway.refusals import AlreadyFinished, NotFound
 from runtime.database import Database, Row
 
 MAX_TITLE_CHARACTERS = 80
@@ -53,6 +55,9 @@ _RUNNING = text("""
     WHERE t.user_id = :user_id AND t.session_id = :id AND g.status IN ('pending', 'processing')
 """)
 _CANVAS = text("SELECT canvas_id FROM chat_sessions WHERE user_id = :user_id AND id = :id")
+_IS_SAID = text("""
+    SELECT EXISTS (SELECT FROM chat_turns WHERE generation_id = :id) OR EXISTS (SELECT FROM agent_steps WHERE id = :id)
+""")
 _DELETE = text("DELETE FROM chat_sessions WHERE user_id = :user_id AND id = :id RETURNING id")
 
 
@@ -145,6 +150,14 @@ class Chats:
         async with self._database.statement() as connection:
             rows = await connection.execute(_RUNNING, {"user_id": caller.user_id, "id": session_id})
             return rows.scalars()
+
+    async def again(self, caller: Caller, generation: Generation, order: Order) -> Order:
+        """Raises AlreadyFinished for what belongs to a session: made again it would be in none."""
+        async with self._database.statement() as connection:
+            is_said = (await connection.execute(_IS_SAID, {"id": generation.id})).scalar_one()
+        if is_said:
+            raise AlreadyFinished("It belongs to a chat: send the message again there.")
+        return order
 
     async def delete(self, caller: Caller, session_id: str) -> None:
         """Raises NotFound."""
