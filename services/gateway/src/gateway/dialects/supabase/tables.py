@@ -4,9 +4,8 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from uuid import UUID
 
 from sqlalchemy import text
@@ -130,12 +129,15 @@ class Tables:
             raise refusal from error
         if self._sign is None:
             return rows
-        body = rows.body
-        for visibility, mark in marks.items():
-            body = _signed(body, mark, partial(self._sign, visibility=visibility), self._media_base)
-        return replace(rows, body=body)
+        return replace(rows, body=_signed(rows.body, marks, self._sign, self._media_base))
 
 
-def _signed(body: str, mark: str, sign: Callable[[str], str], base: str) -> str:
+def _signed(body: str, marks: Mapping[Visibility, str], sign: Sign, base: str) -> str:
     """What is no medium, as a preview that we ship, has an address that stays."""
-    return re.sub(f'{mark}{PATH}([^"]+)', lambda found: sign(found[1]), body).replace(mark, base)
+
+    def address(found: re.Match[str]) -> str:
+        return sign(found[2], visibility_of[found[1]])
+
+    visibility_of = {mark: visibility for visibility, mark in marks.items()}
+    either = "|".join(visibility_of)
+    return re.sub(either, lambda _: base, re.sub(f'({either}){PATH}([^"]+)', address, body))
