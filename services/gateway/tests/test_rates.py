@@ -17,6 +17,7 @@ from gateway.settings import LimitSettings, Settings
 from runtime.database import Database
 from runtime.settings import DatabaseSettings
 
+from .client import Client
 from .conftest import MakeClient, migrated, with_limits
 
 pytestmark = pytest.mark.connected
@@ -62,6 +63,30 @@ async def test_too_many_in_a_minute_are_429_and_record_nothing(client_of: MakeCl
     # What is only asked again is no new work.
     assert (await hasty.create(key="0")).json["id"] == keyed[0]
     assert (await other.create()).status == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/generations", "{", 400),
+        ("POST", "/v1/generations", "{}", 422),
+        ("POST", "/api/v1/models/generate/image", "{}", 422),
+        ("GET", "/api/v1/nothing", "", 404),
+    ],
+)
+async def test_what_is_refused_before_anybody_is_asked_for_says_it_too(
+    client: Client, nobody: Client, method: str, path: str, body: str, status: int
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await client.request(method, path, headers, data=body)
+    assert (answer.status, answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == (
+        status,
+        "3",
+        "3",
+    ), answer.text
+    for headers_of_strangers in ({}, {"Authorization": "Bearer nonsense"}):
+        stranger = await nobody.request(method, path, headers | headers_of_strangers, data=body)
+        assert "X-RateLimit-Limit" not in stranger.headers, stranger.text
 
 
 async def admitted(rates: Rates, limit: Limit, times: int) -> int:

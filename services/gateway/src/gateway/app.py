@@ -294,7 +294,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
     app.add_middleware(Door, surface=surface, host=settings.doors.fal_host, run_host=settings.doors.fal_run_host)
-    app.add_middleware(Allowance, rates=rates)
+    app.add_middleware(Allowance, rates=rates, identity=surface.identity)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(Heading, rates=rates)

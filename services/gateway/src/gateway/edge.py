@@ -1,8 +1,10 @@
 """What every request passes first and last: the bound on its body, and how much its user may still ask."""
 
+import contextlib
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.dialects.jaaz import errors as jaaz
@@ -15,8 +17,9 @@ from gateway.dialects.supabase import auth_errors as supabase_auth
 from gateway.dialects.supabase import errors as supabase
 from gateway.dialects.supabase import storage as supabase_storage
 from gateway.dialects.surface import Render
+from gateway.identity import Identity
 from gateway.rates import Rates, headers_of
-from gateway.refusals import BodyTooLarge, Refusal, plain
+from gateway.refusals import BodyTooLarge, Refusal, Unauthenticated, plain
 
 _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/v1/", native.render),
@@ -33,6 +36,9 @@ _SHAPES: tuple[tuple[str, Render], ...] = (
     ("/auth/v1/", supabase_auth.render),
 )
 """Of the dialects that own all paths below a prefix; everywhere else errors are plain."""
+
+UNASKED = frozenset({400, 404, 405, 413, 415, 422})
+"""With what is refused where nobody needs to know who asks."""
 
 
 class BodyLimit:
@@ -92,11 +98,15 @@ def shape_of(path: str) -> Render:
 
 
 class Allowance:
-    """Says on every answer to a known user, or to a key, how much may still be asked for in this minute."""
+    """Says on every answer to a known user, or to a key, how much may still be asked for in this minute.
 
-    def __init__(self, app: ASGIApp, rates: Rates) -> None:
+    What is refused before its route asks who it is, as a body that it cannot read, is asked about here.
+    """
+
+    def __init__(self, app: ASGIApp, rates: Rates, identity: Identity) -> None:
         self._app = app
         self._rates = rates
+        self._identity = identity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,6 +114,8 @@ class Allowance:
             return
 
         async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in UNASKED:
+                await self._ask(scope)
             state = scope.get("state", {})
             if message["type"] == "http.response.start" and state.get("user_id") is not None:
                 limits = [self._rates.user(state["user_id"]), *state.get("limits", ())]
@@ -112,3 +124,8 @@ class Allowance:
             await send(message)
 
         await self._app(scope, receive, told)
+
+    async def _ask(self, scope: Scope) -> None:
+        if scope.get("state", {}).get("user_id") is None:
+            with contextlib.suppress(Unauthenticated):
+                await self._identity.still(Request(scope))
