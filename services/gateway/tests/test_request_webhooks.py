@@ -5,8 +5,10 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -20,6 +22,8 @@ from contracts.facts import Failure, Request, Verdict
 from darkroom.embedded import free_port
 from gateway.settings import Settings
 from gateway.webhooks import sender
+from gateway.webhooks.forgetting import forget_old
+from runtime.database import Database
 
 from .client import Client, until
 from .conftest import MakeClient, Service, also_at, serving
@@ -254,3 +258,31 @@ async def test_a_slow_receiver_behind_many_requests_delays_nobody_else(
         await predict(client_of(), quick.url)
         await quick.got()
     assert receiver.most_open <= sender.AT_ONCE_TO_ONE
+
+
+async def test_what_was_told_long_ago_is_forgotten(
+    client: Client, players: Players, receiver: Receiver, postgres: asyncpg.Pool, settings: Settings
+) -> None:
+    """With the webhook of a single request; that of the user stays, and what may still be told as well."""
+    lasting = (await client.post("/v1/webhooks", json={"url": receiver.url})).json["id"]
+    told = await predict(client, receiver.url)
+    await receiver.got(2)
+    players.scripts[client.user_id] = players.hold
+    held = await predict(client, receiver.url)
+
+    async def done() -> bool:
+        found = [await deliveries(client, each) for each in (told, lasting)]
+        return all(each and {one["state"] for one in each} == {"delivered"} for each in found)
+
+    await until(done, 20)
+    database = Database(settings.database, "gateway")
+    ids = [UUID(each) for each in (told, lasting, held)]
+    for days, kept in ((29, {told, lasting, held}), (31, {lasting, held})):
+        moment = datetime.now(UTC) - timedelta(days=days)
+        await postgres.execute("UPDATE webhooks SET created_at = $1 WHERE id = ANY($2)", moment, ids)
+        await postgres.execute("UPDATE deliveries SET ended_at = $1 WHERE webhook_id = ANY($2)", moment, ids)
+        await forget_old(database)
+        left = await postgres.fetch("SELECT id FROM webhooks WHERE id = ANY($1)", ids)
+        assert {row["id"] for row in left} == {UUID(each) for each in kept}
+    assert await deliveries(client, lasting) == []
+    await database.close()

@@ -18,6 +18,7 @@ from gateway.refusals import Unavailable
 from gateway.saying import cancel, drive, end
 from gateway.settings import SweeperSettings
 from gateway.turns import Due
+from gateway.webhooks.forgetting import forget_old
 from runtime.broker import connected
 from runtime.database import Database
 
@@ -103,6 +104,7 @@ class Sweeper:
         if outcomes:
             await self._commands.settle(outcomes)
         await carry_out(self._database, self._broker)
+        await forget_old(self._database)
         return len(driven)
 
     async def _step(self, due: Due) -> Outcome | bool | None:
