@@ -211,6 +211,32 @@ async def test_locks_are_given_back_after_a_failure(collector: Collector, object
     assert await collector.collect() == 1
 
 
+async def test_a_deletion_on_its_way_keeps_its_lock_when_all_stops(
+    collector: Collector, database: Database, objects: LocalObjects
+) -> None:
+    """A writer that waits for the lock puts the object after it was deleted, not before."""
+    name = await put(objects)
+    really_delete, goes_on, begun = objects.delete, asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: str) -> None:
+        begun.set()
+        await goes_on.wait()
+        await really_delete(name)
+
+    objects.delete = slowly  # type: ignore[method-assign]
+    collecting = asyncio.create_task(collector.collect())
+    await begun.wait()
+    collecting.cancel()
+    is_free = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(:name, 0)) AS is_free"
+    await asyncio.sleep(0.1)
+    assert [row.is_free for row in await rows(database, is_free, name=name)] == [False]
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await collecting
+    assert await objects.size(name) is None
+    assert [row.is_free for row in await rows(database, is_free, name=name)] == [True]
+
+
 async def test_a_step_that_fails_stops_none_of_the_others(
     database: Database, broker: NatsBroker, objects: LocalObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

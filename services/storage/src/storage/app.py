@@ -1,5 +1,6 @@
 """The composition root: one readable function that puts storage together."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -117,8 +118,7 @@ def create_app(settings: Settings) -> Application:
         collector.start()
 
     async def hand_over() -> None:
-        await collector.stop()
-        await consumers.stop()
+        await asyncio.gather(collector.stop(), consumers.stop())
 
     async def end() -> None:
         await downloads.close()

@@ -5,7 +5,7 @@ It also asks the gateway how generations ended whose outcome storage never heard
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -29,7 +29,8 @@ from storage.objects.incoming import Incoming
 FIRST_ROUND_SECONDS = 60.0
 SILENT_SECONDS = 3600
 """A generation that is open so long is asked about."""
-STOP_SECONDS = 2.0
+STOP_SECONDS = 20.0
+"""A deletion that is on its way is waited for: its lock may not be given back before."""
 QUESTION_TIMEOUT_SECONDS = 5.0
 ONE_COLLECTOR = 0x636F6C6C
 
@@ -156,7 +157,7 @@ class Collector:
         try:
             if (await connection.execute(_NAMED, {"name": name})).scalar_one_or_none():
                 return False
-            await self._objects.delete(name)
+            await _to_its_end(self._objects.delete(name))
             await connection.execute(_FORGET, {"name": name})
             log.info("object.collected", name=name)
             return True
@@ -190,3 +191,14 @@ class Collector:
 
     async def _collect(self) -> None:
         log.info("collector.collected", deleted=await self.collect())
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Also where whoever waits is cancelled: a store works in threads, which do not stop, and what would be deleted
+    after the lock was given back may have been named again."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
