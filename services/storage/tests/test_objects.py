@@ -157,6 +157,23 @@ class TestLocal(Conformance):
             await store.put(name, io.BytesIO(b"same"), 4)
         assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [name.rsplit("/", 1)[1]]
 
+    async def test_a_file_that_another_writer_put_is_durable_too(
+        self, store: LocalObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other one may not have come to its folder yet, and completed would be what a power cut takes away."""
+        name = named(b"same")
+        await store.put(name, io.BytesIO(b"same"), 4)
+        synced: list[str] = []
+        really_sync = os.fsync
+
+        def sync(descriptor: int) -> None:
+            synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+            really_sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", sync)
+        await store.put(name, io.BytesIO(b"same"), 4)
+        assert synced == [str((tmp_path / "media" / name).parent)]
+
     async def test_a_file_of_another_length_is_replaced(self, store: LocalObjects, tmp_path: Path) -> None:
         """P17: a torn file, as a disk may leave it after a power cut."""
         name = named(b"whole")

@@ -94,6 +94,7 @@ class LocalObjects:
 
     def _put(self, path: str, data: IO[bytes], size: int) -> None:
         if _size(path) == size:
+            _sync_folder(os.path.dirname(path))  # whoever put it may not have come to that yet
             return
         data.seek(0)
         begun, file = self._begin_file()
