@@ -3,12 +3,15 @@
 import warnings
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from yarl import URL
 
 from bench.serving import HANDED_OVER, nginx, nginx_path
 from contracts.facts import Asset
 from runtime.database import Database
+from storage.assets import Named
 from storage.downloads import Downloads
 from storage.handover import ToProxy, ToStore
 from storage.ingest import Ingest
@@ -144,6 +147,14 @@ async def test_the_bucket_sends_what_is_in_it(
             assert answer.status == 403
         async with http.get(address, headers={"Range": "bytes=0-9"}) as answer:
             assert (answer.status, await answer.read()) == (206, CONTENT[:10])
+
+
+async def test_an_address_of_the_bucket_lives_no_longer_than_the_one_that_led_to_it(bucket: MinioObjects) -> None:
+    named = Named(f"{uuid4()}/{'0' * 64}", "0" * 64, 1, "image/jpeg")
+    for seconds_left, expected in ((None, 60), (3600, 60), (3, 3), (0, 1)):
+        _, headers = await ToStore(bucket, 60).answer(named, {"content-disposition": "inline"}, seconds_left)
+        assert URL(headers["location"]).query["X-Amz-Expires"] == str(expected)
+        assert headers["cache-control"] == f"private, max-age={expected // 2}"
 
 
 async def test_a_bucket_that_is_away_is_said(

@@ -48,9 +48,16 @@ class Access:
 
     def caching(self, sought: Sought, signature: Signature | None) -> str:
         """How long an answer that is allowed may be kept, and by whom."""
-        if signature is None or not self._ends(sought):
+        seconds_left = self.seconds_left(sought, signature)
+        if seconds_left is None:
             return "public, max-age=31536000, immutable"
-        return f"private, max-age={min(SIGNED_SECONDS, max(0, signature.expires - int(time.time())))}"
+        return f"private, max-age={min(SIGNED_SECONDS, seconds_left)}"
+
+    def seconds_left(self, sought: Sought, signature: Signature | None) -> int | None:
+        """For how long it is still allowed; None where that does not end."""
+        if signature is None or not self._ends(sought):
+            return None
+        return max(0, signature.expires - int(time.time()))
 
     def _ends(self, sought: Sought) -> bool:
         return self.all_signed or sought.visibility is Visibility.OWNER

@@ -12,8 +12,9 @@ _OF_THE_BODY = {"content-length", "content-range", "accept-ranges"}
 class Handover(Protocol):
     """Who sends an object instead of us."""
 
-    async def answer(self, named: Named, headers: Headers) -> tuple[int, Headers]:
-        """Status and headers of an answer without a body; `headers` are those that the client is to see."""
+    async def answer(self, named: Named, headers: Headers, seconds_left: int | None) -> tuple[int, Headers]:
+        """Status and headers of an answer without a body; `headers` are those that the client is to see, and the
+        address that it came with is good for `seconds_left`, or for ever."""
 
 
 class ToProxy:
@@ -22,7 +23,7 @@ class ToProxy:
     def __init__(self, prefix: str) -> None:
         self._prefix = f"/{prefix.strip('/')}"
 
-    async def answer(self, named: Named, headers: Headers) -> tuple[int, Headers]:
+    async def answer(self, named: Named, headers: Headers, _: int | None) -> tuple[int, Headers]:
         kept = {name: value for name, value in headers.items() if name not in _OF_THE_BODY}
         return 200, kept | {"x-accel-redirect": f"{self._prefix}/{named.object_name}"}
 
@@ -34,10 +35,9 @@ class ToStore:
         self._objects = objects
         self._seconds = seconds
 
-    async def answer(self, named: Named, headers: Headers) -> tuple[int, Headers]:
+    async def answer(self, named: Named, headers: Headers, seconds_left: int | None) -> tuple[int, Headers]:
         """Raises OSError where the store cannot be asked."""
-        url = await self._objects.presigned(
-            named.object_name, self._seconds, named.mime_type, headers["content-disposition"]
-        )
+        seconds = self._seconds if seconds_left is None else max(1, min(self._seconds, seconds_left))
+        url = await self._objects.presigned(named.object_name, seconds, named.mime_type, headers["content-disposition"])
         kept = {name: value for name, value in headers.items() if name.startswith(("x-", "access-", "cross-"))}
-        return 307, kept | {"location": url, "cache-control": f"private, max-age={self._seconds // 2}"}
+        return 307, kept | {"location": url, "cache-control": f"private, max-age={seconds // 2}"}

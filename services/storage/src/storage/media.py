@@ -1,4 +1,4 @@
-"""`GET` and `HEAD` of `/media/<token>/<variant>.<extension>`, as ASGI.
+"""`GET`, `HEAD` and `OPTIONS` of `/media/<token>/<variant>.<extension>`, as ASGI.
 
 An object never changes under its address, so answers may be kept for ever, and the hash of the content is the ETag.
 """
@@ -35,6 +35,12 @@ ALWAYS = {
     "content-security-policy": "default-src 'none'; sandbox",
 }
 """What every answer says; a proxy that media is handed over to is told to repeat it (deploy/nginx/kept.conf)."""
+PREFLIGHT = {
+    "access-control-allow-methods": "GET, HEAD",
+    "access-control-allow-headers": "*, authorization",
+    "access-control-max-age": "600",
+}
+"""What a page of another origin is told before it asks with headers of its own, as the gateway tells it."""
 
 log = structlog.get_logger()
 
@@ -76,8 +82,12 @@ class Media:
         address = _ADDRESS.fullmatch(scope["path"])
         if address is None:
             raise Refusal(404, "not_found", "There is no such media.")
+        if scope["method"] == "OPTIONS":
+            await _start(send, 204, ALWAYS | PREFLIGHT)
+            await send({"type": "http.response.body", "body": b""})
+            return
         if scope["method"] not in {"GET", "HEAD"}:
-            raise Refusal(405, "method_not_allowed", "Media can only be read.", allow="GET, HEAD")
+            raise Refusal(405, "method_not_allowed", "Media can only be read.", allow="GET, HEAD, OPTIONS")
         query = parse_qs(scope["query_string"].decode("latin-1"))
         token, variant, extension = address.groups()
         signature = self._access.signature(scope["path"], query)
@@ -87,7 +97,7 @@ class Media:
         if sought is None or not self._access.allows(sought, signature):
             raise Refusal(404, "not_found", "There is no such media.")
         named = await self._find(sought, variant, extension)
-        asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        asked = _asked(scope)
         headers = ALWAYS | {
             "etag": f'"{named.sha256}"',
             "cache-control": self._access.caching(sought, signature),
@@ -95,12 +105,14 @@ class Media:
             "content-disposition": f'{_disposition(query)}; filename="{token[:8]}-{variant}.{extension}"',
             "accept-ranges": "bytes",
         }
+        if "if-match" in asked and not matches(asked["if-match"], named.sha256, strongly=True):
+            raise Refusal(412, "precondition_failed", "The media is another one.")
         if matches(asked.get("if-none-match"), named.sha256):
             await _start(send, 304, headers)
             await send({"type": "http.response.body", "body": b""})
             return
         if self._handover is not None and scope["method"] == "GET":
-            await self._hand_over(send, named, headers)
+            await self._hand_over(send, named, headers, self._access.seconds_left(sought, signature))
             return
         start, stop, status = _part(asked, named) if scope["method"] == "GET" else (0, named.size_bytes, 200)
         headers["content-length"] = str(stop - start)
@@ -129,10 +141,10 @@ class Media:
             raise Refusal(404, "not_found", "There is no such media.")
         return named
 
-    async def _hand_over(self, send: Any, named: Named, headers: dict[str, str]) -> None:
+    async def _hand_over(self, send: Any, named: Named, headers: dict[str, str], seconds_left: int | None) -> None:
         assert self._handover is not None  # noqa: S101
         try:
-            status, answered = await self._handover.answer(named, headers)
+            status, answered = await self._handover.answer(named, headers, seconds_left)
         except Exception as error:
             raise _away(error) from error
         await _start(send, status, answered)
@@ -169,6 +181,15 @@ async def refuse(send: Any, refusal: Refusal, *, head: bool) -> None:
     await send({"type": "http.response.body", "body": b"" if head else payload})
 
 
+def _asked(scope: Any) -> dict[str, str]:
+    """The headers by name; of several lines of one name all count (RFC 9110, 5.3)."""
+    asked: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        given, line = name.decode("latin-1"), value.decode("latin-1")
+        asked[given] = f"{asked[given]}, {line}" if given in asked else line
+    return asked
+
+
 def _disposition(query: dict[str, list[str]]) -> str:
     """`download=1` has a browser keep the file; its name is ours, and says nothing of anybody."""
     return "attachment" if query.get("download", [""])[-1] == "1" else "inline"
@@ -176,7 +197,7 @@ def _disposition(query: dict[str, list[str]]) -> str:
 
 def _part(asked: dict[str, str], named: Named) -> tuple[int, int, int]:
     """First byte, byte after the last, status."""
-    if "range" not in asked or not matches(asked.get("if-range", "*"), named.sha256):
+    if "range" not in asked or not matches(asked.get("if-range", "*"), named.sha256, strongly=True):
         return 0, named.size_bytes, 200
     try:
         part = asked_range(asked["range"], named.size_bytes)

@@ -32,8 +32,9 @@ def asked_range(header: str, size: int) -> tuple[int, int] | None:
     return int(first), min(size, int(last) + 1) if last else size
 
 
-def matches(header: str | None, tag: str) -> bool:
-    """Whether a list of entity tags names this one, or any."""
+def matches(header: str | None, tag: str, *, strongly: bool = False) -> bool:
+    """Whether a list of entity tags names this one, or any; strongly, where one that says that it is weak does not."""
     if header is None:
         return False
-    return any(given.strip().removeprefix("W/") in {"*", f'"{tag}"'} for given in header.split(","))
+    given = (each.strip() for each in header.split(","))
+    return any((each if strongly else each.removeprefix("W/")) in {"*", f'"{tag}"'} for each in given)
