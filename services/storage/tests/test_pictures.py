@@ -95,6 +95,7 @@ HOSTILE = {
     "PNG of no width": png(0, 48, zlib.compress(b"\0" * 48)),
     "PNG of an unknown colour": png(64, 48, zlib.compress(b"\0" * 193 * 48), colour=5),
     "PNG of a palette that is not there": png(64, 48, zlib.compress(b"\0" * 65 * 48), colour=3),
+    "interlaced PNG of a palette that is not there": png(1, 1, zlib.compress(b"\0\0"), colour=3, interlaced=1),
     "PNG of half a colour": SOUND_OF_COLOURS.replace(chunk(b"PLTE", b"\0\1\2"), chunk(b"PLTE", b"\0")),
     "half a JPEG": picture(640, 480, "JPEG")[:2000],
     "JPEG of nothing": b"\xff\xd8\xff\xe0" + b"\0" * 100,

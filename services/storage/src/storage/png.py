@@ -25,18 +25,16 @@ def is_whole(content: IO[bytes]) -> bool | None:
     width, height, depth, colour, _, _, interlaced, checksum = struct.unpack(">IIBBBBBI", header[16:])
     if colour not in _CHANNELS or zlib.crc32(header[12:29]) != checksum:
         return False
-    if interlaced:
-        return None
-    rows = _Rows(height, 1 + (width * depth * _CHANNELS[colour] + 7) // 8)
+    rows = None if interlaced else _Rows(height, 1 + (width * depth * _CHANNELS[colour] + 7) // 8)
     is_coloured = colour != _PALETTE
     try:
         while (chunk := _next_chunk(content)) is not None:
             kind, data = chunk
             if kind == b"IEND":
-                return rows.complete
+                return rows.complete if rows is not None else None
             if kind == b"PLTE" and colour == _PALETTE:
                 is_coloured = 0 < len(data) <= _MAX_PALETTE_BYTES and len(data) % 3 == 0
-            if kind == b"IDAT" and not (is_coloured and rows.take(data)):
+            if kind == b"IDAT" and not (is_coloured and (rows is None or rows.take(data))):
                 return False
     except zlib.error:  # type: ignore[misc]  # its stub says that this is an exception, not a class of them
         pass
