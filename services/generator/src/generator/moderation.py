@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from contracts.facts import Failure, Kind, Request
 from contracts.judging import Category, JudgedFrames, JudgeFrames, Judgement, Moderate, Moderated
-from generator.providers.interface import Delivered, Provider, Rejected
+from generator.providers.interface import INSTRUCTIONS, Delivered, Provider, Rejected
 from generator.providers.openai import NAME, OpenAI
 from generator.providers.openai_moderation import Opinion
 from generator.rules import Rules
@@ -59,12 +59,16 @@ class Moderation:
         self._asked_again_at = float("-inf")
 
     async def judge_prompt(self, request: Request) -> Failure | None:
-        """Why a request must not be carried out; None where it may. All that is said in it is judged together.
+        """Why a request must not be carried out; None where it may. All that is said in it is judged together, also of
+        how something is to be spoken.
 
         Raises:
             OSError, sqlalchemy.exc.DBAPIError: the rules could not be read yet.
         """
-        said = "\n".join([*(message.content for message in request.messages), request.prompt])
+        manner = request.options.get(INSTRUCTIONS)
+        said = "\n".join(
+            [*(message.content for message in request.messages), request.prompt, *([str(manner)] if manner else [])]
+        )
         rule = await self._rules.broken_by(said)
         if rule is not None:
             return _refused(PROMPT, "rules", [rule])

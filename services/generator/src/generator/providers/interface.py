@@ -13,6 +13,8 @@ from contracts.talking import Call, Message, Tool
 
 PARTIAL_IMAGES = "partial_images"
 """The option that asks how often a picture is shown before it is finished."""
+INSTRUCTIONS = "instructions"
+"""The option that says in words how something is to be spoken."""
 Show = Callable[[int, str], Awaitable[None]]
 """Takes how many came before it, and a picture as far as it has come, in base64."""
 

@@ -7,10 +7,10 @@ from openai import AsyncOpenAI
 from pydantic import JsonValue
 
 from generator.providers import sdk
-from generator.providers.interface import Delivered, Invalid, Item, Submission, Unavailable, Unknown
+from generator.providers.interface import INSTRUCTIONS, Delivered, Invalid, Item, Submission, Unavailable, Unknown
 from generator.providers.openai_words import meaning
 
-_OPTIONS = frozenset({"voice", "response_format", "speed", "instructions"})
+_OPTIONS = frozenset({"voice", "response_format", "speed", INSTRUCTIONS})
 _TYPES = MappingProxyType(
     {
         "mp3": "audio/mpeg",
