@@ -142,7 +142,7 @@ class Process:
         follower = Follower(submitter, announcer, History(database), breakers)
         driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
         generator = Generator(work, catalog, driver, follower, announcer)
-        leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), catalog.refresh, 100)
+        leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), (catalog, breakers, limits), 100)
         return cls(
             database,
             broker,

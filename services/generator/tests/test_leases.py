@@ -109,3 +109,16 @@ async def test_what_was_sent_is_forgotten_once_its_generation_is_closed(process)
     await asyncio.gather(*running)
     assert process.submitter._sent == {kept.id}
     await process.generator.close([ended(lost)])
+
+
+async def test_what_cannot_be_read_keeps_nothing_else_from_being_read(process, monkeypatch):
+    """Whatever is the matter with it; and the loops and the start of a process go on."""
+
+    async def unreadable():
+        raise ValueError("no such kind")
+
+    monkeypatch.setattr(process.catalog, "refresh", unreadable)
+    await process.rows("INSERT INTO limits (provider, per_minute, tokens) VALUES ('modelark', 6, 0) RETURNING 1")
+    await process.leases.refresh()
+    assert not await process.limits.admit(ask(), "modelark")
+    await process.rows("DELETE FROM limits RETURNING 1")

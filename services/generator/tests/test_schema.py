@@ -7,6 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import ledger
@@ -127,6 +128,22 @@ async def test_the_version_grows_when_the_data_or_the_keys_change(process):
     assert "dall-e-2" not in {model.id for model in (await catalog.answer()).models}
     assert not isinstance(await catalog.find(ask(model="dall-e-2")), Model)
     await process.rows("UPDATE models SET state = 'legacy' WHERE id = 'dall-e-2' RETURNING id")
+
+
+async def test_a_row_that_makes_no_sense_is_left_out_and_disturbs_no_other(process):
+    """Of what is no kind there is no row."""
+    before = {model.id for model in (await process.catalog.answer()).models}
+    await process.rows("UPDATE models SET seconds = ARRAY[NULL::int] WHERE id = 'dall-e-2' RETURNING id")
+    catalog = Catalog(process.database, EVERYBODY)
+    await catalog.refresh()
+    await process.catalog.refresh()
+    left = {model.id for model in (await process.catalog.answer()).models}
+    await process.rows("UPDATE models SET seconds = '{}' WHERE id = 'dall-e-2' RETURNING id")
+    await process.catalog.refresh()
+    assert catalog.known and left == before - {"dall-e-2"}
+    assert {model.id for model in (await process.catalog.answer()).models} == before
+    with pytest.raises(DBAPIError, match="ck_models_kind"):
+        await process.rows("UPDATE models SET kind = 'music' WHERE id = 'dall-e-2' RETURNING id")
 
 
 async def test_a_model_without_a_key_is_refused_by_name(process):

@@ -71,12 +71,8 @@ def create_app(settings: Settings) -> App:
     driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
     generator = Generator(work, catalog, driver, follower, announcer)
 
-    async def refresh() -> None:
-        for each in (catalog, breakers, limits, rules, user_keys):
-            await each.refresh()
-
     figures = Figures(database)
-    leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), refresh, settings.work.capacity)
+    stopper = Stopper(work, catalog, submitter)
     callbacks = Callbacks(catalog, follower, broker, providers, settings.work.public_callback_url)
     submitter.may_send, submitter.callback_url = work.surely_holds, callbacks.url
     sessions: list[aiohttp.ClientSession] = []
@@ -86,6 +82,8 @@ def create_app(settings: Settings) -> App:
 
     user_keys = UserKeys(database, settings.work.key_secrets, make)
     submitter.own, submitter.keys_read_at = user_keys.provider, lambda: user_keys.read_at
+    shared = (catalog, breakers, limits, rules, user_keys)
+    leases = Leases(work, generator, follower, stopper, shared, settings.work.capacity)
     subscribers.register(
         consumers,
         broker,
@@ -104,8 +102,8 @@ def create_app(settings: Settings) -> App:
         lag.start()
         sessions.append(make_session(settings.outbound))
         providers.update(everybody(sessions[0], settings.providers))
-        with contextlib.suppress(OSError, DBAPIError):  # it is read again and again
-            await refresh()
+        await leases.refresh()
+        with contextlib.suppress(OSError, DBAPIError):  # whoever starts next does it
             await user_keys.rotate()
         leases.start()
         figures.start(providers)

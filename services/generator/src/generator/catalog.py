@@ -107,7 +107,7 @@ class Catalog:
             # The version first: should the models change in between, the next reading says so.
             version, key = (await connection.execute(_VERSION)).one()
             rows = (await connection.execute(_MODELS)).all()
-        known = self._known = {row["id"]: _model(row) for row in rows}
+        known = self._known = {model.id: model for model in map(_understood, rows) if model is not None}
         self._models = {name: _resolved(model, known, self._providers) for name, model in known.items()}
         self._version = version
         self.callback_key = key.encode()
@@ -160,6 +160,15 @@ class Catalog:
         if model.id != request.model:
             log.info("model.succeeded", asked=request.model, successor=model.id, provider=model.provider)
         return model
+
+
+def _understood(row: Row) -> Model | None:
+    """None for one that makes no sense: it is left out, and the log says which."""
+    try:
+        return _model(row)
+    except (ValueError, TypeError) as error:
+        log.error("model.not_understood", model=row["id"], error=str(error)[:300])
+        return None
 
 
 def _model(row: Row) -> Model:

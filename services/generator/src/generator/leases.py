@@ -6,8 +6,9 @@ With this no acknowledged message is ever needed again: an open row is found by 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -31,9 +32,15 @@ CATALOG_EVERY_SECONDS = 10.0
 log = structlog.get_logger()
 
 
+class Shared(Protocol):
+    """Something that all processes share, as one of them last read it."""
+
+    async def refresh(self) -> None: ...
+
+
 class Leases:
-    """The loops of one process. `refresh` reads what all processes share; `capacity` is how many generations it works
-    on at most of those that it took over, beside what it was handed."""
+    """The loops of one process. `shared` is read again and again; `capacity` is how many generations it works on at
+    most of those that it took over, beside what it was handed."""
 
     def __init__(
         self,
@@ -41,14 +48,14 @@ class Leases:
         generator: Generator,
         follower: Follower,
         stopper: Stopper,
-        refresh: Callable[[], Awaitable[None]],
+        shared: Sequence[Shared],
         capacity: int,
     ) -> None:
         self._work = work
         self._generator = generator
         self._follower = follower
         self._stopper = stopper
-        self._refresh = refresh
+        self._shared = shared
         self._capacity = capacity
         self._loops: list[asyncio.Task[None]] = []
         self._taken: set[asyncio.Task[None]] = set()
@@ -62,7 +69,7 @@ class Leases:
             ("renew leases", self.renew, lease_seconds / 3),
             ("renew leases of tasks", self.renew_waiting, WAITING_LEASES * lease_seconds / 3),
             ("take due work", self.take_due, DUE_EVERY_SECONDS),
-            ("read catalog", self._refresh, CATALOG_EVERY_SECONDS),
+            ("read catalog", self.refresh, CATALOG_EVERY_SECONDS),
         ):
             self._loops.append(asyncio.create_task(self._repeat(name, action, every_seconds), name=name))
         self._loops.append(asyncio.create_task(self._stop_abandoned(), name="stop abandoned tasks"))
@@ -93,6 +100,14 @@ class Leases:
                 await self._work.release(followed)
             except Exception as error:
                 log.warning("tasks.not_released", error=repr(error))
+
+    async def refresh(self) -> None:
+        """Reads what all processes share, each by itself: where one cannot be read, the others are."""
+        for each in self._shared:
+            try:
+                await each.refresh()
+            except Exception as error:
+                log.warning("refresh.failed", what=type(each).__name__.lower(), error=repr(error))
 
     async def renew(self) -> None:
         """Prolongs what this process works on, and stops what it lost or what was ended elsewhere."""
