@@ -15,7 +15,7 @@ from contracts.questions import (
 from darkroom.main import app
 from generator.catalog import Model
 
-from .stage import FILM, ask, ask_film
+from .stage import DEAR, FILM, ask, ask_film
 
 pytestmark = pytest.mark.connected
 
@@ -88,3 +88,32 @@ async def test_nothing_is_begun_with_a_model_that_is_off_and_what_was_begun_goes
     await other.generate(refused)
     assert (await other.outcome(refused)).data.failure.code == "invalid_request"
     await other.catalog.switch(SwitchModel(id=FILM, on=True))
+
+
+async def test_a_retired_model_is_off_while_its_successor_is(process, simulator):
+    request = ask(model="dall-e-3")
+    await process.catalog.switch(SwitchModel(id=DEAR, on=False))
+    offered = {model.id for model in (await process.catalog.answer()).models}
+    await process.generate(request)
+    begun = await process.catalog.find(request, is_begun=True)
+    switched = await process.catalog.switch(SwitchModel(id=DEAR, on=True))
+    assert switched.model.model.state == "active" and not {"dall-e-3", DEAR} & offered
+    assert (await process.outcome(request)).data.failure.code == "invalid_request" and simulator.calls(request) == []
+    assert begun.id == DEAR, "what was begun is carried out"
+    assert isinstance(await process.catalog.find(request), Model)
+
+
+async def test_what_was_begun_with_more_than_may_be_asked_for_now_is_carried_out(make_process, simulator):
+    gone, other = await make_process(0.05), await make_process()
+    request = ask("[[sim:latency=0.5]]", model="flux-schnell", count=2)
+    await gone.generate(request)
+    await gone.rows("UPDATE models SET max_count = 1 WHERE id = :id RETURNING 1", id=request.model)
+    await other.catalog.refresh()
+    refused = ask(model="flux-schnell", count=2)
+    await other.generate(refused)
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    await other.finish()
+    await gone.rows("UPDATE models SET max_count = 4 WHERE id = :id RETURNING 1", id=request.model)
+    assert (await other.rendered(request)) is not None
+    assert simulator.calls(refused) == [] and (await other.outcome(refused)).data.failure.code == "invalid_request"

@@ -1,7 +1,7 @@
 """What can be asked of which model: data, kept in `models`, offered where its provider has a key.
 
-A model whose provider retired it names a successor, which does its work; one may name others that cost the same and do
-its work while its own provider does not answer.
+A model whose provider retired it names a successor, which does its work, unless that is switched off; one may name
+others that cost the same and do its work while its own provider does not answer.
 """
 
 import time
@@ -145,7 +145,7 @@ class Catalog:
 
     async def find(self, request: Request, *, is_begun: bool = False) -> Model | Failure:
         """The model that does the work of the one that was asked for, or why it cannot be had. One that was switched
-        off begins nothing, and what it has begun is still followed."""
+        off, or may not make so many any more, begins nothing, and what it has begun is still followed."""
         model = self._models.get(request.model)
         if model is None and time.monotonic() - self._read_at > LOOK_AGAIN_SECONDS:
             await self.refresh()
@@ -153,7 +153,7 @@ class Catalog:
         is_off = model is not None and model.offer.state == "off" and not is_begun
         if model is None or is_off or model.offer.kind is not request.kind:
             return Failure(code=Invalid.code, message="This model is not offered.")
-        if request.count > model.offer.max_count:
+        if request.count > model.offer.max_count and not is_begun:
             return Failure(code=Invalid.code, message=f"This model makes at most {model.offer.max_count} at a time.")
         if model.provider not in self._providers:
             return Failure(code=Unauthorized.code, message="There is no key for this model's provider.")
@@ -195,16 +195,18 @@ _LISTS = ("sizes", "seconds", "ratios", "inputs", "needs", "voices")
 
 
 def _resolved(model: Model, known: Mapping[str, Model], providers: Collection[str]) -> Model:
-    """The model with its successor's abilities where it has one, and with who may stand in for it."""
+    """The model with its successor's abilities where it has one, and with who may stand in for it. It is off where
+    whoever does its work is."""
     worker = known.get(model.successor or model.id, model)
+    offer = model.offer if worker.offer.state != "off" else model.offer.model_copy(update={"state": "off"})
     fallbacks = (known[name] for name in worker.fallback_ids if name in known)
     voices = (known[name] for name in worker.voice_ids if name in known)
     return replace(
         worker,
-        offer=model.offer,
+        offer=offer,
         voices=tuple(each for each in voices if each.provider in providers and each.offer.state == "active"),
         fallbacks=tuple(
-            replace(each, offer=model.offer)
+            replace(each, offer=offer)
             for each in fallbacks
             if each.provider in providers and each.offer.state == "active"
         ),
