@@ -46,3 +46,24 @@ async def test_every_model_that_is_offered_delivers(process, simulator):
     assert failed == {}
     paid = dict.fromkeys(ended, 1) | {SOUND: 0}  # we make it ourselves, of what is there
     assert {request.model: simulator.billed(request) for request in requests} == paid
+
+
+@pytest.mark.parametrize(
+    ("quality", "size", "made"),
+    [("hd", "1792x1024", "high"), ("standard", "1024x1792", "auto"), ("low", "1024x1024", "low")],
+)
+async def test_what_was_offered_of_a_retired_model_is_made_by_its_successor(process, monkeypatch, quality, size, made):
+    """Each has words of its own for how good a picture is to be."""
+    told, openai = [], process.submitter._providers["openai"]
+
+    async def submit(submission, ask=openai.submit):
+        told.append(submission)
+        return await ask(submission)
+
+    monkeypatch.setattr(openai, "submit", submit)
+    options = {"quality": quality, "style": "vivid", "response_format": "url"}
+    request = ask(model="dall-e-3", size=size, options=options)
+    await process.generate(request)
+    assert await process.rendered(request) is not None
+    [submission] = told
+    assert (submission.model, submission.size, submission.options["quality"]) == ("gpt-image-2", size, made)

@@ -1,6 +1,7 @@
 """What a provider is told of an attempt: the call itself, and every question about its task."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from pydantic import JsonValue
 
@@ -10,6 +11,9 @@ from generator.providers.darkroom import NAME as OUR_OWN
 from generator.providers.interface import Submission
 
 LOOK_TIMEOUT_SECONDS = 10.0
+_DALL_E = "dall-e-"
+_QUALITIES = MappingProxyType({"standard": "auto", "hd": "high"})
+"""Those of the retired DALL·E models, in the words of whoever does their work."""
 _FORMS = ("response_format", "output_format", "quality")
 
 
@@ -41,5 +45,14 @@ def _options(assignment: Assignment, attempt: Attempt) -> Mapping[str, JsonValue
     if attempt.provider == OUR_OWN:
         return {"captions": bool(assignment.made), **options}
     if attempt.kind is None:
-        return options
+        return _succeeded(assignment, attempt)
     return {name: value for name, value in options.items() if name not in _FORMS}
+
+
+def _succeeded(assignment: Assignment, attempt: Attempt) -> Mapping[str, JsonValue]:
+    """What is wished of a retired model, as its successor understands it."""
+    options, asked = assignment.request.options, assignment.request.model
+    if "quality" not in options or not asked.startswith(_DALL_E) or assignment.model_of(attempt).id == asked:
+        return options
+    wished = options["quality"]
+    return {**options, "quality": next((new for old, new in _QUALITIES.items() if old == wished), wished)}
