@@ -96,6 +96,15 @@ async def test_what_is_not_made_in_a_size_or_length_is_made_larger(process):
     assert flux.fallbacks[0].offer.id == "flux-dev"
 
 
+async def test_no_longer_prompt_is_offered_than_runway_takes(process):
+    rows = await process.rows("SELECT id, max_prompt_characters FROM models WHERE provider = 'runway' ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("runway-gen-2", 1000),
+        ("runway-gen-4-turbo", 1000),
+        ("runway-gen-4.5", 1000),
+    ]
+
+
 async def test_whatever_is_offered_has_a_price(process, make_database):
     """Those that have none are not sold, so somebody forgot one."""
     url = make_database("ledger")
