@@ -331,7 +331,7 @@ async def test_p11_where_an_attempt_begins_its_lease_begins_too(process, make_pr
     """A worker that was stopped for longer than its lease, and is back before anybody took over: until when it may
     send is reckoned from here, and so nobody takes over meanwhile."""
     request = ask(model=DEAR)
-    first = await process.generator._driver.first(request, await process.catalog.find(request))
+    first = await process.generator._driver.admission.first(request, await process.catalog.find(request))
     lease = await process.work.claim(request, None, first)
     over = "UPDATE work SET lease_until = now() - interval '1 s' WHERE generation_id = :id RETURNING 1"
     await process.rows(over, id=request.generation_id)
@@ -349,7 +349,7 @@ async def test_an_intent_of_our_own_that_was_never_sent_is_not_unknown(process, 
     """A lost connection during the claim's commit: the row is there, nobody was told. The attempt is simply made."""
     request = ask(model=DEAR)
     model = await process.catalog.find(request)
-    first = await process.generator._driver.first(request, model)
+    first = await process.generator._driver.admission.first(request, model)
     assert await process.work.claim(request, None, first) is not None
     await process.generate(request)
     assert await process.attempts(request) == [(0, 1, "rendered", None)] and len(simulator.calls(request)) == 1

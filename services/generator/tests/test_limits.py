@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.facts import Lane
+from generator.breakers import FAILURES_TO_OPEN, _Breaker
 
 from .stage import ask, ask_film, ended
 
@@ -147,3 +148,18 @@ async def test_several_calls_of_one_generation_are_several(limit, simulator):
     await first.rows("UPDATE limits SET tokens = 6 RETURNING 1")
     assert await first.limits.admit(many, "modelark", 8)
     await first.generator.close([ended(request) for request in (four, many)])
+
+
+async def test_who_stands_in_is_asked_by_no_more_than_its_limit_says(process, simulator):
+    """What failed elsewhere goes on at a provider where it has no place yet."""
+    await process.rows("INSERT INTO limits (provider, max_running) VALUES ('replicate', 1) RETURNING 1")
+    await process.limits.refresh()
+    process.breakers._known["fal", "flux-schnell"] = _Breaker(failures=FAILURES_TO_OPEN - 1)
+    requests = [ask("[[sim:500x1,latency=60]]", model="flux-schnell", size="1024x1024", seconds=600) for _ in range(4)]
+    await asyncio.gather(*map(process.generate, requests))
+    rows = await process.rows("SELECT count(*) FROM attempts WHERE provider = 'replicate' AND state = 'submitted'")
+    states = {await process.state(request) for request in requests}
+    await process.rows("DELETE FROM limits RETURNING 1")
+    await process.rows("DELETE FROM breakers RETURNING 1")
+    await process.generator.close([ended(request) for request in requests])
+    assert [tuple(row) for row in rows] == [(1,)] and states == {"open"}

@@ -164,7 +164,9 @@ async def test_rules_that_changed_do_not_take_away_what_was_begun(make_process, 
     gone, other = await make_process(0.05), await make_process()
     request = ask("a walrus", model=CHEAP)
     model = await gone.catalog.find(request)
-    assert await gone.work.claim(request, None, await gone.generator._driver.first(request, model)) is not None
+    assert (
+        await gone.work.claim(request, None, await gone.generator._driver.admission.first(request, model)) is not None
+    )
     added = (
         "INSERT INTO moderation_rules (name, groups, within_words) VALUES ('walrus', '[[\"walrus\"]]', 1) RETURNING 1"
     )

@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+from datetime import UTC, datetime, timedelta
 
 import av
 import pytest
 
 from contracts.facts import Input, Kind, Output, Verdict
 from generator.attempts import Attempt, State, standing
+from generator.breakers import FAILURES_TO_OPEN, _Breaker
 from generator.claims import Claims
 from generator.composition.plan import Plan
 from generator.providers import darkroom
@@ -216,4 +218,26 @@ async def test_what_was_spoken_is_told_by_its_place_and_never_as_the_film(proces
 
 
 async def first_of(process, request, model):
-    return await process.generator._driver.first(request, model)
+    return await process.generator._driver.admission.first(request, model)
+
+
+async def test_what_was_spoken_waits_while_whoever_makes_the_film_is_left_alone(process, simulator, still, monkeypatch):
+    """It was paid; and who speaks is not left alone."""
+    made = process.submitter._providers[NAME].submit
+    refusals = iter([Unavailable()])
+
+    async def failing_once(submission):
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return await made(submission)
+
+    monkeypatch.setattr(process.submitter._providers[NAME], "submit", failing_once)
+    process.breakers._known[NAME, AVATAR] = _Breaker(failures=FAILURES_TO_OPEN - 1)
+    request = ask_avatar(still).model_copy(update={"deadline_at": datetime.now(UTC) + timedelta(minutes=10)})
+    await process.generate(request)
+    assert await process.state(request) == "open"
+    process.breakers._known[NAME, AVATAR].open_until = 0
+    await process.rows("UPDATE work SET not_before = now() WHERE state = 'open' RETURNING 1")
+    await process.take_due()
+    assert await steps(process, request) == [SPOKEN, (1, 1, NAME, None, "failed"), (1, 2, NAME, None, "rendered")]
+    assert len(simulator.calls(request)) == 1

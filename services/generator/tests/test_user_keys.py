@@ -170,7 +170,7 @@ async def test_a_call_that_ones_own_key_made_is_not_looked_for_in_another_accoun
     request = ask_film()
     model = await process.catalog.find(request)
     await keys.set(SetKey(user_id=request.user_id, provider="modelark", key=OWN))
-    [intent] = await process.generator._driver.first(request, model)
+    [intent] = await process.generator._driver.admission.first(request, model)
     await keys.set(SetKey(user_id=request.user_id, provider="modelark"))
     for read_at in (math.inf, -math.inf):
         process.submitter.keys_read_at = lambda read_at=read_at: read_at

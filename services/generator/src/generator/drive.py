@@ -6,7 +6,6 @@ another process. A task is recorded before anything else is done with it.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ import structlog
 
 from contracts.facts import Ending, Failure, Kind, Rendering, Request, Verdict
 from contracts.progress import Progress
+from generator.admission import Admission
 from generator.announcements import Announcer
 from generator.attempts import (
     DEADLINE,
@@ -23,10 +23,8 @@ from generator.attempts import (
     Attempt,
     Standing,
     State,
-    first_attempts,
 )
 from generator.breakers import Breakers
-from generator.budgets import is_retry
 from generator.catalog import Model
 from generator.conclusions import conclusion, said_again
 from generator.course import Assignment, Course
@@ -36,7 +34,7 @@ from generator.limits import Limits
 from generator.moderation import Moderation
 from generator.providers.interface import Unavailable
 from generator.reuse import Reuses
-from generator.steps import made, next_step, spoken, voice_of
+from generator.steps import made, next_step
 from generator.submit import Submitter
 from generator.work import INTENT_LEFT_SECONDS, Lease, Standstill, Work
 from runtime.health import is_transient
@@ -86,28 +84,10 @@ class Driver:
         self._breakers = breakers
         self._limits = limits
         self._submitter = submitter
+        self.admission = Admission(work.process, submitter, breakers, limits, moderation)
         self.texts = submitter.texts
         self._follower = follower
         self._announcer = announcer
-
-    async def first(self, request: Request, model: Model) -> list[Attempt] | Failure:
-        """The attempts that a generation begins with; none while everybody who could do it is left alone or busy.
-        A failure where it must not be begun: judged last, since what waits comes here again and again."""
-        voice = voice_of(request, model)
-        worker = self._breakers.worker(voice or model)
-        if worker is None:
-            return []
-        calls = 1 if voice else -(-request.count // worker.max_per_submission)
-        if not await self._limits.admit(request, worker.provider, calls):
-            return []
-        refusal = await self._moderation.judge_prompt(request)
-        if refusal is not None:
-            return refusal
-        if voice is not None:
-            return self._submitter.keyed(request, [spoken(request, worker, self._work.process)])
-        per, process = worker.max_per_submission, self._work.process
-        begun = first_attempts(request.generation_id, request.count, per, worker.provider, process, worker.id)
-        return self._submitter.keyed(request, begun)
 
     async def begin(
         self, lease: Lease, model: Model | Failure, first: Sequence[Attempt] | Failure | None
@@ -174,7 +154,7 @@ class Driver:
         if not course.attempts and assignment is not None and assignment.remaining_seconds > LEAST_SECONDS:
             if (reused := await self._reuse(course)) is not None:
                 return reused
-            first = await self.first(assignment.request, assignment.model)
+            first = await self.admission.first(assignment.request, assignment.model)
             if isinstance(first, Failure):
                 raise NotAllowed(first)
             begun = first
@@ -239,9 +219,9 @@ class Driver:
                 await self._save(course)
                 await asyncio.sleep(now.pause_seconds)
             if tired:
-                begun = await self._again(course, course.assignment, tired, in_place=bool(now.waiting))
+                begun = await self.admission.again(course, course.assignment, tired, in_place=bool(now.waiting))
                 if begun is None:
-                    if not now.waiting and await self._is_left_alone(course):
+                    if not now.waiting and await self._is_left_alone(course, tired):
                         return None
                     course.is_given_up = True
                     continue
@@ -250,32 +230,6 @@ class Driver:
                 going += begun
             await self._round(course, course.assignment, going)
 
-    async def _again(
-        self, course: Course, assignment: Assignment, tired: Sequence[Attempt], *, in_place: bool
-    ) -> list[Attempt] | None:
-        """The attempts after these; None while somebody who could make them is left alone or busy. With tasks under
-        way there is no giving the work back, so who is busy is waited for in place while there is time for that."""
-        asked = map(assignment.asked_of, tired)
-        workers = [self._breakers.worker(model, attempt.count) for model, attempt in zip(asked, tired, strict=True)]
-        if None in workers:
-            return None
-        pairs = [(worker.provider, attempt) for worker, attempt in zip(workers, tired, strict=True) if worker]
-        retries = Counter(provider for provider, attempt in pairs if is_retry(attempt))
-        for provider, calls in Counter(provider for provider, _ in pairs).items():
-            while not await self._limits.admit_again(course.generation_id, provider, calls, retries[provider]):
-                if not in_place:
-                    return None
-                pause_seconds = self._limits.pause_seconds(course.generation_id)
-                if not course.may_wait(pause_seconds):
-                    return None
-                await asyncio.sleep(pause_seconds)
-        begun = (
-            attempt.next(course.generation_id, self._work.process, (worker.provider, worker.id))
-            for attempt, worker in zip(tired, workers, strict=True)
-            if worker is not None
-        )
-        return self._submitter.keyed(assignment.request, begun)
-
     def _next_steps(self, course: Course) -> list[Attempt]:
         assignment = course.assignment
         if assignment is None or assignment.remaining_seconds <= LEAST_SECONDS:
@@ -283,17 +237,16 @@ class Driver:
         step = next_step(assignment.request, assignment.model, course.attempts.values(), self._work.process)
         return self._submitter.keyed(assignment.request, [step] if step else [])
 
-    async def _is_left_alone(self, course: Course) -> bool:
-        """Gives the work back until its provider is asked again, where there is time for that."""
+    async def _is_left_alone(self, course: Course, tired: Sequence[Attempt] = ()) -> bool:
+        """Gives the work back until whoever could go on after these attempts, or begin, is asked again, where there is
+        time for that."""
         if course.assignment is None:
             return False
-        busy_seconds = self._limits.pause_seconds(course.generation_id)
-        first = voice_of(course.assignment.request, course.assignment.model) or course.assignment.model
-        seconds = max(busy_seconds, self._breakers.blocked_seconds(first))
+        seconds, why = self.admission.wait_seconds(course.assignment, tired)
         if seconds <= 0 or course.assignment.remaining_seconds - seconds <= LEAST_SECONDS:
             return False
         await self._save(course, lease_seconds=0, pause_seconds=seconds)
-        log.info("generation.waits", seconds=round(seconds, 1), why="busy" if busy_seconds else "left alone")
+        log.info("generation.waits", seconds=round(seconds, 1), why=why)
         return True
 
     async def _round(self, course: Course, assignment: Assignment, going: Sequence[Attempt]) -> None:

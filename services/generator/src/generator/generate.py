@@ -73,7 +73,7 @@ class Generator:
             first: Sequence[Attempt] | Failure = ()
             new = request.reuse is None  # else nothing is begun before it is known whether there is something already
             if isinstance(model, Model) and new:
-                first = await self._driver.first(request, model)
+                first = await self._driver.admission.first(request, model)
             lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
             if lease is None:
                 await self._say_again(request, traceparent)

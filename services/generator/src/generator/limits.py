@@ -121,21 +121,17 @@ class Limits:
             self._refused[request.generation_id] = PAUSE_SECONDS
         return admitted
 
-    async def admit_again(self, generation_id: UUID, provider: str, calls: int, retries: int = 0) -> bool:
-        """Whether a generation that was admitted may make so many calls more, of which so many are for what failed: it
-        has its place, a minute has no more calls than before, and the provider's budget has its retries."""
+    async def admit_again(self, request: Request, provider: str, calls: int, retries: int = 0) -> bool:
+        """Whether a generation may make so many calls more, of which so many are for what failed: it keeps its place
+        and needs one at a provider that stands in, a minute has no more calls than before, and the provider's budget
+        has its retries."""
         if retries and not await self.budgets.take(provider, retries):
-            self._refused[generation_id] = RETRY_PAUSE_SECONDS
+            self._refused[request.generation_id] = RETRY_PAUSE_SECONDS
             return False
-        if provider not in self._limited:
+        if await self.admit(request, provider, calls):
             return True
-        async with self._database.statement() as connection:
-            tokens = {"provider": provider, "calls": calls}
-            admitted = bool((await connection.execute(_TOKENS, tokens)).scalar_one())
-        if not admitted:
-            self.budgets.give_back(provider, retries)
-            self._refused[generation_id] = PAUSE_SECONDS
-        return admitted
+        self.budgets.give_back(provider, retries)
+        return False
 
     def pause_seconds(self, generation_id: UUID) -> float:
         """How long one that was not admitted waits; 0 for any other."""
