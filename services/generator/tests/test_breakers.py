@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from contracts.facts import Input
-from generator.attempts import State, first_attempts
+from generator.attempts import NEVER_ASKED, State, first_attempts
 from generator.breakers import FAILURES_TO_OPEN
 from generator.providers.interface import Task, Unavailable
 from generator.providers.openai import OpenAI
@@ -114,6 +114,16 @@ async def test_what_is_refused_for_good_opens_nothing(process):
     for _ in range(FAILURES_TO_OPEN + 2):
         await process.generate(ask("[[sim:moderated]]"))
     assert await opened(process) == []
+
+
+@pytest.mark.parametrize("failure", NEVER_ASKED)
+async def test_what_was_never_asked_opens_nothing(process, failure):
+    """It is tried again as what failed is."""
+    [attempt] = first_attempts(ask().generation_id, 1, 1, "modelark", process.work.process, FILM)
+    assert failure.code == Unavailable.code
+    for _ in range(FAILURES_TO_OPEN):
+        await process.breakers.note(attempt.ended(State.FAILED, failure))
+    assert await opened(process) == [] and not process.breakers._known
 
 
 async def test_an_address_that_cannot_be_read_opens_nothing(process, simulator):

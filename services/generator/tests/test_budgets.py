@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.facts import Failure, Verdict
-from generator.attempts import INTERRUPTED, NOT_SENT, State, first_attempts
+from generator.attempts import INTERRUPTED, KEY_NOT_READ, NOT_SENT, State, first_attempts
 from generator.budgets import FLOOR_RETRIES, RETRY_SHARE, WINDOW_SECONDS, is_retry
 from generator.providers import darkroom
 from generator.providers.interface import Throttled, Unavailable, Unreadable
@@ -47,10 +47,11 @@ async def forgotten(process):
         (MODELARK, INTERRUPTED, True),
         (MODELARK, Throttled().failure, False),
         (MODELARK, NOT_SENT, False),
+        (MODELARK, KEY_NOT_READ, False),
         (MODELARK, Unreadable().failure, False),
         (darkroom.NAME, Unavailable().failure, False),
     ],
-    ids=["failed", "lost", "one too many", "never sent", "not read", "our own"],
+    ids=["failed", "lost", "one too many", "never sent", "its key not known", "not read", "our own"],
 )
 def test_what_loads_a_provider_again_counts(provider, failure: Failure, counts):
     [attempt] = tries(1, provider)

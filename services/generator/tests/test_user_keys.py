@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from contracts.questions import SetKey
 from generator.adapters import make_provider
-from generator.attempts import State
+from generator.attempts import KEY_NOT_READ, State
 from generator.course import Assignment
 from generator.user_keys import UserKeys
 
@@ -174,8 +174,10 @@ async def test_a_call_that_ones_own_key_made_is_not_looked_for_in_another_accoun
     await keys.set(SetKey(user_id=request.user_id, provider="modelark"))
     for read_at in (math.inf, -math.inf):
         process.submitter.keys_read_at = lambda read_at=read_at: read_at
-        found = await process.submitter.find(Assignment(request, None, model, time.monotonic() + 60), intent)
+        assignment = Assignment(request, None, model, time.monotonic() + 60)
+        found = await process.submitter.find(assignment, intent)
         assert found.state is State.UNKNOWN
+    assert (await process.submitter.submit(assignment, intent)).failure == KEY_NOT_READ
 
 
 async def test_what_a_former_version_began_is_asked_about_with_its_users_key(process, make_keys, make_process, ours):

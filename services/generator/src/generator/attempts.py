@@ -30,6 +30,9 @@ DEADLINE = Failure(code="deadline", message="The time for this generation is ove
 INTERRUPTED = Failure(code=Unknown.code, message="The process that waited for the provider's answer stopped.")
 CANCELLED = Failure(code="cancelled", message="The generation ended while the provider was at work.")
 NOT_SENT = Failure(code=Unavailable.code, message="The process stopped before it asked the provider.")
+KEY_NOT_READ = Failure(code=Unavailable.code, message="The key that this was begun with is not known here yet.")
+NEVER_ASKED = (NOT_SENT, KEY_NOT_READ)
+"""What says nothing about the provider, since it was not asked."""
 
 _ATTEMPT = UUID("7c6a5c0d-52f4-5c8e-b9f3-2f7d1f0c9a44")
 

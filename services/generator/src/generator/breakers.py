@@ -1,10 +1,10 @@
 """Who is not asked for a while: a provider's model that failed again and again, known to every process.
 
 Each process counts for itself; what it opens stands in a row, which the others read with the catalog. After its time
-one call tries again, and how that ends decides. What a provider refuses for good opens nothing, and neither do inputs
-that cannot be read. Tasks that were taken
-and made nothing are counted beside calls that failed: a provider that takes everything and makes nothing is left alone
-too, and for that nothing but a result is a cure.
+one call tries again, and how that ends decides. What a provider refuses for good opens nothing, neither do inputs that
+cannot be read, and neither does what it was never asked. Tasks that were taken and made nothing are counted beside
+calls that failed: a provider that takes everything and makes nothing is left alone too, and for that nothing but a
+result is a cure.
 """
 
 import time
@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import TextClause, text
 
-from generator.attempts import Attempt, State
+from generator.attempts import NEVER_ASKED, Attempt, State
 from generator.catalog import Model
 from generator.providers.interface import Unavailable, Unknown
 from runtime.database import Database
@@ -79,6 +79,8 @@ class Breakers:
         """Learns from how a call ended."""
         key = (attempt.provider, attempt.model or "")
         breaker = self._known.get(key)
+        if attempt.failure in NEVER_ASKED:
+            return
         failed = attempt.failure is not None and attempt.failure.code in {Unavailable.code, Unknown.code}
         if not failed:
             if breaker is not None and attempt.state is State.SUBMITTED and (breaker.lost or breaker.by_tasks):

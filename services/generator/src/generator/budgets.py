@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import text
 
-from generator.attempts import NOT_SENT, Attempt
+from generator.attempts import NEVER_ASKED, Attempt
 from generator.providers.darkroom import NAME as OUR_OWN
 from generator.providers.interface import Throttled, Unreadable
 from runtime.database import Connection, Database
@@ -50,7 +50,7 @@ RETRIES = Counter("retries_total", "Calls for what had failed, by whether the bu
 def is_retry(attempt: Attempt) -> bool:
     """Whether the attempt after this one asks its provider again. What was sent away as one too many was no try, what
     was never sent, for want of its inputs or otherwise, did not reach it, and what we make ourselves loads nobody."""
-    if attempt.provider == OUR_OWN or attempt.failure is None or attempt.failure == NOT_SENT:
+    if attempt.provider == OUR_OWN or attempt.failure is None or attempt.failure in NEVER_ASKED:
         return False
     return attempt.failure.code not in {Throttled.code, Unreadable.code}
 

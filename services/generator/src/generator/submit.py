@@ -17,6 +17,7 @@ from generator.announcements import Announcer, showing
 from generator.attempts import (
     DEADLINE,
     INTERRUPTED,
+    KEY_NOT_READ,
     LEAST_SECONDS,
     NOT_SENT,
     RETRY_AFTER_LIMIT_SECONDS,
@@ -315,7 +316,7 @@ class Submitter:
         if attempt.own_key is not False:
             found = self.own(assignment.request.user_id, attempt.provider)
             if found is None and self.keys_read_at() <= attempt.begun_at:
-                raise Unavailable
+                raise Unavailable(KEY_NOT_READ.message)
         if found is None and not attempt.own_key:
             found = self._providers.get(attempt.provider)
         if found is None:
