@@ -67,6 +67,17 @@ async def test_a_trial_that_fails_opens_it_for_longer(process, simulator):
     assert breaker.open_seconds == 2 * first_seconds
 
 
+async def test_a_trial_that_is_not_made_is_left_to_the_next(process, simulator):
+    """It was begun before, or must not be begun."""
+    done, refused, request = ask(), ask("a nude child"), ask()
+    await process.generate(done)
+    await fail(process)
+    process.breakers._known["modelark", CHEAP].open_until = 0
+    for each in (done, refused, request):
+        await process.generate(each)
+    assert await process.rendered(request) is not None and await opened(process) == []
+
+
 async def test_without_time_to_wait_it_fails_uncalled(process, simulator):
     await fail(process)
     request = ask(seconds=10)

@@ -138,6 +138,19 @@ async def test_what_is_tried_again_counts_as_well(limit, simulator):
     assert [attempt[2] for attempt in await first.attempts(request)] == ["failed", "failed", "rendered"]
 
 
+async def test_what_was_begun_before_costs_no_call_when_it_is_heard_of_again(limit, simulator):
+    """In whichever process, and while it runs as well as when it is done; what is refused here costs none either."""
+    first, other = await limit(per_minute=6)
+    await first.rows("UPDATE limits SET tokens = 4 RETURNING 1")
+    running, done, refused = ask_film("[[sim:latency=60]]"), ask(), ask("a nude child")
+    for request in (running, done, refused, *[running, done] * 4):
+        await other.generate(request)
+        await first.generate(request)
+    [(left,)] = await first.rows("SELECT tokens FROM limits")
+    assert 2 <= left < 2 + 4 and len(simulator.calls(running)) == len(simulator.calls(done)) == 1
+    await first.generator.close([ended(running)])
+
+
 async def test_several_calls_of_one_generation_are_several(limit, simulator):
     """One that needs more than a minute allows begins with all that there is."""
     first, other = await limit(per_minute=6)

@@ -39,15 +39,24 @@ class Admission:
             return []
         calls = 1 if voice else -(-request.count // worker.max_per_submission)
         if not await self._limits.admit(request, worker.provider, calls):
+            self._breakers.give_back(worker.provider, worker.id)
             return []
         refusal = await self._moderation.judge_prompt(request)
         if refusal is not None:
+            await self._limits.give_back(worker.provider, calls)
+            self._breakers.give_back(worker.provider, worker.id)
             return refusal
         if voice is not None:
             return self._submitter.keyed(request, [spoken(request, worker, self._process)])
         per, process = worker.max_per_submission, self._process
         begun = first_attempts(request.generation_id, request.count, per, worker.provider, process, worker.id)
         return self._submitter.keyed(request, begun)
+
+    async def give_back(self, first: Sequence[Attempt]) -> None:
+        """First attempts that are not made: somebody has worked on the generation before."""
+        if first:
+            await self._limits.give_back(first[0].provider, len(first))
+            self._breakers.give_back(first[0].provider, first[0].model)
 
     async def again(
         self, course: Course, assignment: Assignment, tired: Sequence[Attempt], *, in_place: bool

@@ -70,6 +70,12 @@ class Breakers:
                 return each
         return None
 
+    def give_back(self, provider: str, model: str | None) -> None:
+        """The call that was let through was not made, so the next one is."""
+        breaker, now = self._known.get((provider, model or "")), time.monotonic()
+        if breaker is not None and breaker.open_seconds and breaker.open_until - now <= TRIAL_SECONDS:
+            breaker.open_until = min(breaker.open_until, now)
+
     def blocked_seconds(self, model: Model) -> float:
         """How long it is still left alone."""
         breaker = self._known.get((model.provider, model.id))
@@ -80,6 +86,7 @@ class Breakers:
         key = (attempt.provider, attempt.model or "")
         breaker = self._known.get(key)
         if attempt.failure in NEVER_ASKED:
+            self.give_back(*key)
             return
         failed = attempt.failure is not None and attempt.failure.code in {Unavailable.code, Unknown.code}
         if not failed:

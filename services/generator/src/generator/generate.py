@@ -75,6 +75,8 @@ class Generator:
             if isinstance(model, Model) and new:
                 first = await self._driver.admission.first(request, model)
             lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
+            if not isinstance(first, Failure) and (lease is None or not lease.fresh):
+                await self._driver.admission.give_back(first)
             if lease is None:
                 await self._say_again(request, traceparent)
                 return

@@ -73,6 +73,10 @@ _TOKENS = text("""
     )
     SELECT EXISTS (SELECT FROM taken) OR NOT EXISTS (SELECT FROM bucket)
 """)
+_GIVE_BACK = text("""
+    UPDATE limits SET tokens = tokens + LEAST(CAST(:calls AS int), per_minute)
+    WHERE provider = :provider AND per_minute IS NOT NULL
+""")
 _LIMIT = text("SELECT max_running FROM limits WHERE provider = :provider")
 
 log = structlog.get_logger()
@@ -132,6 +136,12 @@ class Limits:
             return True
         self.budgets.give_back(provider, retries)
         return False
+
+    async def give_back(self, provider: str, calls: int) -> None:
+        """Calls that were admitted and are not made."""
+        if provider in self._limited:
+            async with self._database.statement() as connection:
+                await connection.execute(_GIVE_BACK, {"provider": provider, "calls": calls})
 
     def pause_seconds(self, generation_id: UUID) -> float:
         """How long one that was not admitted waits; 0 for any other."""
