@@ -1,13 +1,14 @@
 """A provider's model that fails again and again is left alone by every process; who costs the same stands in for it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from contracts.facts import Input
-from generator.attempts import NEVER_ASKED, State, first_attempts
+from generator.attempts import NEVER_ASKED, State, first_attempts, standing
 from generator.breakers import FAILURES_TO_OPEN
-from generator.providers.interface import Task, Unavailable
+from generator.providers.interface import QuotaExhausted, Task, Unavailable
 from generator.providers.openai import OpenAI
 from runtime.outbound import OutboundSettings, make_session
 
@@ -162,3 +163,35 @@ async def test_who_costs_the_same_stands_in(process, simulator):
     assert call["provider"] == "replicate" and call["billed"] == 1
     [row] = await process.rows("SELECT model FROM attempts WHERE generation_id = :id", id=request.generation_id)
     assert row.model == "flux-schnell-replicate"
+
+
+@pytest.mark.parametrize(("fault", "code"), [("quota", "provider_quota"), ("401", "provider_unauthorized")])
+async def test_where_our_account_is_refused_who_stands_in_does_it_at_once(process, simulator, fault, code):
+    """And is asked first then; where nobody stands in it is said at once, and nobody waits."""
+    first, then, alone = (
+        ask(f"[[sim:{fault}x1]]", model="flux-schnell"),
+        ask(model="flux-schnell"),
+        ask("[[sim:quota]]"),
+    )
+    for request in (first, then, alone):
+        await process.generate(request)
+        await process.finish()
+    assert await process.attempts(first) == [(0, 1, "failed", code), (0, 2, "rendered", None)]
+    assert [call["provider"] for call in simulator.calls(first)] == ["fal", "replicate"]
+    assert [call["provider"] for call in simulator.calls(then)] == ["replicate"] and await process.rendered(then)
+    assert (await process.outcome(alone)).data.failure.code == "provider_quota" and len(simulator.calls(alone)) == 1
+    model = await process.catalog.find(then)
+    assert process.breakers.worker(model, has_own=lambda provider: provider == "fal").provider == "fal"
+    assert await opened(process) == []
+
+
+async def test_a_users_own_account_that_is_refused_concerns_nobody_else(process):
+    """Nor is anybody else's account used in its place."""
+    [ours] = first_attempts(ask().generation_id, 1, 1, "fal", process.work.process, "flux-schnell")
+    model = await process.catalog.find(ask(model="flux-schnell"))
+    refused = replace(ours, own_key=True).ended(State.FAILED, QuotaExhausted().failure)
+    await process.breakers.note(refused)
+    assert process.breakers.worker(model).provider == "fal"
+    assert standing([refused], "fail", stand_ins=["flux-schnell-replicate"]).again == ()
+    again = standing([replace(refused, own_key=False)], "fail", stand_ins=["flux-schnell-replicate"]).again
+    assert [attempt.model for attempt in again] == ["flux-schnell"]

@@ -7,7 +7,7 @@ whoever takes a generation over comes to the same conclusion.
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -16,7 +16,16 @@ from uuid import UUID, uuid5
 from contracts.facts import CutBy, Failure, Kind, Output
 from contracts.money import Usage
 from contracts.talking import Call
-from generator.providers.interface import ProviderRefusal, Task, Throttled, Unavailable, Unknown, Unreadable
+from generator.providers.interface import (
+    ProviderRefusal,
+    QuotaExhausted,
+    Task,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+    Unknown,
+    Unreadable,
+)
 
 MAX_TRIES = 3
 """Of one submission, over all deliveries. To be sent away as one too many is no try: nothing was begun."""
@@ -168,8 +177,11 @@ def first_attempts(
     ]
 
 
-def standing(attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: bool = True) -> Standing:
-    """What follows from all attempts of a generation; without time left nothing is tried again.
+def standing(
+    attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: bool = True, stand_ins: Collection[str] = ()
+) -> Standing:
+    """What follows from all attempts of a generation; without time left nothing is tried again. `stand_ins` are the
+    models that may do the work as well.
 
     An open intent counts as one to be tried again: whoever asks has ended those that it does not run itself.
     """
@@ -187,7 +199,7 @@ def standing(attempts: Iterable[Attempt], policy: UnknownPolicy, *, time_left: b
             written = last if last.text is not None else written
         elif last.state is State.SUBMITTED:
             waiting.append(last)
-        elif time_left and _may_try_again(history, policy):
+        elif time_left and _may_try_again(history, policy, stand_ins):
             again.append(last)
         else:
             failure = last.failure or DEADLINE
@@ -214,7 +226,12 @@ def provider_seconds(model_deadline_seconds: float, remaining_seconds: float) ->
     return available - min(10.0, available / 10)
 
 
-def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy) -> bool:
+def is_account_refused(attempt: Attempt) -> bool:
+    """Whether the provider does not work for our account, which another's may do."""
+    return attempt.own_key is False and _is(attempt, QuotaExhausted, Unauthorized)
+
+
+def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy, stand_ins: Collection[str]) -> bool:
     last = history[-1]
     if last.state is State.INTENT:
         return True
@@ -224,6 +241,8 @@ def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy) -> bool:
     if last.state is State.UNKNOWN:
         unknown = sum(1 for attempt in history if attempt.state is State.UNKNOWN)
         return policy == "resubmit_once" and unknown == 1 and tries < MAX_TRIES
+    if is_account_refused(last) and last.kind is None:
+        return tries < MAX_TRIES and not {attempt.model for attempt in history}.issuperset(stand_ins)
     return _is(last, Throttled) or (_is(last, Unavailable, Unreadable) and tries < MAX_TRIES)
 
 

@@ -5,16 +5,21 @@ one call tries again, and how that ends decides. What a provider refuses for goo
 cannot be read, and neither does what it was never asked. Tasks that were taken and made nothing are counted beside
 calls that failed: a provider that takes everything and makes nothing is left alone too, and for that nothing but a
 result is a cure.
+
+Where our account is refused, its quota used up or its key not accepted, waiting is no help: those who stand in are
+asked first for a while, and where there is none it is asked as before, since to be refused costs nothing and is said
+at once. Whoever comes with a key of their own is not concerned.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import TextClause, text
 
-from generator.attempts import NEVER_ASKED, Attempt, State
+from generator.attempts import NEVER_ASKED, Attempt, State, is_account_refused
 from generator.catalog import Model
 from generator.providers.interface import Unavailable, Unknown
 from runtime.database import Database
@@ -25,6 +30,8 @@ OPEN_SECONDS = (15.0, 120.0)
 """The first time, which doubles with each trial that fails, and the longest."""
 TRIAL_SECONDS = 10.0
 """How long the others wait for the one that tries again."""
+REFUSED_SECONDS = 60.0
+"""How long others are asked first where our account was refused; each process learns it for itself."""
 
 _READ = text("""
     SELECT provider, model, by_tasks, EXTRACT(EPOCH FROM open_until - now())::float8 AS seconds FROM breakers
@@ -61,14 +68,21 @@ class Breakers:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[tuple[str, str], _Breaker] = {}
+        self._refused_until: dict[tuple[str, str], float] = {}
+        """Where our account was, on the monotonic clock."""
 
-    def worker(self, model: Model, count: int = 1) -> Model | None:
-        """Who is asked for the work of a model: itself, else the first stand-in that is not left alone either."""
-        for each in (model, *(other for other in model.fallbacks if other.max_per_submission >= count)):
-            if self.blocked_seconds(each) <= 0:
-                self._try(each)
-                return each
-        return None
+    def worker(
+        self, model: Model, count: int = 1, has_own: Callable[[str], bool] = lambda _provider: False
+    ) -> Model | None:
+        """Who is asked for the work of a model: itself, else the first stand-in that is not left alone either.
+        `has_own`: whether it would be asked with a key of the user's own."""
+        others = (other for other in model.fallbacks if other.max_per_submission >= count)
+        free = [each for each in (model, *others) if self.blocked_seconds(each) <= 0]
+        welcome = (each for each in free if has_own(each.provider) or not self._is_refused(each))
+        worker = next(welcome, free[0] if free else None)
+        if worker is not None:
+            self._try(worker)
+        return worker
 
     def give_back(self, provider: str, model: str | None) -> None:
         """The call that was let through was not made, so the next one is."""
@@ -88,6 +102,7 @@ class Breakers:
         if attempt.failure in NEVER_ASKED:
             self.give_back(*key)
             return
+        self._learn_of_account(attempt, key)
         failed = attempt.failure is not None and attempt.failure.code in {Unavailable.code, Unknown.code}
         if not failed:
             if breaker is not None and attempt.state is State.SUBMITTED and (breaker.lost or breaker.by_tasks):
@@ -125,6 +140,17 @@ class Breakers:
                 breaker.by_tasks = row.by_tasks
         for key in [key for key, breaker in self._known.items() if breaker.open_seconds and key not in opened]:
             del self._known[key]
+
+    def _is_refused(self, model: Model) -> bool:
+        return self._refused_until.get((model.provider, model.id), 0.0) > time.monotonic()
+
+    def _learn_of_account(self, attempt: Attempt, key: tuple[str, str]) -> None:
+        if attempt.own_key is not False:
+            return
+        if is_account_refused(attempt):
+            self._refused_until[key] = time.monotonic() + REFUSED_SECONDS
+        elif attempt.state in {State.RENDERED, State.SUBMITTED}:
+            self._refused_until.pop(key, None)
 
     def _try(self, model: Model) -> None:
         """One call is let through after the time; the others wait for what becomes of it."""

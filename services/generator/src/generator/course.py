@@ -86,7 +86,8 @@ class Course:
     def standing(self) -> Standing:
         """Nothing is tried again where there is no time for the pause before."""
         policy = self.assignment.model.unknown_policy if self.assignment else "fail"
-        found = standing(self.attempts.values(), policy)
+        stand_ins = [model.id for model in self.assignment.model.fallbacks] if self.assignment else []
+        found = standing(self.attempts.values(), policy, stand_ins=stand_ins)
         if not self.is_given_up and self.may_wait(found.pause_seconds):
             return found
         return standing(self.attempts.values(), policy, time_left=False)

@@ -107,11 +107,13 @@ class Submitter:
             return False
         return self.may_have_sent(attempt) and isinstance(self._providers.get(attempt.provider), TaskProvider)
 
+    def has_own(self, user_id: UUID, provider: str) -> bool:
+        """Whether a provider is asked with a key that its user has set."""
+        return self.own(user_id, provider) is not None
+
     def keyed(self, request: Request, attempts: Iterable[Attempt]) -> list[Attempt]:
         """The same attempts, to be made with their user's own key where they have set one."""
-        return [
-            replace(attempt, own_key=self.own(request.user_id, attempt.provider) is not None) for attempt in attempts
-        ]
+        return [replace(attempt, own_key=self.has_own(request.user_id, attempt.provider)) for attempt in attempts]
 
     def forget(self, recorded: Iterable[Attempt]) -> None:
         self._sent.difference_update(attempt.id for attempt in recorded)
