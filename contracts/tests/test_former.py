@@ -23,6 +23,8 @@ SAID_LATER = {
     "requested.data.messages[].role": _BY_THE_GATEWAY,
     "funded.data.messages[].role": _BY_THE_GATEWAY,
     "rendered.data.request.messages[].role": _BY_THE_GATEWAY,
+    "storage.delete.question.generation_id": _BY_THE_GATEWAY,
+    "storage.delete.question.undo": "nobody has ever said it, and what a former gateway says is its default",
 }
 """Where a difference is no harm → why. An entry goes once the version that has it is the one that is kept."""
 

@@ -36,6 +36,8 @@ class TakenUpload(Frozen):
     failure: Failure | None = None
     visibility: Visibility = Visibility.PUBLIC
     """Who may look at the asset."""
+    is_new: bool = False
+    """Before this question it was not there."""
 
 
 class OfferUpload(Frozen):
@@ -130,14 +132,15 @@ class Keep(Frozen):
 
 
 class Delete(Frozen):
-    """A user deletes the assets of a generation, or takes that back while they are still there.
+    """A user deletes the assets of a generation, or what an upload has become. Exactly one is set.
 
     Deleted assets are not served from now on; some days later their bytes go.
     """
 
     user_id: UUID
-    generation_id: UUID
-    undo: bool = False
+    generation_id: UUID | None = None
+    asset_id: UUID | None = None
+    """Of an upload; what a generation made is deleted with it."""
 
 
 class Show(Frozen):

@@ -12,7 +12,7 @@ from contracts.facts import Kind
 from contracts.ids import asset_id
 from contracts.keeping import FindMedia, FoundMedia, NamedMedia
 from contracts.money import Price
-from contracts.questions import STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD, CatalogModel
+from contracts.questions import STORAGE_DELETE, STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD, CatalogModel
 
 from .client import Client
 from .jaaz import answering
@@ -85,5 +85,7 @@ class Media(Storage):
 @asynccontextmanager
 async def keeping_media(bus: NatsClient) -> AsyncIterator[Media]:
     media = Media(bus)
-    async with answering(bus, {STORAGE_FIND_MEDIA: media.find, STORAGE_TAKE_UPLOAD: media.take}):
+    async with answering(
+        bus, {STORAGE_FIND_MEDIA: media.find, STORAGE_TAKE_UPLOAD: media.take, STORAGE_DELETE: media.delete}
+    ):
         yield media

@@ -10,8 +10,8 @@ from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Asset
 from contracts.ids import asset_id
-from contracts.keeping import FindMedia, FoundMedia, NamedMedia, TakenUpload, TakeUpload
-from contracts.questions import STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD
+from contracts.keeping import ChangedAssets, Delete, FindMedia, FoundMedia, NamedMedia, TakenUpload, TakeUpload
+from contracts.questions import STORAGE_DELETE, STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD
 
 
 class Storage:
@@ -36,8 +36,14 @@ class Storage:
             sha256="ab",
         )
         content = (await claims.get(question.claim or "")).data or b""
+        is_new = asset.id not in self.brought
         self.brought.setdefault(asset.id, (question.user_id, content))
-        await message.respond(TakenUpload(asset=asset).model_dump_json().encode())
+        await message.respond(TakenUpload(asset=asset, is_new=is_new).model_dump_json().encode())
+
+    async def delete(self, message: Any) -> None:
+        question = Delete.model_validate_json(message.data)
+        assert question.asset_id is not None and self.brought.pop(question.asset_id)[0] == question.user_id
+        await message.respond(ChangedAssets(assets=1).model_dump_json().encode())
 
     async def find(self, message: Any) -> None:
         question = FindMedia.model_validate_json(message.data)
@@ -57,6 +63,7 @@ async def taking(bus: NatsClient) -> AsyncIterator[Storage]:
     subscriptions = [
         await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=storage.take),
         await bus.subscribe(STORAGE_FIND_MEDIA, cb=storage.find),
+        await bus.subscribe(STORAGE_DELETE, cb=storage.delete),
     ]
     for _ in range(2):  # the first ping overtakes what nats-py has not written yet
         await bus.flush()

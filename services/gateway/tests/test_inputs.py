@@ -23,6 +23,7 @@ from gateway.refusals import BodyTooLarge, Invalid, MalformedForm
 from gateway.settings import Settings
 from gateway.uploads import Uploads
 from runtime.broker import make_broker
+from runtime.database import Database
 from runtime.outbound import OutboundSettings
 
 from .client import Answer, Client
@@ -270,8 +271,10 @@ async def form_of(*parts: tuple[str, bytes | str, str | None]) -> Request:
 async def uploads(settings: Settings) -> AsyncIterator[Uploads]:
     broker = make_broker(settings.broker, "gateway")
     await broker.start()
-    yield Uploads(broker, 100_000, Visibility.PUBLIC)
+    database = Database(settings.database, "gateway")
+    yield Uploads(database, broker, 100_000, Visibility.PUBLIC)
     await broker.stop()
+    await database.close()
 
 
 async def test_a_form_of_a_dialect_brings_fields_and_a_picture(uploads: Uploads, storage: Storage) -> None:

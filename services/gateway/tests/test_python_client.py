@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Failure, Verdict
-from contracts.questions import STORAGE_TAKE_UPLOAD
+from contracts.questions import STORAGE_DELETE, STORAGE_TAKE_UPLOAD
 from darkroom.client import AsyncClient, Client, Generation, NewGeneration, Progress, errors
 
 from .client import token
@@ -124,7 +124,10 @@ async def test_what_there_is_and_who_may_ask(user: AsyncClient) -> None:
 async def test_a_file_is_brought_and_started_from(service: Service, bus: NatsClient, tmp_path: Path) -> None:
     """Without a loop, as most programs are."""
     storage = Storage(bus)
-    subscription = await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=storage.take)
+    subscriptions = [
+        await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=storage.take),
+        await bus.subscribe(STORAGE_DELETE, cb=storage.delete),
+    ]
 
     def program() -> None:
         sketch = tmp_path / "sketch.png"
@@ -132,9 +135,13 @@ async def test_a_file_is_brought_and_started_from(service: Service, bus: NatsCli
         with Client(service.url, token(user_id)) as client:
             first = client.upload(sketch, idempotency_key="sketch")
             assert client.upload(sketch, idempotency_key="sketch").id == first.id
+            assert storage.kept
+            client.delete_upload(first)
+            assert not storage.kept
             assert first.as_input("image") == {"role": "image", "upload_id": first.id}
 
     user_id = uuid4()
     await asyncio.to_thread(program)
-    await subscription.unsubscribe()
+    for subscription in subscriptions:
+        await subscription.unsubscribe()
     assert set(storage.taken.values()) == {(user_id, b"a sketch" * 50_000)}

@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import av
@@ -15,7 +16,7 @@ from gateway.dialects.reelmate.avatars import PREVIEWS
 from gateway.dialects.reelmate.templates import filled, variables_of
 from gateway.settings import Settings
 
-from .client import Answer, Client
+from .client import Answer, Client, until
 from .conftest import PUBLIC_URL, MakeClient, migrated, settings_of
 from .jaaz import PNG
 from .players import Players
@@ -53,6 +54,10 @@ async def kept(client: Client, **fields: Any) -> Any:
     answer = await client.post(f"{STUDIO}/prompt-templates", json=body)
     assert answer.status == 201, answer.text
     return answer.json["data"]
+
+
+async def is_made(client: Client, film: str) -> bool:
+    return bool((await client.get(f"/v1/generations/{film}")).json["status"] == "completed")
 
 
 async def brought(
@@ -178,12 +183,27 @@ async def test_a_face_of_ones_own_is_seen_and_used_by_its_user_alone(
     assert [each["id"] for each in await data(other, "/avatars")] == AVATARS
     made = await one.post(f"{STUDIO}/generate-video", json=FILM | {"avatarId": own["id"]})
     assert made.status == 201, made.text
-    [start] = (await players.heard(made.json["data"]["id"])).inputs
+    [start] = (await players.heard(film := made.json["data"]["id"])).inputs
     assert media.owners[start.asset_id] == one.user_id  # type: ignore[index]
     assert (await other.post(f"{STUDIO}/generate-video", json=FILM | {"avatarId": own["id"]})).status == 404
     assert (await other.request("DELETE", f"{STUDIO}/avatars/{own['id']}")).status == 404
+    await until(lambda: is_made(one, film))
+    assert media.kept_of(one) == [UUID(own["id"])]
     assert (await one.request("DELETE", f"{STUDIO}/avatars/{own['id']}")).status == 200
     assert [each["id"] for each in await data(one, "/avatars")] == AVATARS
+    assert media.kept_of(one) == [], "nor is its picture shown to anybody any more"
+
+
+async def test_a_face_is_not_deleted_while_a_film_with_it_is_made(
+    client: Client, players: Players, media: Media
+) -> None:
+    own = (await brought(client)).json["data"]
+    players.scripts[client.user_id] = players.hold
+    made = await client.post(f"{STUDIO}/generate-video", json=FILM | {"avatarId": own["id"]})
+    assert made.status == 201, made.text
+    answer = await client.request("DELETE", f"{STUDIO}/avatars/{own['id']}")
+    assert (answer.status, answer.json["code"]) == (409, "not_finished")
+    assert media.kept_of(client) == [UUID(own["id"])] and len(await data(client, "/avatars")) == len(AVATARS) + 1
 
 
 async def test_a_face_that_was_deleted_meanwhile_makes_no_film(client: Client, media: Media) -> None:

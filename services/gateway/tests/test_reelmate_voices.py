@@ -14,6 +14,7 @@ from contracts.questions import (
     GATEWAY_FORGET_VOICES,
     GENERATOR_CLONE_VOICE,
     GENERATOR_FORGET_VOICE,
+    STORAGE_DELETE,
     STORAGE_FIND_MEDIA,
     STORAGE_TAKE_UPLOAD,
 )
@@ -91,7 +92,8 @@ async def settings(nats_server: Any, make_database: Callable[[str], str], player
 @pytest.fixture
 async def media(bus: NatsClient) -> AsyncIterator[Sounds]:
     media = Sounds(bus)
-    async with answering(bus, {STORAGE_FIND_MEDIA: media.find, STORAGE_TAKE_UPLOAD: media.take}):
+    questions = {STORAGE_FIND_MEDIA: media.find, STORAGE_TAKE_UPLOAD: media.take, STORAGE_DELETE: media.delete}
+    async with answering(bus, questions):
         yield media
 
 
@@ -198,12 +200,16 @@ async def test_nobody_has_more_than_so_many(client: Client, cloner: Cloner, monk
     assert len(await own(client)) == len(cloner.made) == 2
 
 
-async def test_a_voice_that_its_provider_keeps_is_there_until_it_is_gone(client: Client, cloner: Cloner) -> None:
+async def test_a_voice_that_its_provider_keeps_is_there_until_it_is_gone(
+    client: Client, cloner: Cloner, media: Sounds
+) -> None:
     voice = (await made(client)).json["data"]["id"]
     cloner.keeps = True
     assert (await client.request("DELETE", f"{VOICES}/{voice}")).status == 503 and await own(client) == [voice]
+    assert media.kept_of(client) == [UUID(voice)]
     cloner.keeps = False
     assert (await client.request("DELETE", f"{VOICES}/{voice}")).status == 200 and await own(client) == []
+    assert media.kept_of(client) == [], "the sample goes with it"
     assert (await client.request("DELETE", f"{VOICES}/{voice}")).status == 404
 
 

@@ -17,12 +17,15 @@ from nats.aio.client import Client as NatsClient
 from contracts.facts import Asset, Failure
 from contracts.ids import asset_id
 from contracts.keeping import (
+    ChangedAssets,
+    Delete,
     OfferedUpload,
     OfferUpload,
     TakenUpload,
     TakeUpload,
 )
 from contracts.questions import (
+    STORAGE_DELETE,
     STORAGE_OFFER_UPLOAD,
     STORAGE_TAKE_UPLOAD,
 )
@@ -49,6 +52,8 @@ class Storage:
         self.failure: Failure | None = None
         self.taken: dict[UUID, tuple[UUID, bytes]] = {}
         self.given: dict[UUID, str | None] = {}
+        self.kept: dict[UUID, UUID] = {}
+        """Whose each asset is that nobody has deleted."""
         self.asked = 0
 
     async def take(self, message: Any) -> None:
@@ -76,8 +81,20 @@ class Storage:
             height=2,
             variants={"thumbnail": f"{token}/thumbnail.webp"},
         )
-        taken = TakenUpload(asset=asset, visibility=question.visibility)
+        is_new = asset.id not in self.kept
+        self.kept[asset.id] = question.user_id
+        taken = TakenUpload(asset=asset, visibility=question.visibility, is_new=is_new)
         await message.respond(taken.model_dump_json().encode())
+
+    async def delete(self, message: Any) -> None:
+        question = Delete.model_validate_json(message.data)
+        is_there = self.kept.get(question.asset_id or UUID(int=0)) == question.user_id
+        if is_there and question.asset_id is not None:
+            del self.kept[question.asset_id]
+        await message.respond(ChangedAssets(assets=int(is_there)).model_dump_json().encode())
+
+    def kept_of(self, client: Client) -> list[UUID]:
+        return [each for each, user_id in self.kept.items() if user_id == client.user_id]
 
     async def offer(self, message: Any) -> None:
         question = OfferUpload.model_validate_json(message.data)
@@ -94,6 +111,7 @@ async def storage(bus: NatsClient) -> AsyncIterator[Storage]:
     subscriptions = [
         await bus.subscribe(STORAGE_TAKE_UPLOAD, cb=storage.take),
         await bus.subscribe(STORAGE_OFFER_UPLOAD, cb=storage.offer),
+        await bus.subscribe(STORAGE_DELETE, cb=storage.delete),
     ]
     for _ in range(2):  # the first ping overtakes what nats-py has not written yet
         await bus.flush()
@@ -130,6 +148,17 @@ async def test_a_file_is_handed_on_whole(client: Client, storage: Storage, size:
     assert asset["id"] == str(asset_id(UUID(upload["id"]), 0))
     assert asset["url"] == f"https://darkroom.example/media/{'ab' * 16}/original.png"
     assert asset["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+async def test_an_upload_is_deleted_by_its_owner(client: Client, storage: Storage, client_of: MakeClient) -> None:
+    upload = (await bring(client, b"x", key="k")).json["id"]
+    assert (await client_of().request("DELETE", f"/v1/uploads/{upload}")).status == 404
+    assert storage.kept_of(client) == [asset_id(UUID(upload), 0)]
+    assert [(await client.request("DELETE", f"/v1/uploads/{upload}")).status for _ in range(2)] == [204, 404]
+    assert storage.kept_of(client) == []
+    assert (await client.request("DELETE", "/v1/uploads/nonsense")).status == 404
+    assert (await bring(client, b"x", key="k")).json["id"] == upload, "brought again"
+    assert storage.kept_of(client) == [asset_id(UUID(upload), 0)]
 
 
 async def test_the_same_key_is_the_same_upload(client: Client, storage: Storage, client_of: MakeClient) -> None:

@@ -20,6 +20,7 @@ from contracts.keeping import (
     Forget,
     Keep,
     Stored,
+    TakeUpload,
 )
 from contracts.questions import (
     GATEWAY_FORGET_VOICES,
@@ -31,6 +32,7 @@ from contracts.voices import ForgottenVoices
 from runtime.broker import make_broker
 from runtime.database import Database
 from runtime.settings import BrokerSettings
+from storage import assets
 from storage.collector import Collector
 from storage.ingest import Ingest
 from storage.keeping import Bounds, Keeping
@@ -42,7 +44,7 @@ from storage.variants import Variants
 from storage.workshop import Workshop
 
 from .conftest import Make
-from .samples import OPEN, Provider, names, noise, picture, rendered, rows
+from .samples import OPEN, Provider, names, noise, picture, put_claim, rendered, rows
 from .serving import served
 from .test_uploads import brought
 
@@ -68,7 +70,7 @@ async def older(database: Database, generation_id: object, days: int) -> None:
         await rows(database, statement, days=days, id=generation_id)
 
 
-async def test_deleted_is_out_of_sight_and_can_be_taken_back(
+async def test_deleted_is_out_of_sight(
     ingest: Ingest, provider: Provider, objects: LocalObjects, database: Database, workshop: Workshop
 ) -> None:
     fact = rendered(provider.url("a", picture()))
@@ -88,8 +90,27 @@ async def test_deleted_is_out_of_sight_and_can_be_taken_back(
         assert await status() == 200
         assert [(await keeping.delete(question)).assets for _ in range(2)] == [1, 0]
         assert await status() == 404
-        assert (await keeping.delete(question.model_copy(update={"undo": True}))).assets == 1
-        assert await status() == 200
+
+
+async def test_an_upload_is_deleted_by_its_owner_and_takes_no_room(
+    ingest: Ingest, provider: Provider, make: Make, bus: Client, database: Database
+) -> None:
+    """What a generation made is deleted with the generation alone."""
+    fact = rendered(provider.url("a", picture()))
+    user_id = fact.data.request.user_id
+    [made] = (await ingest.store(fact)).data.assets
+    upload = TakeUpload(upload_id=uuid4(), user_id=user_id, claim=str(uuid4()))
+    await put_claim(bus, upload.claim or "", picture())
+    brought = (await make().take(upload)).asset
+    assert brought is not None
+    keeping = Keeping(database, Bounds())
+    question = Delete(user_id=user_id, asset_id=brought.id)
+    for wrong in ({"user_id": uuid4()}, {"asset_id": made.id}):
+        assert (await keeping.delete(question.model_copy(update=wrong))).assets == 0
+    assert (await keeping.usage(user_id)).assets == 2
+    assert [(await keeping.delete(question)).assets for _ in range(2)] == [1, 0]
+    assert (await keeping.usage(user_id)).used_bytes == made.size_bytes
+    assert await assets.seek(database, brought.key[:32], "original") is None
 
 
 async def test_the_bytes_of_what_was_deleted_go_some_days_later(
@@ -106,8 +127,6 @@ async def test_the_bytes_of_what_was_deleted_go_some_days_later(
     assert await state_of(database, request.generation_id) == ["purged"]
     assert await collector.collect() == 1
     assert await names(objects) == set()
-    undo = Delete(user_id=request.user_id, generation_id=request.generation_id, undo=True)
-    assert (await keeping.delete(undo)).assets == 0, "too late"
 
 
 async def test_bytes_that_somebody_still_names_stay(
@@ -118,6 +137,7 @@ async def test_bytes_that_somebody_still_names_stay(
     for fact in facts:
         await ingest.store(fact)
     keeping = Keeping(database, Bounds(trash_seconds=0))
+    await keeping.expire()  # what other tests have deleted
     await keeping.delete(Delete(user_id=user_id, generation_id=facts[0].data.request.generation_id))
     assert await keeping.expire() == 1
     assert await collector.collect() == 0
@@ -271,7 +291,7 @@ async def test_an_operator_asks_storage_by_the_command_line(
     assert "1 assets of" in said and "2 voices are deleted" in said
     assert [Forget.model_validate_json(each).user_id for each in asked_for] == [user_id]
     assert "0 assets of 0 bytes" in await command("usage")
-    asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id, undo=True)
+    asked = Delete(user_id=user_id, generation_id=fact.data.request.generation_id)
     answer = await bus.request(STORAGE_DELETE, asked.model_dump_json().encode(), timeout=5)
     assert ChangedAssets.model_validate_json(answer.data).assets == 0
     answer = await bus.request(STORAGE_KEEP, Keep(user_id=user_id, quota_bytes=5).model_dump_json().encode(), timeout=5)

@@ -154,6 +154,11 @@ class AsyncClient:
         )
         return views.Upload.model_validate_json(answer)
 
+    async def delete_upload(self, upload: views.Upload | Id) -> None:
+        """It is not served any more, and takes no room."""
+        upload_id = upload.id if isinstance(upload, views.Upload) else upload
+        await self._connection.ask("DELETE", f"/v1/uploads/{upload_id}", is_repeatable=False)
+
     async def fetch(self, asset: views.Asset, path: str | PathLike[str]) -> None:
         """Saves one file under that name, compared with its hash.
 

@@ -127,6 +127,7 @@ class Client:
     batch = _Waits(AsyncClient.batch)
     look_at_batch = _Waits(AsyncClient.look_at_batch)
     upload = _Waits(AsyncClient.upload)
+    delete_upload = _Waits(AsyncClient.delete_upload)
     fetch = _Waits(AsyncClient.fetch)
     save = _Waits(AsyncClient.save)
     models = _Waits(AsyncClient.models)

@@ -142,7 +142,9 @@ def create_app(settings: Settings) -> FastAPI:
         database,
         broker,
         settings.addresses,
-        Uploads(broker, settings.limits.max_upload_bytes, Visibility(settings.addresses.media_upload_visibility)),
+        Uploads(
+            database, broker, settings.limits.max_upload_bytes, Visibility(settings.addresses.media_upload_visibility)
+        ),
         settings.money.credit_price,
         ApiKeys(database),
         Users(database, settings.users, commands.rates),

@@ -17,10 +17,13 @@ from uuid import UUID, uuid4
 
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
+from sqlalchemy import text
 
 from contracts.facts import Asset, Failure, Visibility
 from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.keeping import (
+    ChangedAssets,
+    Delete,
     OfferedUpload,
     OfferUpload,
     TakenUpload,
@@ -28,6 +31,7 @@ from contracts.keeping import (
 )
 from contracts.model import Frozen
 from contracts.questions import (
+    STORAGE_DELETE,
     STORAGE_OFFER_UPLOAD,
     STORAGE_TAKE_UPLOAD,
 )
@@ -36,8 +40,9 @@ from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.orders import checked_key
 from gateway.questions import ask
-from gateway.refusals import BodyTooLarge, TooManyRequests, Unavailable, refusal_of_upload
+from gateway.refusals import BodyTooLarge, NotFinished, NotFound, TooManyRequests, Unavailable, refusal_of_upload
 from runtime.broker import connected
+from runtime.database import Database
 
 ROUTE = "/v1/uploads"
 NOT_TAKEN = "Files cannot be taken right now; send it again."
@@ -48,6 +53,7 @@ AT_ONCE_OF_USER = 4
 CHUNK_BYTES = 128 << 10
 PUT_SECONDS = 10.0
 OFFER_SECONDS = 5.0
+DELETE_SECONDS = 5.0
 TAKE_SECONDS = 120.0
 """A video is played while the user waits."""
 RETRY_SECONDS = 5
@@ -55,6 +61,15 @@ FORM_BYTES = 1 << 20
 """What a form may have around its file."""
 
 Answer = TypeVar("Answer", bound=Frozen)
+
+# Among what one user has waiting or at work.
+_STARTS = text("""
+    SELECT EXISTS (
+        SELECT FROM generations
+        WHERE user_id = :user_id AND status IN ('pending', 'processing')
+            AND particulars -> 'inputs' @> jsonb_build_array(jsonb_build_object('asset_id', CAST(:asset_id AS text)))
+    )
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,8 @@ class Upload:
     asset: Asset
     visibility: Visibility
     """As it was asked for when it was new."""
+    is_new: bool
+    """Before this request it was not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +95,8 @@ class Received:
 class Uploads:
     """What users bring. It is shown as they say, and else as the deployment does."""
 
-    def __init__(self, broker: NatsBroker, max_bytes: int, visibility: Visibility) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, max_bytes: int, visibility: Visibility) -> None:
+        self._database = database
         self._broker = broker
         self._max_bytes = max_bytes
         self._visibility = visibility
@@ -166,6 +184,22 @@ class Uploads:
         """What the file in the bucket has become. Raises Refusal."""
         return await self._taken(caller, upload_id, visibility)
 
+    async def delete(self, caller: Caller, asset_id: UUID) -> None:
+        """Takes what an upload became out of sight, and out of the quota.
+
+        Raises:
+            NotFound: there is no such upload of this user's, or not any more. Unavailable: nothing has changed.
+            NotFinished: something that is being made starts from it.
+        """
+        async with self._database.statement() as connection:
+            values = {"user_id": caller.user_id, "asset_id": str(asset_id)}
+            if (await connection.execute(_STARTS, values)).scalar_one():
+                raise NotFinished("A generation that starts from it is still at work: cancel it first.")
+        question = Delete(user_id=caller.user_id, asset_id=asset_id)
+        silence = "Nothing can be deleted right now; try again."
+        if not (await ask(self._broker, STORAGE_DELETE, question, ChangedAssets, DELETE_SECONDS, silence)).assets:
+            raise NotFound("There is no such upload.")
+
     @contextlib.contextmanager
     def _one_more(self, user_id: UUID | None = None) -> Iterator[None]:
         """One of this user's as well, where it is his bytes that are waited for. Raises TooManyRequests."""
@@ -221,7 +255,7 @@ class Uploads:
                 await self._forget(received.claim)
         if taken.asset is None:
             raise refusal_of_upload(taken.failure or Failure(code="unavailable", message="The file cannot be taken."))
-        return Upload(upload_id, taken.asset, taken.visibility)
+        return Upload(upload_id, taken.asset, taken.visibility, taken.is_new)
 
     async def _put(self, chunks: AsyncIterator[bytes]) -> Received:
         """As any Object Store client does (ADR-20), but while the bytes arrive; what breaks off is forgotten."""

@@ -1,4 +1,4 @@
-"""How long and how much: a user's quota and plan, deleting, taking that back, and being forgotten.
+"""How long and how much: a user's quota and plan, deleting, and being forgotten.
 
 A deleted asset is served no more, and its bytes go some days later; a purged one is a row that names no bytes, so that
 the outcome which once told of it is not contradicted. Objects are left to the collector, as ever.
@@ -45,12 +45,8 @@ _KEEP = text("""
 """)
 _DELETE = text("""
     UPDATE assets SET state = 'deleted', deleted_at = now()
-    WHERE owner_id = :owner_id AND generation_id = :generation_id AND state = 'stored'
-    RETURNING id
-""")
-_UNDO = text("""
-    UPDATE assets SET state = 'stored', deleted_at = NULL
-    WHERE owner_id = :owner_id AND generation_id = :generation_id AND state = 'deleted'
+    WHERE owner_id = :owner_id AND state = 'stored'
+        AND (generation_id = CAST(:generation_id AS uuid) OR id = CAST(:asset_id AS uuid) AND generation_id IS NULL)
     RETURNING id
 """)
 _SHOW = text("""
@@ -181,10 +177,14 @@ class Keeping:
         return await self.usage(plan.user_id)
 
     async def delete(self, question: Delete) -> ChangedAssets:
-        """Takes a generation's assets out of sight, or brings them back; somebody else's are none."""
-        values = {"owner_id": question.user_id, "generation_id": question.generation_id}
+        """Takes a generation's assets out of sight, or an upload's; somebody else's are none."""
+        values = {
+            "owner_id": question.user_id,
+            "generation_id": question.generation_id,
+            "asset_id": question.asset_id,
+        }
         async with self._database.statement() as connection:
-            rows = await connection.execute(_UNDO if question.undo else _DELETE, values)
+            rows = await connection.execute(_DELETE, values)
         return ChangedAssets(assets=len(rows.all()))
 
     async def show(self, question: Show) -> ChangedAssets:

@@ -147,7 +147,7 @@ class KeepingSettings(Fragment):
     )
     media_quota_bytes: int = Field(default=0, ge=0, description="what one user may have stored to upload more; 0: any")
     media_retention_days: int = Field(default=0, ge=0, description="after which media is deleted; 0: never")
-    media_trash_days: float = Field(default=7, ge=0, description="how long what is deleted can be brought back")
+    media_trash_days: float = Field(default=7, ge=0, description="how long the bytes of what is deleted stay")
 
     @field_validator("clamd_address")
     @classmethod

@@ -113,8 +113,7 @@ class Uploads:
     async def take(self, question: TakeUpload) -> TakenUpload:
         """The asset that an upload has become, or why it has not."""
         try:
-            asset, visibility = await self._take(question)
-            return TakenUpload(asset=asset, visibility=visibility)
+            return await self._take(question)
         except NotTaken as refusal:
             failure = Failure(code=refusal.code, message=str(refusal))
         except Unsupported as error:
@@ -154,14 +153,14 @@ class Uploads:
             await connection.execute(_OFFER, values)
         return OfferedUpload(url=url, fields=fields, expires_at=expires_at)
 
-    async def _take(self, question: TakeUpload) -> tuple[Asset, Visibility]:
+    async def _take(self, question: TakeUpload) -> TakenUpload:
         identity = asset_id(question.upload_id, 0)
         async with self._database.statement() as connection:
             row = (await connection.execute(_FIND, {"id": identity, "owner_id": question.user_id})).first()
         if row is not None and row.state == "stored":
             if question.sha256 is not None and row.given_sha256 not in {None, question.sha256}:
                 raise NotTaken("another_file", "Another file was sent as this upload before.")
-            return assets.asset_of(row), Visibility(row.visibility)
+            return TakenUpload(asset=assets.asset_of(row), visibility=Visibility(row.visibility))
         with ExitStack() as bodies:
             body = await self._receive(question)
             bodies.callback(body.content.close)
@@ -174,7 +173,7 @@ class Uploads:
         if question.claim is None and question.url is None and self._incoming is not None:
             await self._incoming.delete(question.upload_id)
         log.info("upload.stored", asset=str(asset.id), mime_type=asset.mime_type, bytes=asset.size_bytes)
-        return asset, question.visibility
+        return TakenUpload(asset=asset, visibility=question.visibility, is_new=True)
 
     async def _receive(self, question: TakeUpload) -> Body:
         if question.url is not None:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from contracts.facts import Visibility
+from contracts.ids import asset_id
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.schemas import NewUpload, UploadForm, UploadView
@@ -79,5 +80,18 @@ def make_router(surface: Surface) -> APIRouter:
         caller, shown = await identity.required(request), translate.shown(surface, visibility)
         upload = await surface.uploads.finalize(caller, translate.upload_id(id), shown)
         return json_answer(translate.upload_view(surface, upload))
+
+    @router.delete(
+        "/uploads/{id}",
+        status_code=204,
+        summary="Delete an upload",
+        tags=["Uploads"],
+        responses=problems(404, 409),
+    )
+    async def delete(id: str, request: Request) -> Response:  # noqa: A002
+        """It is not served any more, and takes no room. While something that is being made starts from it, 409."""
+        caller = await identity.required(request)
+        await surface.uploads.delete(caller, asset_id(translate.upload_id(id), 0))
+        return Response(status_code=204)
 
     return router

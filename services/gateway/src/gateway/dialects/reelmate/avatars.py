@@ -4,6 +4,7 @@ A film starts from a picture that is its user's. One of ours becomes an upload o
 always under the same id, so that no row has to remember it.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +38,8 @@ _INSERT = text("""
     WHERE (SELECT count(*) FROM ai_avatars WHERE user_id = :user_id) < :most
     ON CONFLICT (id) DO UPDATE SET asset_key = excluded.asset_key RETURNING *
 """)
-_DELETE = text("DELETE FROM ai_avatars WHERE id = :id AND user_id = :user_id RETURNING id")
+_OWN = text("SELECT asset_id FROM ai_avatars WHERE id = :id AND user_id = :user_id")
+_DELETE = text("DELETE FROM ai_avatars WHERE id = :id AND user_id = :user_id")
 _COUNT = text("SELECT count(*) FROM ai_avatars WHERE user_id = :user_id")
 
 Made = TypeVar("Made")
@@ -90,10 +92,21 @@ class Avatars:
         return row
 
     async def delete(self, caller: Caller, avatar_id: UUID) -> None:
-        """Films in which it was seen stay. Raises NotFound; ours are nobody's to delete."""
+        """With its picture. Films in which it was seen stay.
+
+        Raises:
+            NotFound: ours are nobody's to delete. NotFinished: a film with it is being made.
+            Unavailable: nothing has changed.
+        """
+        whose = {"id": avatar_id, "user_id": caller.user_id}
         async with self._database.statement() as connection:
-            if (await connection.execute(_DELETE, {"id": avatar_id, "user_id": caller.user_id})).first() is None:
-                raise NotFound("There is no such avatar of yours.")
+            asset_id = (await connection.execute(_OWN, whose)).scalar_one_or_none()
+        if asset_id is None:
+            raise NotFound("There is no such avatar of yours.")
+        with contextlib.suppress(NotFound):
+            await self._uploads.delete(caller, asset_id)
+        async with self._database.statement() as connection:
+            await connection.execute(_DELETE, whose)
 
     async def lending(self, caller: Caller, avatar: Row, ask: Callable[[], Awaitable[Made]]) -> Made:
         """What is asked for with this avatar, which is brought to the user's media where it is not there yet.

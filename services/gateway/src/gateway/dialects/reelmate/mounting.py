@@ -24,7 +24,7 @@ def make_router(surface: Surface) -> APIRouter:
     """Its routes."""
     database = surface.database
     campaigns, avatars = Campaigns(database), Avatars(database, surface.uploads)
-    heard = voices.Voices(database, surface.broker)
+    heard = voices.Voices(database, surface.broker, surface.uploads)
     return together(
         campaign_routes.make_router(surface, campaigns, _ERRORS),
         studio.make_router(surface, Templates(database), avatars, _ERRORS),

@@ -4,6 +4,7 @@ Such a voice is its user's alone. A row is there before anybody is asked to make
 nobody knows; it is shown once there is one. It is deleted at the provider first, and here after that.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from contracts.voices import ClonedVoice, CloneVoice, ForgetVoice, ForgottenVoic
 from gateway.identity import Caller
 from gateway.questions import ask
 from gateway.refusals import Invalid, NotFound, QuotaExceeded, Unavailable
+from gateway.uploads import Uploads
 from runtime.database import Database, Row
 
 ROUTE = "/api/ai-studio/voices"
@@ -54,7 +56,7 @@ _BEGIN = text(f"""
 _MADE = text("""
     UPDATE ai_voices SET voice = :voice, voice_provider = :provider WHERE id = :id AND user_id = :user_id RETURNING *
 """)
-_OWN = text("SELECT voice FROM ai_voices WHERE id = :id AND user_id = :user_id AND forget_at IS NULL")
+_OWN = text("SELECT voice, sample_id FROM ai_voices WHERE id = :id AND user_id = :user_id AND forget_at IS NULL")
 _DELETE = text("DELETE FROM ai_voices WHERE id = :id AND user_id = :user_id")
 log = structlog.get_logger()
 
@@ -62,9 +64,10 @@ log = structlog.get_logger()
 class Voices:
     """The voices, and who makes them."""
 
-    def __init__(self, database: Database, broker: NatsBroker) -> None:
+    def __init__(self, database: Database, broker: NatsBroker, uploads: Uploads) -> None:
         self._database = database
         self._broker = broker
+        self._uploads = uploads
 
     async def all(self, caller: Caller) -> Sequence[Row]:
         """Ours, then the caller's own."""
@@ -124,10 +127,10 @@ class Voices:
         return row
 
     async def delete(self, caller: Caller, voice_id: UUID) -> None:
-        """At its provider, then here. Films in which it was heard stay.
+        """At its provider, then its sample, then here. Films in which it was heard stay.
 
         Raises:
-            NotFound: ours are nobody's to delete. Unavailable: nothing has changed here.
+            NotFound: ours are nobody's to delete. Unavailable: it is still there here.
         """
         whose = {"id": voice_id, "user_id": caller.user_id}
         async with self._database.statement() as connection:
@@ -139,6 +142,8 @@ class Voices:
             gone = await ask(self._broker, GENERATOR_FORGET_VOICE, question, ForgottenVoice, FORGET_SECONDS, _SILENCE)
             if not gone.is_gone:
                 raise Unavailable(_SILENCE)
+        with contextlib.suppress(NotFound):
+            await self._uploads.delete(caller, row.sample_id)
         async with self._database.statement() as connection:
             await connection.execute(_DELETE, whose)
 
