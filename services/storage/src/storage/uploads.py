@@ -41,7 +41,8 @@ log = structlog.get_logger()
 
 _FIND = text("SELECT * FROM assets WHERE id = :id AND owner_id = :owner_id AND generation_id IS NULL")
 _ALONE = text("SELECT CAST(pg_advisory_xact_lock(hashtextextended(:owner, 1)) AS text)")
-# What was deleted or purged since is as new, under the address that it had: nothing but this tells of an upload.
+# What was deleted or purged since is as new, and has the address that it had while it is the same file: an address is
+# kept by whoever has read it, as what never changes.
 _OPEN = text("""
     WITH locked AS MATERIALIZED (
         SELECT count(CAST(pg_advisory_xact_lock_shared(hashtextextended(:object_name, 0)) AS text)) AS locks
@@ -56,6 +57,7 @@ _OPEN = text("""
         :backend, :visibility, CAST(:given_sha256 AS text)
     FROM locked WHERE locked.locks >= 0
     ON CONFLICT (id) DO UPDATE SET
+        token = CASE WHEN assets.sha256 = excluded.sha256 THEN assets.token ELSE excluded.token END,
         mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
         width = excluded.width, height = excluded.height, seconds = excluded.seconds, bitrate = excluded.bitrate,
         blurhash = excluded.blurhash, backend = excluded.backend, visibility = excluded.visibility,
