@@ -284,9 +284,9 @@ async def test_a_form_of_a_dialect_brings_fields_and_a_picture(uploads: Uploads,
     made = []
     for parts in ([picture, text], [text, picture], [text, other]):
         form = FieldsAndFile(await form_of(*parts), uploads.max_form_bytes, ("image",))
-        fields, asset = await uploads.take_with(caller, form, "one", route)
-        assert asset is not None and fields == {"prompt": "Ein Boot"}
-        made.append(asset.id)
+        async with uploads.bringing(caller, form.file()) as brought:
+            assert brought.is_there and form.fields == {"prompt": "Ein Boot"}
+            made.append((await brought.keep("one", route)).id)
     assert made[0] == made[1] != made[2]
     assert storage.brought == [b"\x89PNG" * 500] * 2 + [b"\x89PNG" * 501]
 
@@ -294,8 +294,8 @@ async def test_a_form_of_a_dialect_brings_fields_and_a_picture(uploads: Uploads,
 @pytest.mark.parametrize("parts", [[], [("image", b"", "")], [("image", "https://a.example/b.png", None)]])
 async def test_a_form_without_a_file_has_its_fields(uploads: Uploads, parts: list[Any]) -> None:
     form = FieldsAndFile(await form_of(("prompt", "a", None), *parts), uploads.max_form_bytes, ("image",))
-    fields, asset = await uploads.take_with(Caller(uuid4()), form, None, "/api/videos/generate")
-    assert asset is None and fields["prompt"] == "a"
+    async with uploads.bringing(Caller(uuid4()), form.file()) as brought:
+        assert not brought.is_there and form.fields["prompt"] == "a"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,8 @@ async def test_a_form_without_a_file_has_its_fields(uploads: Uploads, parts: lis
 async def test_a_form_that_is_none(uploads: Uploads, storage: Storage, parts: list[Any], refusal: type) -> None:
     form = FieldsAndFile(await form_of(*parts), uploads.max_form_bytes, ("image",))
     with pytest.raises(refusal):
-        await uploads.take_with(Caller(uuid4()), form, None, "/api/videos/generate")
+        async with uploads.bringing(Caller(uuid4()), form.file()):
+            pass
 
 
 async def test_a_sound_elsewhere_is_brought_for_a_dialect(uploads: Uploads, storage: Storage) -> None:

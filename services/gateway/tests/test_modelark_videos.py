@@ -127,6 +127,27 @@ async def test_under_one_key_the_image_is_one_upload_and_the_video_one_generatio
         assert other.status == 422, other.text
 
 
+async def test_of_a_video_that_is_refused_no_image_stays(client: Client, players: Players, storage: Storage) -> None:
+    """Unless it was there before: it is what another one started from."""
+
+    def kept() -> list[bytes]:
+        return [content for user_id, content in storage.brought.values() if user_id == client.user_id]
+
+    for fields, status in (({"prompt": ""}, 422), ({"duration": "1"}, 422), ({"model": "nonsense"}, 422)):
+        assert (await generate(client, PICTURE, **fields)).status == status
+        assert kept() == []
+    players.available[client.user_id] = 1
+    assert (await generate(client, PICTURE)).status == 402
+    assert kept() == []
+    del players.available[client.user_id]
+    key = {"Idempotency-Key": "kept"}
+    statuses = [
+        (await client.post(GENERATE, key, data=form(FIELDS | {"prompt": prompt}, PICTURE))).status
+        for prompt in ("a boat", "another")
+    ]
+    assert (statuses, kept()) == ([200, 422], [PICTURE])
+
+
 async def test_nothing_of_a_file_is_taken_before_it_is_known_whose_it_is(
     nobody: Client, client: Client, storage: Storage
 ) -> None:

@@ -255,7 +255,7 @@ async def test_a_picture_to_start_from_is_an_upload(client: Client, players: Pla
     assert given.asset_id and storage.brought[given.asset_id] == (client.user_id, b"a picture")
 
 
-async def test_another_picture_under_the_same_key_is_refused(
+async def test_another_picture_under_the_same_key_is_refused_and_not_kept(
     client: Client, players: Players, storage: Storage
 ) -> None:
     asked: Any = {"prompt": "x", "extra_headers": {"Idempotency-Key": "once"}}
@@ -265,7 +265,11 @@ async def test_another_picture_under_the_same_key_is_refused(
         ]
         with pytest.raises(openai.UnprocessableEntityError):
             await sdk.videos.create(input_reference=("a.png", b"a dog", "image/png"), **asked)
+        for wrong in ({"seconds": "no"}, {"model": "nonsense"}):
+            with pytest.raises(openai.APIStatusError):
+                await sdk.videos.create(prompt="x", input_reference=("a.png", b"a dog", "image/png"), extra_body=wrong)
     assert first.id == again.id
+    assert [content for whose, content in storage.brought.values() if whose == client.user_id] == [b"a cat"]
 
 
 async def test_an_address_to_start_from_comes_in_a_form_as_well(client: Client, players: Players) -> None:

@@ -221,11 +221,17 @@ async def test_the_same_key_brings_one_face(client: Client) -> None:
     assert other.json["data"]["id"] != first.json["data"]["id"]
 
 
-async def test_what_is_no_face_is_refused(client: Client) -> None:
+async def test_what_is_no_face_is_refused_and_nothing_of_it_is_kept(
+    client: Client, media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await brought(client, name=None)).status == 422
     assert (await brought(client, name="a\x00b")).status == 422
     assert (await brought(client, file=False)).status == 422
     assert (await client.post(f"{STUDIO}/avatars", json={"name": "x"})).status == 415
+    assert media.brought_by(client) == [], "it was not even looked at"
+    monkeypatch.setattr(media, "mime_type", "audio/mpeg")
+    assert (await brought(client)).status == 415
+    assert len(media.brought_by(client)) == 1 and media.kept_of(client) == []
     assert len(await data(client, "/avatars")) == len(AVATARS)
 
 

@@ -169,12 +169,14 @@ async def test_the_same_key_makes_one_voice_also_where_the_first_answer_was_lost
     ],
     ids=["no consent", "consent denied", "no name", "NUL", "a long name", "a picture"],
 )
-async def test_what_no_voice_can_be_made_of_is_refused(
-    client: Client, cloner: Cloner, fields: dict[str, Any], status: int
+async def test_what_no_voice_can_be_made_of_is_refused_and_nothing_of_it_is_kept(
+    client: Client, cloner: Cloner, media: Sounds, fields: dict[str, Any], status: int
 ) -> None:
     answer = await made(client, **fields)
     assert answer.status == status, answer.text
     assert cloner.made == {} and await own(client) == []
+    assert media.kept_of(client) == []
+    assert "content" in fields or media.brought_by(client) == [], "of whoever did not consent nothing is looked at"
 
 
 @pytest.mark.parametrize(("seconds", "most_bytes"), [(1.0, 1 << 20), (301.0, 1 << 20), (12.0, 10)])
@@ -184,14 +186,16 @@ async def test_a_sample_is_neither_short_nor_long_nor_large(
     monkeypatch.setattr(module, "MAX_SAMPLE_BYTES", most_bytes)
     media.seconds = seconds
     assert (await made(client)).status == 422
-    assert cloner.made == {}
+    assert cloner.made == {} and media.kept_of(client) == []
 
 
-async def test_what_the_provider_refuses_is_said_and_nothing_is_kept(client: Client, cloner: Cloner) -> None:
+async def test_what_the_provider_refuses_is_said_and_nothing_is_kept(
+    client: Client, cloner: Cloner, media: Sounds
+) -> None:
     cloner.failure = Failure(code="invalid_request", message="A sample is no sound.")
     answer = await made(client)
     assert answer.status == 422 and "A sample is no sound." in answer.json["message"]
-    assert await own(client) == []
+    assert await own(client) == [] and media.kept_of(client) == []
 
 
 async def test_nobody_has_more_than_so_many(client: Client, cloner: Cloner, monkeypatch: pytest.MonkeyPatch) -> None:

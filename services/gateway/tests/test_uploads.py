@@ -50,6 +50,7 @@ class Storage:
     def __init__(self, bus: NatsClient) -> None:
         self._bus = bus
         self.failure: Failure | None = None
+        self.mime_type = "image/png"
         self.taken: dict[UUID, tuple[UUID, bytes]] = {}
         self.given: dict[UUID, str | None] = {}
         self.kept: dict[UUID, UUID] = {}
@@ -74,7 +75,7 @@ class Storage:
             id=asset_id(question.upload_id, 0),
             index=0,
             key=f"{token}/original.png",
-            mime_type="image/png",
+            mime_type=self.mime_type,
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             width=3,

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from fastapi.exceptions import RequestValidationError
 from faststream.nats import NatsBroker
 from nats.errors import Error as NatsError
 from sqlalchemy import text
@@ -36,11 +37,19 @@ from contracts.questions import (
     STORAGE_TAKE_UPLOAD,
 )
 from contracts.topology import CLAIMS_BUCKET
-from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.orders import checked_key
 from gateway.questions import ask
-from gateway.refusals import BodyTooLarge, NotFinished, NotFound, TooManyRequests, Unavailable, refusal_of_upload
+from gateway.refusals import (
+    BodyTooLarge,
+    NotFinished,
+    NotFound,
+    NotHeard,
+    Refusal,
+    TooManyRequests,
+    Unavailable,
+    refusal_of_upload,
+)
 from runtime.broker import connected
 from runtime.database import Database
 
@@ -59,6 +68,9 @@ TAKE_SECONDS = 120.0
 RETRY_SECONDS = 5
 FORM_BYTES = 1 << 20
 """What a form may have around its file."""
+
+_MAY_GO_ON = (NotHeard, Unavailable)
+"""After these it may have begun, or whoever sends it again goes on with it."""
 
 Answer = TypeVar("Answer", bound=Frozen)
 
@@ -131,36 +143,36 @@ class Uploads:
         with self._one_more(caller.user_id):
             return await self._put(chunks)
 
-    async def keep(self, caller: Caller, received: Received, key: str | None, route: str) -> Upload:
+    async def keep(
+        self, caller: Caller, received: Received, key: str | None, route: str, visibility: Visibility | None = None
+    ) -> Upload:
         """What it has become, as `take` says it `by_content`. Raises Refusal."""
         key = None if key is None else checked_key(key)
         with self._one_more():
-            return await self._kept(caller, received, key, route, None, by_content=True)
+            return await self._kept(caller, received, key, route, visibility, by_content=True)
 
     async def forget(self, received: Received) -> None:
         """Of no use any more: else the bucket would keep it for a day."""
         await self._forget(received.claim)
 
-    async def take_with(
-        self,
-        caller: Caller,
-        form: FieldsAndFile,
-        key: str | None,
-        route: str,
-        visibility: Visibility | None = None,
-    ) -> tuple[dict[str, str], Asset | None]:
-        """The fields of a form and the asset that its file has become, None where there is none: what an order starts
-        from is `Input(role=…, asset_id=asset.id)`. Another file is another asset, also under the same key.
+    @contextlib.asynccontextmanager
+    async def bringing(self, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator["Brought"]:
+        """The file that comes with a form, received whole: its fields are known then, and nothing is kept yet. What the
+        form asks for is done within; where that is refused, nothing of the file stays.
 
-        Raises:
-            Refusal: why it has not; nothing is kept then.
+        Raises Refusal: why it is not received.
         """
-        chunks = form.file()
         first = await anext(chunks, None)
-        if first is None:
-            return form.fields, None
-        upload = await self.take(caller, _all(first, chunks), key, route, visibility, by_content=True)
-        return form.fields, upload.asset
+        brought = Brought(self, caller, None if first is None else await self.receive(caller, _all(first, chunks)))
+        try:
+            yield brought
+        except _MAY_GO_ON:
+            raise
+        except (Refusal, RequestValidationError):
+            await brought.take_back()
+            raise
+        finally:
+            await brought.let_go()
 
     async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
         """The asset that a file elsewhere has become: of it everything is known that is asked, its length as well.
@@ -302,6 +314,36 @@ class Uploads:
 
     async def _ask(self, subject: str, question: Frozen, answer: type[Answer], seconds: float) -> Answer:
         return await ask(self._broker, subject, question, answer, seconds, NOT_TAKEN)
+
+
+class Brought:
+    """The file of a form, until it is known what becomes of the form."""
+
+    def __init__(self, uploads: Uploads, caller: Caller, received: Received | None) -> None:
+        self._uploads = uploads
+        self._caller = caller
+        self._received = received
+        self._upload: Upload | None = None
+        self.is_there = received is not None
+        """Whether there is one."""
+
+    async def keep(self, key: str | None, route: str, visibility: Visibility | None = None) -> Asset:
+        """The asset that it becomes. Another file is another asset, also under the same key. Raises Refusal."""
+        assert self._received is not None  # noqa: S101
+        received, self._received = self._received, None
+        self._upload = await self._uploads.keep(self._caller, received, key, route, visibility)
+        return self._upload.asset
+
+    async def let_go(self) -> None:
+        """Of what was received and not kept."""
+        if self._received is not None:
+            await self._uploads.forget(self._received)
+
+    async def take_back(self) -> None:
+        """What was there before this request stays, and so does what something under way starts from."""
+        if self._upload is not None and self._upload.is_new:
+            with contextlib.suppress(Refusal):
+                await self._uploads.delete(self._caller, self._upload.asset.id)
 
 
 def _nuid_of(name: str) -> str:

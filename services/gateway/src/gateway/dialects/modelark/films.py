@@ -1,6 +1,7 @@
 """Between the frontend's videos and the commands and queries."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from fastapi import Request
 
@@ -22,8 +23,8 @@ NAMES = ("seedance-1-0-lite-t2v", "runway-gen-2", "stable-video")
 FIRST_FRAME = "first_frame"
 
 
-def order(surface: Surface, fields: VideoFields, request: Request, start: Asset | None) -> Order:
-    """Raises Invalid."""
+def order(surface: Surface, fields: VideoFields, request: Request, *, starts: bool = False) -> Order:
+    """What is asked for; where it `starts` from an image, the model is one that can. Raises Invalid."""
     size = SIZES.get(fields.aspectRatio)
     if size is None:
         raise _invalid("aspectRatio", f"one of {', '.join(SIZES)}")
@@ -35,13 +36,17 @@ def order(surface: Surface, fields: VideoFields, request: Request, start: Asset 
         route=request.url.path,
         kind=Kind.VIDEO,
         prompt=fields.prompt,
-        model=model_of(offered, fields.model or None, starts=start is not None),
+        model=model_of(offered, fields.model or None, starts=starts),
         size=size,
         seconds=int(fields.duration),
-        inputs=() if start is None else (Input(role=FIRST_FRAME, asset_id=start.id),),
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
+
+
+def starting(order: Order, image: Asset) -> Order:
+    """The same, from this image."""
+    return replace(order, inputs=(Input(role=FIRST_FRAME, asset_id=image.id),))
 
 
 def model_of(offered: list[CatalogModel], name: str | None, *, starts: bool) -> str | None:
@@ -88,9 +93,10 @@ def provider_answer(surface: Surface, generation: Generation) -> dict[str, objec
     }
 
 
-async def all_of(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A file of which a piece was read already."""
-    yield first
+async def all_of(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A file of which a piece was read already, where it has one."""
+    if first is not None:
+        yield first
     async for piece in rest:
         yield piece
 

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from contracts.facts import Asset
 from gateway.beginnings import together
 from gateway.dialects.callers import caller
 from gateway.dialects.modelark import errors, films
 from gateway.dialects.modelark.schemas import ErrorBody, GeneratedVideo, TestResult, TestVideo, VideoFields
 from gateway.dialects.surface import Surface, route_class
 from gateway.forms import FieldsAndFile
-from gateway.identity import Caller
+from gateway.records import Generation
 from gateway.refusals import Invalid
 
 GENERATE = "/api/videos/generate"
@@ -59,41 +58,40 @@ def make_router(surface: Surface) -> APIRouter:
     )
     async def generate(request: Request) -> Response:
         """Held open until the video is stored. A start image is an upload of the user's, looked at as any other."""
-        who, fields, start = await _taken(surface, request)
-        order = films.order(surface, fields, request, start)
-        made = await surface.commands.create_and_wait(surface.verdicts, who, order)
+        fields, made = await _made(surface, request)
         return Response(films.video(surface, made, fields).model_dump_json(), media_type="application/json")
 
     @testing.post("/api/videos/test", summary="Make a test video", responses=_TEST_ERRORS)
     async def test(body: TestVideo, request: Request) -> TestResult:
         """Makes and charges the shortest video with the default model; `data` is as ModelArk would answer."""
         who = await caller(surface.identity, request, body.userId)
-        order = films.order(surface, VideoFields(prompt=body.prompt, duration=str(films.SHORTEST)), request, None)
+        order = films.order(surface, VideoFields(prompt=body.prompt, duration=str(films.SHORTEST)), request)
         made = await surface.commands.create_and_wait(surface.verdicts, who, order)
         return TestResult(success=True, data=films.provider_answer(surface, made))
 
     return together(router, testing)
 
 
-async def _taken(surface: Surface, request: Request) -> tuple[Caller, VideoFields, Asset | None]:
-    """Who asks, for what, and the start image. Nothing of a file is taken before it is known whose it is.
+async def _made(surface: Surface, request: Request) -> tuple[VideoFields, Generation]:
+    """What was asked for, and what became of it. Nothing of a file is taken before it is known whose it is.
 
     Raises:
-        Refusal: nothing is kept then.
+        Refusal: nothing is kept then, unless it goes on.
     """
     await surface.identity.caller(request)
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, (START_IMAGE,))
     chunks = form.file()
     first = await anext(chunks, None)
     who = await caller(surface.identity, request, form.fields.get("userId"))
-    start = None
-    if first is not None:
-        key = request.headers.get("idempotency-key")
-        file = films.all_of(first, chunks)
-        start = (await surface.uploads.take(who, file, key, GENERATE, by_content=True)).asset
+    async with surface.uploads.bringing(who, films.all_of(first, chunks)) as brought:
         if await caller(surface.identity, request, form.fields.get("userId")) != who:
             raise Invalid("userId has to come before the image.")
-    try:
-        return who, VideoFields.model_validate(form.fields), start
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
+        try:
+            fields = VideoFields.model_validate(form.fields)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+        order = films.order(surface, fields, request, starts=brought.is_there)
+        if brought.is_there:
+            image = await brought.keep(request.headers.get("idempotency-key"), GENERATE)
+            order = films.starting(order, image)
+        return fields, await surface.commands.create_and_wait(surface.verdicts, who, order)

@@ -1,6 +1,7 @@
 """OpenAI's videos: asked for, looked at, listed, downloaded and deleted."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -8,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from contracts.facts import Asset, Input, Kind
+from contracts.facts import Input, Kind
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import ERRORS, bytes_answer, json_answer
@@ -78,7 +79,7 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     async def create(request: Request) -> Response:
         """Answers at once; the video is `queued` then."""
         who = await surface.identity.required(request)
-        return json_answer(_view(await surface.commands.create(who, await _order(surface, who, request))))
+        return json_answer(_view(await _created(surface, who, request)))
 
     @router.get("", summary="Your videos", response_model=Videos)
     async def listing(
@@ -117,9 +118,25 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     return router
 
 
-async def _order(surface: Surface, who: Caller, request: Request) -> Order:
-    """Raises Refusal."""
-    fields, asset = await _said(surface, who, request)
+async def _created(surface: Surface, who: Caller, request: Request) -> Generation:
+    """Of the fields of a form or of a JSON body; the picture of a form becomes an upload of the caller's.
+
+    Raises Refusal: nothing is kept then.
+    """
+    if is_json(request):
+        return await surface.commands.create(who, _order(surface, request, await json_of(request)))
+    form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
+    async with surface.uploads.bringing(who, form.file()) as brought:
+        order = _order(surface, request, _unfolded(form.fields), is_brought=brought.is_there)
+        if brought.is_there:
+            picture = await brought.keep(order.idempotency_key, request.url.path)
+            [given] = order.inputs
+            order = replace(order, inputs=(given.model_copy(update={"url": None, "asset_id": picture.id}),))
+        return await surface.commands.create(who, order)
+
+
+def _order(surface: Surface, request: Request, fields: Mapping[str, Any], *, is_brought: bool = False) -> Order:
+    """Raises Invalid, RequestValidationError. A picture that `is_brought` is put into its place once it is kept."""
     reference = fields.get(REFERENCE)
     if isinstance(reference, dict) and "image_url" not in reference and "file_id" in reference:
         raise _invalid(f"{REFERENCE}.file_id", "files of OpenAI's are not offered here: send the file, or image_url")
@@ -127,8 +144,8 @@ async def _order(surface: Surface, who: Caller, request: Request) -> Order:
         body = CreateVideo.model_validate(fields)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    given = {"asset_id": asset.id} if asset else {"url": body.input_reference.image_url} if body.input_reference else {}
-    model, role = _model(surface, body.model or None, starts=bool(given))
+    url = body.input_reference.image_url if body.input_reference and not is_brought else None
+    model, role = _model(surface, body.model or None, starts=is_brought or url is not None)
     return Order(
         dialect=DIALECT,
         route=request.url.path,
@@ -137,20 +154,11 @@ async def _order(surface: Surface, who: Caller, request: Request) -> Order:
         model=model,
         size=body.size or None,
         seconds=body.seconds,
-        inputs=(Input.model_validate({"role": role, **given}),) if given else (),
+        inputs=(Input.model_validate({"role": role, "url": url}),) if is_brought or url is not None else (),
         remarks=remarks_of(body.user),
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
     )
-
-
-async def _said(surface: Surface, who: Caller, request: Request) -> tuple[dict[str, Any], Asset | None]:
-    """The fields of a form or of a JSON body, and the picture of a form as an upload of the caller's."""
-    if is_json(request):
-        return await json_of(request), None
-    form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
-    fields, asset = await surface.uploads.take_with(who, form, request.headers.get("idempotency-key"), request.url.path)
-    return _unfolded(fields), asset
 
 
 def _unfolded(fields: Mapping[str, str]) -> dict[str, Any]:

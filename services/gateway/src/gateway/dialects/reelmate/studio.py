@@ -137,13 +137,14 @@ async def _brought(surface: Surface, avatars: Avatars, who: Caller, request: Req
     await avatars.check_room(who)
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, FILES)
     key = request.headers.get("idempotency-key")
-    fields, asset = await surface.uploads.take_with(who, form, key, ROUTE, Visibility.PUBLIC)  # `<img>` sends no token
-    if asset is None:
-        raise Invalid(f"The form has to have one file, in a part of one of these names: {', '.join(FILES)}.")
-    if not asset.mime_type.startswith("image/"):
-        raise UnsupportedMedia(f"An avatar is a picture, not {asset.mime_type}.")
-    try:
-        about = AvatarFields.model_validate(fields)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-    return await avatars.keep(who, asset, about.model_dump())
+    async with surface.uploads.bringing(who, form.file()) as brought:
+        if not brought.is_there:
+            raise Invalid(f"The form has to have one file, in a part of one of these names: {', '.join(FILES)}.")
+        try:
+            about = AvatarFields.model_validate(form.fields)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+        asset = await brought.keep(key, ROUTE, Visibility.PUBLIC)  # `<img>` sends no token
+        if not asset.mime_type.startswith("image/"):
+            raise UnsupportedMedia(f"An avatar is a picture, not {asset.mime_type}.")
+        return await avatars.keep(who, asset, about.model_dump())

@@ -76,18 +76,19 @@ def make_router(surface: Surface, voices: Voices, documented: dict[int | str, di
 
 
 async def _made(surface: Surface, voices: Voices, who: Caller, request: Request) -> Row:
-    """Raises Refusal."""
+    """Raises Refusal: nothing is kept then, unless it may be gone on with."""
     await voices.check_room(who)
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, FILES)
     key = request.headers.get("idempotency-key")
-    fields, sample = await surface.uploads.take_with(who, form, key, ROUTE, Visibility.OWNER)
-    if sample is None:
-        raise Invalid(f"The form has to have one file, in a part of one of these names: {', '.join(FILES)}.")
-    if not sample.mime_type.startswith("audio/"):
-        raise UnsupportedMedia(f"A sample is a sound, not {sample.mime_type}.")
-    try:
-        about = VoiceFields.model_validate(fields)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-    check_sample(sample)
-    return await voices.make(who, sample, about.model_dump(exclude={"consent"}))
+    async with surface.uploads.bringing(who, form.file()) as brought:
+        if not brought.is_there:
+            raise Invalid(f"The form has to have one file, in a part of one of these names: {', '.join(FILES)}.")
+        try:
+            about = VoiceFields.model_validate(form.fields)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+        sample = await brought.keep(key, ROUTE, Visibility.OWNER)
+        if not sample.mime_type.startswith("audio/"):
+            raise UnsupportedMedia(f"A sample is a sound, not {sample.mime_type}.")
+        check_sample(sample)
+        return await voices.make(who, sample, about.model_dump(exclude={"consent"}))
