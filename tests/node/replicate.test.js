@@ -36,6 +36,16 @@ test("a model that is not there is an ApiError", async () => {
   });
 });
 
+test("a text is read while it is written, and afterwards", async () => {
+  const texts = [];
+  for await (const { event, data } of client.stream("x/gpt-4o-mini", { input: { prompt: "A lighthouse" } })) {
+    if (event === "output") texts.push(data);
+  }
+  const [{ output, urls }] = (await client.predictions.list()).results;
+  assert.equal(texts.join(""), output);
+  assert.match(await (await fetch(urls.stream)).text(), /event: done/);
+});
+
 test("a webhook is verified by the package", async () => {
   await receiving(async (webhook, told) => {
     const made = await client.predictions.create({ model: MODEL, input, webhook, webhook_events_filter: ["completed"] });

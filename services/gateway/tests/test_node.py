@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
+from pydantic import SecretStr
 
 from contracts.facts import Input
 from contracts.judging import Category, Judgement, Moderate, Moderated
@@ -19,7 +20,7 @@ from gateway.settings import Settings
 from tests.node.running import install, passes, says
 
 from .client import Client
-from .conftest import MakeClient, Service, also_at, with_limits
+from .conftest import MakeClient, Service, also_at, serving, with_limits
 from .jaaz import answering
 from .lenders import Lender
 from .players import CATALOG, Players
@@ -45,8 +46,15 @@ def fal_port() -> int:
 
 
 @pytest.fixture(scope="module")
-async def settings(settings: Settings, players: Players, fal_port: int) -> Settings:
-    """A gateway that has heard of the painter, and at which fal's queue has a port of its own."""
+def port() -> int:
+    """The gateway's, since streams are read at the address that an answer names."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+async def settings(settings: Settings, players: Players, port: int, fal_port: int) -> Settings:
+    """A gateway that has heard of the painter, and at which fal's queue has a port of its own; addresses as those of
+    `darkroom up`."""
     models = tuple(
         model.model_copy(update={"inputs": ("image", "mask")}) if model.id == PAINTER else model
         for model in CATALOG.models
@@ -58,7 +66,21 @@ async def settings(settings: Settings, players: Players, fal_port: int) -> Setti
     )
     await connection.close()
     doors = settings.doors.model_copy(update={"frontends": f"fal={fal_port}"})
-    return replace(with_limits(settings, sync_wait_seconds=5), doors=doors)
+    addresses = settings.addresses.model_copy(
+        update={
+            "public_url": f"http://127.0.0.1:{port}",
+            "media_cdn_domain": "media.example",
+            "media_signing_key": SecretStr("a key of media"),
+            "media_addresses": "public",
+        }
+    )
+    return replace(with_limits(settings, sync_wait_seconds=5), doors=doors, addresses=addresses)
+
+
+@pytest.fixture(scope="module")
+async def service(settings: Settings, bus: NatsClient, players: Players, port: int) -> AsyncIterator[Service]:
+    async with serving(settings, bus, port=port) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="module")

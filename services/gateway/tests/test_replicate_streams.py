@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from uuid import UUID
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID, uuid4
 
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.errors import NoRespondersError
+from pydantic import SecretStr
 from replicate.client import Client as Replicate
 
 from contracts.facts import Failure, Request, Verdict
 from contracts.topology import progress_subject
 from darkroom.embedded import free_port
+from gateway import streaming
+from gateway.dialects.replicate import reading
 from gateway.settings import Settings
 
 from .client import Client, token, until
@@ -24,6 +28,7 @@ pytestmark = pytest.mark.connected
 
 PREDICTIONS = "/replicate/v1/predictions"
 INPUT = {"prompt": "A lighthouse in a storm"}
+KEY = "a key of media"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,9 @@ def port() -> int:
 @pytest.fixture(scope="module")
 async def settings(settings: Settings, port: int) -> Settings:
     settings = with_limits(settings, sync_wait_seconds=3)
-    addresses = settings.addresses.model_copy(update={"public_url": f"http://127.0.0.1:{port}"})
+    addresses = settings.addresses.model_copy(
+        update={"public_url": f"http://127.0.0.1:{port}", "media_signing_key": SecretStr(KEY)}
+    )
     return replace(settings, addresses=addresses)
 
 
@@ -79,7 +86,7 @@ async def test_a_text_is_read_while_it_is_written(
     players.scripts[client.user_id] = play
     prompt = "A lighthouse\nin a storm"
     made = await official.predictions.async_create(version=WRITER, input={"prompt": prompt}, stream=True)
-    assert made.urls and made.urls["stream"] == f"{client.url}{PREDICTIONS}/{made.id}/stream"
+    assert made.urls and made.urls["stream"].startswith(f"{client.url}{PREDICTIONS}/{made.id}/stream?")
     events = made.async_stream(use_file_output=False)
     reading = asyncio.create_task(anext(events))
     await listened_to(bus, made.id)
@@ -168,3 +175,44 @@ async def test_a_stream_is_its_owners_and_of_texts_alone(
     assert picture.urls and "stream" not in picture.urls
     assert (await client.get(f"{PREDICTIONS}/{picture.id}/stream")).status == 404
     assert (await client_of().get(f"{PREDICTIONS}/{text.id}/stream")).status == 404
+
+
+async def test_the_address_of_a_stream_is_enough_for_that_prediction_alone(
+    official: Replicate, client: Client, nobody: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither Replicate's client for Node nor a browser's EventSource sends a token."""
+    made, other = [await official.predictions.async_create(version=WRITER, input=INPUT) for _ in range(2)]
+    await client.ended(made.id)
+    assert made.urls and other.urls
+    path, _, permission = made.urls["stream"].removeprefix(client.url).partition("?")
+    answer = await nobody.get(f"{path}?{permission}")
+    assert answer.status == 200 and answer_to(INPUT["prompt"]) in answer.text
+    fields = dict(parse_qsl(permission))
+    for address in (
+        path,
+        f"{PREDICTIONS}/{other.id}/stream?{permission}",
+        f"{path}?{urlencode(fields | {'reader': str(uuid4())})}",
+        f"{path}?{urlencode(fields | {'expires': str(int(fields['expires']) + 1)})}",
+        f"{path}?{urlencode(fields | {'expires': 'soon'})}",
+        f"{path}?{urlencode(fields | {'signature': 'é'})}",
+        f"{PREDICTIONS}/{made.id}?{permission}",
+        f"{PREDICTIONS}/{made.id}/cancel?{permission}",
+    ):
+        method = "POST" if "/cancel" in address else "GET"
+        assert (await nobody.request(method, address)).status == 401, address
+    monkeypatch.setattr(reading, "STREAM_SECONDS", -1)
+    late = (await official.predictions.async_get(made.id)).urls
+    assert late and (await nobody.get(late["stream"].removeprefix(client.url))).status == 401
+
+
+async def test_a_stream_ends_with_the_address_that_opened_it(
+    official: Replicate, nobody: Client, players: Players, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "STREAM_SECONDS", 1)
+    monkeypatch.setattr(streaming, "ASK_AGAIN_SECONDS", 0.2)
+    players.scripts[client.user_id] = players.hold
+    made = await official.predictions.async_create(version=WRITER, input=INPUT)
+    assert made.urls
+    async with asyncio.timeout(10):
+        answer = await nobody.get(made.urls["stream"].removeprefix(client.url))
+    assert (answer.status, answer.text) == (200, ": accepted\n\n")

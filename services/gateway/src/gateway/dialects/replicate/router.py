@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,6 +14,7 @@ from gateway.beginnings import together
 from gateway.dialects.brought import bring
 from gateway.dialects.replicate import errors, files, models, translate, webhooks
 from gateway.dialects.replicate.following import follow
+from gateway.dialects.replicate.reading import reader_of
 from gateway.dialects.replicate.schemas import (
     Model,
     ModelPage,
@@ -147,14 +147,14 @@ def _add_stream(router: APIRouter, surface: Surface) -> None:
         },
     )
     async def stream(id: str, request: Request) -> Response:  # noqa: A002
-        """`output` for each piece, `error` where there is none, and `done`."""
-        caller = await surface.identity.required(request)
+        """`output` for each piece, `error` where there is none, and `done`. `urls.stream` needs no token."""
+        caller, still = await reader_of(surface, request, translate.prediction_id(id))
         generation = await surface.queries.generation(caller, translate.prediction_id(id))
         if generation.kind is not Kind.TEXT:
             raise NotFound("Only texts can be read while they are made.")
         if not surface.hub.has_room(caller.user_id):
             raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
-        return EventStream(follow(words, caller, generation), partial(surface.identity.still, request))
+        return EventStream(follow(words, caller, generation), still)
 
 
 def _add_models(router: APIRouter, surface: Surface) -> None:

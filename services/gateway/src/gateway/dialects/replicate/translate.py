@@ -12,6 +12,7 @@ from contracts.facts import Ending, Kind, Verdict
 from contracts.questions import CatalogModel
 from gateway.dialects.preferences import preferences, whole_seconds
 from gateway.dialects.replicate.models import OWNER, PREFIX
+from gateway.dialects.replicate.reading import stream_address
 from gateway.dialects.replicate.schemas import Prediction, PredictionPage, Status, Urls
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.dialects.wishes import wish_of
@@ -110,7 +111,11 @@ def view(surface: Surface, generation: Generation, *, waited: bool = False) -> P
         started_at=generation.created_at if generation.status == "processing" or ending else None,
         completed_at=generation.completed_at,
         metrics={} if seconds is None else {"predict_time": seconds},
-        urls=Urls(get=base, cancel=f"{base}/cancel", stream=f"{base}/stream" if generation.kind is Kind.TEXT else None),
+        urls=Urls(
+            get=base,
+            cancel=f"{base}/cancel",
+            stream=stream_address(surface, generation) if generation.kind is Kind.TEXT else None,
+        ),
     )
 
 
