@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from gateway.dialects.brought import bring
 from gateway.dialects.fal import errors, translate, webhooks
 from gateway.dialects.fal.following import follow
+from gateway.dialects.fal.running import run
 from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
 from gateway.queries import Queries
@@ -24,8 +25,9 @@ from runtime.health import is_transient
 Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
 BUSY_SECONDS = 5
-RUN_SECONDS, RUN_SECONDS_OF_PYTHON = 280.0, 100.0
-"""Clients give up after 300 s (Node) or 120 (Python), and ask anew."""
+RUN_SECONDS = 280.0
+"""Node gives up after 300 s, and fal's client for it asks anew; the one for Python waits for as long as it takes."""
+EVENTS_TYPE = "text/event-stream"
 IS_HELD_OPEN = "is_held_open"
 """Stands in the state of a request that came by the host that answers with results."""
 
@@ -86,6 +88,8 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         """What stands in the queue now; or its result, at the host that holds requests open."""
         begun_at = time.monotonic()
         caller = await identity.required(request)
+        if EVENTS_TYPE in request.headers.get("accept", ""):
+            raise Invalid("What is made comes whole, and not as events: ask for JSON, or follow the request's states.")
         if len(app) > MAX_APP_CHARACTERS:
             raise Invalid("The application's name is too long.")
         given = await bring(surface, caller, body.root, translate.ROUTE, request.headers.get("idempotency-key"))
@@ -95,8 +99,8 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
         if getattr(request.state, IS_HELD_OPEN, False):
             is_python = request.headers.get("user-agent", "").startswith("fal-client/")
-            left = (RUN_SECONDS_OF_PYTHON if is_python else RUN_SECONDS) - (time.monotonic() - begun_at)
-            made = await commands.create_and_wait(surface.verdicts, caller, order, left)
+            left = None if is_python else RUN_SECONDS - (time.monotonic() - begun_at)
+            made = await run(surface, request, caller, order, left)
             return JSONResponse(translate.held_open(surface, made), headers={translate.REQUEST_ID: str(made.id)})
         generation = await commands.create(caller, order)
         position = await _position(queries, generation)
