@@ -1,5 +1,6 @@
 """Chats of the jaaz frontend: what was said is remembered, streamed and heard in the rooms of its session alone."""
 
+import asyncio
 import json
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Failure, Request, Verdict
+from gateway import words
 
 from .client import Client, token, until
 from .conftest import MakeClient
@@ -136,6 +138,31 @@ async def test_a_message_that_is_refused_begins_no_session(
     assert answer.status in {400, 422}, answer.text
     assert (await client.get(f"{V1}/chat/sessions")).json == {"sessions": []}
     assert await postgres.fetchval("SELECT count(*) FROM chat_sessions WHERE user_id = $1", client.user_id) == 0
+
+
+async def test_a_stream_says_that_it_lives_while_nothing_is_written(
+    client: Client, open_socket: Open, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is told nothing of that."""
+
+    async def play(request: Request) -> None:
+        await asyncio.sleep(0.5)
+        await players.complete(request)
+
+    monkeypatch.setattr(words, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(words, "LOOK_AGAIN_SECONDS", 0.05)
+    players.scripts[client.user_id] = play
+    body = {"message": "foxes", "session_id": "quiet", "stream": True}
+    answer = await client.post(f"{V1}/chat/message", {"Accept": "text/event-stream"}, json=body)
+    assert answer.text.startswith(": ping\n\n") and answer_to("foxes") in answer.text
+    socket = await open_socket(client.user_id)
+    await socket.ask("chat_message", {"message": "foxes", "session_id": "quiet", "model": ""})
+
+    async def is_complete() -> bool:
+        return any(said["is_complete"] for said in socket.heard["chat_response"])
+
+    await until(is_complete)
+    assert [said["message"] for said in socket.heard["chat_response"]] == [answer_to("foxes"), ""]
 
 
 async def test_a_stream_that_is_refused_is_refused_before_it_begins(client: Client, players: Players) -> None:

@@ -1,5 +1,6 @@
 """OpenAI's SDK, unmodified: chats, whole and while they are written."""
 
+import asyncio
 from typing import Any
 
 import openai
@@ -11,6 +12,7 @@ from contracts.progress import Progress
 from contracts.questions import CatalogModel
 from contracts.talking import Message
 from contracts.topology import progress_subject
+from gateway import words
 from gateway.dialects.openai.chats import _provider
 from gateway.settings import Settings
 
@@ -167,6 +169,25 @@ async def test_a_stream_ends_as_openais_does(client: Client) -> None:
     assert answer.text.endswith("data: [DONE]\n\n")
     assert '"usage"' not in answer.text
     assert answer.headers["x-request-id"]
+
+
+async def test_a_stream_says_that_it_lives_while_nothing_is_written(
+    client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies end what is silent for a minute; the SDK passes over comments."""
+
+    async def play(request: Request) -> None:
+        await asyncio.sleep(0.5)
+        await players.complete(request)
+
+    monkeypatch.setattr(words, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(words, "LOOK_AGAIN_SECONDS", 0.05)
+    players.scripts[client.user_id] = play
+    answer = await client.post(f"{BASE}/chat/completions", json={"messages": SHORT, "stream": True})
+    assert ": ping\n\n" in answer.text.partition('finish_reason":"stop')[0]
+    async with sdk_of(client) as sdk:
+        stream = await sdk.chat.completions.create(model=WRITER, messages=SHORT, stream=True)
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == answer_to("x")
 
 
 async def test_a_stream_that_fails_says_so(client: Client, players: Players) -> None:

@@ -15,7 +15,7 @@ from replicate.client import Client as Replicate
 from contracts.facts import Failure, Request, Verdict
 from contracts.topology import progress_subject
 from darkroom.embedded import free_port
-from gateway import streaming
+from gateway import streaming, words
 from gateway.dialects.replicate import reading
 from gateway.settings import Settings
 
@@ -132,6 +132,23 @@ async def test_a_line_that_ends_between_two_pieces_ends_once(
     begin.set()
     *said, _ = [(await reading).data, *[event.data async for event in events]]
     assert (len(said), "".join(said)) == (2, "one\ntwo")
+
+
+async def test_a_stream_says_that_it_lives_while_nothing_is_written(
+    official: Replicate, client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(request: Request) -> None:
+        await asyncio.sleep(0.5)
+        await players.complete(request)
+
+    monkeypatch.setattr(words, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(words, "LOOK_AGAIN_SECONDS", 0.05)
+    players.scripts[client.user_id] = play
+    made = await official.predictions.async_create(version=WRITER, input=INPUT)
+    events = made.async_stream(use_file_output=False)
+    read, answer = await asyncio.gather(anext(events), client.get(f"{PREDICTIONS}/{made.id}/stream"))
+    assert read.data == answer_to(INPUT["prompt"])
+    assert answer.text.startswith(": accepted\n\n: ping\n\n")
 
 
 async def test_a_text_that_fails_says_so_in_its_stream(official: Replicate, client: Client, players: Players) -> None:

@@ -34,6 +34,8 @@ LOOK_AGAIN_SECONDS = 3.0
 BEGUN_SECONDS = 0.5
 """The first look is sooner: of what began before anybody listened, the progress has been said."""
 PING_SECONDS = 15.0
+PING = b": ping\n\n"
+"""A comment, so that nobody on the way takes a long wait for a dead line."""
 FLUSH_SECONDS = 1.0
 PONG_SECONDS = 120
 """Longer than it takes to find a connection dead."""
@@ -299,7 +301,7 @@ async def follow(
                     yield event("generation", render(generation))
                 if time.monotonic() - written_at > PING_SECONDS:
                     written_at = time.monotonic()
-                    yield b": ping\n\n"
+                    yield PING
             yield event("outcome", render(generation), event_id)
 
 

@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 from contracts.topology import NOTIFICATIONS, notification_subject
 from gateway.dialects.callers import uuid_of
 from gateway.identity import Caller
-from gateway.live import Hub, Reader, Told, event
+from gateway.live import PING, Hub, Reader, Told, event
 from gateway.missed import ANSWER_SECONDS, Missed, epoch_now, missed
 from gateway.refusals import Unavailable
 from gateway.streaming import Write
@@ -26,7 +26,6 @@ from runtime.health import is_transient
 
 PING_SECONDS = 15.0
 ASK_AGAIN_SECONDS = 1.0
-_PING = b": ping\n\n"
 _DIRECT_GET = f"$JS.API.DIRECT.GET.{NOTIFICATIONS.name}"
 
 Snapshot = Callable[[], Awaitable[str]]
@@ -75,7 +74,7 @@ async def _first(
                 found = await missed(broker, caller.user_id, last_event_id)
             is_read = True
         except Unavailable:
-            yield _PING
+            yield PING
             await asyncio.sleep(ASK_AGAIN_SECONDS)
     if not is_read:
         return
@@ -97,7 +96,7 @@ async def _next(heard: Reader, show: Show) -> bytes:
     """All that was told since, or a ping; nothing where that is all known already, or the reader is lost."""
     told = await heard.heard(PING_SECONDS)
     if not told:
-        return b"" if heard.is_lost else _PING
+        return b"" if heard.is_lost else PING
     if heard.known is not None:
         told = [each for each in told if _is_after(each.event_id, heard.known)]
         heard.known = None if told else heard.known  # what comes after it is later

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,7 +12,7 @@ from faststream.nats import NatsBroker
 from contracts.facts import Verdict
 from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
 from gateway.identity import Caller
-from gateway.live import LOOK_AGAIN_SECONDS, Heard, Hub, hearing, look
+from gateway.live import LOOK_AGAIN_SECONDS, PING_SECONDS, Heard, Hub, hearing, look
 from gateway.records import Generation
 from runtime.database import Database
 
@@ -40,8 +41,9 @@ class Words:
 
     async def pieces(
         self, caller: Caller, generation: Generation, heard: Heard
-    ) -> AsyncIterator[str | Anew | Generation]:
-        """The pieces, then the final generation. Whoever comes in the middle of them is told the whole at the end.
+    ) -> AsyncIterator[str | Anew | Generation | None]:
+        """The pieces, then the final generation; None where nothing was to be told for long, so that a stream says that
+        it lives. Whoever comes in the middle of them is told the whole at the end.
 
         Together the pieces are what the outcome holds. Where one was lost the others wait for the outcome, which has
         the whole. Nothing that was said can be taken back: should another attempt have written something else, that
@@ -49,12 +51,15 @@ class Words:
 
         Raises Gone: it was deleted meanwhile.
         """
-        said, number, is_whole = "", None, True
+        said, number, is_whole, told_at = "", None, True, time.monotonic()
         while not generation.is_final:
             told = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_SECONDS):
                     told = await heard.get()
+            if time.monotonic() - told_at > PING_SECONDS:
+                told_at = time.monotonic()
+                yield None
             if not isinstance(told, Progress):
                 generation = await look(self._database, caller, generation)
                 continue
@@ -64,7 +69,7 @@ class Words:
             is_whole = is_whole and number == before
             number = told.number
             if is_whole:
-                said += told.text
+                said, told_at = said + told.text, time.monotonic()
                 yield told.text
         whole = (generation.outcome.data.text if generation.outcome else None) or ""
         if whole.startswith(said) and len(whole) > len(said):

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
-from gateway.live import LOOK_AGAIN_SECONDS, PING_SECONDS, look
+from gateway.live import LOOK_AGAIN_SECONDS, PING, PING_SECONDS, look
 from gateway.records import Generation
 from gateway.refusals import Gone
 
@@ -26,7 +26,7 @@ async def follow(surface: Surface, caller: Caller, generation: Generation, show:
                 yield f"data: {state}\n\n".encode()
             elif time.monotonic() - written_at > PING_SECONDS:
                 written_at = time.monotonic()
-                yield b": ping\n\n"
+                yield PING
             if generation.is_final or surface.hub.is_closing:
                 return
             with contextlib.suppress(TimeoutError):

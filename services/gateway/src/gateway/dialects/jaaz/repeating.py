@@ -85,6 +85,8 @@ class Repeater:
                 if isinstance(piece, Anew):
                     whole = piece.text
                     continue
+                if piece is None:
+                    continue
                 number += 1
                 await audience.respond(generation.id, piece, number)
                 await audience.update("delta", text=piece)

@@ -34,6 +34,7 @@ from gateway.dialects.jaaz.schemas import (
 from gateway.dialects.jaaz.talk import Talk
 from gateway.dialects.surface import route_class, traceparent_of
 from gateway.identity import Caller
+from gateway.live import PING
 from gateway.orders import generation_id_of
 from gateway.records import Generation
 from gateway.refusals import Refusal
@@ -175,6 +176,9 @@ async def _frames(
             async for piece in desk.talks.pieces(who, generation, heard):
                 if isinstance(piece, str):
                     yield _event("message", json.dumps({**frame, "message": piece, "is_complete": False}))
+                    continue
+                if piece is None:
+                    yield PING
                     continue
                 usage = translate.tokens(piece.usage).model_dump()
                 end = {**frame, "message": "", "is_complete": True, "response": piece.text, "usage": usage}

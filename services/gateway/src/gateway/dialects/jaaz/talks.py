@@ -129,11 +129,14 @@ class Talks:
                 return spoken
             generation = more
 
-    async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Spoken]:
-        """The words as they come, then all of them again. Raises Refusal: it failed, or was cancelled."""
+    async def pieces(self, caller: Caller, generation: Generation, heard: Heard) -> AsyncIterator[str | Spoken | None]:
+        """The words as they come, None where there were none for long, then all of them again.
+
+        Raises Refusal: it failed, or was cancelled.
+        """
         turn_id, spoken = generation.id, Spoken()
         async for piece in self.words.pieces(caller, generation, heard):
-            if isinstance(piece, str):
+            if isinstance(piece, str | None):
                 yield piece
             elif isinstance(piece, Generation):
                 spoken = spoken.and_then(delivered(piece))
@@ -145,7 +148,7 @@ class Talks:
                 if spoken.text:
                     yield BETWEEN_ROUNDS
                 async for piece in self.words.pieces(caller, more, more_heard):
-                    if isinstance(piece, str):
+                    if isinstance(piece, str | None):
                         yield piece
                     elif isinstance(piece, Generation):
                         spoken = spoken.and_then(delivered(piece))

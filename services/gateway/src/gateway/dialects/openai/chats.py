@@ -24,6 +24,7 @@ from gateway.dialects.openai.schemas import (
 from gateway.dialects.openai.translate import DIALECT, remarks_of
 from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.identity import Caller
+from gateway.live import PING
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
 from gateway.refusals import Invalid, NotFound, Refusal, TextChanged, TooManyRequests
@@ -163,6 +164,8 @@ async def _events(
                     generation = piece
                 elif isinstance(piece, Anew):
                     is_anew = not joins
+                elif piece is None:
+                    yield PING
                 elif not joins:  # whoever comes later has not heard how it began, and is told the whole at its end
                     yield _chunk(generation, {"content": piece}, counts=counts)
             ending = delivered(generation)

@@ -14,13 +14,11 @@ from gateway.dialects.openai.answers import event
 from gateway.dialects.surface import Surface
 from gateway.identity import Caller
 from gateway.lending import Lending
-from gateway.live import LOOK_AGAIN_SECONDS, Heard, hearing, look
+from gateway.live import LOOK_AGAIN_SECONDS, PING, PING_SECONDS, Heard, hearing, look
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
 from gateway.refusals import Gone, Refusal, TooManyRequests
 
-PING_SECONDS = 15.0
-"""So that nobody on the way takes a long wait for a dead line."""
 RETRY_SECONDS = 5
 
 
@@ -41,7 +39,7 @@ async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, n
                     if isinstance(said, Generation):
                         generation = said
                     else:
-                        yield b": ping\n\n" if said is None else event(_sketch(name, generation, said), _partial(name))
+                        yield PING if said is None else event(_sketch(name, generation, said), _partial(name))
             except Gone as gone:
                 yield event({"error": errors.error_of(gone)}, "error")
                 return

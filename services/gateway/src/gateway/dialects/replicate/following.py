@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 
 from gateway.dialects.endings import delivered
 from gateway.identity import Caller
+from gateway.live import PING
 from gateway.records import Generation
 from gateway.refusals import Refusal, TextChanged
 from gateway.words import Anew, Words
@@ -28,6 +29,8 @@ async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncG
                     generation = piece
                 elif isinstance(piece, Anew):
                     is_anew = True
+                elif piece is None:
+                    yield PING
                 else:
                     # What breaks a line may come in two pieces, and is one break all the same.
                     yield _event("output", number, piece.removeprefix("\n") if is_torn else piece)
