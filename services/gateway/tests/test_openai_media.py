@@ -305,6 +305,30 @@ async def test_json_is_taken_as_well_with_an_address_to_start_from(client: Clien
     assert request.inputs == (Input(role="first_frame", url=url),)
 
 
+@pytest.mark.parametrize("sent", ["json", "data"])
+async def test_a_picture_to_start_from_may_stand_in_the_request(
+    client: Client, players: Players, storage: Storage, sent: str
+) -> None:
+    """As a `data:` address; the SDK for Node writes it into its form."""
+    picture = "data:image/png;base64,aGVsbG8="
+
+    async def ask(url: str) -> Any:
+        field = {"input_reference": {"image_url": url}} if sent == "json" else {"input_reference[image_url]": url}
+        body: Any = {"prompt": "x", **field}
+        if sent == "data":
+            body = aiohttp.FormData(body, default_to_multipart=True)
+        return await client.post(f"{BASE}/videos", **{sent: body})
+
+    answer = await ask(picture)
+    assert answer.status == 200, answer.text
+    [request] = await asyncio.wait_for(_heard(players, client), 5)
+    [given] = request.inputs
+    assert given.role == "first_frame" and given.asset_id
+    assert storage.brought[given.asset_id] == (client.user_id, b"hello")
+    refused = await ask("data:image/png;base64,?")
+    assert (refused.status, refused.json["error"]["param"]) == (400, "input_reference")
+
+
 async def test_json_is_no_larger_where_files_are_sent(client: Client) -> None:
     large = b'{"prompt": "' + b"x" * (1 << 20) + b'"}'
     answer = await client.post(f"{BASE}/videos", {"Content-Type": "application/json"}, data=large)

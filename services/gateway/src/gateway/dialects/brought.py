@@ -26,7 +26,7 @@ async def bring(
     Raises:
         Refusal: a file that cannot be taken, or too many of them.
     """
-    found = {name: [*filter(_is_file, _each(given[name]))] for name in INPUT_FIELDS & given.keys()}
+    found = {name: [*filter(is_file, _each(given[name]))] for name in INPUT_FIELDS & given.keys()}
     files = [(name, text) for name, texts in sorted(found.items()) for text in texts]
     if len(files) > MAX_INPUTS:
         raise invalid(files[0][0], f"at most {MAX_INPUTS} files")
@@ -43,7 +43,8 @@ def _each(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _is_file(value: Any) -> bool:
+def is_file(value: Any) -> bool:
+    """Whether it is one, as it stands in a request."""
     return isinstance(value, str) and _DATA.match(value) is not None
 
 

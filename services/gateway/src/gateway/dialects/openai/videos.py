@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from contracts.facts import Input, Kind
+from gateway.dialects.brought import bring, is_file
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
 from gateway.dialects.openai.answers import ERRORS, bytes_answer, json_answer
@@ -71,7 +72,7 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     router = APIRouter(
         prefix=BASE + PATH,
         tags=["openai"],
-        route_class=route_class(errors.renderer({"inputs": REFERENCE})),
+        route_class=route_class(errors.renderer({"inputs": REFERENCE, "image_url": REFERENCE})),
         responses=ERRORS,
     )
 
@@ -124,15 +125,29 @@ async def _created(surface: Surface, who: Caller, request: Request) -> Generatio
     Raises Refusal: nothing is kept then.
     """
     if is_json(request):
-        return await surface.commands.create(who, _order(surface, request, await json_of(request)))
+        return await surface.commands.create(who, await _started(surface, who, request, await json_of(request)))
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
     async with surface.uploads.bringing(who, form.file()) as brought:
-        order = _order(surface, request, _unfolded(form.fields), is_brought=brought.is_there)
-        if brought.is_there:
-            picture = await brought.keep(order.idempotency_key, request.url.path)
-            [given] = order.inputs
-            order = replace(order, inputs=(given.model_copy(update={"url": None, "asset_id": picture.id}),))
+        fields = _unfolded(form.fields)
+        if not brought.is_there:
+            return await surface.commands.create(who, await _started(surface, who, request, fields))
+        order = _order(surface, request, fields, is_brought=True)
+        picture = await brought.keep(order.idempotency_key, request.url.path)
+        [given] = order.inputs
+        order = replace(order, inputs=(given.model_copy(update={"url": None, "asset_id": picture.id}),))
         return await surface.commands.create(who, order)
+
+
+async def _started(surface: Surface, who: Caller, request: Request, fields: Mapping[str, Any]) -> Order:
+    """Without a file: a picture that stands in the fields is kept once all else is as it has to be."""
+    reference = fields.get(REFERENCE)
+    stands = isinstance(reference, dict) and is_file(reference.get("image_url"))
+    order = _order(surface, request, fields, is_brought=stands)
+    if not stands:
+        return order
+    brought = await bring(surface, who, fields[REFERENCE], request.url.path, order.idempotency_key)
+    [given] = order.inputs
+    return replace(order, inputs=(given.model_copy(update={"url": brought["image_url"]}),))
 
 
 def _order(surface: Surface, request: Request, fields: Mapping[str, Any], *, is_brought: bool = False) -> Order:
