@@ -111,6 +111,33 @@ async def test_a_developer_is_the_system(client: Client, players: Players) -> No
     assert (await players.published(client.user_id))[0].messages == (Message(role="system", content="Be brief."),)
 
 
+async def test_a_message_that_says_nothing_is_left_out(client: Client, players: Players) -> None:
+    """Frontends send the system's also where nobody wrote any; providers refuse it."""
+    said: Any = [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": [{"type": "text", "text": " "}]},
+        *SHORT,
+    ]
+    async with sdk_of(client) as sdk:
+        await sdk.chat.completions.create(model=WRITER, messages=said)
+    [request] = await players.published(client.user_id)
+    assert (request.prompt, request.messages) == ("x", ())
+
+
+PASSED_OVER: Any = {
+    "logit_bias": {"50256": -100}, "metadata": {"a": "b"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
+    "prediction": {"type": "content", "content": "y"}, "safety_identifier": "u1", "service_tier": "flex", "store": True,
+    "verbosity": "low",
+}  # fmt: skip
+
+
+async def test_what_the_answer_means_the_same_without_is_passed_over(client: Client, players: Players) -> None:
+    async with sdk_of(client) as sdk:
+        await sdk.chat.completions.create(model=WRITER, messages=SHORT, reasoning_effort="low", **PASSED_OVER)
+    [request] = await players.published(client.user_id)
+    assert request.options == {"reasoning_effort": "low"}
+
+
 async def test_a_streamed_chat_comes_in_its_pieces(client: Client, players: Players, bus: NatsClient) -> None:
     async def play(request: Request) -> None:
         await write(bus, players, request)
@@ -247,6 +274,9 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         ({"messages": SHORT, "response_format": {"type": "json_object"}}, "response_format"),
         ({"messages": SHORT, "modalities": ["text", "audio"]}, "modalities"),
         ({"messages": SHORT, "logprobs": True}, "logprobs"),
+        ({"messages": SHORT, "top_logprobs": 2}, "top_logprobs"),
+        ({"messages": SHORT, "web_search_options": {}}, "web_search_options"),
+        ({"messages": [*SHORT, {"role": "user", "content": ""}]}, "messages"),
         ({"messages": SHORT, "n": 2}, "n"),
         ({"messages": SHORT, "temperature": 3}, "temperature"),
         ({"messages": SHORT, "max_tokens": 10_000}, "max_tokens"),

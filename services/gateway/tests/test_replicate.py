@@ -97,6 +97,12 @@ async def test_a_video_is_one_address_and_a_text_is_itself(official: Replicate) 
     assert said == f"About {INPUT['prompt']}: it is well said."
 
 
+async def test_a_system_prompt_that_says_nothing_is_left_out(client: Client, players: Players) -> None:
+    """Clients send the field empty, and providers refuse a message that says nothing."""
+    made = await client.post(PREDICTIONS, json={"version": WRITER, "input": INPUT | {"system_prompt": " "}})
+    assert (await players.heard(made.json["id"])).messages == ()
+
+
 async def test_what_takes_longer_than_it_may_is_cancelled(client: Client, players: Players) -> None:
     async def play(request: Request) -> None:
         left = (request.deadline_at - datetime.now(UTC)).total_seconds()

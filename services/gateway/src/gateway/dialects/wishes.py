@@ -72,7 +72,8 @@ def wish_of(model: CatalogModel, given: Mapping[str, Any]) -> Wish:
         size=_size(model, left),
         seconds=_whole(left, _DURATIONS),
         inputs=inputs,
-        messages=() if system is None else (Message(role="system", content=system),),
+        # Clients send their field for it empty, and providers refuse a message that says nothing.
+        messages=(Message(role="system", content=system),) if system and system.strip() else (),
         max_tokens=_whole(left, _LONGEST_TEXTS) if model.kind is Kind.TEXT else None,
         options=left,
     )

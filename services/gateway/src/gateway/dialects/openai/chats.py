@@ -67,7 +67,7 @@ def _order(surface: Surface, body: CreateChat, request: Request) -> Order:
         kind=Kind.TEXT,
         prompt=last.content,
         model=body.model or None,
-        messages=tuple(before),
+        messages=tuple(message for message in before if message.content.strip()),  # providers refuse an empty one
         max_tokens=body.max_completion_tokens or body.max_tokens,
         options=_options(surface, body),
         remarks=remarks_of(body.user),
@@ -84,8 +84,11 @@ def _check_offered(body: CreateChat) -> None:
         raise _invalid("response_format", "Only text is offered here.")
     if set(body.modalities or ()) - {"text"}:
         raise _invalid("modalities", "Only text is offered here.")
-    if body.logprobs:
-        raise _invalid("logprobs", "Log probabilities are not offered here.")
+    for name in ("logprobs", "top_logprobs"):
+        if getattr(body, name):
+            raise _invalid(name, "Log probabilities are not offered here.")
+    if body.web_search_options is not None:
+        raise _invalid("web_search_options", "Searching the web is not offered here.")
 
 
 def _said(index: int, message: ChatMessage) -> Message:

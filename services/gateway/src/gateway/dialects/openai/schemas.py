@@ -117,6 +117,8 @@ class CreateChat(BaseModel):
     response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
+    web_search_options: dict[str, Any] | None = None
 
 
 class ChatUsage(BaseModel):
