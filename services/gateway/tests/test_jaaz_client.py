@@ -147,6 +147,27 @@ async def test_what_is_being_written_is_stopped(client: Client, players: Players
     assert (await client.ended(str(request.generation_id)))["status"] == "cancelled"
 
 
+async def test_a_canvas_that_is_made_again_is_talked_about_once(client: Client, players: Players) -> None:
+    """The client sends no key, and the same again where it heard no answer."""
+    body = talk("Draw a fox") | {"name": "Foxes"}
+    for _ in range(2):
+        await ok(await client.post("/api/canvas/create", json=body))
+    [first] = await players.published(client.user_id)
+    await client.ended(str(first.generation_id))
+    await ok(await client.post("/api/canvas/create", json=body))
+    await ok(await client.post("/api/canvas/create", json=talk("Draw a cat") | {"name": "Foxes"}))
+    await players.published(client.user_id, 2)
+    said = [turn["content"] for turn in await ok(await client.get(f"/api/chat_session/{body['session_id']}"))]
+    assert (said.count("Draw a fox"), said.count("Draw a cat")) == (1, 1)
+    assert len({request.generation_id for request in players.of(client.user_id)}) == 2
+
+
+async def test_a_canvas_about_which_nothing_can_be_said_is_not_made(client: Client) -> None:
+    body = {"name": "x", "canvas_id": "x", "messages": [{"role": "assistant", "content": "I shall draw."}]}
+    assert (await client.post("/api/canvas/create", json=body)).status == 422
+    assert await ok(await client.get("/api/canvas/list")) == []
+
+
 async def test_a_list_is_a_list_for_whoever_has_nothing(client: Client) -> None:
     """The client checks no status and draws what it gets."""
     for path in ("/api/canvas/list", "/api/list_chat_sessions", "/api/chat_session/unknown"):

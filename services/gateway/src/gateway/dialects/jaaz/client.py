@@ -1,6 +1,9 @@
 """The routes that the real client calls about canvases and chats: /api/canvas, /api/chat and their kin."""
 
+import json
 from collections.abc import Iterable
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -42,7 +45,8 @@ def make_router(desk: Desk) -> APIRouter:
     async def chat(body: ClientChat, request: Request) -> Status:
         """Answers when the run is over; what was written arrived by socket."""
         who = await desk.who(request)
-        await desk.talks.whole(who, await _say(desk, who, body, request))
+        said = await _say(desk, who, _talk(body), request, request.headers.get("idempotency-key"))
+        await desk.talks.whole(who, said)
         return Status(status="done")
 
     @router.get("/chat_session/{session_id}", summary="The messages of a session")
@@ -82,11 +86,12 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.post("/canvas/create", summary="Make a canvas, and begin to talk about it")
     async def create(body: ClientCanvas, request: Request) -> CanvasId:
-        """The ids are the client's; the same again changes nothing."""
+        """The ids are the client's; the same again changes nothing: what it says about its canvas is said once."""
         who, name = await desk.who(request), names.chosen(body.canvas_id, "canvas_id")
+        talk = replace(_talk(body), canvas_id=name) if body.messages else None
         made = await canvases.create(who, name, Change(body.name))
-        if body.messages:
-            await _say(desk, who, body, request)
+        if talk is not None:
+            await _say(desk, who, talk, request, request.headers.get("idempotency-key") or _key_of(body, name))
         return CanvasId(id=made.id)
 
     @router.get("/canvas/{canvas_id}", summary="Open a canvas")
@@ -116,10 +121,15 @@ def make_router(desk: Desk) -> APIRouter:
     return router
 
 
-async def _say(desk: Desk, who: Caller, body: ClientChat, request: Request) -> Generation:
-    talk, route = _talk(body), request.url.path
-    generation_id = desk.talks.id_of(who, route, request.headers.get("idempotency-key"))
+async def _say(desk: Desk, who: Caller, talk: Talk, request: Request, key: str | None) -> Generation:
+    route = request.url.path
+    generation_id = desk.talks.id_of(who, route, key)
     return await desk.talks.say(who, talk, generation_id, route=route, traceparent=traceparent_of(request))
+
+
+def _key_of(body: ClientChat, canvas_id: str) -> str:
+    """The client sends no key, and the same body again where it heard no answer: its ids and words are the key."""
+    return sha256(json.dumps([canvas_id, body.session_id, body.messages[-1]]).encode()).hexdigest()
 
 
 def _talk(body: ClientChat) -> Talk:
