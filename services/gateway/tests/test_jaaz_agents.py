@@ -114,6 +114,10 @@ async def is_done(socket: Socket) -> None:
     await until(done, 20)
 
 
+async def is_drawing(players: Players, client: Client) -> Request | None:
+    return next((request for request in asked(players, client) if request.kind is Kind.IMAGE), None)
+
+
 async def drawn_on(client: Client, canvas_id: str) -> list[dict[str, Any]]:
     shown = (await client.get(f"/api/v1/canvases/{canvas_id}")).json
     return [element for element in shown["elements"] if element["id"] != "mine"]
@@ -286,10 +290,7 @@ async def test_what_is_cancelled_begins_nothing_more(
     players.scripts[client.user_id] = artist
     await socket.client.emit("chat_message", saying(canvas_id) | {"message": "Draw"})
 
-    async def is_drawing() -> Request | None:
-        return next((request for request in asked(players, client) if request.kind is Kind.IMAGE), None)
-
-    drawing = await until(is_drawing, 10)
+    drawing = await until(lambda: is_drawing(players, client), 10)
     assert (await client.post(f"/api/cancel/{SESSION}")).json["status"] == "done"
     await is_done(socket)
     assert (await client.ended(str(drawing.generation_id)))["status"] == "cancelled"

@@ -240,7 +240,8 @@ class Agents:
             # It was thrown away meanwhile, or is full: what was drawn is among the user's files.
             with contextlib.suppress(Refusal):
                 canvas = await self._canvases.revise(owner, turn.canvas_id, lambda found: easel.put(found, asset))
-        if not await self._steps.tell(step.id):
+        step = replace(step, is_placed=canvas is not None)
+        if not await self._steps.tell(step.id, is_placed=step.is_placed):
             return
         if canvas is not None and asset is not None and (element := easel.element_on(canvas, asset)) is not None:
             updated = translate.canvas_update(self._surface, owner, canvas)

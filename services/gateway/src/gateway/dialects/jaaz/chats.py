@@ -56,9 +56,15 @@ _RUNNING = text("""
 """)
 _CANVAS = text("SELECT canvas_id FROM chat_sessions WHERE user_id = :user_id AND id = :id")
 _IS_SAID = text("""
-    SELECT EXISTS (SELECT FROM chat_turns WHERE generation_id = :id) OR EXISTS (SELECT FROM agent_steps WHERE id = :id)
+    SELECT EXISTS (SELECT FROM chat_turns WHERE generation_id = :id) OR EXISTS (
+        SELECT FROM agent_steps s JOIN chat_turns t ON t.generation_id = s.turn_id WHERE s.id = :id)
 """)
 _DELETE = text("DELETE FROM chat_sessions WHERE user_id = :user_id AND id = :id RETURNING id")
+# Those that are not over end by themselves.
+_DELETE_TURNS = text("""
+    DELETE FROM agent_turns a USING chat_turns t WHERE a.generation_id = t.generation_id AND a.state = 'done'
+        AND t.user_id = :user_id AND t.session_id = :id
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +167,11 @@ class Chats:
 
     async def delete(self, caller: Caller, session_id: str) -> None:
         """Raises NotFound."""
-        async with self._database.statement() as connection:
-            deleted = await connection.execute(_DELETE, {"user_id": caller.user_id, "id": session_id})
-        if deleted.first() is None:
-            raise NotFound("There is no such session.")
+        session = {"user_id": caller.user_id, "id": session_id}
+        async with self._database.transaction() as connection:
+            await connection.execute(_DELETE_TURNS, session)
+            if (await connection.execute(_DELETE, session)).first() is None:
+                raise NotFound("There is no such session.")
 
 
 def _title(said: str) -> str:

@@ -90,8 +90,8 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.delete("/chat/sessions/{session_id}", summary="Delete a chat session")
     async def delete_session(session_id: str, request: Request) -> Done:
-        """What was made in it stays; it is not shown as a session any more."""
-        await chats.delete(await desk.who(request), names.known(session_id, "session"))
+        """What is under way in it is stopped, what was made stays; it is not shown as a session any more."""
+        await desk.talks.delete(await desk.who(request), names.known(session_id, "session"))
         return Done()
 
     @router.get("/canvases", summary="Your canvases")

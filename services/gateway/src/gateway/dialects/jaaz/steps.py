@@ -41,13 +41,15 @@ _TURN = text("""
     FROM agent_turns WHERE generation_id = :turn_id
 """)
 _STEPS = text("""
-    SELECT id, turn_id, round, call, refusal::text AS refusal, is_told FROM agent_steps
+    SELECT id, turn_id, round, call, refusal::text AS refusal, is_told, is_placed FROM agent_steps
     WHERE turn_id = ANY(CAST(:turn_ids AS uuid[])) ORDER BY turn_id, round, call NULLS FIRST
 """)
 _GENERATIONS = text(f"SELECT {COLUMNS} FROM generations WHERE id = ANY(CAST(:ids AS uuid[]))")  # noqa: S608
 _TURNS_OF = text("SELECT DISTINCT turn_id FROM agent_steps WHERE id = ANY(CAST(:ids AS uuid[])) AND call IS NOT NULL")
 _TURN_OF = text("SELECT turn_id FROM agent_steps WHERE id = :id")
-_TOLD = text("UPDATE agent_steps SET is_told = true WHERE id = :id AND NOT is_told RETURNING id")
+_TOLD = text("""
+    UPDATE agent_steps SET is_told = true, is_placed = :is_placed WHERE id = :id AND NOT is_told RETURNING id
+""")
 _END = text("""
     UPDATE agent_turns SET state = 'done' WHERE generation_id = :turn_id AND state <> 'done' RETURNING generation_id
 """)
@@ -78,6 +80,8 @@ class Step:
     call: int | None
     refusal: dict[str, Any] | None
     is_told: bool
+    is_placed: bool
+    """Whether what was made was put on the canvas; it says nothing before that was told."""
     generation: Generation | None
 
     @property
@@ -198,7 +202,7 @@ class Steps:
         rounds: dict[UUID, list[Round]] = {}
         for row in rows:
             why = json.loads(row.refusal) if row.refusal else None
-            step = Step(row.id, row.round, row.call, why, row.is_told, generations.get(row.id))
+            step = Step(row.id, row.round, row.call, why, row.is_told, row.is_placed, generations.get(row.id))
             if step.call is None:
                 rounds.setdefault(row.turn_id, []).append(Round(step))
             else:
@@ -216,10 +220,10 @@ class Steps:
             found: UUID | None = (await connection.execute(_TURN_OF, {"id": generation_id})).scalar_one_or_none()
         return found
 
-    async def tell(self, step_id: UUID) -> bool:
-        """Notes that a step's end was told; whether nobody had."""
+    async def tell(self, step_id: UUID, *, is_placed: bool) -> bool:
+        """Notes that a step's end was told, and whether the canvas has what was made; False where somebody had."""
         async with self._database.statement() as connection:
-            return (await connection.execute(_TOLD, {"id": step_id})).first() is not None
+            return (await connection.execute(_TOLD, {"id": step_id, "is_placed": is_placed})).first() is not None
 
     async def end(self, turn_id: UUID) -> bool:
         """Whether it was this that ended the turn."""

@@ -162,6 +162,15 @@ class Talks:
             await self._surface.commands.cancel(caller, generation_id)
         return len(running) or stopped
 
+    async def delete(self, caller: Caller, session_id: str) -> None:
+        """Stops what is under way in a session, which is shown no more. What was drawn by then lands on its canvas.
+
+        Raises:
+            NotFound: no such session of this user.
+        """
+        await self.cancel(caller, session_id)
+        await self._chats.delete(caller, session_id)
+
     async def _order(self, caller: Caller, talk: Talk, route: str, traceparent: str | None) -> tuple[Order, str | None]:
         """The order, and the canvas that the session is about. Where a model may draw on that, both are recorded."""
         surface, before = self._surface, talk.before

@@ -59,7 +59,8 @@ def said_of(surface: Surface, step: Step) -> str:
         return f"Nothing was made: {refusal.message}"
     address = translate.addressed(surface, easel.path_of(asset.id))
     size = f", {asset.width}x{asset.height}" if asset.width and asset.height else ""
-    return f"It was made and put on the canvas: ![{asset.id}]({address}) (image_id {asset.id}{size})"
+    where = "put on the canvas" if step.is_placed else "kept among the user's files, as the canvas does not take it"
+    return f"It was made and {where}: ![{asset.id}]({address}) (image_id {asset.id}{size})"
 
 
 def _said_in(surface: Surface, each: Round) -> Iterator[tuple[Step, Message]]:
