@@ -154,6 +154,18 @@ async def test_an_asset_an_upload_and_a_poster(client: Client, players: Players,
     )
 
 
+async def test_the_address_of_a_file_is_the_asset_that_was_brought_or_made(
+    client_of: MakeClient, players: Players, storage: Storage
+) -> None:
+    client, other, upload_id = client_of(), client_of(), uuid4()
+    brought, drawn = storage.has(client, asset_id(upload_id, 0)), storage.has(client, uuid4())
+    urls = [f"{PUBLIC_URL}/api/file/{upload_id}", f"/api/file/{drawn}"]
+    found = tuple(Input(role="first_frame", asset_id=each, mime_type="image/png") for each in (brought, drawn))
+    assert await made(client, players, *({"url": url} for url in urls)) == found
+    for url in (*urls, f"{PUBLIC_URL}/api/file/nonsense"):
+        refused(await film(other, {"url": url}), "input_not_found", "inputs.0")
+
+
 async def test_a_public_address_stays_as_it_is(client: Client, players: Players, storage: Storage) -> None:
     before = len(storage.asked)
     url = "https://pictures.example/a.png?size=large"

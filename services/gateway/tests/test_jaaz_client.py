@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 from nats.aio.client import Client as NatsClient
 
@@ -64,7 +65,9 @@ async def ok(answer: Any) -> Any:
     return answer.json
 
 
-async def test_the_clients_sequence(client: Client, players: Players, vault: Vault, storage: Storage) -> None:
+async def test_the_clients_sequence(
+    client: Client, players: Players, vault: Vault, storage: Storage, postgres: asyncpg.Pool
+) -> None:
     """From the first start to a drawing that is talked about and thrown away."""
     get, post = client.get, client.post
     assert await ok(await get("/api/config/exists")) == {"exists": False}
@@ -117,6 +120,8 @@ async def test_the_clients_sequence(client: Client, players: Players, vault: Vau
     assert await ok(await post("/api/canvas/canvas-1/rename", json={"name": "Renamed"})) == {"id": "canvas-1"}
     opened = await ok(await get("/api/canvas/canvas-1"))
     assert (opened["data"], opened["name"]) == (data, "Renamed")
+    kept = await postgres.fetchval("SELECT files::text FROM canvases WHERE user_id = $1", client.user_id)
+    assert PUBLIC_URL not in kept, "its domain may change"
 
     assert await ok(await post("/api/chat", json=talk("Draw a fox", answer_to("Draw a fox"), "Bluer"))) == {
         "status": "done",

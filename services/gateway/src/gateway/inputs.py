@@ -5,12 +5,14 @@ elsewhere only the address is kept, for the provider or the guarded client to re
 from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import structlog
 from faststream.nats import NatsBroker
 from yarl import URL
 
 from contracts.facts import Input
+from contracts.ids import asset_id
 from contracts.keeping import FindMedia, FoundMedia, MediaName, NamedMedia
 from contracts.media import PATH
 from contracts.questions import STORAGE_FIND_MEDIA
@@ -21,8 +23,11 @@ from gateway.refusals import InputNotFound, Invalid
 from gateway.settings import AddressSettings
 from runtime.outbound import Allowed, OutboundSettings, Refused, check_url
 
+FILE_PATH = "/api/file/"
+"""Where canvases name media by id, for as long as it is kept."""
 FIND_SECONDS = 5.0
 MAX_URL_CHARACTERS = 4096
+_PATHS = (PATH, FILE_PATH)
 _PORTS = {"http": 80, "https": 443}
 _TYPES = {"audio": "audio", "video": "video"}
 """The type of what a role takes; all others take pictures."""
@@ -58,14 +63,15 @@ class Inputs:
             Invalid: it is of another kind than its role.
             Unavailable: storage does not answer. Nothing has changed.
         """
-        names = [_name(given) for given in order.inputs]
-        wanted = [name for name in names if name is not None]
+        names = [_names(given) for given in order.inputs]
+        wanted = [name for each in names for name in each]
         if not wanted:
             return order
         found = iter(await self._ask(caller, wanted))
+        media = [[next(found) for _ in each] for each in names]
         inputs = [
-            given if name is None else _resolved(index, given, next(found))
-            for index, (given, name) in enumerate(zip(order.inputs, names, strict=True))
+            _resolved(index, given, next(filter(None, each), None)) if each else given
+            for index, (given, each) in enumerate(zip(order.inputs, media, strict=True))
         ]
         return replace(order, inputs=tuple(inputs))
 
@@ -77,9 +83,9 @@ class Inputs:
             raise _invalid(place, f"at most {MAX_URL_CHARACTERS} characters")
         if (problem := unfit(given.url)) is not None:
             raise _invalid(place, problem)
-        key = self._key(given.url)
-        if key is not None:
-            return given.model_copy(update={"url": PATH + key})
+        path = self._path(given.url)
+        if path is not None:
+            return given.model_copy(update={"url": path})
         try:
             check_url(URL(given.url), self._allowed)
         except Refused as error:
@@ -88,17 +94,18 @@ class Inputs:
             raise _invalid(place, "not an address") from error
         return given
 
-    def _key(self, url: str) -> str | None:
-        """What is served at an address of ours; None for every other address."""
-        if url.startswith(PATH):
-            return urlsplit(url).path.removeprefix(PATH)
+    def _path(self, url: str) -> str | None:
+        """Where media is served, of an address of ours; None for every other address."""
+        if url.startswith(_PATHS):
+            return urlsplit(url).path
         try:
             host, port, path = _place(url)
         except ValueError:
             return None
         for base_host, base_port, base_path in self._bases:
-            if (host, port) == (base_host, base_port) and path.startswith(base_path + PATH):
-                return path.removeprefix(base_path + PATH)
+            ours = path.removeprefix(base_path) if path.startswith(base_path) else ""
+            if (host, port) == (base_host, base_port) and ours.startswith(_PATHS):
+                return ours
         return None
 
     async def _ask(self, caller: Caller, names: Sequence[MediaName]) -> Sequence[NamedMedia | None]:
@@ -115,12 +122,18 @@ def _place(url: str) -> tuple[str, int | None, str]:
     return (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme), parts.path
 
 
-def _name(given: Input) -> MediaName | None:
+def _names(given: Input) -> list[MediaName]:
+    """What storage may know it by; nothing of what is elsewhere."""
     if given.asset_id is not None:
-        return MediaName(asset_id=given.asset_id)
-    if given.url is not None and given.url.startswith(PATH):
-        return MediaName(key=given.url.removeprefix(PATH)[:200])
-    return None
+        return [MediaName(asset_id=given.asset_id)]
+    if given.url is None or not given.url.startswith(_PATHS):
+        return []
+    try:
+        identity = UUID(given.url.removeprefix(FILE_PATH))
+    except ValueError:
+        return [MediaName(key=given.url.removeprefix(PATH)[:200])]
+    # A file that was made has its asset's id, one that was brought its upload's.
+    return [MediaName(asset_id=identity), MediaName(asset_id=asset_id(identity, 0))]
 
 
 def _resolved(index: int, given: Input, media: NamedMedia | None) -> Input:

@@ -55,7 +55,7 @@ class Desk:
 
 
 def make_desk(surface: Surface) -> Desk:
-    files = Files(surface.database, surface.uploads)
+    files = Files(surface.database, surface.uploads, surface.addresses.public_url)
     chats = Chats(surface.database)
     canvases = Canvases(surface.database, files)
     agents = Agents(surface, Steps(surface.database), chats, canvases, files)

@@ -8,7 +8,7 @@ from uuid import UUID
 from contracts.facts import Asset
 from gateway.dialects.jaaz.canvases import Canvas, Change
 from gateway.dialects.jaaz.elements import Element, visible
-from gateway.dialects.jaaz.files import PATH
+from gateway.inputs import FILE_PATH
 
 SHOWN_PIXELS = 512
 """The longer side of what is put on a canvas; whoever wants it larger draws at its corner."""
@@ -29,7 +29,7 @@ def put(canvas: Canvas, asset: Asset) -> Change | None:
 
 def path_of(asset_id: UUID) -> str:
     """Where it is served, for as long as it is kept."""
-    return f"{PATH}{asset_id}"
+    return f"{FILE_PATH}{asset_id}"
 
 
 def file_of(asset: Asset) -> dict[str, Any]:

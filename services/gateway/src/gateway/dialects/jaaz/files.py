@@ -17,13 +17,13 @@ from contracts.facts import Asset, Visibility
 from contracts.ids import keyed_generation_id
 from gateway.forms import FILE, FieldsAndFiles
 from gateway.identity import Caller
+from gateway.inputs import FILE_PATH
 from gateway.refusals import Invalid, NotFound, UnsupportedMedia
 from gateway.uploads import ROUTE, Upload, Uploads
 from runtime.database import Database, Row
 
 CHUNK_BYTES = 128 << 10
 MAX_NAME_CHARACTERS = 200
-PATH = "/api/file/"
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+|video/[a-z0-9.+-]+|audio/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
 _INSERT = text("""
@@ -62,9 +62,10 @@ class File:
 class Files:
     """The files and what they need."""
 
-    def __init__(self, database: Database, uploads: Uploads) -> None:
+    def __init__(self, database: Database, uploads: Uploads, public_url: str) -> None:
         self._database = database
         self._uploads = uploads
+        self._public_url = public_url.rstrip("/")
 
     async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
         """Raises Refusal: why it is not taken."""
@@ -132,13 +133,16 @@ class Files:
         return _file(row)
 
     async def unpacked(self, caller: Caller, value: Any) -> Any:
-        """The same, where every file that is embedded as a data URL has become one of the user's, named by its path.
+        """The same, where every file that is embedded as a data URL has become one of the user's, and each of ours is
+        named by its path: clients save the whole addresses that they were shown.
 
         Raises:
             Refusal: one of them is not taken.
         """
         if isinstance(value, str) and value[:5].lower() == "data:":
             return await self._unpack(caller, value)
+        if isinstance(value, str) and value.startswith(self._public_url + FILE_PATH):
+            return value.removeprefix(self._public_url)
         if isinstance(value, dict):
             return {name: await self.unpacked(caller, part) for name, part in value.items()}
         if isinstance(value, list):
@@ -163,7 +167,7 @@ class Files:
                 await self.take(caller, "embedded", _chunks_of(data), key)
             except UnsupportedMedia:
                 return url  # a drawing in SVG, say: it stays where it is, within the bounds of its canvas
-        return f"{PATH}{file_id}"
+        return f"{FILE_PATH}{file_id}"
 
 
 async def _chunks_of(data: bytes) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from gateway.dialects.endings import delivered
 from gateway.dialects.jaaz import elements as things
 from gateway.dialects.jaaz.canvases import Canvas
 from gateway.dialects.jaaz.configs import Wish
-from gateway.dialects.jaaz.files import PATH, File
+from gateway.dialects.jaaz.files import File
 from gateway.dialects.jaaz.schemas import (
     BalanceView,
     CanvasView,
@@ -32,6 +32,7 @@ from gateway.dialects.jaaz.schemas import (
 from gateway.dialects.jaaz.talk import DIALECT
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.identity import Caller
+from gateway.inputs import FILE_PATH
 from gateway.orders import Order
 from gateway.records import Generation
 
@@ -133,7 +134,7 @@ def canvas_update(surface: Surface, caller: Caller, found: Canvas) -> dict[str, 
 def addressed(surface: Surface, value: Any) -> Any:
     """The same, with our files by their whole address: rows keep the path, so that a domain can change."""
     if isinstance(value, str):
-        return surface.addresses.public_url.rstrip("/") + value if value.startswith(PATH) else value
+        return surface.addresses.public_url.rstrip("/") + value if value.startswith(FILE_PATH) else value
     if isinstance(value, dict):
         return {name: addressed(surface, part) for name, part in value.items()}
     if isinstance(value, list):
