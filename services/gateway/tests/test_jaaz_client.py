@@ -84,7 +84,7 @@ async def test_the_clients_sequence(
     models = await ok(await get("/api/list_models"))
     assert {"provider": "openai", "model": WRITER, "type": "text", "url": ""} in models
     tools = await ok(await get("/api/list_tools"))
-    assert {tool["id"]: tool["type"] for tool in tools} == {SEEDREAM: "image", "old-image": "image", SEEDANCE: "video"}
+    assert {tool["id"]: tool["type"] for tool in tools} == {SEEDREAM: "image", SEEDANCE: "video"}
     assert {"provider", "id", "display_name", "type"} == set(tools[0])
 
     assert await ok(await get("/api/settings/exists")) == {"exists": False}

@@ -62,6 +62,15 @@ def test_without_a_picture_nothing_is_accepted(inputs: tuple[Input, ...]) -> Non
         fit(order(*inputs), AVATAR)
 
 
+@pytest.mark.parametrize("role", ["image", "first_frame"])
+def test_a_film_begins_with_its_picture_by_either_name(role: Any) -> None:
+    model = AVATAR.model_copy(update={"inputs": ("image", "first_frame"), "needs": ("first_frame",)})
+    start = Input(role=role, asset_id=uuid4(), mime_type="image/png")
+    assert fit(order(start), model).inputs == (start,)
+    with pytest.raises(Invalid, match="needs 'first_frame'"):
+        fit(order(), model)
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
     [(order(STILL, prompt="灯" * 2000), "prompt"), (order(STILL, sound(300.5)), "inputs")],

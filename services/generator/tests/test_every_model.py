@@ -26,6 +26,8 @@ async def test_every_model_that_is_offered_delivers(process, simulator):
     address = (await process.rendered(started)).data.outputs[0].url
     await Claims(process.broker).put("a-film", film(0.3))
     requests = []
+    needy = {model.id for model in (await process.catalog.answer()).models if model.needs}
+    assert needy == {*STARTS, SOUND}, "nobody is offered them for words alone"
     for model in (await process.catalog.answer()).models:
         request = ask("[[sim:latency=0]]", model=model.id, kind=model.kind, size=model.default_size)
         changes = {"seconds": model.default_seconds, "max_tokens": model.max_tokens and 50, "size": model.default_size}

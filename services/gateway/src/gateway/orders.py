@@ -235,7 +235,10 @@ def _check_inputs(order: Order, model: CatalogModel) -> None:
             raise Invalid(
                 f"{model.id} does not start from {given.role!r}. Offered: {offered}.", details=_at("inputs", offered)
             )
-    missing = [role for role in model.needs if all(given.role != role for given in order.inputs)]
+    roles = {given.role for given in order.inputs}
+    if model.kind is Kind.VIDEO and "image" in roles:
+        roles.add("first_frame")  # which is what a film's picture is
+    missing = [role for role in model.needs if role not in roles]
     if missing:
         raise Invalid(f"{model.id} needs {missing[0]!r} to start from.", details=_at("inputs", f"needs {missing[0]}"))
     if len(order.inputs) > MAX_INPUTS:

@@ -5,12 +5,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from contracts.facts import Kind, Visibility
+from contracts.facts import Visibility
 from gateway.dialects.jaaz import errors, translate
 from gateway.dialects.jaaz.answers import FORM, Desk
 from gateway.dialects.jaaz.client import ERRORS
 from gateway.dialects.jaaz.client_schemas import Amount, Exists, Status, UploadedImage
 from gateway.dialects.jaaz.schemas import Document, ProviderConfig
+from gateway.dialects.jaaz.tools import toolbox
 from gateway.dialects.surface import route_class
 from gateway.refusals import NotFound
 
@@ -45,11 +46,12 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.get("/list_tools", summary="What draws and films, as a list")
     async def tools(request: Request) -> list[Document]:
+        """Those that a model may call for while it talks about a canvas."""
         await desk.who(request)
+        offered = toolbox([model for model, _ in surface.queries.models()], None).models
         return [
             {"provider": model.provider, "id": model.id, "display_name": model.id, "type": model.kind.value}
-            for model, _ in surface.queries.models()
-            if model.kind in {Kind.IMAGE, Kind.VIDEO}
+            for model in offered
         ]
 
     @router.get("/settings", summary="The settings")
