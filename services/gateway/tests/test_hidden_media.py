@@ -90,6 +90,9 @@ async def test_a_file_of_the_jaaz_frontend_that_was_made(
     [file] = (await client.get("/api/v1/files")).json["files"]
     assert is_signed(file["url"])
     assert [(await other.get(path)).status for other in (nobody, client_of())] == [401, 404]
+    assert (await client.request("DELETE", f"/v1/generations/{made_id}")).status in {200, 204}
+    assert (await client.get("/api/v1/files")).json["files"] == []
+    assert (await client.get(path)).status == 404
 
 
 async def test_a_video_of_the_instaveo_frontend(

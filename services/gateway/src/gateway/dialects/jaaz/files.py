@@ -37,9 +37,10 @@ _FILES = """
     FROM uploaded_files f LEFT JOIN generations g ON g.id = f.generation_id
 """
 _LIST = text(f"""
-    {_FILES} WHERE f.user_id = :user_id ORDER BY f.created_at DESC, f.id DESC LIMIT :limit OFFSET :offset
+    {_FILES} WHERE f.user_id = :user_id AND g.deleted_at IS NULL
+    ORDER BY f.created_at DESC, f.id DESC LIMIT :limit OFFSET :offset
 """)
-_GET = text(f"{_FILES} WHERE f.id = :id")
+_GET = text(f"{_FILES} WHERE f.id = :id AND g.deleted_at IS NULL")
 
 
 @dataclass(frozen=True, slots=True)
