@@ -70,6 +70,15 @@ async def test_an_image_has_its_seed_and_what_it_was_made_with(client: Client, p
     assert request.size == "1024x1536"
 
 
+@pytest.mark.parametrize("side", ["width", "height"])
+async def test_a_size_of_one_side_is_refused(client: Client, side: str) -> None:
+    """Another size than the one that is meant would be paid for."""
+    answer = await client.post(f"{V1}/models/generate/image", json={"prompt": "A fox", side: 512})
+    assert (answer.status, answer.json["message"]) == (422, "width and height: both, or neither")
+    body = {"prompt": "A fox", "settings": {side: 512}}
+    assert (await client.post("/functions/v1/process-image-pipeline", json=body)).status == 422
+
+
 @pytest.mark.parametrize("said", [True, "512", 512.5])
 @pytest.mark.parametrize(("method", "path", "name"), [
     ("POST", "/models/generate/image", "width"), ("POST", "/models/generate/text", "max_tokens"),

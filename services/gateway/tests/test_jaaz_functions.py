@@ -81,21 +81,24 @@ async def test_a_pipeline_of_the_seeds_form_answers_with_the_image(client: Clien
     assert (request.size, request.options, request.count, request.prepaid) == ("1024x1536", {"seed": 5}, 1, True)
 
 
+@pytest.mark.parametrize("named", [{"modelId": EDITOR}, {}])
 async def test_a_pipeline_of_the_clients_form_is_submitted_and_asked_for(
-    client: Client, players: Players, storage: Storage
+    client: Client, players: Players, storage: Storage, named: dict[str, str]
 ) -> None:
+    """By the first model that takes a picture where none is named."""
     source = storage.has(client, f"{uuid4().hex}/original.png")
     [key] = storage.media[client.user_id]
     players.scripts[client.user_id] = players.hold
     submitted = await call(
         client,
         "process-image-pipeline",
-        modelId=EDITOR,
+        **named,
         sourceImageUrl=f"{PUBLIC_URL}/media/{key}",
         prompt="bluer",
     )
     request = await players.heard(submitted["requestId"])
     assert [(given.role, given.asset_id) for given in request.inputs] == [("image", source)]
+    assert request.model == EDITOR
     assert submitted["statusUrl"].startswith(f"{PUBLIC_URL}{PIPELINE}/requests/")
     status = {"action": "status", "statusUrl": submitted["statusUrl"]}
     assert (await call(client, "process-image-pipeline", **status))["status"] in {"IN_QUEUE", "IN_PROGRESS"}

@@ -1,6 +1,7 @@
 """What the functions ask for, as orders: each is paid first by what its user has consumed a moment ago."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from fastapi import Request
 
 from contracts.facts import Input, Kind
+from contracts.questions import CatalogModel
 from contracts.talking import Message
 from gateway.dialects.callers import uuid_of
 from gateway.dialects.jaaz.client import message_of
@@ -42,12 +44,14 @@ def _order(request: Request, kind: Kind, prompt: str, **more: Any) -> Order:
     )
 
 
-def pipeline(body: ProcessImagePipeline, request: Request) -> Order:
-    """Raises Invalid."""
+def pipeline(body: ProcessImagePipeline, request: Request, offered: Sequence[CatalogModel]) -> Order:
+    """Where no model is named a picture goes to the first that takes one. Raises Invalid."""
     settings = body.settings
     size = settings.get("size")
     width, height = settings.get("width"), settings.get("height")
-    if size is None and isinstance(width, int) and isinstance(height, int):
+    if size is None and (width is not None or height is not None):
+        if not isinstance(width, int) or not isinstance(height, int):
+            raise Invalid("settings.width and settings.height: whole numbers, both or neither")
         size = f"{width}x{height}"
     if not isinstance(size, str | None):
         raise Invalid("settings.size: a text such as 1024x1024")
@@ -56,11 +60,15 @@ def pipeline(body: ProcessImagePipeline, request: Request) -> Order:
         request,
         Kind.IMAGE,
         body.prompt or "",
-        model=body.model or body.modelId or None,
+        model=body.model or body.modelId or (_able(offered) if source else None),
         size=size or None,
         inputs=source,
         options={name: value for name, value in settings.items() if name in _SETTINGS},
     )
+
+
+def _able(offered: Sequence[CatalogModel]) -> str | None:
+    return next((model.id for model in offered if model.state == "active" and "image" in model.inputs), None)
 
 
 def pokemon(body: GeneratePokemonImages, request: Request) -> Order:

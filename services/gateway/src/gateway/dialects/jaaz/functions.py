@@ -92,7 +92,8 @@ def make_router(desk: Desk) -> APIRouter:
         who = await desk.who(request, body.user_id)
         if body.action in {"status", "result"}:
             return await _looked_at(surface, who, body)
-        order = function_orders.pipeline(body, request)
+        offered = [model for model, _ in surface.queries.models(Kind.IMAGE)]
+        order = function_orders.pipeline(body, request, offered)
         if body.modelId or body.sourceImageUrl:
             return _submitted(surface, await surface.commands.create(who, order))
         [address] = _addresses(surface, await _made(surface, who, order))

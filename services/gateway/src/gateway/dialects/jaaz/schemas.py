@@ -29,7 +29,7 @@ class Done(BaseModel):
 
 
 class GenerateImage(BaseModel):
-    """Without a size the model's own."""
+    """`width` and `height` both or neither; without them the model's own size."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"prompt": "A fox in the snow", "model": ""}]})
 

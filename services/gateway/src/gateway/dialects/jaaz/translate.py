@@ -35,6 +35,7 @@ from gateway.identity import Caller
 from gateway.inputs import FILE_PATH
 from gateway.orders import Order
 from gateway.records import Generation
+from gateway.refusals import Invalid
 
 MAX_SEED = 2**31 - 1
 CURRENCY = "USD"
@@ -48,7 +49,9 @@ def money(units: int, credit_price: Decimal, step: Decimal = _FINE_MONEY) -> flo
 
 
 def image_order(body: GenerateImage, generation_id: UUID, request: Request) -> Order:
-    """The seed follows from the id, so that the same key is the same order."""
+    """The seed follows from the id, so that the same key is the same order. Raises Invalid."""
+    if (body.width is None) != (body.height is None):
+        raise Invalid("width and height: both, or neither")
     named = {"num_inference_steps": body.steps, "guidance_scale": body.guidance}
     return Order(
         dialect=DIALECT,
@@ -56,7 +59,7 @@ def image_order(body: GenerateImage, generation_id: UUID, request: Request) -> O
         kind=Kind.IMAGE,
         prompt=body.prompt,
         model=body.model or None,
-        size=f"{body.width}x{body.height}" if body.width and body.height else None,
+        size=f"{body.width}x{body.height}" if body.width else None,
         options={name: value for name, value in named.items() if value is not None} | {"seed": seed_of(generation_id)},
         idempotency_key=request.headers.get("idempotency-key"),
         traceparent=traceparent_of(request),
