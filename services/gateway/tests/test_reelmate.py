@@ -179,6 +179,7 @@ async def test_a_list_of_scripts_is_one_batch_that_delays_nobody(client: Client,
     requests = [await players.heard(job["id"]) for job in made["jobs"]]
     assert {request.lane for request in requests} == {Lane.BATCH}
     assert (await client.get(f"/v1/batches/{made['batchId']}")).json["total"] == 3
+    assert {job["batch_id"] for job in await data(client, "/generation-jobs")} == {made["batchId"]}
     same = await client.post(f"{STUDIO}/generate-batch", {"Idempotency-Key": "three"}, json=body)
     assert same.json["data"]["batchId"] == made["batchId"]
 
@@ -201,6 +202,8 @@ async def test_jobs_and_films_are_found_by_state_campaign_and_place(client: Clie
     assert [job["id"] for job in await data(client, "/generation-jobs?limit=1&offset=1")] == [second["id"]]
     assert [job["id"] for job in await data(client, "/generation-jobs?status=pending")] == [third["id"]]
     assert [job["id"] for job in await data(client, f"/generation-jobs?campaignId={campaign_id}")] == [first["id"]]
+    assert len(await data(client, "/generation-jobs?status=&campaignId=")) == 3
+    assert len(await data(client, "/generated-videos?status=&campaignId=")) == 2
     [film] = await data(client, f"/generated-videos?campaignId={campaign_id}")
     assert (film["job_id"], film["campaign_id"], film["script"]) == (first["id"], campaign_id, "First.")
     assert (film["resolution"], film["format"], film["file_size"]) == ("1080x1920", "mp4", 5678)

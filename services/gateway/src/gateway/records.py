@@ -45,6 +45,7 @@ class Generation:
     completed_at: datetime | None
     outcome: Outcome | None
     api_key_id: UUID | None
+    batch_id: UUID | None
     payer_id: UUID | None
     """Whose account pays; None: its user's own."""
 
@@ -93,7 +94,7 @@ class Generation:
 COLUMNS = """id, user_id, dialect, kind, lane, model, prompt, size, count AS wanted, options::text AS options,
     particulars::text AS particulars, quote_amount, unit_price, price_version, input_price, output_price, status,
     published, body_hash, traceparent, created_at, deadline_at, cancel_asked_at, completed_at,
-    outcome::text AS outcome, api_key_id, payer_id"""
+    outcome::text AS outcome, api_key_id, batch_id, payer_id"""
 
 
 def generation_of(row: Row, outcome: Outcome | None = None) -> Generation:
@@ -133,6 +134,7 @@ def generation_of(row: Row, outcome: Outcome | None = None) -> Generation:
         completed_at=row["completed_at"],
         outcome=outcome,
         api_key_id=row["api_key_id"],
+        batch_id=row["batch_id"],
         payer_id=row["payer_id"],
     )
 

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from gateway.dialects.callers import caller
 from gateway.dialects.reelmate import errors, translate
 from gateway.dialects.reelmate.counts import Counts
-from gateway.dialects.reelmate.fields import known
+from gateway.dialects.reelmate.fields import Filter, known
 from gateway.dialects.reelmate.films import film_of
 from gateway.dialects.reelmate.schemas import Day, Happened, LinkView, OverviewAnswer, Wrapped
 from gateway.dialects.reelmate.studio import PREFIX
@@ -24,7 +24,7 @@ BUCKET = "shared films at"
 COUNTED_A_MINUTE = 120
 """What one address may have counted of others' films."""
 _DAYS = {"7d": 7, "30d": 30, "90d": 90}
-Range = Literal["7d", "30d", "90d"] | None
+Range = Filter[Literal["7d", "30d", "90d"]]
 
 
 def make_router(surface: Surface, counts: Counts, documented: dict[int | str, dict[str, Any]]) -> APIRouter:

@@ -4,7 +4,7 @@ import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
@@ -70,6 +70,9 @@ Moment = Annotated[
     Annotated[datetime, AfterValidator(_in_utc)] | None,
     BeforeValidator(_date, json_schema_input_type=datetime | Literal[""] | None),
 ]
+_Of = TypeVar("_Of")
+Filter = Annotated[_Of | None, BeforeValidator(_nothing)]
+"""What a list is narrowed by."""
 
 
 def known(text: str, what: str) -> UUID:

@@ -9,7 +9,7 @@ from gateway.dialects.callers import caller
 from gateway.dialects.reelmate import errors, translate
 from gateway.dialects.reelmate.avatars import Avatars
 from gateway.dialects.reelmate.campaigns import Campaigns
-from gateway.dialects.reelmate.fields import known
+from gateway.dialects.reelmate.fields import Filter, known
 from gateway.dialects.reelmate.films import Films, State, only_completed
 from gateway.dialects.reelmate.schemas import (
     GenerateBatch,
@@ -71,8 +71,8 @@ def make_router(
         request: Request,
         limit: Limit = 20,
         offset: Offset = 0,
-        status: State | None = None,
-        campaignId: UUID | None = None,  # noqa: N803
+        status: Filter[State] = None,
+        campaignId: Filter[UUID] = None,  # noqa: N803
     ) -> Wrapped[list[JobView]]:
         """The newest first."""
         who = await caller(surface.identity, request)
@@ -101,8 +101,8 @@ def make_router(
         request: Request,
         limit: Limit = 20,
         offset: Offset = 0,
-        status: State | None = None,
-        campaignId: UUID | None = None,  # noqa: N803
+        status: Filter[State] = None,
+        campaignId: Filter[UUID] = None,  # noqa: N803
     ) -> Wrapped[list[VideoView]]:
         """The newest first. A film is there once it is completed: in no other state there is any."""
         who = await caller(surface.identity, request)

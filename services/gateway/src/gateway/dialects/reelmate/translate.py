@@ -1,7 +1,6 @@
 """Between the reelmate frontend and the commands and queries."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from fastapi import Request
 
@@ -106,14 +105,14 @@ def cost(surface: Surface, body: EstimateCost, quote: Quote) -> CostView:
     )
 
 
-def job(surface: Surface, generation: Generation, batch_id: UUID | None = None) -> JobView:
+def job(surface: Surface, generation: Generation) -> JobView:
     remarks, film = generation.remarks, film_of(generation)
     ended_at = generation.completed_at
     return JobView(
         id=generation.id,
         user_id=generation.user_id,
         campaign_id=remarks.get("campaign_id"),
-        batch_id=batch_id,
+        batch_id=generation.batch_id,
         job_type=JOB_TYPE,
         status=state_of(generation),
         script=generation.prompt,
@@ -132,7 +131,7 @@ def job(surface: Surface, generation: Generation, batch_id: UUID | None = None) 
 
 
 def batch(surface: Surface, made: Batch) -> JobBatchView:
-    jobs = [job(surface, each, made.id) for each in made.generations]
+    jobs = [job(surface, each) for each in made.generations]
     return JobBatchView(batchId=made.id, total=len(jobs), jobs=jobs)
 
 
