@@ -215,6 +215,15 @@ async def test_videos_are_listed_a_page_at_a_time_whoever_asked_for_them(client:
             await sdk.videos.list(order="asc")
 
 
+async def test_what_is_deleted_while_it_is_listed_leads_on(client: Client, client_of: MakeClient) -> None:
+    made = [(await finished(client)).id for _ in range(5)]
+    async with sdk_of(client) as sdk, sdk_of(client_of()) as stranger:
+        gone = [(await sdk.videos.delete(video.id)).id async for video in sdk.videos.list(limit=2)]
+        assert gone == made[::-1]
+        with pytest.raises(openai.NotFoundError):
+            await stranger.videos.list(after=made[0])
+
+
 async def test_a_deleted_video_is_gone(client: Client) -> None:
     video = await finished(client)
     async with sdk_of(client) as sdk:

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from contracts.facts import Input, Kind
+from gateway import records
 from gateway.dialects.brought import bring, is_file
 from gateway.dialects.endings import delivered
 from gateway.dialects.openai import errors
@@ -200,7 +201,7 @@ async def _video(surface: Surface, who: Caller, name: str) -> Generation:
 
 
 async def _page(surface: Surface, who: Caller, limit: int, after: str | None) -> Videos:
-    cursor = cursor_after(await _video(surface, who, after)) if after is not None else None
+    cursor = await _cursor(surface, who, after) if after is not None else None
     page = await surface.queries.generations(who, limit, cursor, Filter(kind=Kind.VIDEO.value))
     videos = [_view(each) for each in page.items]
     return Videos(
@@ -209,6 +210,15 @@ async def _page(surface: Surface, who: Caller, limit: int, after: str | None) ->
         last_id=videos[-1].id if videos else None,
         has_more=page.cursor is not None,
     )
+
+
+async def _cursor(surface: Surface, who: Caller, after: str) -> str:
+    """Also after one that was deleted since: programs delete while they list. Raises NotFound."""
+    async with surface.database.statement() as connection:
+        found = await records.known(connection, who.user_id, id_in(_PREFIX, after))
+    if found is None or found[0].kind is not Kind.VIDEO:
+        raise NotFound("There is no such video.")
+    return cursor_after(found[0])
 
 
 async def _content(surface: Surface, lending: Lending, video: Generation, variant: str | None) -> Response:
