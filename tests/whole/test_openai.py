@@ -45,6 +45,11 @@ async def test_what_is_said_is_heard_and_what_is_asked_is_answered(sdk: AsyncOpe
     said = await sdk.audio.speech.create(model="gpt-4o-mini-tts", voice="coral", input="The light is red.")
     with av.open(io.BytesIO(said.content)) as opened:
         assert opened.streams.audio
+    said = await sdk.audio.speech.create(
+        model="eleven_flash_v2_5", voice="coral", input="The light is red.", response_format="wav"
+    )
+    with av.open(io.BytesIO(said.content)) as opened:
+        assert (opened.format.name, opened.streams.audio[0].rate) == ("wav", 44_100)
     stream = await sdk.chat.completions.create(
         model="gpt-5.4-mini",
         messages=[{"role": "user", "content": "What is a darkroom?"}],

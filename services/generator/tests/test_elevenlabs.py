@@ -30,6 +30,7 @@ class TestElevenLabs(SpeechConformance):
             ("mp3_44100_128", "audio/mpeg", "mp3"),
             ("opus_48000_64", "audio/ogg", "opus"),
             ("wav_24000", "audio/wav", "pcm"),
+            ("wav_44100", "audio/wav", "pcm"),
         ],
     )
     async def test_the_type_is_the_one_that_was_asked_for(self, provider, form, mime_type, codec):

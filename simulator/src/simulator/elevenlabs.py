@@ -46,7 +46,7 @@ FORMATS: Mapping[str, tuple[Container, str]] = MappingProxyType(
         **{f"mp3_{form}": ("mp3", "audio/mpeg") for form in ("44100_128", "44100_192")},
         **{f"opus_48000_{rate}": ("opus", "audio/ogg") for rate in (32, 64, 96, 128, 192)},
         f"pcm_{RATE}": ("pcm", "audio/pcm"),
-        f"wav_{RATE}": ("wav", "audio/wav"),
+        **{f"wav_{rate}": ("wav", "audio/wav") for rate in (8000, 16000, 22050, RATE, 32000, 44100, 48000)},
     }
 )
 PAGE_MAX = 100
@@ -195,7 +195,7 @@ class ElevenLabs:
             raise Refusal(400, "model_not_found", "A model of this id does not exist.")
         if len(text) > MODELS[call.model]:
             raise Refusal(400, "max_character_limit_exceeded", f"At most {MODELS[call.model]} characters at a time.")
-        container, mime_type = _format(call)
+        container, mime_type, rate = _format(call)
         settings = fields.part("voice_settings", _SETTINGS)
         for name in ("stability", "similarity_boost", "style"):
             settings.number(name, 0, 1, 0.5)
@@ -208,7 +208,7 @@ class ElevenLabs:
 
         async def make(call: Call, plan: Plan) -> Product:
             samples = await self._desk.gallery.made(lambda: speech(text, voice, speed))
-            content = await self._desk.gallery.made(lambda: encode(samples, container))
+            content = await self._desk.gallery.made(lambda: encode(samples, container, rate))
             flaw = plan.asset.fault.name if plan.asset is not None else ""
             if flaw in {"asset-empty", "asset-html"}:
                 page = b"<!doctype html><title>502</title>" if flaw == "asset-html" else b""
@@ -225,14 +225,16 @@ class ElevenLabs:
         return Job(call.model, text, SPEECH, make, Product(b"", 0, mime_type))
 
 
-def _format(call: Call) -> tuple[Container, str]:
+def _format(call: Call) -> tuple[Container, str, int | None]:
+    """The container, its content type, and the samples a second of a WAV."""
     for name in call.request.query:
         if name not in _QUERY:
             raise InvalidFieldError(name, "unknown", "is not a parameter of this endpoint")
     wanted = call.request.query.get("output_format", "mp3_44100_128")
     if wanted not in FORMATS:
         raise InvalidFieldError("output_format", "value", f"must be one of {', '.join(FORMATS)}")
-    return FORMATS[wanted]
+    rate = int(wanted.removeprefix("wav_")) if wanted.startswith("wav_") else None
+    return *FORMATS[wanted], rate
 
 
 def _alignment(text: str, seconds: float) -> dict[str, Any]:

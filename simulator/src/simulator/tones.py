@@ -66,11 +66,12 @@ def seconds_of(samples: bytes) -> float:
     return len(samples) / 2 / RATE
 
 
-def encode(samples: bytes, container: Container) -> bytes:
-    """The samples in a container of this kind; `pcm` is the samples themselves."""
+def encode(samples: bytes, container: Container, rate: int | None = None) -> bytes:
+    """The samples in a container of this kind, so many a second where that is said; `pcm` is the samples themselves."""
     if container == "pcm":
         return samples
-    form, codec, sample_format, rate = _CODECS[container]
+    form, codec, sample_format, usual = _CODECS[container]
+    rate = rate or usual
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=form) as out:
         stream = cast(av.AudioStream, out.add_stream(codec, rate=rate, layout="mono"))
