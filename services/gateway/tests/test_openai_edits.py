@@ -149,6 +149,14 @@ async def test_an_edit_that_cannot_be_made_is_refused(
     assert not players.of(client.user_id)
 
 
+async def test_a_file_that_nobody_expects_is_named(client: Client, players: Players, storage: Storage) -> None:
+    async with sdk_of(client) as sdk:
+        with pytest.raises(openai.BadRequestError, match="markup: is no text") as refused:
+            await sdk.images.edit(image=b"x", prompt="x", markup=b"\xff")
+    assert refused.value.param == "markup"
+    assert not players.of(client.user_id)
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [

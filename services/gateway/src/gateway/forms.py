@@ -20,6 +20,7 @@ MAX_HEADERS = 8
 MAX_HEADER_BYTES = 4096
 MAX_BOUNDARY_BYTES = 200
 MAX_FIELD_BYTES = 64 << 10
+MAX_ECHO_CHARACTERS = 40
 SILENT_SECONDS = 20.0
 """How long the next bytes are waited for."""
 ARRIVING_SECONDS = 1800.0
@@ -250,7 +251,12 @@ class _Form:
             try:
                 self._fields[self._name_of_part] = self._text_of_part.decode()
             except UnicodeDecodeError as error:
-                raise MalformedForm("A field is not UTF-8.") from error
+                name, message = (
+                    self._name_of_part[:MAX_ECHO_CHARACTERS],
+                    "is no text in UTF-8, and no file is taken there",
+                )
+                details: dict[str, object] = {"errors": [{"field": name, "message": message}]}
+                raise MalformedForm(f"{name}: {message}", details=details) from error
         self._text_of_part.clear()
 
     def _end(self) -> None:
