@@ -301,6 +301,8 @@ async def test_it_starts_from_an_image_under_any_of_its_names(client: Client, pl
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("GET", "/files"),
+        ("QUERY", "/models"),
         ("GET", "/files/x"),
         ("DELETE", "/files/x"),
         ("GET", "/deployments"),
@@ -312,7 +314,8 @@ async def test_it_starts_from_an_image_under_any_of_its_names(client: Client, pl
         ("GET", "/account"),
     ],
 )
-async def test_what_is_not_offered_is_404_in_its_words(client: Client, method: str, path: str) -> None:
+async def test_what_is_not_offered_is_refused_in_its_words(client: Client, method: str, path: str) -> None:
     answer = await client.request(method, f"/replicate/v1{path}", json={})
-    assert (answer.status, answer.json["status"]) == (404, 404), answer.text
+    status = 405 if path in {"/files", "/models"} else 404
+    assert (answer.status, answer.json["status"]) == (status, status), answer.text
     assert answer.json["title"] and answer.json["detail"]
