@@ -383,6 +383,12 @@ async def test_garbage_is_refused_and_changes_nothing(
     assert await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id) == 0
 
 
+async def test_a_body_that_is_too_large_is_refused_in_its_words(client: Client) -> None:
+    answer = await client.post(APP, json=INPUT | {"image_url": "x" * (1 << 20)})
+    assert (answer.status, answer.json["error_type"]) == (413, "body_too_large")
+    assert answer.json["detail"]
+
+
 async def states(client: Client, path: str) -> AsyncIterator[Any]:
     async with client._session.get(client.url + path, headers=client._headers) as answer:
         assert (answer.status, answer.content_type) == (200, "text/event-stream")

@@ -295,10 +295,11 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
     forms = (*own, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)
     uploads |= {**jaaz.LARGER_BODIES, "/socket.io/": MAX_FRAME_BYTES}
-    app.add_middleware(Door, surface=surface, host=settings.doors.fal_host, run_host=settings.doors.fal_run_host)
+    max_bytes = settings.limits.max_body_bytes
+    app.add_middleware(BodyLimit, max_bytes=max_bytes, larger=uploads, shape_of=shape_of)
+    app.add_middleware(Door, surface=surface, doors=settings.doors, max_bytes=max_bytes)
     app.add_middleware(Allowance, rates=rates, identity=surface.identity)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
-    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, larger=uploads)
     app.add_middleware(Heading, rates=rates)
     app.add_middleware(
         CORSMiddleware,

@@ -1,7 +1,7 @@
 """What every request passes first and last: the bound on its body, and how much its user may still ask."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -44,13 +44,17 @@ UNASKED = frozenset({400, 404, 405, 413, 415, 422})
 class BodyLimit:
     """Refuses bodies over a limit, by their length where it is given and while they arrive where it is not.
 
-    `larger` names the paths that have another one; one that ends with `/` stands for all below it.
+    `larger` names the paths that have another one; one that ends with `/` stands for all below it. `shape_of` is how it
+    is said at a path.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int], shape_of: Callable[[str], Render]
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._larger = larger
+        self._shape_of = shape_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +64,7 @@ class BodyLimit:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > max_bytes:
-            await answer(scope, receive, send, _refusal(max_bytes))
+            await self._shape_of(scope["path"])(_refusal(max_bytes))(scope, receive, send)
             return
         if b"content-length" in headers:
             await self._app(scope, receive, send)
@@ -85,11 +89,6 @@ class BodyLimit:
 
 def _refusal(max_bytes: int) -> Refusal:
     return BodyTooLarge(f"A body may have {max_bytes} bytes at most.")
-
-
-async def answer(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
-    """Says a refusal outside every route."""
-    await shape_of(scope["path"])(refusal)(scope, receive, send)
 
 
 def shape_of(path: str) -> Render:

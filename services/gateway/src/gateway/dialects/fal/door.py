@@ -11,7 +11,9 @@ from gateway.dialects.fal import errors
 from gateway.dialects.fal.router import IS_HELD_OPEN, make_router
 from gateway.dialects.fal.translate import DIALECT
 from gateway.dialects.surface import Surface
+from gateway.edge import BodyLimit
 from gateway.refusals import refusal_of
+from gateway.settings import DoorSettings
 
 _TLS_PORT = ":443"
 
@@ -19,12 +21,13 @@ _TLS_PORT = ":443"
 class Door:
     """Lets the queue's requests in to the queue, and all others pass."""
 
-    def __init__(self, app: ASGIApp, surface: Surface, host: str | None, run_host: str | None) -> None:
+    def __init__(self, app: ASGIApp, surface: Surface, doors: DoorSettings, max_bytes: int) -> None:
         self._app = app
-        self._host, self._run_host = _plain(host), _plain(run_host)
-        self._queue = FastAPI(openapi_url=None)
-        self._queue.include_router(make_router(surface, self._host))
-        self._queue.add_exception_handler(HTTPException, _outside_routes)
+        self._host, self._run_host = _plain(doors.fal_host), _plain(doors.fal_run_host)
+        queue = FastAPI(openapi_url=None)
+        queue.include_router(make_router(surface, self._host))
+        queue.add_exception_handler(HTTPException, _outside_routes)
+        self._queue = BodyLimit(queue, max_bytes, {}, lambda _: errors.render)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
