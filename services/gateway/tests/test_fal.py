@@ -22,7 +22,6 @@ from nats.aio.client import Client as NatsClient
 from contracts.facts import Failure, Lane, Request, Verdict
 from contracts.questions import Plan
 from darkroom.embedded.ports import free_port
-from gateway.dialects.fal import router
 from gateway.settings import Settings
 
 from .client import Client, token
@@ -210,52 +209,6 @@ async def test_what_was_made_in_vain_is_not_asked_for_again(
     assert UUID(answer.headers["X-Fal-Request-Id"]) != made
     late = await client.get(f"{APP}/requests/{made}")
     assert late.status == (400 if verdict is None else status)
-
-
-@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "mine"}], ids=["found by nobody", "found again"])
-async def test_what_nobody_waits_for_any_more_is_cancelled(
-    client: Client, elsewhere: Client, players: Players, tls: int, headers: dict[str, str]
-) -> None:
-    """fal's client for Python repeats what it gave up, up to ten times: each would be made and paid."""
-    players.scripts[client.user_id] = players.hold
-    for _ in range(2):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await client.post(APP, {"Host": f"localhost:{tls}", **headers}, json=INPUT)
-    made = {str(request.generation_id) for request in players.of(client.user_id)}
-    assert len(made) == (1 if headers else 2)
-    if not headers:
-        assert {(await elsewhere.ended(each))["status"] for each in made} == {"cancelled"}
-        return
-    [kept] = made
-    await players.complete(await players.heard(kept))
-    found = await client.post(APP, {"Host": f"localhost:{tls}", **headers}, json=INPUT)
-    assert (found.status, found.headers["X-Fal-Request-Id"]) == (200, kept)
-
-
-@pytest.mark.parametrize(("agent", "status"), [("fal-client/1.0.3 (python)", 200), ("node", 504)])
-async def test_a_client_is_held_for_as_long_as_it_waits(
-    client: Client, players: Players, tls: int, monkeypatch: pytest.MonkeyPatch, agent: str, status: int
-) -> None:
-    """fal's client for Python has no bound of its own; Node gives up, and asks anew."""
-
-    async def play(request: Request) -> None:
-        await asyncio.sleep(1)
-        await players.complete(request)
-
-    monkeypatch.setattr(router, "RUN_SECONDS", 0.3)
-    players.scripts[client.user_id] = play
-    answer = await client.post(APP, {"Host": f"localhost:{tls}", "User-Agent": agent}, json=INPUT)
-    assert answer.status == status, answer.text
-
-
-async def test_a_result_as_events_is_refused_before_it_is_made(client: Client, players: Players, tls: int) -> None:
-    """As `stream` of fal's clients asks for it: it could not read the answer."""
-    accept = {"Host": f"localhost:{tls}", "Accept": "text/event-stream"}
-    answer = await client.post(APP, accept, json=INPUT)
-    assert (answer.status, "not as events" in answer.json["detail"]) == (422, True)
-    assert (await client.post(f"{APP}/stream", accept, json=INPUT)).status in {404, 422}
-    assert not players.of(client.user_id)
 
 
 async def test_the_official_package_cancels(
