@@ -10,7 +10,13 @@ from nats.aio.client import Client as NatsClient
 from contracts.facts import Request
 from contracts.payments import BegunPayment, CreatedPayment
 from contracts.progress import NUMBERS_PER_ATTEMPT, Progress
-from contracts.questions import GENERATOR_KEYS, GENERATOR_SET_KEY, STORAGE_TAKE_UPLOAD
+from contracts.questions import (
+    GENERATOR_KEYS,
+    GENERATOR_SET_KEY,
+    STORAGE_DELETE,
+    STORAGE_FIND_MEDIA,
+    STORAGE_TAKE_UPLOAD,
+)
 from contracts.topology import progress_subject
 
 from .client import Client
@@ -47,7 +53,9 @@ async def keeping_keys(bus: NatsClient) -> AsyncIterator[Vault]:
 @contextlib.asynccontextmanager
 async def keeping_files(bus: NatsClient) -> AsyncIterator[Storage]:
     storage = Storage(bus)
-    async with answering(bus, {STORAGE_TAKE_UPLOAD: storage.take}):
+    async with answering(
+        bus, {STORAGE_TAKE_UPLOAD: storage.take, STORAGE_FIND_MEDIA: storage.find, STORAGE_DELETE: storage.delete}
+    ):
         yield storage
 
 

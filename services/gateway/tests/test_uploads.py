@@ -19,6 +19,9 @@ from contracts.ids import asset_id
 from contracts.keeping import (
     ChangedAssets,
     Delete,
+    FindMedia,
+    FoundMedia,
+    NamedMedia,
     OfferedUpload,
     OfferUpload,
     TakenUpload,
@@ -93,6 +96,16 @@ class Storage:
         if is_there and question.asset_id is not None:
             del self.kept[question.asset_id]
         await message.respond(ChangedAssets(assets=int(is_there)).model_dump_json().encode())
+
+    async def find(self, message: Any) -> None:
+        question = FindMedia.model_validate_json(message.data)
+        found = tuple(
+            NamedMedia(asset_id=name.asset_id, mime_type=self.mime_type, size_bytes=1)
+            if name.asset_id is not None and self.kept.get(name.asset_id) == question.user_id
+            else None
+            for name in question.names
+        )
+        await message.respond(FoundMedia(media=found).model_dump_json().encode())
 
     def kept_of(self, client: Client) -> list[UUID]:
         return [each for each, user_id in self.kept.items() if user_id == client.user_id]

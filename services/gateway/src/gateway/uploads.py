@@ -25,6 +25,9 @@ from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.keeping import (
     ChangedAssets,
     Delete,
+    FindMedia,
+    FoundMedia,
+    MediaName,
     OfferedUpload,
     OfferUpload,
     TakenUpload,
@@ -33,6 +36,7 @@ from contracts.keeping import (
 from contracts.model import Frozen
 from contracts.questions import (
     STORAGE_DELETE,
+    STORAGE_FIND_MEDIA,
     STORAGE_OFFER_UPLOAD,
     STORAGE_TAKE_UPLOAD,
 )
@@ -63,6 +67,7 @@ CHUNK_BYTES = 128 << 10
 PUT_SECONDS = 10.0
 OFFER_SECONDS = 5.0
 DELETE_SECONDS = 5.0
+FIND_SECONDS = 5.0
 TAKE_SECONDS = 120.0
 """A video is played while the user waits."""
 RETRY_SECONDS = 5
@@ -195,6 +200,12 @@ class Uploads:
     async def finalize(self, caller: Caller, upload_id: UUID, visibility: Visibility | None = None) -> Upload:
         """What the file in the bucket has become. Raises Refusal."""
         return await self._taken(caller, upload_id, visibility)
+
+    async def has(self, caller: Caller, asset_id: UUID) -> bool:
+        """Whether it is still there for this user. Raises Unavailable."""
+        question = FindMedia(user_id=caller.user_id, names=(MediaName(asset_id=asset_id),))
+        found = await ask(self._broker, STORAGE_FIND_MEDIA, question, FoundMedia, FIND_SECONDS, NOT_TAKEN)
+        return any(found.media)
 
     async def delete(self, caller: Caller, asset_id: UUID) -> None:
         """Takes what an upload became out of sight, and out of the quota.

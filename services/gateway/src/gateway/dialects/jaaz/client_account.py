@@ -82,12 +82,23 @@ def make_router(desk: Desk) -> APIRouter:
     async def show(file_id: str, request: Request) -> Response:
         """For `<img>`, which sends no token: the id is as hard to guess as an address of media. What is its
         owner's alone opens with the owner's token."""
-        try:
-            file = await files.at(UUID(file_id))
-        except ValueError as error:
-            raise NotFound("There is no such file.") from error
+        file = await files.at(_id(file_id))
         if file.visibility is Visibility.OWNER and (await desk.who(request)).user_id != file.user_id:
             raise NotFound("There is no such file.")
         return RedirectResponse(surface.address(file.key, visibility=file.visibility), 307)
 
+    @router.delete("/file/{file_id}", summary="Delete a file that you brought", status_code=204)
+    async def delete(file_id: str, request: Request) -> Response:
+        """Canvases in which it stands show it no more."""
+        await files.delete(await desk.who(request), _id(file_id))
+        return Response(status_code=204)
+
     return router
+
+
+def _id(text: str) -> UUID:
+    """Raises NotFound."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound("There is no such file.") from error

@@ -2,23 +2,25 @@
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 from starlette.requests import Request
 
 from contracts.facts import Asset, Visibility
-from contracts.ids import keyed_generation_id
+from contracts.ids import asset_id, keyed_generation_id
 from gateway.forms import FILE, FieldsAndFiles
 from gateway.identity import Caller
 from gateway.inputs import FILE_PATH
-from gateway.refusals import Invalid, NotFound, UnsupportedMedia
+from gateway.orders import checked_key
+from gateway.refusals import Invalid, NotFound, Refusal, Unavailable, UnsupportedMedia
 from gateway.uploads import ROUTE, Upload, Uploads
 from runtime.database import Database, Row
 
@@ -26,12 +28,37 @@ CHUNK_BYTES = 128 << 10
 MAX_NAME_CHARACTERS = 200
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+|video/[a-z0-9.+-]+|audio/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
-_INSERT = text("""
-    INSERT INTO uploaded_files (id, user_id, filename, key, mime_type, size_bytes, width, height, generation_id)
-    VALUES (:id, :user_id, :filename, :key, :mime_type, :size_bytes, :width, :height, CAST(:generation_id AS uuid))
-    ON CONFLICT (id) DO UPDATE SET key = excluded.key
-    RETURNING *, NULL AS visibility
+# Under a key a file is the same one, and its id, which is its upload's, is not to be worked out from that: the upload
+# has a key of its own, which nobody else knows. Files from before have the user's own.
+_ASKED = text("""
+    SELECT id, upload_key FROM uploaded_files
+    WHERE user_id = :user_id AND (asked_id = :asked_id OR id = :asked_id AND generation_id IS NULL)
+    ORDER BY asked_id LIMIT 1
 """)
+_KEEP = text("""
+    WITH known AS (
+        UPDATE uploaded_files SET key = :key WHERE id = :id AND user_id = :user_id RETURNING *
+    ), kept AS (
+        INSERT INTO uploaded_files
+            (id, asked_id, upload_key, user_id, filename, key, mime_type, size_bytes, width, height)
+        SELECT :id, CAST(:asked_id AS uuid), CAST(:upload_key AS text), :user_id, :filename, :key, :mime_type,
+            :size_bytes, :width, :height
+        WHERE NOT EXISTS (SELECT FROM known)
+        ON CONFLICT (user_id, asked_id) WHERE asked_id IS NOT NULL DO UPDATE SET asked_id = excluded.asked_id
+        RETURNING *
+    )
+    SELECT *, NULL AS visibility FROM (SELECT * FROM known UNION ALL SELECT * FROM kept) AS file
+""")
+_NOTE = text("""
+    INSERT INTO uploaded_files (id, user_id, filename, key, mime_type, size_bytes, width, height, generation_id)
+    VALUES (:id, :user_id, :filename, :key, :mime_type, :size_bytes, :width, :height, :generation_id)
+    ON CONFLICT (id) DO UPDATE SET key = excluded.key
+""")
+_OWN = text("""
+    SELECT id FROM uploaded_files
+    WHERE id = :id AND user_id = :user_id AND generation_id IS NULL
+""")
+_DELETE = text("DELETE FROM uploaded_files WHERE id = :id AND user_id = :user_id")
 _FILES = """
     SELECT f.*, g.particulars ->> 'visibility' AS visibility
     FROM uploaded_files f LEFT JOIN generations g ON g.id = f.generation_id
@@ -70,24 +97,38 @@ class Files:
 
     async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
         """Raises Refusal: why it is not taken."""
-        return await self._keep(caller, name, await self._upload(caller, chunks, key))
+        return await self._keep(caller, name, *await self._upload(caller, chunks, key))
 
     async def take_sent(self, caller: Caller, request: Request, key: str | None = None) -> File:
         """The part `file` of a form. Raises Refusal: why it is not taken."""
         form = FieldsAndFiles(request, self._uploads.max_form_bytes, (FILE,), most_files=1)
-        taken = [(part.filename, await self._upload(caller, chunks, key)) async for part, chunks in form.files()]
+        taken = [(part.filename, *await self._upload(caller, chunks, key)) async for part, chunks in form.files()]
         if not taken:
             raise Invalid("The form has to have one part 'file'.")
-        [(name, upload)] = taken
-        return await self._keep(caller, name or "file", upload)
+        [(name, upload, asked)] = taken
+        return await self._keep(caller, name or "file", upload, asked)
 
-    async def _upload(self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None) -> Upload:
+    async def _upload(
+        self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None
+    ) -> tuple[Upload, dict[str, Any]]:
+        """The upload, and what its row has to say so that it is found again."""
+        asked: dict[str, Any] = {"asked_id": None, "upload_key": None}
+        if key is not None:
+            asked_id = keyed_generation_id(caller.user_id, ROUTE, checked_key(key))
+            known = await self._asked(caller, asked_id)
+            asked = {"asked_id": asked_id, "upload_key": known.upload_key if known is not None else uuid4().hex}
+            key = asked["upload_key"] or key
         # Its address stands in canvases, for ever.
-        return await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC)
+        return await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC), asked
 
-    async def _keep(self, caller: Caller, name: str, upload: Upload) -> File:
+    async def _asked(self, caller: Caller, asked_id: UUID) -> Row | None:
+        async with self._database.statement() as connection:
+            return (await connection.execute(_ASKED, {"user_id": caller.user_id, "asked_id": asked_id})).one_or_none()
+
+    async def _keep(self, caller: Caller, name: str, upload: Upload, asked: dict[str, Any]) -> File:
         asset = upload.asset
         values = {
+            **asked,
             "id": upload.id,
             "user_id": caller.user_id,
             "filename": _printable(name),
@@ -96,10 +137,13 @@ class Files:
             "size_bytes": asset.size_bytes,
             "width": asset.width,
             "height": asset.height,
-            "generation_id": None,
         }
         async with self._database.statement() as connection:
-            return _file((await connection.execute(_INSERT, values)).one())
+            file = _file((await connection.execute(_KEEP, values)).one())
+        if file.id != upload.id:  # the same one came at the same time, and was first
+            with contextlib.suppress(Refusal):
+                await self._uploads.delete(caller, asset.id)
+        return file
 
     async def note(self, caller: Caller, asset: Asset, generation_id: UUID) -> None:
         """Something that a generation made for the caller, as a file of theirs."""
@@ -116,7 +160,24 @@ class Files:
             "generation_id": generation_id,
         }
         async with self._database.statement() as connection:
-            await connection.execute(_INSERT, values)
+            await connection.execute(_NOTE, values)
+
+    async def delete(self, caller: Caller, file_id: UUID) -> None:
+        """Something that the caller brought; what a generation made is deleted with it.
+
+        Raises:
+            NotFound: there is no such file of theirs. Unavailable: nothing has changed.
+            NotFinished: something that is being made starts from it.
+        """
+        whose = {"id": file_id, "user_id": caller.user_id}
+        async with self._database.statement() as connection:
+            is_own = (await connection.execute(_OWN, whose)).first() is not None
+        if not is_own:
+            raise NotFound("There is no such file of yours.")
+        with contextlib.suppress(NotFound):
+            await self._uploads.delete(caller, asset_id(file_id, 0))
+        async with self._database.statement() as connection:
+            await connection.execute(_DELETE, whose)
 
     async def of(self, caller: Caller, limit: int, offset: int) -> list[File]:
         """The caller's, newest first."""
@@ -160,15 +221,22 @@ class Files:
             raise Invalid("An embedded file is not valid base64.") from error
         # Sent again, as clients do with every change, it is the same file.
         key = f"embedded-{sha256(data).hexdigest()}"
-        file_id = keyed_generation_id(caller.user_id, ROUTE, key)
-        async with self._database.statement() as connection:
-            is_known = (await connection.execute(_GET, {"id": file_id})).first() is not None
-        if not is_known:
-            try:
-                await self.take(caller, "embedded", _chunks_of(data), key)
-            except UnsupportedMedia:
-                return url  # a drawing in SVG, say: it stays where it is, within the bounds of its canvas
-        return f"{FILE_PATH}{file_id}"
+        known = await self._asked(caller, keyed_generation_id(caller.user_id, ROUTE, key))
+        if known is not None and await self._is_stored(caller, known.id):
+            return f"{FILE_PATH}{known.id}"
+        try:
+            file = await self.take(caller, "embedded", _chunks_of(data), key)
+        except UnsupportedMedia:
+            return url  # a drawing in SVG, say: it stays where it is, within the bounds of its canvas
+        return f"{FILE_PATH}{file.id}"
+
+    async def _is_stored(self, caller: Caller, upload_id: UUID) -> bool:
+        """It may have been deleted since, or forgotten. While storage is away, what was stored once is believed: the
+        canvas can be saved, and its client sends the file again with the next change."""
+        try:
+            return await self._uploads.has(caller, asset_id(upload_id, 0))
+        except Unavailable:
+            return True
 
 
 async def _chunks_of(data: bytes) -> AsyncIterator[bytes]:
