@@ -72,3 +72,25 @@ async def test_a_file_is_deleted_by_whoever_brought_it(client_of: MakeClient, st
     assert ((await other.request("DELETE", file)).status, len(storage.kept_of(client))) == (404, 1)
     assert [(await client.request("DELETE", file)).status for _ in range(2)] == [204, 404]
     assert storage.kept_of(client) == [] and (await client.get(f"{V1}/files")).json == {"files": []}
+
+
+@pytest.mark.parametrize(
+    ("named", "filename"),
+    [
+        ("filename*=UTF-8''%D1%84.png", "ф.png"),
+        ("filename=\"\xc3\xa9.png\"; filename*=x'y'z", "é.png"),
+        ("FILENAME*=a", "a"),
+        ("filename*=utf-8''%00", "file"),
+    ],
+)
+async def test_a_file_whose_name_is_written_otherwise_is_one(
+    client: Client, storage: Storage, named: str, filename: str
+) -> None:
+    """RFC 8187, with no other name beside it, as some clients have it."""
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; {named}\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    content = head.encode("latin-1") + PNG + b"\r\n--b--\r\n"
+    answer = await client.post(f"{V1}/upload", headers, data=content)
+    assert answer.status == 200, answer.text
+    assert answer.json["filename"] == filename
+    assert [each for _, each in storage.taken.values()] == [PNG]

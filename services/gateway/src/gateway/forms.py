@@ -4,10 +4,12 @@ A file's name and type are not believed.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -26,6 +28,8 @@ SILENT_SECONDS = 20.0
 ARRIVING_SECONDS = 1800.0
 """How long all of them are: a file of 64 MB comes at 300 kbit/s."""
 FILE = "file"
+_EXTENDED = re.compile(rb";\s*filename\*\s*=\s*\"?(?:[^';\"]*'[^';\"]*')?([^;\"]*)", re.IGNORECASE)
+"""A file's name as RFC 8187 writes it: forms must not, and some clients do, with no other beside it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +154,14 @@ async def _arriving(request: Request) -> AsyncIterator[bytes]:
         yield chunk
 
 
+def _filename(disposition: bytes, options: Mapping[bytes, bytes]) -> str | None:
+    """What a file is called; None for a field."""
+    if (plain := options.get(b"filename")) is not None:
+        return plain.decode("utf-8", "replace")
+    extended = _EXTENDED.search(disposition)
+    return None if extended is None else unquote(extended[1].decode("utf-8", "replace"))
+
+
 class _Form:
     """What the parser tells of: a file is kept until it is handed on, and fields where somebody wants them."""
 
@@ -228,14 +240,14 @@ class _Form:
     def _headers(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._name_of_part = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename")
+        filename = _filename(self._disposition, options)
         if self._name_of_part not in self._file_names or (self._fields is not None and filename is None):
             return
         self.files += 1
         if self.files > self._most_files:
             many = "one part" if self._most_files == 1 else f"{self._most_files} parts at most as"
             raise Invalid(f"The form has to have {many} {self._name_of_part!r}.")
-        self._file = Part(self._name_of_part, (filename or b"").decode("utf-8", "replace"))
+        self._file = Part(self._name_of_part, filename or "")
         self._pieces.append((self._file, b""))
 
     def _data(self, data: bytes, start: int, end: int) -> None:
