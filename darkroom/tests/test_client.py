@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -230,6 +232,12 @@ async def test_a_lost_answer_does_not_order_twice(client: AsyncClient, gateway: 
     assert gateway.asked[4].headers["Idempotency-Key"] == "mine"
 
 
+async def test_a_key_is_sent_as_it_is_given(client: AsyncClient, gateway: Gateway) -> None:
+    """Also an empty one, which the gateway refuses: a new key in its place would order twice."""
+    await client.generate(**SUNSET, idempotency_key="")
+    assert [request.headers["Idempotency-Key"] for request in gateway.asked] == [""]
+
+
 async def test_what_has_no_key_is_not_asked_twice(client: AsyncClient, gateway: Gateway) -> None:
     gateway.lose_answers = 1
     with pytest.raises(errors.UnreachableError):
@@ -292,6 +300,16 @@ async def test_a_file_is_brought_whole_again_after_a_lost_answer(
     assert gateway.files == [("sketch.png", PICTURE)] * 2
     assert len({request.headers["Idempotency-Key"] for request in gateway.asked}) == 1
     assert upload.as_input("image") == {"role": "image", "upload_id": UUID(ID)}
+
+
+@pytest.mark.parametrize(("name", "said"), [(b"a\nb.png", "a_b.png"), (b"\xff.png", quote("\ufffd.png"))])
+async def test_a_file_is_brought_whatever_its_name(
+    client: AsyncClient, gateway: Gateway, tmp_path: Path, name: bytes, said: str
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(PICTURE)
+    await client.upload(path)
+    assert gateway.files == [(said, PICTURE)]
 
 
 async def test_a_picture_is_saved_only_when_it_is_the_one(

@@ -238,4 +238,4 @@ def _of(generation: Generation | Id) -> str:
 
 
 def _key(given: str | None) -> dict[str, str]:
-    return {"Idempotency-Key": given or str(uuid4())}
+    return {"Idempotency-Key": str(uuid4()) if given is None else given}

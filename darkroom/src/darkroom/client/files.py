@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import os
 import re
 from pathlib import Path
@@ -15,13 +16,20 @@ from darkroom.client.views import Asset, Generation
 
 MAX_SUBJECT_CHARACTERS = 40
 CHUNK_BYTES = 1 << 16
+_UNSAYABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def form_of(path: Path) -> aiohttp.FormData:
     """A file as a form has it; opened anew each time, since a form is sent once."""
-    form = aiohttp.FormData()
-    form.add_field("file", path.open("rb"), filename=path.name, content_type="application/octet-stream")
+    name, form, file = _sayable(path), aiohttp.FormData(), io.FileIO(path)
+    file.name = name  # aiohttp writes a header of it first
+    form.add_field("file", io.BufferedReader(file), filename=name, content_type="application/octet-stream")
     return form
+
+
+def _sayable(path: Path) -> str:
+    """Its name; where a file system takes what no form can say, something else stands there."""
+    return _UNSAYABLE.sub("_", os.fsencode(path.name).decode(errors="replace"))
 
 
 async def fetch(connection: Connection, asset: Asset, path: Path) -> None:
