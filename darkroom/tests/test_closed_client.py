@@ -1,6 +1,8 @@
-"""A client that is closed while other threads use it: each of them is told, none waits for ever."""
+"""A client that is closed, or used where it does not belong: whoever uses it is told, and nobody waits for ever."""
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-from darkroom.client import Client
+from darkroom.client import AsyncClient, Client
+from darkroom.client.errors import ClosedError, ElsewhereError
 
 ID = "01920000-0000-7000-8000-0000000abcde"
 PROGRESS = b'event: progress\ndata: {"number": 1, "stage": "rendering", "percent": 40}\n\n'
@@ -70,3 +73,51 @@ async def test_who_waits_in_another_thread_is_told_that_the_client_was_closed(ur
 
     assert await asyncio.to_thread(program) == [False, False]
     assert told == ["CancelledError", "CancelledError", "ClosedError", "ClosedError"]
+
+
+async def test_what_is_asked_after_the_end_is_told_so(url: str) -> None:
+    for used in (True, False):
+        client = AsyncClient(url, "a-token")
+        if used:
+            await anext(client.follow(ID))
+        await client.close()
+        with pytest.raises(ClosedError):
+            await client.credits()
+        await client.close()
+
+
+async def test_another_loop_needs_a_client_of_its_own(url: str) -> None:
+    client = AsyncClient(url, "a-token")
+    await anext(client.follow(ID))
+
+    def program() -> None:
+        with pytest.raises(ElsewhereError):
+            asyncio.run(client.wait(ID))
+
+    await asyncio.to_thread(program)
+    await client.close()
+
+
+async def test_a_forked_child_needs_a_client_of_its_own(url: str) -> None:
+    """It has no thread that would ever answer, also not to the iterator that was begun before."""
+    client = Client(url, "a-token")
+
+    def program() -> int:
+        left = client.follow(ID)
+        next(left)
+        child = os.fork()
+        if child:
+            return os.waitpid(child, 0)[1]
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(TOLD_SECONDS)
+        told = []
+        for ask in (lambda: client.wait(ID), lambda: next(left)):
+            try:
+                ask()
+            except ElsewhereError:
+                told.append(ask)
+        client.close()
+        os._exit(len(told))
+
+    assert os.waitstatus_to_exitcode(await asyncio.to_thread(program)) == 2
+    client.close()

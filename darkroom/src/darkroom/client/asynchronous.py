@@ -27,7 +27,8 @@ V = TypeVar("V", bound=views.View)
 class AsyncClient:
     """One user's view of a gateway. `token` is a session's or an API key.
 
-    Every method raises `Refused` (as the exception of its code) or `UnreachableError`.
+    Every method raises `Refused` (as the exception of its code) or `UnreachableError`. Used after `close` it is a
+    `ClosedError`, in another process or event loop than at first an `ElsewhereError`.
     What makes something has an Idempotency-Key, yours or a new one: asked again, it makes the same.
     """
 

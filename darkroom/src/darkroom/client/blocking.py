@@ -2,24 +2,19 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from darkroom.client.asynchronous import AsyncClient
+from darkroom.client.errors import ClosedError, ElsewhereError
 
 STOP_SECONDS = 5
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class ClosedError(RuntimeError):
-    """The client was closed before it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__("The client is closed.")
 
 
 class _Waits(Generic[P, T]):
@@ -53,17 +48,18 @@ class _Iterates(Generic[P, T]):
                     except StopAsyncIteration:
                         return
             finally:
-                with contextlib.suppress(ClosedError):
+                with contextlib.suppress(ClosedError, ElsewhereError):
                     client.run(_end(items))
 
         return call
 
 
 class Client:
-    """As `AsyncClient`, method by method; can be used from several threads."""
+    """As `AsyncClient`, method by method; can be used from several threads, in the process that made it."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.asynchronous = AsyncClient(url, token)
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._closed = False
         # Reentrant: an iterator that is collected meanwhile asks as well.
@@ -81,6 +77,8 @@ class Client:
 
     def close(self) -> None:
         """Once. Who waits in another thread is not waited for: it ends there with concurrent.futures.CancelledError."""
+        if self._is_elsewhere():
+            return
         with self._asking:
             if self._closed:
                 return
@@ -92,7 +90,15 @@ class Client:
         self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What it comes to. Raises ClosedError after `close`, CancelledError where that came meanwhile."""
+        """What it comes to.
+
+        Raises:
+            ClosedError: after `close`; CancelledError where that came meanwhile.
+            ElsewhereError: in a forked child.
+        """
+        if self._is_elsewhere():
+            work.close()
+            raise ElsewhereError
         with self._asking:
             if self._closed:
                 work.close()
@@ -104,6 +110,10 @@ class Client:
             # Ctrl-C ends what was waited for.
             future.cancel()
             raise
+
+    def _is_elsewhere(self) -> bool:
+        """A forked child has neither the thread nor, perhaps, whoever would release the lock."""
+        return os.getpid() != self._process
 
     async def _end_all(self) -> None:
         """Ends what was asked before; afterwards nothing is."""

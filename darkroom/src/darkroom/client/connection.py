@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import aiohttp
 from aiohttp.http_exceptions import LineTooLong
 from pydantic_core import to_json
 
-from darkroom.client.errors import Refused, Unavailable, UnreachableError, refused
+from darkroom.client.errors import ClosedError, ElsewhereError, Refused, Unavailable, UnreachableError, refused
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 120
@@ -30,22 +31,32 @@ Body = Callable[[], aiohttp.FormData]
 
 
 class Connection:
-    """Made on first use, in the loop that uses it."""
+    """Made on first use, for the loop and the process that use it."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._opened: aiohttp.ClientSession | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._closed = False
 
     @property
     def session(self) -> aiohttp.ClientSession:
+        """Raises ClosedError and ElsewhereError."""
+        if self._closed:
+            raise ClosedError
+        if self._opened is not None and self._home != _here():
+            raise ElsewhereError
         if self._opened is None:
+            self._home = _here()
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
             self._opened = aiohttp.ClientSession(timeout=timeout)
         return self._opened
 
     async def close(self) -> None:
-        if self._opened is not None:
+        """What belongs to another loop or process is not touched."""
+        self._closed = True
+        if self._opened is not None and self._home == _here():
             await self._opened.close()
 
     async def ask(
@@ -123,6 +134,10 @@ class Connection:
                 raise refused(answer.status, content.decode(errors="replace"), answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnreachableError(self.url, error) from error
+
+
+def _here() -> tuple[int, asyncio.AbstractEventLoop]:
+    return os.getpid(), asyncio.get_running_loop()
 
 
 def passes(error: Exception) -> bool:

@@ -15,6 +15,20 @@ class UnreachableError(ApiError):
         super().__init__(f"The gateway at {url} does not answer: {str(error) or type(error).__name__}.")
 
 
+class ClosedError(RuntimeError):
+    """The client was closed before it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("The client is closed.")
+
+
+class ElsewhereError(RuntimeError):
+    """Its connections are of another process, or of another event loop; here a client of one's own is needed."""
+
+    def __init__(self) -> None:
+        super().__init__("The client belongs to another process or event loop: make one here.")
+
+
 class Refused(ApiError):
     """A clear no. Nothing has changed, unless the code says so.
 
