@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -253,47 +252,6 @@ async def test_whoever_is_no_operator_sees_nothing_of_the_house(
     await expect(page.locator("#problem")).to_contain_text("Sign in with an operator's token.")
     await expect(page.locator("#page-operator table")).to_have_count(0)
     await expect(page.locator("#page-operator dl")).to_have_count(0)
-
-
-async def test_nothing_of_a_person_stays_when_they_sign_out(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
-    page = visit.page
-    await visit.open(darkroom.token(someone))
-    await make(visit, "A quiet harbour at night")
-    await expect(page.locator("article .state")).to_have_text("Completed")
-    await page.get_by_role("button", name="Sign out").click()
-    token = page.get_by_label("Access token or API key")
-    await expect(token).to_be_visible()
-    await expect(page.locator("body")).not_to_contain_text("A quiet harbour")
-    await visit.picture("sign-in")
-    await visit.examine()
-    await token.fill(darkroom.token(uuid4()))
-    await page.get_by_role("button", name="Use it").click()
-    await expect(page.locator("#balance")).to_have_text("10 credits")
-    await expect(page.locator("#prompt")).to_have_value("")
-    await expect(page.locator("#found")).to_have_text("Nothing yet.")
-    await expect(page.locator("article")).to_have_count(0)
-    await visit.check()
-
-
-async def test_who_cannot_be_renewed_just_now_stays_signed_in(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
-    """A token may end while the database is away: it is renewed once that is back."""
-    page, token, renewed = visit.page, darkroom.token(someone), 0
-
-    async def renew(route: Route) -> None:
-        nonlocal renewed
-        renewed += 1
-        if renewed == 1:
-            await route.fulfill(status=503, json={"code": "unavailable"}, headers={"Retry-After": "0"})
-        else:
-            await route.fulfill(json={"access_token": token, "refresh_token": "another"})
-
-    await page.route("**/auth/v1/token**", renew)
-    kept = json.dumps({"access_token": "ended", "refresh_token": "good", "local": False})
-    await page.add_init_script(f"sessionStorage.setItem('darkroom.session', {json.dumps(kept)})")
-    await page.goto(darkroom.url)
-    await expect(page.locator("#balance")).to_have_text("10 credits")
-    assert renewed >= 2
-    await expect(page.get_by_label("Access token or API key")).to_be_hidden()
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])

@@ -1,8 +1,12 @@
 /** Requests to the gateway: the token goes with each, and a refusal comes back as a Problem. */
 
+import { inTurn } from "/studio/locks.js";
+
 const STORED = "darkroom.session";
 const ATTEMPTS = 3;
 const FIRST_PAUSE_MILLISECONDS = 500;
+const TOLD_MILLISECONDS = 300;
+/** How long another tab has to say that it renewed the session. */
 
 /** A refusal: `code` is for this page, `message` for people, `facts` are what came with it. */
 export class Problem extends Error {
@@ -19,7 +23,16 @@ const listeners = { signedOut: () => {} };
 let session = stored();
 let renewing = null;
 
-/** Calls back when nobody is signed in any more. */
+/** A tab that is duplicated has the session of the first one: what becomes of it in one is so in the other. */
+const tabs = new BroadcastChannel(STORED);
+tabs.onmessage = ({ data: { id, word, kept } }) => {
+  if (!session?.refresh_token || id !== claimsOf(session).session_id) return;
+  if (word === "asks") tell("has");
+  if (word === "has" && claimsOf(kept).iat > claimsOf(session).iat) keep(kept);
+  if (word === "ends") forget(true);
+};
+
+/** Calls back when nobody is signed in any more, with whether that was wished. */
 export function onSignedOut(listener) {
   listeners.signedOut = listener;
 }
@@ -28,12 +41,15 @@ export const isSignedIn = () => session !== null;
 export const isLocal = () => Boolean(session?.local);
 
 /** What the token says of itself; the gateway alone decides. */
-export function isOperator() {
+export const isOperator = () => Boolean(claimsOf(session).app_metadata?.roles?.includes("operator"));
+/** Tells one person from another; null where nobody is signed in. */
+export const whose = () => claimsOf(session).sub ?? session?.access_token ?? null;
+
+function claimsOf(held) {
   try {
-    const claims = session.access_token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-    return Boolean(JSON.parse(atob(claims)).app_metadata?.roles?.includes("operator"));
+    return JSON.parse(atob(held.access_token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
   } catch {
-    return false;
+    return {};
   }
 }
 
@@ -69,8 +85,9 @@ export function usePasted(token) {
 export async function signOut() {
   if (session?.refresh_token) {
     await send("POST", "/auth/v1/logout", { query: { scope: "local" } }).catch(() => {});
+    tell("ends");
   }
-  forget();
+  forget(true);
 }
 
 /**
@@ -131,7 +148,7 @@ function withQuery(path, query = {}) {
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
-/** One renewal at a time: a refresh token is spent once. */
+/** One renewal at a time, in all tabs: a refresh token is spent once. */
 function renewed() {
   renewing ??= renew().finally(() => {
     renewing = null;
@@ -142,14 +159,32 @@ function renewed() {
 async function renew() {
   if (session.local) return beginLocally();
   if (!session.refresh_token) return false;
+  const former = session;
+  return inTurn(`${STORED} renewal`, () => replaced(former));
+}
+
+/** Whether there is another session: one that another tab has, else for the refresh token. */
+async function replaced(former) {
+  if (session === former) {
+    tell("asks");
+    await pause(TOLD_MILLISECONDS);
+  }
+  if (session !== former) return session !== null;
   const answer = await fetch("/auth/v1/token?grant_type=refresh_token", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ refresh_token: session.refresh_token }),
   });
   if (answer.status >= 500 || answer.status === 429) throw await problemOf(answer);
-  if (answer.ok) keep(await answer.json());
-  return answer.ok;
+  if (!answer.ok) return false;
+  keep(await answer.json());
+  tell("has");
+  return true;
+}
+
+function tell(word) {
+  const id = claimsOf(session).session_id;
+  if (id) tabs.postMessage({ id, word, kept: session });
 }
 
 function keep({ access_token, refresh_token = null, local = false }) {
@@ -157,10 +192,10 @@ function keep({ access_token, refresh_token = null, local = false }) {
   sessionStorage.setItem(STORED, JSON.stringify(session));
 }
 
-function forget() {
+function forget(isWished = false) {
   session = null;
   sessionStorage.removeItem(STORED);
-  listeners.signedOut();
+  listeners.signedOut(isWished);
 }
 
 function stored() {

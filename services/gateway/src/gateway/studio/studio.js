@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { beginLocally, isLocal, isOperator, isSignedIn, onSignedOut, signOut } from "/studio/api.js";
+import { beginLocally, isLocal, isOperator, isSignedIn, onSignedOut, signOut, whose } from "/studio/api.js";
 import { Card } from "/studio/card.js";
 import { followAll } from "/studio/events.js";
 import * as history from "/studio/history.js";
@@ -83,7 +83,6 @@ function Table({ isShown }) {
       leaving.abort();
       clear();
       history.clear();
-      wishes.clear();
     };
   }, []);
   return html`
@@ -125,6 +124,7 @@ function Later({ name, about }) {
 
 function enter() {
   complain(null);
+  wishes.turnTo(whose());
   signedIn.value = true;
 }
 
@@ -139,7 +139,8 @@ addEventListener("hashchange", () => {
   turned.value = wanted();
   scrollTo({ top: 0, behavior: "instant" });
 });
-onSignedOut(() => {
+onSignedOut((isWished) => {
+  if (isWished) wishes.clear();
   signedIn.value = false;
   credits.value = null;
 });
@@ -147,4 +148,6 @@ onSignedOut(() => {
 const place = document.getElementById("studio");
 place.replaceChildren();
 render(html`<${Studio} />`, place);
-signedIn.value = isSignedIn() || (await beginLocally().catch(() => false));
+const isIn = isSignedIn() || (await beginLocally().catch(() => false));
+wishes.turnTo(whose());
+signedIn.value = isIn;

@@ -13,6 +13,9 @@ export const wishes = signal(NOTHING);
 /** Counts how often the form was filled in by something else: then the page goes there. */
 export const filled = signal(0);
 
+let writer = null;
+const written = new Map();
+
 export const kinds = () => KINDS.filter((kind) => models.value.some((model) => model.kind === kind));
 export const offered = (kind) => models.value.filter((model) => model.kind === kind && model.state === "active");
 /** What any model of a kind can start from: with a file, one that can is chosen. */
@@ -38,7 +41,15 @@ export function begin() {
   wishes.value = fitted({ ...wishes.value, kind: wishes.value.kind || first || "" });
 }
 
+/** What somebody wrote stays theirs when their session ends, and is there again when they come back. */
+export function turnTo(person) {
+  written.set(writer, wishes.value);
+  writer = person;
+  wishes.value = written.get(person) ?? NOTHING;
+}
+
 export function clear() {
+  written.delete(writer);
   wishes.value = NOTHING;
 }
 
