@@ -96,6 +96,34 @@ async def test_a_picture_from_typing_to_the_saved_file(
     await visit.examine()
 
 
+async def test_whoever_uses_the_keyboard_stays_where_they_are(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
+    """A button keeps the focus while it works; where it goes, what it stood in has it."""
+    page = visit.page
+    await visit.open(darkroom.token(someone))
+    await page.route("**/v1/generations", lambda route: route.fulfill(status=409, json={"code": "quota_exceeded"}))
+    await page.locator("#prompt").fill("Not now")
+    await page.locator("#submit").press("Enter")
+    await expect(page.locator("#problem")).to_be_visible()
+    await expect(page.locator("#submit")).to_be_focused()
+    await page.unroute("**/v1/generations")
+    await make(visit, f"Slow {uuid4()} [[sim:latency=60]]")
+    card = page.locator("article")
+    await card.get_by_role("button", name="Cancel").press("Enter")
+    await expect(card.locator(".state")).to_have_text("Cancelled")
+    await expect(card).to_be_focused()
+    await card.get_by_role("button", name="Put away").press("Enter")
+    await expect(card).to_have_count(0)
+    await expect(page.get_by_role("region", name="On the table")).to_be_focused()
+    await visit.turn_to("account", "text=Where they went")
+    more = page.get_by_role("button", name="As a spreadsheet")
+    await more.press("Enter")
+    await expect(more).to_be_enabled()
+    await expect(more).to_be_focused()
+    await page.get_by_role("button", name="Sign out").press("Enter")
+    await expect(page.locator("#main")).to_be_focused()
+    await visit.examine()
+
+
 async def test_a_picture_is_started_from_and_varied(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
     page = visit.page
     await visit.open(darkroom.token(someone))
@@ -229,7 +257,7 @@ async def test_a_dead_letter_is_replayed_by_an_operator(visit: Visit, darkroom: 
     letter = page.get_by_role("group", name="Dead letters").get_by_role("row", name=about)
     while not await letter.is_visible():
         await page.get_by_role("button", name="Look again").click()
-        await page.locator("button:has-text('Look again'):enabled").wait_for()
+        await page.locator("button:has-text('Look again')[aria-disabled=false]").wait_for()
     await ask(client, "STREAM.MSG.DELETE.GENERATION", {"seq": kept.seq})
     await client.close()
     await expect(letter).to_contain_text("ledger-hold-requested")

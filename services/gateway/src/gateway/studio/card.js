@@ -35,7 +35,7 @@ export function Card({ generation }) {
     <article ref=${element} aria-labelledby="title-${id}" tabindex="-1" data-status=${generation.status}>
       <header>
         <h3 id="title-${id}">${titleOf(generation)}</h3>
-        <button type="button" class="quiet small" onClick=${() => putAway(id)}>Put away</button>
+        <${Button} act=${() => putAway(id)}>Put away<//>
       </header>
       <p class="prompt">${generation.prompt}</p>
       <${State} generation=${generation} progress=${progress} />

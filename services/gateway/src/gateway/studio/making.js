@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { newKey, send } from "/studio/api.js";
 import { complain, models } from "/studio/state.js";
 import { made } from "/studio/table.js";
-import { Button, html } from "/studio/view.js";
+import { Button, html, useTurn } from "/studio/view.js";
 import { chosen, filled, inputs, kinds, offered, order, roles, startFrom, typeOf, wish, wishes } from "/studio/wishes.js";
 import { amount, explain, kindName, roleName } from "/studio/words.js";
 
@@ -49,7 +49,7 @@ export function Making() {
         ${inputs(now.kind).length > 0 && html`<${Start} now=${now} model=${model} />`}
 
         <div class="row pay">
-          <button id="submit" disabled=${isSending || !model}>Make it</button>
+          <button id="submit" aria-disabled=${isSending} disabled=${!model}>Make it</button>
           <${Price} now=${now} />
         </div>
       </form>
@@ -59,14 +59,11 @@ export function Making() {
 
 /** One key for one wish: pressed again after a lost answer, it finds what was accepted, and is not paid twice. */
 function useOrder() {
-  const [isSending, setSending] = useState(false);
   const last = useRef(null);
-  const submit = async (event) => {
-    event.preventDefault();
+  const [isSending, begin] = useTurn(async () => {
     const body = order(wishes.value, wishes.value.prompt);
     const said = JSON.stringify(body);
     if (last.current?.said !== said) last.current = { said, key: newKey() };
-    setSending(true);
     try {
       const generation = await send("POST", "/v1/generations", { body, key: last.current.key });
       last.current = null;
@@ -76,7 +73,10 @@ function useOrder() {
       if (error.status < 500) last.current = null;
       complain(error);
     }
-    setSending(false);
+  });
+  const submit = (event) => {
+    event.preventDefault();
+    begin();
   };
   return { isSending, submit };
 }

@@ -35,10 +35,17 @@ function Studio() {
   useEffect(() => {
     document.title = TITLES[name];
   }, [name]);
+  const main = useRef();
+  const isKnown = useRef(false);
+  useEffect(() => {
+    // Where somebody has just come or gone, what had the focus has gone, too.
+    if (isKnown.current && document.activeElement === document.body) main.current.focus({ preventScroll: true });
+    isKnown.current = signedIn.value !== null;
+  }, [signedIn.value]);
   return html`
     <a class="skip" href="#main">Skip to the content</a>
     <${Top} page=${name} />
-    <main id="main" tabindex="-1">
+    <main id="main" ref=${main} tabindex="-1">
       <${Complaint} />
       ${signedIn.value === false && html`<${SignIn} enter=${enter} />`}
       ${signedIn.value && html`<${Table} isShown=${name === "make"} />`}
@@ -88,7 +95,7 @@ function Table({ isShown }) {
   return html`
     <div id="page-make" hidden=${!isShown}>
       <${Making} />
-      <section class="bare" aria-labelledby="work-title">
+      <section class="bare" aria-labelledby="work-title" tabindex="-1">
         <h2 id="work-title">On the table</h2>
         ${table.value.length === 0 && html`<${Hint}>What you make appears here, step by step.<//>`}
         <div id="work">${table.value.map((each) => html`<${Card} key=${each.id} generation=${each} />`)}</div>

@@ -2,26 +2,53 @@
 
 import htm from "htm";
 import { h } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { complain, told } from "/studio/state.js";
 
 export const html = htm.bind(h);
 
+/** Runs one thing at a time: whether it runs, and how to begin it. A button that was disabled would lose the focus. */
+export function useTurn(act) {
+  const [isBusy, setBusy] = useState(false);
+  const running = useRef(false);
+  const begin = async () => {
+    if (running.current) return;
+    running.current = true;
+    setBusy(true);
+    try {
+      await act();
+    } finally {
+      running.current = false;
+      setBusy(false);
+    }
+  };
+  return [isBusy, begin];
+}
+
 /** Runs what it means once at a time, and says what was wrong with it. */
 export function Button({ act, look = "quiet small", label, failed = complain, children }) {
-  const [isBusy, setBusy] = useState(false);
-  const press = async () => {
-    setBusy(true);
+  const element = useRef();
+  const [isBusy, press] = useTurn(() => {
     failed(null);
-    await told(act, failed);
-    setBusy(false);
-  };
-  return html`<button type="button" class=${look} aria-label=${label} disabled=${isBusy} onClick=${press}>${children}</button>`;
+    return told(act, failed);
+  });
+  useLayoutEffect(() => () => leaveFocus(element.current), []);
+  return html`
+    <button ref=${element} type="button" class=${look} aria-label=${label} aria-disabled=${isBusy} onClick=${press}>${children}</button>
+  `;
+}
+
+/** Where an element that goes has the focus, what it stood in gets it. */
+function leaveFocus(element) {
+  if (document.activeElement !== element) return;
+  const around = [];
+  for (let each = element.parentElement; each; each = each.parentElement) if (each.hasAttribute("tabindex")) around.push(each);
+  queueMicrotask(() => around.find((each) => each.isConnected)?.focus({ preventScroll: true }));
 }
 
 /** A part of a page with a heading that names it. */
 export function Part({ id, title, children }) {
-  return html`<section aria-labelledby=${id}><h2 id=${id}>${title}</h2>${children}</section>`;
+  return html`<section aria-labelledby=${id} tabindex="-1"><h2 id=${id}>${title}</h2>${children}</section>`;
 }
 
 /** A table that is scrolled within itself where it is wider than the page; rows are `{ key, cells }`. */
