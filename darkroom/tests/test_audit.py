@@ -38,6 +38,13 @@ async def test_a_webhook_that_is_told_again_later_is_no_defect(world: Any) -> No
     assert await world.audit() == []
 
 
+async def test_a_webhook_is_not_owed_what_ended_before_it_was_switched_on(world: Any) -> None:
+    await world.plant("DELETE FROM gateway.deliveries")
+    assert await world.audit() == []
+    await world.plant("UPDATE gateway.webhooks SET owed_since = now() - interval '2 hours', state = 'disabled'")
+    assert await world.audit() == []
+
+
 async def test_bytes_that_changed_on_the_disk_are_found(world: Any) -> None:
     """design.md §3.8."""
     path = world.object_path(world.trio)
@@ -95,6 +102,48 @@ async def test_a_lag_within_the_time_to_settle_is_no_defect(world: Any) -> None:
     (finding,) = await world.audit(settle_seconds=5)
     assert finding.check == "hold not ended"
     assert finding.about == str(world.trio.failed.id)
+
+
+async def test_a_client_that_still_waits_though_the_log_knows_the_end_is_found(world: Any) -> None:
+    """design.md §3.4: the ledger heard what its client never does."""
+    await world.plant("""
+        UPDATE gateway.generations SET status = 'processing', outcome = NULL, completed_at = NULL
+        WHERE id = '{failed}';
+        UPDATE gateway.slots SET taken = 2
+    """)
+    assert await world.audit() == [], "it may just have ended"
+    (finding,) = await world.audit(settle_seconds=0)
+    assert (finding.check, finding.about) == ("outcome differs", str(world.trio.failed.id))
+    assert "still processing" in finding.words
+
+
+@pytest.mark.parametrize("state", ["open", "rendered"])
+async def test_work_that_is_not_closed_is_found_where_its_end_was_heard_by_others(world: Any, state: str) -> None:
+    """design.md §3.3. What ended before the log was made may never be heard, and goes on until its deadline."""
+    await world.plant(f"""
+        UPDATE generator.work SET state = '{state}', outcome = NULL, deadline_at = now() + interval '1 hour'
+        WHERE generation_id = '{{failed}}'
+    """)
+    assert await world.audit(grace_seconds=0) == [], "the log is newer"
+    await world.plant("UPDATE gateway.generations SET completed_at = now() WHERE id = '{failed}'")
+    assert await world.audit() == [], "it may just have ended"
+    (finding,) = await world.audit(grace_seconds=0)
+    assert (finding.check, finding.about) == ("still worked on", str(world.trio.failed.id))
+
+
+async def test_who_waits_while_something_of_theirs_is_at_work_is_no_defect(world: Any) -> None:
+    """design.md §2.7."""
+    await world.plant("""
+        UPDATE gateway.generations SET status = 'pending', published = false, created_at = now() - interval '10 days'
+        WHERE id = '{unfinished}';
+        UPDATE gateway.generations SET completed_at = now() WHERE id = '{completed}';
+        UPDATE gateway.slots SET taken = 0, waiting = 1
+    """)
+    assert await world.audit() == [], "the slot is only just free"
+    await world.plant(
+        "UPDATE gateway.generations SET completed_at = now() - interval '1 hour' WHERE id = '{completed}'"
+    )
+    assert {finding.check for finding in await world.audit()} == {"unfinished"}
 
 
 async def test_nobody_needs_to_hear_of_what_never_cost_anything(world: Any) -> None:
@@ -202,4 +251,4 @@ async def test_the_command_ends_with_one_and_says_what_is_wrong(world: Any) -> N
     assert f"{world.trio.completed.id} completed with 1 delivered costs 10000 units, 20000 were charged" in wrong.output
     report = json.loads((await run("--json")).output)
     assert report["clean"] is False
-    assert {check["check"] for check in report["checks"] if check["findings"]} == {"charged wrongly"}
+    assert {check["check"] for check in report["checks"] if check["findings"]} == {"charged wrongly", "revenue differs"}

@@ -18,6 +18,13 @@ _NEW_TRANSACTION = """
     INSERT INTO ledger.postings SELECT max(id), 'available', '{user}', -1 FROM ledger.transactions
 """
 
+_REVENUE = """
+    INSERT INTO ledger.transactions (key, type) VALUES ('%s', 'capture');
+    INSERT INTO ledger.postings SELECT max(id), 'revenue', '{user}', 1 FROM ledger.transactions;
+    INSERT INTO ledger.postings SELECT max(id), 'available', '{user}', -1 FROM ledger.transactions;
+    UPDATE ledger.accounts SET available = available - 1, used = used + 1 WHERE user_id = '{user}'
+"""
+
 
 _PAYMENT = """
     INSERT INTO ledger.payments (id, user_id, pack, credits, price, currency, payment_intent, state, paid_at)
@@ -57,6 +64,12 @@ PLANTED = {
         "unfinished",
         "UPDATE gateway.generations SET deadline_at = now() - interval '11 minutes' WHERE id = '{unfinished}'",
     ),
+    "a place in the queue that nobody looks at": (
+        "unfinished",
+        """UPDATE gateway.generations SET status = 'pending', published = false, created_at = now() - interval '10 days'
+           WHERE id = '{unfinished}';
+           UPDATE gateway.slots SET taken = 0, waiting = 1 WHERE user_id = '{user}'""",
+    ),
     # 2.7: fairness
     "a slot that was never given back": ("slots leak", _slots("taken = 2")),
     "a slot that was given back twice": ("slots leak", "DELETE FROM gateway.slots WHERE user_id = '{user}'"),
@@ -84,11 +97,34 @@ PLANTED = {
         """UPDATE gateway.deliveries SET event = 'generation.failed'
            WHERE generation_id = '{completed}' AND event = 'generation.completed'""",
     ),
+    "an end that a webhook was never owed": (
+        "webhook not told",
+        """UPDATE gateway.webhooks SET owed_since = now() - interval '2 hours'
+           WHERE user_id = '{user}' AND style = 'standard';
+           DELETE FROM gateway.deliveries d USING gateway.webhooks w
+           WHERE w.id = d.webhook_id AND w.user_id = '{user}' AND w.style = 'standard'""",
+    ),
+    "an end that a request's own webhook was never owed": (
+        "webhook not told",
+        """UPDATE gateway.webhooks SET owed_since = now() - interval '2 hours' WHERE id = '{completed}';
+           DELETE FROM gateway.deliveries WHERE webhook_id = '{completed}' AND event = 'generation.completed'""",
+    ),
     # 3: every service closes the id
     "work that goes on after the outcome": (
         "still worked on",
         """UPDATE generator.work SET state = 'open', outcome = NULL, deadline_at = now() - interval '1 hour'
            WHERE generation_id = '{failed}'""",
+    ),
+    "work for a generation that the gateway does not know": (
+        "still worked on",
+        """UPDATE generator.work SET deadline_at = now() - interval '10 days' WHERE generation_id = '{unfinished}';
+           DELETE FROM gateway.generations WHERE id = '{unfinished}'""",
+    ),
+    "a storage that never heard of the end": (
+        "still worked on",
+        """UPDATE storage.generations SET outcome = NULL, closed_at = NULL, opened_at = now() - interval '5 hours'
+           WHERE generation_id = '{failed}';
+           UPDATE gateway.generations SET completed_at = now() - interval '4 hours' WHERE id = '{failed}'""",
     ),
     # 4: one outcome, decided by the log
     "a list that shows another status": (
@@ -123,6 +159,11 @@ PLANTED = {
            WHERE generation_id = '{failed}'""",
     ),
     "completed without a hold": ("hold not ended", "DELETE FROM ledger.holds WHERE generation_id = '{completed}'"),
+    "a hold of a generation that the gateway does not know": (
+        "hold not ended",
+        """UPDATE ledger.holds SET opened_at = now() - interval '10 days' WHERE generation_id = '{unfinished}';
+           DELETE FROM gateway.generations WHERE id = '{unfinished}'""",
+    ),
     "a dispute that nobody settles": (
         "hold not ended",
         "UPDATE ledger.holds SET disputed_at = now() - interval '1 hour' WHERE generation_id = '{failed}'",
@@ -130,6 +171,10 @@ PLANTED = {
     "charged for what was not delivered": (
         "charged wrongly",
         "UPDATE ledger.holds SET captured = 2 * {price} WHERE generation_id = '{completed}'",
+    ),
+    "charged for what the gateway does not know": (
+        "charged wrongly",
+        "DELETE FROM gateway.generations WHERE id = '{completed}'",
     ),
     "charged nothing for what was delivered": (
         "charged wrongly",
@@ -201,6 +246,13 @@ PLANTED = {
         """INSERT INTO ledger.consumptions (id, user_id, amount, reason)
            VALUES (gen_random_uuid(), '{user}', 1, 'consumed')""",
     ),
+    "consumed credits that nobody made revenue of": (
+        "consumption differs",
+        "UPDATE ledger.consumptions SET consumed_at = now() - interval '9 days' WHERE user_id = '{user}'",
+    ),
+    "revenue by the end of an unknown hold": ("revenue differs", _REVENUE % "settle:{user}"),
+    "revenue by a key that nobody knows": ("revenue differs", _REVENUE % "capture:zzz-{user}"),
+    "revenue by a second capture": ("revenue differs", _REVENUE % "capture2:{completed}"),
     # 7: a provider is paid once per attempt
     "two attempts of one submission that delivered": ("paid twice", _NEXT_ATTEMPT % "rendered"),
     "an unknown attempt repeated against the model's policy": (

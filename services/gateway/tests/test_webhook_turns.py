@@ -136,3 +136,24 @@ async def test_two_that_are_made_at_once_are_not_both_the_last(
         asking = asyncio.create_task(client.post("/v1/webhooks", json={"url": receiver.url}))
         await asyncio.wait([asking], timeout=0.5)
     assert (await asking).status == 422
+
+
+async def test_a_webhook_is_owed_ends_since_it_asks_for_them(
+    client: Client, receiver: Receiver, postgres: asyncpg.Pool
+) -> None:
+    """By that alone the audit knows what should have been told."""
+    webhook = await make(client, receiver.url)
+
+    async def changed(**words: Any) -> bool:
+        before = await postgres.fetchval("SELECT owed_since FROM webhooks WHERE id = $1", UUID(webhook["id"]))
+        answer = await client.request("PATCH", f"/v1/webhooks/{webhook['id']}", json=words)
+        assert answer.status == 200
+        after = await postgres.fetchval("SELECT owed_since FROM webhooks WHERE id = $1", UUID(webhook["id"]))
+        return bool(after > before)
+
+    assert not await changed(url=f"{receiver.url}/elsewhere")
+    assert not await changed(state="active")
+    assert await changed(state="disabled")
+    assert await changed(state="active")
+    assert await changed(events=["generation.failed"])
+    assert not await changed(events=["generation.failed"])

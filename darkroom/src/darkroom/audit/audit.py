@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     money.balances,
     money.payments,
     money.consumed,
+    money.revenue,
     attempts.paid_twice,
     attempts.left_open,
     attempts.journal,

@@ -42,10 +42,11 @@ class Bounds:
 
 @dataclass(slots=True)
 class Log:
-    """What OUTCOMES keeps: generation id → payload."""
+    """What OUTCOMES keeps: generation id → payload, and when that came, by the broker's clock."""
 
     created: datetime
     outcomes: dict[str, bytes] = field(default_factory=dict)
+    at: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Evidence:
     objects: Any = None
     schemas: Mapping[str, str] = field(default_factory=dict)
     """Service → schema, where these are not the same."""
+
+    @property
+    def log_created(self) -> datetime | None:
+        """What ended before may never have been heard by everybody; None where no log was given or none exists."""
+        return self.log.created if self.log is not None else None
 
     async def fetch(self, statement: str, *parameters: object) -> Sequence[asyncpg.Record]:
         return await self.database.fetch(placed(statement, self.schemas), *parameters)
@@ -107,7 +113,9 @@ async def read_log(client: Client, messages: int) -> Log | None:
             break
         for message in batch:
             headers = message.headers or {}
-            log.outcomes[headers["Nats-Subject"].rsplit(".", 1)[-1]] = message.data
+            generation_id = headers["Nats-Subject"].rsplit(".", 1)[-1]
+            log.outcomes[generation_id] = message.data
+            log.at[generation_id] = datetime.fromisoformat(headers["Nats-Time-Stamp"])
         sequence = int((batch[-1].headers or {})["Nats-Sequence"]) + 1
     return log
 

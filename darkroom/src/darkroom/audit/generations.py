@@ -13,6 +13,8 @@ from darkroom.audit.evidence import Evidence, Log
 from darkroom.audit.findings import Finding, Result, finder
 
 _BATCH = 1000
+ASKED_SECONDS = 3 * 3600.0
+"""Longer than storage waits until it asks the gateway how something ended."""
 _APPLIED = {
     "gateway": "SELECT id, outcome::text FROM gateway.generations WHERE outcome IS NOT NULL AND id = ANY($1::uuid[])",
     "ledger": "SELECT generation_id AS id, outcome::text FROM ledger.holds "
@@ -42,23 +44,56 @@ async def unfinished(evidence: Evidence) -> Result:
         found(row["id"], f"is still {row['status']} {row['late']:.0f} s after its deadline, {row['drives']} drives")
         for row in rows
     ]
+    # Whoever has nothing at work, and had nothing for a while, is let in: nothing has to end first.
+    forgotten = await evidence.rows(
+        """SELECT w.id, extract(epoch FROM now() - w.created_at) AS age FROM gateway.generations w
+           WHERE w.status = 'pending' AND NOT w.published AND w.created_at + make_interval(secs => $1) < now()
+             AND NOT EXISTS (
+                 SELECT FROM gateway.generations g WHERE g.user_id = w.user_id AND g.lane = w.lane AND g.published
+                     AND (g.status IN ('pending', 'processing')
+                          OR g.completed_at + make_interval(secs => $1) > now()))
+           ORDER BY w.created_at""",
+        evidence.bounds.grace_seconds,
+    )
+    result.findings += [
+        found(row["id"], f"waits for a slot since {row['age']:.0f} s, and nothing of its user's is at work")
+        for row in forgotten
+    ]
     return result
 
 
 async def closed(evidence: Evidence) -> Result:
-    """Where the outcome is recorded, the generator works no longer."""
+    """Where the outcome is recorded, generator and storage have closed the generation; nobody works for a stranger."""
     result = Result("still worked on", "3")
     found = finder(result.check)
+    bounds = evidence.bounds
     result.looked_at = await evidence.count("SELECT count(*) FROM generator.work WHERE state = 'open'")
-    rows = await evidence.rows(
-        """SELECT g.id, g.status FROM gateway.generations g JOIN generator.work w ON w.generation_id = g.id
-           WHERE w.state = 'open' AND g.outcome IS NOT NULL
-             AND g.completed_at + make_interval(secs => $1) < now()
-             AND w.deadline_at + make_interval(secs => $2) < now()""",
-        evidence.bounds.settle_seconds,
-        evidence.bounds.grace_seconds,
+    # Whoever was not told, as the log was lost since, works until the deadline; what was rendered by then stays so.
+    open_work = await evidence.rows(
+        """SELECT w.generation_id AS id, coalesce(g.status, 'not known to the gateway') AS status, w.state
+           FROM generator.work w LEFT JOIN gateway.generations g ON g.id = w.generation_id
+           WHERE w.state <> 'closed' AND (
+               w.state = 'open' AND w.deadline_at + make_interval(secs => $2) < now()
+                   AND (g.id IS NULL OR g.completed_at + make_interval(secs => $1) < now())
+               OR g.completed_at + make_interval(secs => $2) < now()
+                   AND ($3::timestamptz IS NULL OR g.completed_at > $3))""",
+        bounds.settle_seconds,
+        bounds.grace_seconds,
+        evidence.log_created,
     )
-    result.findings = [found(row["id"], f"is {row['status']}, but the generator's work is open") for row in rows]
+    result.findings = [
+        found(row["id"], f"is {row['status']}, but the generator's work is {row['state']}") for row in open_work
+    ]
+    unheard = await evidence.rows(
+        """SELECT g.id, g.status FROM storage.generations s JOIN gateway.generations g ON g.id = s.generation_id
+           WHERE s.outcome IS NULL AND greatest(g.completed_at, s.opened_at) + make_interval(secs => CASE
+               WHEN $2::timestamptz IS NULL OR g.completed_at > $2 THEN $1::float8 ELSE $3::float8 END) < now()
+             AND g.outcome IS NOT NULL""",
+        bounds.grace_seconds,
+        evidence.log_created,
+        ASKED_SECONDS,
+    )
+    result.findings += [found(row["id"], f"is {row['status']}, and storage waits for its end") for row in unheard]
     return result
 
 
@@ -107,7 +142,25 @@ async def outcomes(evidence: Evidence) -> Result:
         for service, question in _APPLIED.items():
             rows = await evidence.fetch(question, ids)
             result.findings += [finding for row in rows if (finding := _compare(service, row, log)) is not None]
+        result.findings += await _unheard(evidence, log, ids)
     return result
+
+
+async def _unheard(evidence: Evidence, log: Log, ids: list[str]) -> list[Finding]:
+    """Of what ended by the log, that whose client still waits."""
+    found = finder("outcome differs")
+    rows = await evidence.fetch(
+        """SELECT id, status, extract(epoch FROM now() - ended.at) AS age
+           FROM gateway.generations JOIN unnest($1::uuid[], $2::timestamptz[]) AS ended (id, at) USING (id)
+           WHERE outcome IS NULL AND ended.at + make_interval(secs => $3) < now()""",
+        ids,
+        [log.at[each] for each in ids],
+        evidence.bounds.settle_seconds,
+    )
+    return [
+        found(row["id"], f"is still {row['status']}, the log holds its outcome since {row['age']:.0f} s")
+        for row in rows
+    ]
 
 
 def _compare(service: str, row: asyncpg.Record, log: Log) -> Finding | None:

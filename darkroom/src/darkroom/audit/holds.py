@@ -6,6 +6,10 @@ from contracts.money import Quote, TokenPrices, Usage, cost, in_credits
 from darkroom.audit.evidence import MAX_FINDINGS, Evidence
 from darkroom.audit.findings import Finding, Result, finder
 
+NOBODYS_SECONDS = 86_400.0
+"""The ledger asks about a hold that is open for an hour and a half, unless it is told to wait longer, and ends what the
+gateway does not know."""
+
 
 async def ended(evidence: Evidence) -> Result:
     """A final generation has a hold that ended; it may lag behind the outcome, not stay behind."""
@@ -28,7 +32,7 @@ async def ended(evidence: Evidence) -> Result:
            ORDER BY g.completed_at""",
         bounds.settle_seconds,
         bounds.days,
-        evidence.log.created if evidence.log is not None else None,
+        evidence.log_created,
     )
     for row in rows:
         state = "has no hold" if row["state"] is None else "its hold is open"
@@ -41,6 +45,20 @@ async def ended(evidence: Evidence) -> Result:
     result.findings += [
         found(row["generation_id"], f"its two outcomes are disputed since {row['age']:.0f} s") for row in disputed
     ]
+    nobodys = await evidence.rows(
+        """SELECT generation_id, amount, extract(epoch FROM now() - opened_at) AS age FROM ledger.holds
+           WHERE state = 'open' AND opened_at + make_interval(secs => $1) < now()
+             AND NOT EXISTS (SELECT FROM gateway.generations g WHERE g.id = generation_id)
+           ORDER BY opened_at""",
+        NOBODYS_SECONDS,
+    )
+    result.findings += [
+        found(
+            row["generation_id"],
+            f"{row['amount']} units are held for it since {row['age']:.0f} s, and the gateway does not know it",
+        )
+        for row in nobodys
+    ]
     return result
 
 
@@ -52,6 +70,21 @@ async def captured(evidence: Evidence) -> Result:
         result.findings += _judge(row) if row["id"] is not None else []
         if len(result.findings) > MAX_FINDINGS:
             break
+    # A row of the gateway's stays for ever, also when its user deletes what it made.
+    unknown = await evidence.rows(
+        """SELECT h.generation_id, h.captured - coalesce(c.amount, 0) AS kept
+           FROM ledger.holds h LEFT JOIN ledger.corrections c
+               ON c.generation_id = h.generation_id AND c.type = 'refund'
+           WHERE h.captured > coalesce(c.amount, 0) AND h.disputed_at IS NULL
+             AND h.closed_at + make_interval(secs => $1) < now()
+             AND NOT EXISTS (SELECT FROM gateway.generations g WHERE g.id = h.generation_id)""",
+        evidence.bounds.settle_seconds,
+    )
+    found = finder(result.check)
+    result.findings += [
+        found(row["generation_id"], f"{row['kept']} units were captured, and the gateway does not know it")
+        for row in unknown
+    ]
     return result
 
 

@@ -3,6 +3,9 @@
 from darkroom.audit.evidence import Evidence
 from darkroom.audit.findings import Result, finder
 
+SPENT_SECONDS = 900.0
+"""How long what was consumed may pay for a generation; within seconds after that it becomes revenue."""
+
 
 async def postings(evidence: Evidence) -> Result:
     """Σ = 0, per transaction and over all."""
@@ -115,6 +118,46 @@ async def consumed(evidence: Evidence) -> Result:
     )
     result.findings = [
         found(row["user_id"], f"{row['unspent']} consumed units can be spent, their postings add up to {row['posted']}")
+        for row in rows
+    ]
+    left = await evidence.rows(
+        """SELECT id, user_id, amount - taken AS units, extract(epoch FROM now() - consumed_at) AS age
+           FROM ledger.consumptions WHERE spent_at IS NULL AND consumed_at + make_interval(secs => $1) < now()
+           ORDER BY consumed_at""",
+        SPENT_SECONDS + evidence.bounds.grace_seconds,
+    )
+    result.findings += [
+        found(
+            row["id"],
+            f"{row['units']} units of {row['user_id']} were consumed {row['age']:.0f} s ago, and are not revenue yet",
+        )
+        for row in left
+    ]
+    return result
+
+
+async def revenue(evidence: Evidence) -> Result:
+    """Whatever its key says, revenue is what was captured, as corrected, and what was consumed and paid for nothing."""
+    result = Result("revenue differs", "6, 10")
+    found = finder(result.check)
+    result.looked_at = await evidence.count("SELECT count(*) FROM ledger.postings WHERE purse = 'revenue'")
+    rows = await evidence.rows(
+        """WITH posted AS (
+               SELECT user_id, sum(amount) AS units FROM ledger.postings WHERE purse = 'revenue' GROUP BY user_id
+           ), earned AS (
+               SELECT user_id, sum(units) AS units FROM (
+                   SELECT user_id, captured AS units FROM ledger.holds WHERE captured <> 0
+                   UNION ALL
+                   SELECT user_id, CASE type WHEN 'refund' THEN -amount ELSE amount END FROM ledger.corrections
+                   UNION ALL
+                   SELECT user_id, amount - taken FROM ledger.consumptions WHERE spent_at IS NOT NULL
+               ) AS each GROUP BY user_id
+           )
+           SELECT user_id, coalesce(p.units, 0) AS posted, coalesce(e.units, 0) AS earned
+           FROM posted p FULL JOIN earned e USING (user_id) WHERE coalesce(p.units, 0) <> coalesce(e.units, 0)"""
+    )
+    result.findings = [
+        found(row["user_id"], f"{row['earned']} units were earned, its postings of revenue add up to {row['posted']}")
         for row in rows
     ]
     return result

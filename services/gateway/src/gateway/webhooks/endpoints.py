@@ -57,6 +57,8 @@ _CHANGE = text(f"""
         state = coalesce(CAST(:state AS text), state),
         why_disabled = CASE CAST(:state AS text) WHEN 'active' THEN NULL WHEN 'disabled' THEN 'by its owner'
             ELSE why_disabled END,
+        owed_since = CASE WHEN CAST(:state AS text) <> state OR CAST(:events AS text[]) <> events THEN now()
+            ELSE owed_since END,
         failing_since = CASE WHEN CAST(:state AS text) = 'active' OR CAST(:url AS text) <> url THEN NULL
             ELSE failing_since END
     WHERE user_id = :user_id AND id = :id AND style = '{STANDARD}' RETURNING {_COLUMNS}
