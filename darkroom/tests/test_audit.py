@@ -45,6 +45,26 @@ async def test_a_webhook_is_not_owed_what_ended_before_it_was_switched_on(world:
     assert await world.audit() == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE generator.models SET unknown_policy = 'fail', policy_since = now()",
+        "DELETE FROM generator.models",
+    ],
+)
+async def test_an_attempt_that_was_repeated_by_a_former_policy_is_noted_and_not_wrong(world: Any, change: str) -> None:
+    """design.md §3.7."""
+    await world.plant("""
+        INSERT INTO generator.attempts (id, generation_id, item, number, first_index, count, state, provider, process,
+            fence, ended_at) SELECT gen_random_uuid(), generation_id, item, 2, first_index, count, 'unknown', provider,
+            process, fence, now() FROM generator.attempts WHERE id = '{completed_attempt}'
+    """)
+    await world.plant(change)
+    noted = [finding for finding in await world.audit() if finding.check == "paid twice"]
+    assert {finding.severity for finding in noted} == {"note"}
+    assert any("perhaps another then" in finding.words for finding in noted)
+
+
 async def test_bytes_that_changed_on_the_disk_are_found(world: Any) -> None:
     """design.md §3.8."""
     path = world.object_path(world.trio)

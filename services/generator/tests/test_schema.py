@@ -159,3 +159,17 @@ async def test_a_model_without_a_key_is_refused_by_name(process):
     catalog = Catalog(process.database, {"openai"})
     refusal = await catalog.find(ask())
     assert refusal.code == "provider_unauthorized"
+
+
+async def test_a_change_of_the_policy_for_unknown_ends_is_dated(process):
+    """Whoever looks at former attempts, as the audit does, knows whether it was theirs."""
+    dated = text("SELECT policy_since FROM models WHERE id = 'dall-e-3'")
+
+    async def after(change):
+        async with process.database.statement() as connection:
+            await connection.execute(text(f"UPDATE models SET {change} WHERE id = 'dall-e-3'"))
+            return (await connection.execute(dated)).scalar_one()
+
+    first = await after("unknown_policy = 'fail'")
+    assert await after("unknown_policy = 'fail', max_count = max_count") == first
+    assert await after("unknown_policy = 'resubmit_once'") > first

@@ -18,7 +18,9 @@ _OUR_OWN = "darkroom"
 
 
 async def paid_twice(evidence: Evidence) -> Result:
-    """Of one submission at most one attempt delivered, and an unknown one was repeated only where the model allows."""
+    """Of one submission at most one attempt delivered, and an unknown one was repeated only where the model allows.
+
+    What it allowed before its policy was changed, or it was taken out of the catalog, cannot be known."""
     result = Result("paid twice", "7")
     found = finder(result.check)
     result.looked_at = await evidence.count(
@@ -26,9 +28,11 @@ async def paid_twice(evidence: Evidence) -> Result:
         evidence.bounds.days,
     )
     rows = await evidence.rows(
-        """SELECT generation_id, item, rendered, unknown, coalesce(m.unknown_policy, 'fail') AS policy FROM (
+        """SELECT generation_id, item, rendered, unknown, coalesce(m.unknown_policy, 'not known') AS policy,
+                  rendered + unknown = 2 AND rendered < 2 AND (m.policy_since <= last) IS NOT TRUE AS was_another
+           FROM (
                SELECT generation_id, item, count(*) FILTER (WHERE state = 'rendered') AS rendered,
-                      count(*) FILTER (WHERE state = 'unknown') AS unknown
+                      count(*) FILTER (WHERE state = 'unknown') AS unknown, max(created_at) AS last
                FROM generator.attempts
                WHERE created_at > now() - make_interval(secs => $1 * 86400) AND provider <> $2
                GROUP BY generation_id, item HAVING count(*) FILTER (WHERE state IN ('rendered', 'unknown')) > 1
@@ -43,7 +47,8 @@ async def paid_twice(evidence: Evidence) -> Result:
         found(
             row["generation_id"],
             f"submission {row['item']}: {row['rendered']} attempts delivered and {row['unknown']} are unknown, "
-            f"the model's policy is {row['policy']}",
+            f"the model's policy is {row['policy']}" + (", and was perhaps another then" if row["was_another"] else ""),
+            "note" if row["was_another"] else "wrong",
         )
         for row in rows
     ]

@@ -56,6 +56,7 @@ models = Table(
     Column("deadline_seconds", Integer, nullable=False),
     Column("p99_seconds", Integer, nullable=False),
     Column("unknown_policy", Text, nullable=False),
+    Column("policy_since", DateTime(timezone=True), nullable=False, server_default=_now),  # a trigger dates its change
     CheckConstraint("kind IN ('image', 'video', 'speech', 'text')", name="kind"),
     CheckConstraint("state IN ('active', 'legacy', 'off')", name="state"),
     CheckConstraint("unknown_policy IN ('fail', 'resubmit_once')", name="unknown_policy"),
