@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import time
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -73,6 +75,43 @@ async def test_bytes_that_changed_on_the_disk_are_found(world: Any) -> None:
         (finding,) = await world.audit(deep=deep)
         assert finding.check == "object differs"
         assert "hash" in finding.words
+
+
+async def test_objects_that_are_gone_and_those_that_nothing_names_are_found_by_the_listing(world: Any) -> None:
+    """design.md §3.8: of objects older than the newest that are read, the listing knows."""
+    await world.plant("""
+        INSERT INTO storage.assets (id, generation_id, index, owner_id, token, state, mime_type, size_bytes, sha256)
+        SELECT gen_random_uuid(), NULL, 0, '{user}', 'token-' || n, 'deleted', 'image/png', 1, lpad(n::text, 64, '0')
+        FROM generate_series(1, 2500) AS n
+    """)
+    for number in range(1, 2501):
+        world.object_path(world.trio).with_name(f"{number:064}").write_bytes(b"1")
+    assert await world.audit() == []
+    for number in (1, 700, 2500):
+        world.object_path(world.trio).with_name(f"{number:064}").unlink()
+    found = await world.audit()
+    assert {finding.check for finding in found} == {"objects listed"}
+    assert len(found) == 3 and all("is gone" in finding.words for finding in found)
+
+
+async def test_an_object_that_nothing_names_is_found_when_it_is_old(world: Any) -> None:
+    name = f"{world.trio.user}/{'a' * 64}"
+    path = world.media_root / name
+    begun = world.media_root / ".begun/half"
+    begun.parent.mkdir()
+    for file, days in ((path, 0.5), (begun, 30)):
+        file.write_bytes(b"nobody's")
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    assert await world.audit() == []
+    os.utime(path, (time.time() - 30 * 86_400,) * 2)
+    (finding,) = await world.audit()
+    assert (finding.check, finding.about) == ("objects listed", name)
+    assert begun.exists(), "an audit changes nothing"
+    await world.plant(f"""
+        INSERT INTO storage.assets (id, generation_id, index, owner_id, token, state, mime_type, size_bytes, sha256)
+        VALUES (gen_random_uuid(), NULL, 0, '{{user}}', 'purged', 'purged', 'image/png', 8, '{"a" * 64}')
+    """)
+    assert await world.audit() == [], "it was purged just now, and the collector will see it"
 
 
 async def test_calls_without_an_attempt_and_second_calls_are_found(world: Any) -> None:
@@ -238,6 +277,7 @@ async def test_what_is_not_named_is_skipped_and_said(world: Any) -> None:
         "outcome differs",
         "calls",
         "object differs",
+        "objects listed",
     }
     assert await audit(world.database_url) == []
 

@@ -303,6 +303,16 @@ PLANTED = {
         "object differs",
         _asset("owner_id = gen_random_uuid()"),
     ),
+    "an object that is gone from the listing": (
+        "objects listed",
+        _asset("sha256 = repeat('0', 64)"),
+    ),
+    "an object that the collector leaves": (
+        "objects listed",
+        """DELETE FROM storage.assets WHERE owner_id = '{user}';
+           INSERT INTO storage.orphans SELECT '{user}/' || (outcome->'data'->'assets'->0->>'sha256'),
+               now() - interval '3 days' FROM gateway.generations WHERE id = '{completed}'""",
+    ),
     "an object of another size": (
         "object differs",
         _asset("size_bytes = 1"),

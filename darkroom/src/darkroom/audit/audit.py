@@ -9,7 +9,7 @@ import aiohttp
 import asyncpg
 
 from darkroom import namespaces
-from darkroom.audit import assets, attempts, deliveries, generations, holds, money
+from darkroom.audit import assets, attempts, deliveries, generations, holds, listing, money
 from darkroom.audit.evidence import STATEMENT_SECONDS, Bounds, Evidence, Journal, read_log
 from darkroom.audit.findings import Finding, Report, Result
 from darkroom.jetstream import connect
@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     assets.rows,
     assets.left_behind,
     assets.objects,
+    listing.listed,
     deliveries.owed,
     holds.corrections,
 )

@@ -105,6 +105,7 @@ class Collector:
         async with self._alone() as connection:
             if connection is None:
                 return 0
+            await self._objects.clear()
             async for names in self._objects.names():
                 await connection.execute(_MARK, {"names": names})
             old = await connection.execute(_OLD, {"seconds": self._orphan_seconds})

@@ -6,6 +6,7 @@ never changes: it is there, whole, or it is not.
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import datetime
 from typing import IO, Protocol
 from uuid import UUID
 
@@ -34,6 +35,9 @@ class Objects(Protocol):
     async def size(self, name: str) -> int | None:
         """In bytes; None where there is no such object."""
 
+    async def put_at(self, name: str) -> datetime | None:
+        """When it came here; None where there is no such object."""
+
     def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `length`; raises Absent. Close it when not read to the end."""
 
@@ -44,7 +48,10 @@ class Objects(Protocol):
         """Also where there is no such object."""
 
     def names(self) -> AsyncIterator[list[str]]:
-        """The names of all objects of ours, in lists of bounded length."""
+        """The names of all objects of ours, in lists of bounded length. Changes nothing."""
+
+    async def clear(self) -> None:
+        """Removes what was begun long ago and never came to be an object."""
 
     async def close(self) -> None: ...
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO, TypeVar
@@ -53,6 +54,12 @@ class LocalObjects:
     async def size(self, name: str) -> int | None:
         return await self._run(_size, self._path(name))
 
+    async def put_at(self, name: str) -> datetime | None:
+        try:
+            return datetime.fromtimestamp(await self._run(os.path.getmtime, self._path(name)), UTC)
+        except FileNotFoundError:
+            return None
+
     def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         return self._parts(name, offset, length, _read)
 
@@ -63,10 +70,12 @@ class LocalObjects:
         await self._run(_unlink, self._path(name))
 
     async def names(self) -> AsyncIterator[list[str]]:
-        await self._run(self._remove_abandoned)
         found = self._walk()
         while names := await self._run(lambda: list(islice(found, NAMES_PER_LIST))):
             yield names
+
+    async def clear(self) -> None:
+        await self._run(self._remove_abandoned)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False)

@@ -95,6 +95,12 @@ class MinioObjects:
             return None
         return int(found.size or 0)
 
+    async def put_at(self, name: str) -> datetime | None:
+        try:
+            return (await self.run(self.client.stat_object, self.bucket, checked(name))).last_modified
+        except Absent:
+            return None
+
     def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         return self.read(checked(name), offset, length)
 
@@ -125,13 +131,15 @@ class MinioObjects:
         await self.run(self.client.remove_object, self.bucket, checked(name))
 
     async def names(self) -> AsyncIterator[list[str]]:
+        found = self.client.list_objects(self.bucket, recursive=True)
+        while objects := await self.run(lambda: list(islice(found, NAMES_PER_LIST))):
+            yield [name for each in objects if (name := str(each.object_name)) and NAME.fullmatch(name)]
+
+    async def clear(self) -> None:
         try:
             await self.run(self._abort_abandoned)
         except Exception as error:  # not every S3 knows them, and not everybody who stores may list them
             log.warning("objects.parts_not_removed", error=f"{type(error).__name__}: {error}"[:200])
-        found = self.client.list_objects(self.bucket, recursive=True)
-        while objects := await self.run(lambda: list(islice(found, NAMES_PER_LIST))):
-            yield [name for each in objects if (name := str(each.object_name)) and NAME.fullmatch(name)]
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 from typing import IO
 
 from storage.objects import Absent, Buffer, Objects
@@ -27,6 +28,9 @@ class MovingObjects:
     async def size(self, name: str) -> int | None:
         found = await self.current.size(name)
         return found if found is not None else await self.former.size(name)
+
+    async def put_at(self, name: str) -> datetime | None:
+        return await self.current.put_at(name) or await self.former.put_at(name)
 
     async def open(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         try:
@@ -61,6 +65,10 @@ class MovingObjects:
             yield names
         async for names in self.former.names():
             yield names
+
+    async def clear(self) -> None:
+        await self.current.clear()
+        await self.former.clear()
 
     async def close(self) -> None:
         await self.current.close()
