@@ -1,8 +1,9 @@
 """Waiting for a generation, looking at it again, finding it, trying it again and deleting it."""
 
+import time
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -22,6 +23,13 @@ async def test_who_prefers_to_wait_gets_the_picture_at_once(client: Client) -> N
     assert (answer.status, answer.json["status"]) == (200, "completed")
     assert answer.headers["Preference-Applied"] == "wait=20"
     assert answer.headers["Location"] == f"/v1/generations/{answer.json['id']}"
+
+
+async def test_a_preference_of_spaces_holds_nobody_up(client: Client) -> None:
+    begun_at = time.monotonic()
+    answer = await client.get(f"/v1/generations/{uuid4()}", {"Prefer": "a=" + " " * 8000 + '"x'})
+    assert answer.status == 404
+    assert time.monotonic() - begun_at < 1
 
 
 async def test_a_wait_that_is_over_is_an_acceptance(client: Client, players: Players) -> None:

@@ -6,7 +6,8 @@ from urllib.request import parse_http_list
 
 from fastapi import Request
 
-_PREFERENCE = re.compile(r'\s*([^\s=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))\s*)?(?:;.*)?')
+# What a part has taken it never gives back (`*+`): else a run of spaces is tried at every split of it, for seconds.
+_PREFERENCE = re.compile(r'\s*+([^\s=;"]++)\s*+(?:=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]*+))\s*+)?(?:;.*)?')
 
 
 def preferences(request: Request) -> Mapping[str, str]:
