@@ -68,6 +68,19 @@ async def test_what_the_ledger_refused_is_given_back_and_what_was_not_heard_stay
     assert await spent(postgres, client) == 1
 
 
+async def test_under_the_key_of_what_was_not_heard_nothing_dearer_is_taken_uncounted(
+    client: Client, client_of: MakeClient, postgres: asyncpg.Pool, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.funds.CONSUME_TIMEOUT_SECONDS", 0.1)
+    holder = await program(client_of, client, credits_per_day=3)
+    players.silent.add(client.user_id)
+    assert_problem(await consume(holder, 1, "unheard"), 504, "not_heard")
+    players.silent.remove(client.user_id)
+    assert_problem(await consume(holder, 5, "unheard"), 429, "spend_cap_reached")
+    assert (await consume(holder, 2, "unheard")).status == 200
+    assert await spent(postgres, client) == 3
+
+
 async def test_a_key_that_was_just_revoked_is_refused(client: Client, client_of: MakeClient) -> None:
     made = await make_key(client, credits_per_day=3)
     holder = client_of(client.user_id, made["key"])

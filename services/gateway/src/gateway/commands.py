@@ -229,7 +229,8 @@ class Commands:
         """
         consumption_id = id_of(caller, route, key)
         asked = ConsumeCredits(consumption_id=consumption_id, user_id=caller.user_id, amount=amount, reason=reason)
-        async with consumed(self._database, caller.key, amount, None if key is None else consumption_id):
+        counted_id = None if key is None else id_of(caller, route, key, amount)
+        async with consumed(self._database, caller.key, amount, counted_id):
             return await self._funds.consume(asked)
 
     async def settle(self, outcomes: Sequence[Outcome], applied: Sequence[Ended] = ()) -> None:

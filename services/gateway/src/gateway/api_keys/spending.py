@@ -89,17 +89,18 @@ async def reserved(database: Database, key: Key | None, units: int) -> AsyncIter
 
 
 @asynccontextmanager
-async def consumed(database: Database, key: Key | None, units: int, consumption_id: UUID | None) -> AsyncIterator[None]:
-    """The same for what is consumed in the block; under an id that an Idempotency-Key names it is counted once.
+async def consumed(database: Database, key: Key | None, units: int, counted_id: UUID | None) -> AsyncIterator[None]:
+    """The same for what is consumed in the block; under an id that an Idempotency-Key and the units name it is counted
+    once: of what was not heard another amount may be taken later.
 
     Each request counts for itself until it is known what came of it: none leaves uncounted what another was refused.
     """
-    if key is None or not key.is_capped or consumption_id is None:
+    if key is None or not key.is_capped or counted_id is None:
         async with reserved(database, key, units):
             yield
         return
     async with database.statement() as connection:
-        values = {"api_key_id": key.id, "id": consumption_id}
+        values = {"api_key_id": key.id, "id": counted_id}
         is_counted = (await connection.execute(_IS_COUNTED, values)).first() is not None
     if is_counted:
         yield
@@ -108,9 +109,9 @@ async def consumed(database: Database, key: Key | None, units: int, consumption_
         try:
             yield
         except NotHeard:
-            spent.anything = await _is_first(database, key, consumption_id)
+            spent.anything = await _is_first(database, key, counted_id)
             raise
-        spent.anything = await _is_first(database, key, consumption_id)
+        spent.anything = await _is_first(database, key, counted_id)
 
 
 async def _counted(database: Database, key: Key, units: int) -> datetime:
@@ -129,11 +130,11 @@ async def _counted(database: Database, key: Key, units: int) -> datetime:
     return counted_at
 
 
-async def _is_first(database: Database, key: Key, consumption_id: UUID) -> bool:
+async def _is_first(database: Database, key: Key, counted_id: UUID) -> bool:
     """Notes under which id it was counted; whether none was before. Where that cannot be noted it stays counted."""
     try:
         async with database.statement() as connection:
-            noted = await connection.execute(_NOTE, {"api_key_id": key.id, "id": consumption_id})
+            noted = await connection.execute(_NOTE, {"api_key_id": key.id, "id": counted_id})
             return noted.first() is not None
     except Exception as error:
         if not is_transient(error):
