@@ -286,3 +286,34 @@ async def test_what_was_told_long_ago_is_forgotten(
         assert {row["id"] for row in left} == {UUID(each) for each in kept}
     assert await deliveries(client, lasting) == []
     await database.close()
+
+
+async def test_webhooks_are_forgotten_after_all_that_was_told(
+    client: Client, receiver: Receiver, postgres: asyncpg.Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among very many old ones those of which nothing is left are not looked for in every round."""
+
+    async def forgets_nothing(database: Database) -> None:
+        """The gateway's own rounds."""
+
+    monkeypatch.setattr("gateway.sweeper.forget_old", forgets_nothing)
+    monkeypatch.setattr("gateway.webhooks.forgetting.ROWS", 2)
+    ids = [UUID(await predict(client, receiver.url)) for _ in range(3)]
+
+    async def left(table: str, column: str) -> int:
+        return int(await postgres.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = ANY($1)", ids))  # noqa: S608
+
+    async def done() -> bool:
+        states = [one["state"] for each in ids for one in await deliveries(client, str(each))]
+        return states == ["delivered"] * len(ids)
+
+    await until(done, 20)
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    await postgres.execute("UPDATE webhooks SET created_at = $1 WHERE id = ANY($2)", long_ago, ids)
+    await postgres.execute("UPDATE deliveries SET ended_at = $1 WHERE webhook_id = ANY($2)", long_ago, ids)
+    database, seen = Database(settings.database, "gateway"), []
+    for _ in range(3):
+        await forget_old(database)
+        seen.append((await left("deliveries", "webhook_id"), await left("webhooks", "id")))
+    assert seen == [(1, 3), (0, 1), (0, 0)]
+    await database.close()

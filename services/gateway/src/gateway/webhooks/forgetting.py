@@ -13,7 +13,7 @@ _FORGET_DELIVERIES = text("""
     DELETE FROM deliveries WHERE id IN (
         SELECT id FROM deliveries WHERE ended_at < now() - make_interval(days => :days)
         ORDER BY ended_at LIMIT :rows FOR UPDATE SKIP LOCKED
-    )
+    ) RETURNING id
 """)
 # What a generation that has not ended will owe keeps its webhook, however old that is.
 _FORGET_WEBHOOKS = text("""
@@ -27,9 +27,15 @@ _FORGET_WEBHOOKS = text("""
 
 
 async def forget_old(database: Database) -> None:
-    """Some of it; the next round goes on."""
+    """Some of it; the next round goes on.
+
+    Webhooks have their turn once no old delivery is left: among many that have one still, those without would be looked
+    for in all of them, in every round.
+    """
     values = {"days": KEPT_DAYS, "rows": ROWS}
     async with database.statement() as connection:
-        await connection.execute(_FORGET_DELIVERIES, values)
+        forgotten = (await connection.execute(_FORGET_DELIVERIES, values)).all()
+    if len(forgotten) == ROWS:
+        return
     async with database.statement() as connection:
         await connection.execute(_FORGET_WEBHOOKS, values)
