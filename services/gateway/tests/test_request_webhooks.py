@@ -301,7 +301,7 @@ async def test_webhooks_are_forgotten_after_all_that_was_told(
     ids = [UUID(await predict(client, receiver.url)) for _ in range(3)]
 
     async def left(table: str, column: str) -> int:
-        return int(await postgres.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = ANY($1)", ids))  # noqa: S608
+        return int(await postgres.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = ANY($1)", ids))
 
     async def done() -> bool:
         states = [one["state"] for each in ids for one in await deliveries(client, str(each))]
