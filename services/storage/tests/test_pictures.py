@@ -285,7 +285,7 @@ def test_a_grey_of_16_bits_keeps_its_greys() -> None:
     Image.frombytes("I;16", (64, 64), (b"\xc0\xc0" * 32 + b"\x40\x40" * 32) * 64).save(output, "PNG")
     plain = Image.new("RGB", (64, 64), (0x40,) * 3)
     plain.paste((0xC0,) * 3, (0, 0, 32, 64))
-    for longest_side in (None, 32):
+    for longest_side in (None, 32, 12):
         image = Image.open(io.BytesIO(shrink(output.getvalue(), longest_side))).convert("L")
         left, right = image.getpixel((2, 2)), image.getpixel((image.width - 3, 2))
         assert (left, right) == (pytest.approx(0xC0, abs=3), pytest.approx(0x40, abs=3))

@@ -109,10 +109,11 @@ def shrink(content: bytes, longest_side: int | None) -> bytes:
             _check_size(image)
             side = longest_side or _full_side(image)
             image.draft("RGB", (2 * side, 2 * side))  # a JPEG is decoded no larger than needed
-            image.thumbnail((side, side), Image.Resampling.LANCZOS)
-            image.load()
-            profile = _profile(image)
-            small = _upright(image)
+            eight = _in_8_bits(image)  # before it is made smaller, which Pillow cannot do by much to greys of 16 bits
+            eight.thumbnail((side, side), Image.Resampling.LANCZOS)
+            eight.load()
+            profile = _profile(eight)
+            small = _upright(eight)
         small.info.clear()  # not every version of Pillow leaves it out by itself
         output = BytesIO()
         small.save(output, "WEBP", quality=QUALITY, icc_profile=profile)
