@@ -74,6 +74,34 @@ def test_sound_may_be_longer_than_the_pictures_and_both_may_begin_late(
     assert found.seconds == pytest.approx(2, abs=0.05)
 
 
+def test_of_a_film_that_was_trimmed_no_key_frame_has_to_be_seen(tmp_path: Path) -> None:
+    """Whoever cuts off a beginning without making the film anew leaves it in: players decode it and skip it."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(video(64, 64, 4))
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source)) as whole, av.open(str(target), "w", format="mp4", options=options) as trimmed:
+        copies = {stream.index: trimmed.add_stream_from_template(stream) for stream in whole.streams}
+        for packet in whole.demux():
+            if packet.pts is not None and packet.dts is not None:
+                second = round(1 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - second,
+                    packet.dts - second,
+                    copies[packet.stream.index],
+                )
+                trimmed.mux(packet)
+    assert inspect(str(target), Kind.VIDEO).seconds == pytest.approx(3, abs=0.05)
+    target.write_bytes(without_pictures(target.read_bytes()))
+    with pytest.raises(Unusable):
+        inspect(str(target), Kind.VIDEO)
+
+
+def without_pictures(content: bytes) -> bytes:
+    """What is played, replaced by nothing."""
+    begin, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    return content[:begin] + bytes(end - begin) + content[end:]
+
+
 def with_cover(content: bytes) -> bytes:
     """An MP3 or FLAC with a picture in its tags."""
     cover = picture(format_="JPEG")

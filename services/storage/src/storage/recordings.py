@@ -138,10 +138,21 @@ def _play(container: InputContainer, video: Any, sound: Any) -> tuple[int, float
             frames += packet.stream is leading
             if packet.stream is video and frames == 1:
                 rotation = frame.rotation
+    if not frames and video is not None:
+        rotation, frames = _shown_first(container, video)
     seconds = end - float(start_of(leading))
     if not frames or seconds <= 0 or _is_cut_off(container, leading, seconds, last):
         raise Unusable(_DAMAGED)
     return rotation, seconds
+
+
+def _shown_first(container: InputContainer, video: Any) -> tuple[int, int]:
+    """The rotation and number, 0 or 1, of the first picture that is shown of what has no key frame to show: whoever
+    trimmed it without making it anew hid them."""
+    container.seek(0)
+    video.codec_context.skip_frame = "DEFAULT"
+    frame: Any = next(container.decode(video), None)
+    return (frame.rotation, 1) if frame is not None else (0, 0)
 
 
 def _is_cut_off(container: InputContainer, leading: Any, seconds: float, last: float) -> bool:
