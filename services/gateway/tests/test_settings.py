@@ -124,6 +124,7 @@ def test_media_addresses_begin_with_the_cdn(monkeypatch: pytest.MonkeyPatch) -> 
         ({"DEBUG": "*"}, "*", "DEBUG"),
         ({"NODE_ENV": "production", "DEBUG": "express:router"}, "*", "INFO"),
         ({"DEBUG": "*", "GATEWAY_LOG_LEVEL": "ERROR"}, "*", "ERROR"),
+        ({"GATEWAY_LOG_LEVEL": "WARN"}, "*", "WARN"),
     ],
 )
 def test_the_frontends_own_variables_count_where_ours_say_nothing(
