@@ -1,6 +1,7 @@
 """The studio in several tabs of one browser, which share six connections."""
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -81,3 +82,19 @@ async def test_idle_tabs_leave_room_for_one_more(
     for _ in range(7):
         page = await opened(context, darkroom.url, session)
         await expect(page.locator("#price")).to_contain_text("At most")
+
+
+async def test_where_browsers_have_no_locks_each_tab_reads_for_itself(
+    context: BrowserContext, darkroom: Darkroom, new_user: Callable[[], User]
+) -> None:
+    """As over plain HTTP."""
+    user = new_user()
+    await context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })")
+    session = {"access_token": darkroom.token(user.id), "refresh_token": None, "local": False}
+    made = await user.make(f"Slow {uuid4()} [[sim:latency=60]]")
+    pages = [await opened(context, darkroom.url, session) for _ in range(2)]
+    for page in pages:
+        await expect(page.locator("article .state")).to_have_text(re.compile("Being made"))
+    await user.call("POST", f"/v1/generations/{made['id']}/cancel")
+    for page in pages:
+        await expect(page.locator("article .state")).to_have_text("Cancelled")
