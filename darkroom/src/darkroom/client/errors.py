@@ -110,6 +110,12 @@ class Deleted(Refused):
     code = "deleted"
 
 
+class ShownOnce(Refused):
+    """It was made under the same Idempotency-Key, and its secret is shown to nobody again."""
+
+    code = "shown_once"
+
+
 class QuotaExceeded(Refused):
     code = "quota_exceeded"
 
