@@ -111,7 +111,8 @@ async def test_a_forked_child_needs_a_client_of_its_own(url: str) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(TOLD_SECONDS)
         told = []
-        for ask in (lambda: client.wait(ID), lambda: next(left)):
+        asks: list[Callable[[], object]] = [lambda: client.wait(ID), lambda: next(left)]
+        for ask in asks:
             try:
                 ask()
             except ElsewhereError:
