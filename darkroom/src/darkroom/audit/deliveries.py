@@ -53,23 +53,25 @@ async def owed(evidence: Evidence) -> Result:
     ]
     # Of what ended before it was switched on, or asked for such ends, a webhook is told nothing.
     silent = await evidence.rows(
-        """SELECT w.id, g.id AS generation_id, g.status
-           FROM (
-               SELECT w.id, w.state, w.events, w.owed_since, g.id AS told_of
-               FROM gateway.webhooks w JOIN gateway.generations g USING (user_id) WHERE w.style = 'standard'
-               UNION ALL
-               SELECT id, state, events, owed_since, id FROM gateway.webhooks WHERE style <> 'standard'
-           ) AS w JOIN gateway.generations g ON g.id = w.told_of
-           WHERE w.state = 'active' AND 'generation.' || g.status = ANY (w.events) AND g.outcome IS NOT NULL
-             AND g.completed_at > w.owed_since + make_interval(secs => $2)
-             AND g.completed_at > now() - make_interval(secs => $1 * 86400)
-             AND NOT EXISTS (
-                 SELECT FROM gateway.deliveries d
-                 WHERE d.webhook_id = w.id AND d.generation_id = g.id AND d.event = 'generation.' || g.status)""",
+        """SELECT * FROM (
+               SELECT w.id, g.id AS generation_id, 'generation.' || g.status AS event
+               FROM (
+                   SELECT w.id, w.events, w.owed_since, g.id AS told_of
+                   FROM gateway.webhooks w JOIN gateway.generations g USING (user_id)
+                   WHERE w.style = 'standard' AND w.state = 'active'
+                   UNION ALL
+                   SELECT id, events, owed_since, id FROM gateway.webhooks
+                   WHERE style <> 'standard' AND state = 'active'
+               ) AS w JOIN gateway.generations g ON g.id = w.told_of
+               WHERE 'generation.' || g.status = ANY (w.events) AND g.outcome IS NOT NULL
+                 AND g.completed_at > w.owed_since + make_interval(secs => $2)
+                 AND g.completed_at > now() - make_interval(secs => $1 * 86400)
+               EXCEPT SELECT webhook_id, generation_id, event FROM gateway.deliveries
+           ) AS silent""",
         min(evidence.bounds.days, KEPT_DAYS),
         JUST_CHANGED_SECONDS,
     )
     result.findings += [
-        found(row["id"], f"was never to be told that {row['generation_id']} is {row['status']}") for row in silent
+        found(row["id"], f"was never to be told {row['event']} of {row['generation_id']}") for row in silent
     ]
     return result
