@@ -1,6 +1,7 @@
 """A provider's model that fails again and again is left alone by every process; who costs the same stands in for it."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from contracts.facts import Input
 from generator.attempts import NEVER_ASKED, State, first_attempts, standing
 from generator.breakers import FAILURES_TO_OPEN
-from generator.providers.interface import QuotaExhausted, Task, Unavailable
+from generator.providers.interface import QuotaExhausted, Task, Unavailable, Unreadable
 from generator.providers.openai import OpenAI
 from runtime.outbound import OutboundSettings, make_session
 
@@ -136,6 +137,20 @@ async def test_what_was_never_asked_opens_nothing(process, failure):
     for _ in range(FAILURES_TO_OPEN):
         await process.breakers.note(attempt.ended(State.FAILED, failure))
     assert await opened(process) == [] and not process.breakers._known
+
+
+@pytest.mark.parametrize("failure", [*NEVER_ASKED, Unreadable().failure])
+async def test_what_was_never_asked_leaves_the_pause_and_the_trial_as_they_are(process, failure):
+    await fail(process)
+    model, breaker = process.catalog._models[CHEAP], process.breakers._known["modelark", CHEAP]
+    [attempt] = first_attempts(ask().generation_id, 1, 1, "modelark", process.work.process, CHEAP)
+    breaker.open_until = ends_at = time.monotonic() + 5
+    await process.breakers.note(attempt.ended(State.FAILED, failure))
+    assert breaker.open_until == ends_at, "nobody was let through yet"
+    breaker.open_until = time.monotonic()
+    assert process.breakers.worker(model) is not None and process.breakers.worker(model) is None
+    await process.breakers.note(attempt.ended(State.FAILED, failure))
+    assert process.breakers.worker(model) is not None
 
 
 async def test_an_address_that_cannot_be_read_opens_nothing(process, simulator):

@@ -21,7 +21,7 @@ from sqlalchemy import TextClause, text
 
 from generator.attempts import NEVER_ASKED, Attempt, State, is_account_refused
 from generator.catalog import Model
-from generator.providers.interface import Unavailable, Unknown
+from generator.providers.interface import Unavailable, Unknown, Unreadable
 from runtime.database import Database
 
 FAILURES_TO_OPEN = 10
@@ -60,6 +60,8 @@ class _Breaker:
     open_seconds: float = 0.0
     """How long it was open last; 0 where it is closed."""
     open_until: float = 0.0
+    is_tried: bool = False
+    """Whether one call was let through since it was opened."""
 
 
 class Breakers:
@@ -86,9 +88,9 @@ class Breakers:
 
     def give_back(self, provider: str, model: str | None) -> None:
         """The call that was let through was not made, so the next one is."""
-        breaker, now = self._known.get((provider, model or "")), time.monotonic()
-        if breaker is not None and breaker.open_seconds and breaker.open_until - now <= TRIAL_SECONDS:
-            breaker.open_until = min(breaker.open_until, now)
+        breaker = self._known.get((provider, model or ""))
+        if breaker is not None and breaker.is_tried:
+            breaker.open_until = min(breaker.open_until, time.monotonic())
 
     def blocked_seconds(self, model: Model) -> float:
         """How long it is still left alone."""
@@ -99,7 +101,7 @@ class Breakers:
         """Learns from how a call ended."""
         key = (attempt.provider, attempt.model or "")
         breaker = self._known.get(key)
-        if attempt.failure in NEVER_ASKED:
+        if attempt.failure in (*NEVER_ASKED, Unreadable().failure):
             self.give_back(*key)
             return
         self._learn_of_account(attempt, key)
@@ -122,7 +124,7 @@ class Breakers:
         first, most = OPEN_SECONDS
         breaker.open_seconds = min(most, max(first, 2 * breaker.open_seconds))
         breaker.open_until = time.monotonic() + breaker.open_seconds
-        breaker.failures = breaker.lost = 0
+        breaker.failures, breaker.lost, breaker.is_tried = 0, 0, False
         OPENED.labels(*key).inc()
         log.warning("breaker.opened", provider=key[0], model=key[1], seconds=breaker.open_seconds)
         await self._write(_OPEN, key, seconds=breaker.open_seconds, by_tasks=is_task)
@@ -156,7 +158,7 @@ class Breakers:
         """One call is let through after the time; the others wait for what becomes of it."""
         breaker = self._known.get((model.provider, model.id))
         if breaker is not None and breaker.open_seconds:
-            breaker.open_until = time.monotonic() + TRIAL_SECONDS
+            breaker.open_until, breaker.is_tried = time.monotonic() + TRIAL_SECONDS, True
 
     async def _write(self, statement: TextClause, key: tuple[str, str], **values: float) -> None:
         """The others learn it a little later where the database is away."""
