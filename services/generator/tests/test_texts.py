@@ -243,3 +243,21 @@ async def picture(process):
     await process.generate(request)
     async with process.session.get((await process.rendered(request)).data.outputs[0].url) as answer:
         return await answer.read()
+
+
+async def test_whoever_asks_for_the_end_of_a_text_is_not_waited_for_longer_than_they_wait(process, monkeypatch):
+    """Else a database that is away keeps everybody who answers, and other texts are cancelled for nothing."""
+    request, may_save = ask_text("[[sim:stream-endless]]"), asyncio.Event()
+    save = process.work.save
+
+    async def held(*arguments, **others):
+        await may_save.wait()
+        return await save(*arguments, **others)
+
+    running = await read_some(process, request)
+    monkeypatch.setattr(process.work, "save", held)
+    monkeypatch.setattr("generator.generate.FINISH_SECONDS", 0.1)
+    assert await process.generator.finish_text(request.generation_id) is None
+    may_save.set()
+    await running
+    assert (await process.outcome(request)).data.cut_by == "cancel"

@@ -22,6 +22,9 @@ from generator.drive import Conclusion, Driver
 from generator.follow import Follower
 from generator.work import Lease, Work
 
+FINISH_SECONDS = 3.0
+"""Whoever asks for a text's end waits for one: later nobody hears the answer, and others may ask."""
+
 log = structlog.get_logger()
 
 
@@ -117,14 +120,18 @@ class Generator:
 
     async def finish_text(self, generation_id: UUID) -> bool | None:
         """Ends a text with what was said of it, and returns once its outcome was said; False where nothing was said of
-        it, so that there is nothing to deliver; None where this process does not work on it."""
+        it, so that there is nothing to deliver; None where this process does not work on it, or cannot say so in time.
+        """
         running = self._running.get(generation_id)
         if running is None:
             return None
         if not self._driver.texts.cut(generation_id):
             return False
-        await running.over.wait()
-        return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await running.over.wait()
+                return True
+        return None
 
     @contextlib.contextmanager
     def _registered(self, generation_id: UUID) -> Iterator[_Running]:
