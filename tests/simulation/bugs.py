@@ -51,7 +51,7 @@ def what_is_unknown_is_tried_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         attempts,
         "_may_try_again",
-        lambda history, policy: history[-1].state is attempts.State.UNKNOWN or may(history, policy),
+        lambda history, *others: history[-1].state is attempts.State.UNKNOWN or may(history, *others),
     )
 
 

@@ -21,6 +21,7 @@ async def test_the_api_is_read_and_tried_without_another_host(darkroom: Darkroom
 async def look(visit: Visit) -> None:
     page = visit.page
     await visit.open()
+    visit.requests.clear()  # the studio shows pictures, which storage serves
     await page.get_by_role("link", name="The API").click()
     await expect(page.get_by_text("Ask for a picture; Darkroom holds the credits")).to_be_visible()
     listing = page.locator("#operations-Generations-listing_v1_generations_get")

@@ -165,6 +165,8 @@ async def test_a_key_cannot_manage_keys(client: Client, client_of: MakeClient, p
         {"requests_per_minute": 0},
         {"credits_per_day": -1},
         {"credits_per_day": 0.5},
+        {"credits_per_day": True},
+        {"requests_per_minute": "60"},
         {"credits_per_month": 10**18},
         {"expires_at": "2030-01-01T00:00:00"},
         {"expires_at": "never"},

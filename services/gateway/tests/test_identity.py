@@ -23,8 +23,8 @@ from .conftest import MakeClient, Service
 from .players import Players
 
 pytestmark = pytest.mark.connected
-OWNED_ELSEWHERE = {"/v1/uploads/{id}/finalize", "/v1/provider-keys/{provider}"}
-"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider names no user."""
+OWNED_ELSEWHERE = {"/v1/uploads/{id}", "/v1/uploads/{id}/finalize", "/v1/provider-keys/{provider}"}
+"""Storage knows whose an upload is (its test_uploads.py and test_keeping.py); a provider names no user."""
 
 USER = uuid4()
 NOBODYS = UUID("3f0d7c9e-5a41-4c7b-8a52-6d1e0b9f4c33")

@@ -69,16 +69,16 @@ def test_b9_the_error_names_the_field(subject, name):
 
 
 async def test_b9_none_of_them_moves_anything_and_the_next_question_is_answered(service, broker, database):
-    async with database.statement() as connection:
-        before = (await connection.execute(text("SELECT count(*) FROM transactions"))).scalar_one()
+    balance = BalanceOf(user_id=USER).model_dump_json().encode()
     listed = await price_list(database)
     async with service():
+        await broker.connection.request(LEDGER_BALANCE, balance, timeout=5)  # opens the account
+        async with database.statement() as connection:
+            before = (await connection.execute(text("SELECT count(*) FROM transactions"))).scalar_one()
         for subject in (LEDGER_GRANT, LEDGER_CONSUME, LEDGER_SET_PLAN, LEDGER_SET_PRICES):
             for amount in AMOUNTS.values():
                 await broker.connection.publish(subject, _question(subject, amount).encode())
-        reply = await broker.connection.request(
-            LEDGER_BALANCE, BalanceOf(user_id=USER).model_dump_json().encode(), timeout=5
-        )
+        reply = await broker.connection.request(LEDGER_BALANCE, balance, timeout=5)
     assert Balance.model_validate_json(reply.data).available == 10 * CREDIT
     async with database.statement() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM transactions"))).scalar_one() == before

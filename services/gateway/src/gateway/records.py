@@ -297,9 +297,12 @@ _FINISH = text(f"""
         RETURNING {COLUMNS}
     ), of_users AS (
         SELECT w.id, done.id AS generation_id, 'generation.' || done.status AS event
-        FROM done JOIN webhooks w ON w.user_id = done.user_id AND w.style = 'standard'
-        WHERE w.state = 'active' AND 'generation.' || done.status = ANY (w.events)
-        FOR KEY SHARE OF w
+        FROM done CROSS JOIN LATERAL (
+            SELECT id FROM webhooks
+            WHERE user_id = done.user_id AND style = 'standard' AND state = 'active'
+                AND 'generation.' || done.status = ANY (events)
+            FOR KEY SHARE
+        ) w
     ), of_single_ones AS (
         SELECT w.id, done.id AS generation_id, 'generation.' || done.status AS event
         FROM done JOIN webhooks w ON w.id = done.id AND w.style <> 'standard'

@@ -61,6 +61,7 @@ assets = Table(
     Column("backend", Text),
     Column("deleted_at", DateTime(timezone=True)),
     Column("visibility", Text, nullable=False, server_default="public"),
+    Column("given_sha256", Text),
     UniqueConstraint("token"),
     CheckConstraint("state IN ('writing', 'stored', 'deleted', 'purged')", name="state"),
     CheckConstraint("visibility IN ('public', 'owner')", name="visibility"),

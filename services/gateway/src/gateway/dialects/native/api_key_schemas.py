@@ -28,9 +28,9 @@ class NewApiKey(BaseModel):
         max_length=3,
         description="`read`: look at things. `write`: make, cancel, delete. `account`: keys, webhooks and payments.",
     )
-    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
-    credits_per_day: int | None = Field(default=None, ge=1, le=MAX_CREDITS, description="Days are UTC.")
-    credits_per_month: int | None = Field(default=None, ge=1, le=MAX_CREDITS)
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000, strict=True)
+    credits_per_day: int | None = Field(default=None, ge=1, le=MAX_CREDITS, strict=True, description="Days are UTC.")
+    credits_per_month: int | None = Field(default=None, ge=1, le=MAX_CREDITS, strict=True)
     expires_at: Moment | None = None
 
     @field_validator("name")
@@ -47,7 +47,11 @@ class Rotation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     overlap_seconds: int = Field(
-        default=DEFAULT_OVERLAP_SECONDS, ge=0, le=MAX_OVERLAP_SECONDS, description="How long the former key works on."
+        default=DEFAULT_OVERLAP_SECONDS,
+        ge=0,
+        le=MAX_OVERLAP_SECONDS,
+        strict=True,
+        description="How long the former key works on.",
     )
 
 
