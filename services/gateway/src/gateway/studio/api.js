@@ -28,7 +28,7 @@ const tabs = new BroadcastChannel(STORED);
 tabs.onmessage = ({ data: { id, word, kept } }) => {
   if (!session?.refresh_token || id !== claimsOf(session).session_id) return;
   if (word === "asks") tell("has");
-  if (word === "has" && claimsOf(kept).iat > claimsOf(session).iat) keep(kept);
+  if (word === "has" && kept.renewals > (session.renewals ?? 0)) keep(kept);
   if (word === "ends") forget(true);
 };
 
@@ -177,7 +177,7 @@ async function replaced(former) {
   });
   if (answer.status >= 500 || answer.status === 429) throw await problemOf(answer);
   if (!answer.ok) return false;
-  keep(await answer.json());
+  keep({ ...(await answer.json()), renewals: (former.renewals ?? 0) + 1 });
   tell("has");
   return true;
 }
@@ -187,8 +187,9 @@ function tell(word) {
   if (id) tabs.postMessage({ id, word, kept: session });
 }
 
-function keep({ access_token, refresh_token = null, local = false }) {
-  session = { access_token, refresh_token, local };
+/** `renewals` says which of two tabs' sessions is the later one: their tokens are dated by the second. */
+function keep({ access_token, refresh_token = null, local = false, renewals = 0 }) {
+  session = { access_token, refresh_token, local, renewals };
   sessionStorage.setItem(STORED, JSON.stringify(session));
 }
 
