@@ -30,22 +30,21 @@ the machine meets all alike; a ratio is of two figures of one run. `make bench A
 {fsync}
 
 The load generator, the provider that everybody calls, and whoever is measured share these cores: rates and latencies
-are those of such a machine, and scatter. CPU seconds are what to compare, and only within a run: from one day to the
-next those of a generation went from 21.7 to 14.0 on this machine, and those of Celery from 9.5 to 6.6. Others use it as
-well: the same loop took 0.20 to 0.43 s on one of its cores from one second to the next, on each for itself and whatever
-the other did. That weighs more on ours, which needs both, than on a relay of one process. So the version before took
-12.6 s (p50 26.3 ms) in the morning of the day of the rows below, 2.02 times Celery's, and 1.19 times LiteLLM's for
-OpenAI's images (`T091905`); in the afternoon 17.3 (33.4) and 15.3 (29.4) beside Celery's 7.35 and 6.95, and 20.1 and
-19.5 beside LiteLLM's 15.6 and 15.3 (`T125231`, `T125618` and `T131103`). In turns with that version on the same disk,
-in the hour of the rows below, this one takes 17.8 ms for each of OpenAI's images where that one takes 20.0 (seven
-rounds); of this one, a whole run before said 13.5 s and 1.88 times Celery's, and of 99 in 100 clients that they were
-told within 78.8 ms (`T161018`), and the first of two more 24.0 and 0.71 of the bare events (`T164518`). In the rows
-below everybody who is measured, the provider and the client run under `SCHED_BATCH`; since then `darkroom up` gives
-that to its services alone, because all of it together suffered from other programs, and an image takes 3 % more
-([ADR 48](adr/0048-no-service-puts-another-off-its-core.md)). The interpreter was built without profile-guided
-optimisation; by one built with it (Debian's 3.11.2, with the same packages) a generation took 8.7 to 10.2, where this
-one took 11.1 to 12.4 minutes later. **The settings that keep promises are those of every other test**: the audit and
-the kills run on what is measured here.
+are those of such a machine, and scatter. CPU seconds are what to compare, and only within a run: what else runs on the
+host changes them from one hour to the next, and that weighs more on ours, which needs both cores, than on a relay of
+one process. A whole run two hours before the one below, by the version before it, found 8.0 s for a thousand
+generations (2.38 times Celery's), 10.5 ms for each of OpenAI's images (2.09 times LiteLLM's) and 0.79 of the bare
+events (`T204134`); in turns within the same minutes the two versions are 3 % apart.
+
+**The kind of the machine changes the ratios as well.** On the one that earlier results are of (before `T202638`; they
+do not say which) a thousand generations took 12.6 to 21.7 s, two to two and a half times Celery's, but one of OpenAI's
+images 1.2 to 1.3 times LiteLLM's: with a newer processor and more cache the relay's one process takes a third of what
+it took there, eight processes of ours half. There `darkroom up` gave its services `SCHED_BATCH` among others ([ADR
+48](adr/0048-no-service-puts-another-off-its-core.md)). The interpreter was built without profile-guided optimisation,
+on both; by one built with it (Debian's 3.11.2, with the same packages) a generation took 8.7 to 10.2 ms there, where
+this one took 11.1 to 12.4 minutes later.
+
+**The settings that keep promises are those of every other test**: the audit and the kills run on what is measured here.
 """
 _RUN = (
     "[`{result}`](../{result}): {rounds}, at a load of {before:.1f} at the start of the run and {after:.1f} at its end."
