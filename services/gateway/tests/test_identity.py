@@ -21,10 +21,13 @@ from gateway import records
 from .client import IMAGE, SECRET, Answer, Client, token
 from .conftest import MakeClient, Service
 from .players import Players
+from .test_uploads import Storage, bring, storage
+
+__all__ = ["storage"]
 
 pytestmark = pytest.mark.connected
-OWNED_ELSEWHERE = {"/v1/uploads/{id}", "/v1/uploads/{id}/finalize", "/v1/provider-keys/{provider}"}
-"""Storage knows whose an upload is (its test_uploads.py and test_keeping.py); a provider names no user."""
+OWNED_ELSEWHERE = {"/v1/uploads/{id}/finalize", "/v1/provider-keys/{provider}"}
+"""Storage knows whose an upload is (services/storage/tests/test_uploads.py); a provider names no user."""
 
 USER = uuid4()
 NOBODYS = UUID("3f0d7c9e-5a41-4c7b-8a52-6d1e0b9f4c33")
@@ -187,7 +190,7 @@ async def test_a_role_is_not_taken_from_a_token_for_somebody_else(client_of: Mak
 
 
 async def test_every_route_with_an_id_is_404_for_others(
-    service: Service, client_of: MakeClient, players: Players, postgres: asyncpg.Pool
+    service: Service, client_of: MakeClient, players: Players, postgres: asyncpg.Pool, storage: Storage
 ) -> None:
     """P26: the routes are read off the application, so that a new one is in here by itself. What a dialect shows is
     asked for by the conformance suite that each inherits."""
@@ -215,7 +218,7 @@ async def test_every_route_with_an_id_is_404_for_others(
         "generations": made["id"],
         "webhooks": webhook["id"],
         "payments": made["id"],
-        "uploads": made["id"],
+        "uploads": (await bring(owner, b"x")).json["id"],
         "social": image,
         "ai": image,
     }
@@ -249,6 +252,7 @@ async def test_planted_an_owner_that_is_missing_in_a_where_turns_the_check_red(
     client_of: MakeClient,
     players: Players,
     postgres: asyncpg.Pool,
+    storage: Storage,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wording = records._GET.text
@@ -256,4 +260,4 @@ async def test_planted_an_owner_that_is_missing_in_a_where_turns_the_check_red(
     anybody = wording.replace("user_id = :user_id", "CAST(:user_id AS uuid) IS NOT NULL")
     monkeypatch.setattr(records, "_GET", text(anybody))
     with pytest.raises(AssertionError):
-        await test_every_route_with_an_id_is_404_for_others(service, client_of, players, postgres)
+        await test_every_route_with_an_id_is_404_for_others(service, client_of, players, postgres, storage)
