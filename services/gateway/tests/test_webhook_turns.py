@@ -72,6 +72,27 @@ async def test_what_the_former_address_answers_says_nothing_of_the_new_one(
         assert (shown["url"], shown["state"], shown["failing_since"]) == (other.url, "active", None)
 
 
+async def test_what_fails_while_its_owner_switches_it_off_is_owed_still(client: Client, receiver: Receiver) -> None:
+    """An owner switches off what fails: what it was not told, with whatever else it is owed, is told when it is on."""
+    receiver.answer, receiver.pause_seconds = lambda: web.Response(status=500), 1.0
+    webhook = await make(client, receiver.url)
+    await client.accepted()
+    await receiver.got()
+    path = f"/v1/webhooks/{webhook['id']}"
+    assert (await client.request("PATCH", path, json={"state": "disabled"})).status == 200
+    failed = await told_off(client, path)
+    assert (failed["state"], failed["status"]) == ("pending", 500)
+    shown = (await client.get(path)).json
+    assert (shown["state"], shown["why_disabled"]) == ("disabled", "by its owner")
+
+
+async def told_off(client: Client, path: str) -> dict[str, Any]:
+    """The one delivery, once its receiver has answered."""
+    while (found := (await client.get(f"{path}/deliveries")).json["items"][0])["status"] is None:
+        await asyncio.sleep(0.05)
+    return dict(found)
+
+
 async def test_one_failure_long_after_another_is_no_failing_for_days(
     client: Client, receiver: Receiver, postgres: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

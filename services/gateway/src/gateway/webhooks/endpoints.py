@@ -25,6 +25,8 @@ EVENTS = ("generation.completed", "generation.failed", "generation.declined", "g
 STARTED = "generation.started"
 """Only webhooks of one generation can ask for it."""
 TEST = "webhook.test"
+BY_ITS_OWNER = "by its owner"
+"""Why one is disabled that its owner may switch on again: what it is owed waits for that."""
 ROUTE = "/v1/webhooks"
 MAX_WEBHOOKS = 10
 MAX_URL_CHARACTERS = 2000
@@ -55,7 +57,7 @@ _KNOWN = text("SELECT id FROM webhooks WHERE user_id = :user_id AND id = :id")
 _CHANGE = text(f"""
     UPDATE webhooks SET url = coalesce(CAST(:url AS text), url), events = coalesce(CAST(:events AS text[]), events),
         state = coalesce(CAST(:state AS text), state),
-        why_disabled = CASE CAST(:state AS text) WHEN 'active' THEN NULL WHEN 'disabled' THEN 'by its owner'
+        why_disabled = CASE CAST(:state AS text) WHEN 'active' THEN NULL WHEN 'disabled' THEN '{BY_ITS_OWNER}'
             ELSE why_disabled END,
         owed_since = CASE WHEN CAST(:state AS text) <> state OR CAST(:events AS text[]) <> events THEN now()
             ELSE owed_since END,

@@ -21,7 +21,7 @@ from sqlalchemy import text
 from gateway.live import Hub
 from gateway.records import COLUMNS, Generation, generation_of
 from gateway.settings import WebhookSettings
-from gateway.webhooks.endpoints import TEST
+from gateway.webhooks.endpoints import BY_ITS_OWNER, TEST
 from gateway.webhooks.styles import STANDARD, Style, encoded
 from runtime import telemetry
 from runtime.database import Database, Row
@@ -92,7 +92,7 @@ _DELIVERED = text("""
     WHERE id = webhook_id AND failing_since IS NOT NULL AND url = :url
 """)
 # It fails anew where nothing has been tried again since: in days in which nothing was sent it may have been well.
-_FAILED = text("""
+_FAILED = text(f"""
     WITH called AS (
         SELECT w.id, w.url = :url AS is_there, CASE WHEN :attempts = 1 AND NOT EXISTS (
             SELECT FROM deliveries o WHERE o.webhook_id = w.id AND o.state = 'pending' AND o.attempts > 1
@@ -113,7 +113,8 @@ _FAILED = text("""
         why_disabled = CASE WHEN CAST(:is_gone AS boolean) THEN 'the receiver answered 410 Gone'
             WHEN called.since < now() - make_interval(secs => :failing_seconds)
             THEN 'it took nothing for three days' ELSE w.why_disabled END
-    FROM called WHERE w.id = called.id AND called.is_there RETURNING w.id, w.state
+    FROM called WHERE w.id = called.id AND called.is_there
+    RETURNING w.id, w.state = 'disabled' AND w.why_disabled <> '{BY_ITS_OWNER}' AS is_given_up
 """)
 _PARK = text("UPDATE deliveries SET state = 'parked', ended_at = now() WHERE webhook_id = :id AND state = 'pending'")
 
@@ -246,7 +247,7 @@ class Sender:
             values |= {"error": attempt.error, "pause_seconds": pause, "is_gone": is_gone}
             values |= {"webhook_id": row.webhook_id, "attempts": row.attempts, "failing_seconds": FAILING_SECONDS}
             webhook = (await connection.execute(_FAILED, values)).one_or_none()
-            if webhook is not None and webhook.state == "disabled":
+            if webhook is not None and webhook.is_given_up:
                 await connection.execute(_PARK, {"id": webhook.id})
                 log.warning("webhook.disabled", webhook_id=str(webhook.id))
 
