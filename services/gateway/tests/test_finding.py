@@ -139,6 +139,17 @@ async def test_a_quote_costs_nothing_and_says_what_would(client: Client, players
     assert (await client.post("/v1/quotes", json=IMAGE | {"model": "unpriced"})).status == 422
 
 
+async def test_a_quote_says_of_what_can_be_paid_what_is_said_to_the_order(client: Client, players: Players) -> None:
+    """What the plan leaves today bounds it too, and what was consumed pays first where the order says so."""
+    players.available[client.user_id], players.left_today[client.user_id] = 50_000, 10_000
+    wish = IMAGE | {"count": 2, "prepaid": True}
+    quoted, made = await client.post("/v1/quotes", json=wish), await client.post("/v1/generations", json=wish)
+    assert (quoted.json["available"], quoted.json["affordable"]) == (5, False)
+    assert (made.status, made.json["code"]) == (429, "daily_cap_reached")
+    asked = [question for question in players.asked if question.user_id == client.user_id and question.amount]
+    assert [(question.amount, question.prepaid) for question in asked] == [(20_000, True)] * 2
+
+
 async def _failed(client: Client, players: Players) -> Any:
     async def fail(request: Request) -> None:
         await players.end(request, Verdict.FAILED, Failure(code="provider_unavailable", message="Away."))

@@ -13,7 +13,16 @@ from contracts.money import (
     Price,
     Quote,
 )
-from contracts.questions import LEDGER_BALANCE, LEDGER_STATEMENT, LEDGER_USAGE, BalanceOf, CatalogModel
+from contracts.questions import (
+    LEDGER_AFFORDABLE,
+    LEDGER_BALANCE,
+    LEDGER_STATEMENT,
+    LEDGER_USAGE,
+    Affordability,
+    Affordable,
+    BalanceOf,
+    CatalogModel,
+)
 from contracts.statement import Statement, StatementOf
 from contracts.usage import (
     MAX_USAGE_DAYS,
@@ -108,9 +117,13 @@ class Queries:
         """What an order costs at most, whatever it starts from. Raises UnknownModel, Invalid, Unavailable."""
         return self._offers.quote(self._offers.model(order.kind, order.model), order)
 
-    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Balance]:
-        """The same, and what the caller has. Raises what `price` does."""
-        return *await self.price(caller, order), await self.balance(caller)
+    async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Affordability]:
+        """The same, and whether the caller could pay it now, as it is asked before it is accepted. Raises what `price`
+        does."""
+        fitted, quote = await self.price(caller, order)
+        asked = Affordable(user_id=caller.user_id, amount=quote.amount, prepaid=order.prepaid)
+        answer = await ask_ledger(self._broker, LEDGER_AFFORDABLE, asked, Affordability, LEDGER_TIMEOUT_SECONDS)
+        return fitted, quote, answer
 
     async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
         """The caller's generations, newest first. Raises Invalid for a cursor that is not ours."""

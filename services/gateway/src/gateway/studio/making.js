@@ -176,8 +176,10 @@ function Price({ now }) {
         const body = order(now, now.prompt.trim() ? now.prompt : STAND_IN);
         const quoted = await send("POST", "/v1/quotes", { body, signal: leaving.signal });
         const { quote, affordable, available } = quoted;
-        const short = affordable ? "" : `, and you have ${amount(available)}. Top up your credits, or ask for less`;
-        say(`At most ${amount(quote)}${short}.`);
+        const short = quote > available
+          ? `, and you have ${amount(available)}. Top up your credits, or ask for less`
+          : ", and your plan leaves less today";
+        say(`At most ${amount(quote)}${affordable ? "" : short}.`);
       } catch (error) {
         if (!leaving.signal.aborted) say(explain(error));
       }

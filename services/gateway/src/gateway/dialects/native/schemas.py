@@ -126,8 +126,8 @@ class QuoteView(BaseModel):
     quote: int | float = Field(description="What it would cost at most.")
     unit_price: int | float = Field(description="What each output would cost at most.")
     price_version: int
-    available: int | float
-    affordable: bool
+    available: int | float = Field(description="With what you consumed, where that pays first.")
+    affordable: bool = Field(description="Whether that, and what your plan leaves today, would do for it now.")
 
 
 class AssetView(BaseModel):

@@ -13,12 +13,12 @@ from contracts.keeping import (
     OfferedUpload,
 )
 from contracts.money import (
-    Balance,
     Price,
     Quote,
     in_credits,
 )
 from contracts.questions import (
+    Affordability,
     CatalogModel,
 )
 from contracts.talking import Message
@@ -91,7 +91,7 @@ def orders(surface: Surface, body: NewBatch, request: Request) -> list[Order]:
     return [order(surface, item, request, Lane.BATCH) for item in body.items]
 
 
-def quote_view(fitted: Order, quote: Quote, balance: Balance) -> QuoteView:
+def quote_view(fitted: Order, quote: Quote, answer: Affordability) -> QuoteView:
     return QuoteView(
         kind=fitted.kind,
         model=fitted.model or "",
@@ -102,8 +102,8 @@ def quote_view(fitted: Order, quote: Quote, balance: Balance) -> QuoteView:
         quote=in_credits(quote.amount),
         unit_price=in_credits(quote.unit_price),
         price_version=quote.price_version,
-        available=in_credits(balance.available),
-        affordable=quote.amount <= balance.available,
+        available=in_credits(answer.available),
+        affordable=answer.affordable,
     )
 
 
