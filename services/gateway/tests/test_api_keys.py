@@ -259,6 +259,21 @@ async def test_a_rotation_lets_both_work_for_a_while(
     assert (await client.post(f"/v1/api-keys/{made['id']}/rotate")).status == 200, "without a body: a day"
 
 
+async def test_a_rotation_that_is_repeated_cuts_nobody_off(
+    client: Client, client_of: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its answer was lost, a second one would end the key that is in use at once, whatever the overlap."""
+    monkeypatch.setattr(ring_module, "BELIEVED_SECONDS", 0.0)
+    made, once = await make_key(client), {"Idempotency-Key": "once"}
+    path = f"/v1/api-keys/{made['id']}/rotate"
+    rotated, again = await client.post(path, once), await client.post(path, once)
+    assert (rotated.status, again.status, again.json["code"]) == (200, 409, "shown_once")
+    for key in (made["key"], rotated.json["key"]):
+        assert (await client_of(client.user_id, key).get("/v1/models")).status == 200
+    assert (await client_of().post(path, once)).status == 404
+    assert (await client.post(path, {"Idempotency-Key": "twice"})).status == 200
+
+
 async def test_a_key_expires_even_while_it_is_believed(client: Client, client_of: MakeClient) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     holder = await program(client_of, client, expires_at=soon.isoformat())

@@ -276,12 +276,20 @@ async def test_after_a_rotation_both_secrets_verify(client: Client, receiver: Re
     for secret in (webhook["secret"], rotated["secret"]):
         assert Webhook(secret).verify(body, headers)["type"] == "webhook.test"
 
-    await postgres.execute("UPDATE webhooks SET previous_secret_until = now() WHERE id = $1", UUID(webhook["id"]))
+    once = {"Idempotency-Key": "once"}
+    newer, again = await client.post(f"{path}/rotate", once), await client.post(f"{path}/rotate", once)
+    assert newer.json["secret"] != rotated["secret"]
+    assert again.json == newer.json, "an answer that was lost is no reason for a third"
     await client.post(f"{path}/test")
     headers, body = (await receiver.got(2))[1]
     Webhook(rotated["secret"]).verify(body, headers)
+
+    await postgres.execute("UPDATE webhooks SET previous_secret_until = now() WHERE id = $1", UUID(webhook["id"]))
+    await client.post(f"{path}/test")
+    headers, body = (await receiver.got(3))[2]
+    Webhook(newer.json["secret"]).verify(body, headers)
     with pytest.raises(WebhookVerificationError):
-        Webhook(webhook["secret"]).verify(body, headers)
+        Webhook(rotated["secret"]).verify(body, headers)
     assert (await client.get(path)).json["secret"] is None
 
 

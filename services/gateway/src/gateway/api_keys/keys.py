@@ -38,8 +38,8 @@ _MADE = text("SELECT id FROM api_keys WHERE user_id = :user_id AND id = :id")
 _LIST = text(f"SELECT {_COLUMNS} FROM api_keys WHERE user_id = :user_id ORDER BY created_at, id")
 _ROTATE = text(f"""
     UPDATE api_keys SET previous_hash = hash, previous_until = now() + make_interval(secs => :overlap_seconds),
-        hash = :hash, prefix = :prefix
-    WHERE user_id = :user_id AND id = :id RETURNING {_COLUMNS}
+        hash = :hash, prefix = :prefix, rotated_as = :rotated_as
+    WHERE user_id = :user_id AND id = :id AND rotated_as IS DISTINCT FROM :rotated_as RETURNING {_COLUMNS}
 """)
 _GOOD = text("""
     SELECT id, user_id, scopes, requests_per_minute, units_per_day, units_per_month FROM api_keys
@@ -92,10 +92,7 @@ class ApiKeys:
             row = (await connection.execute(_MAKE, values | _kept(key))).one_or_none()
             is_there = row is None and (await connection.execute(_MADE, values)).first() is not None
         if is_there:
-            raise ShownOnce(
-                "An API key was made under this Idempotency-Key, and its secret was shown then alone: revoke it, or "
-                "rotate it, if you have not got it."
-            )
+            raise _shown_once()
         if row is None:
             raise Invalid(f"At most {MAX_KEYS} API keys; revoke one first.")
         return MadeKey(row, key)
@@ -104,10 +101,17 @@ class ApiKeys:
         async with self._database.statement() as connection:
             return list((await connection.execute(_LIST, {"user_id": caller.user_id})).all())
 
-    async def rotate(self, caller: Caller, key_id: UUID, overlap_seconds: int) -> MadeKey:
-        """A new key with the same bounds; the one before works on for so long. Raises NotFound."""
+    async def rotate(
+        self, caller: Caller, key_id: UUID, overlap_seconds: int, idempotency_key: str | None = None
+    ) -> MadeKey:
+        """A new key with the same bounds; the one before works on for so long. Raises NotFound, and ShownOnce where it
+        was the last change that was asked for under this Idempotency-Key: the one before works on still."""
         key = _new_key()
-        row = await self._one(_ROTATE, caller, id=key_id, overlap_seconds=overlap_seconds, **_kept(key))
+        rotated_as = id_of(caller, f"{ROUTE}/{key_id}/rotate", idempotency_key)
+        values = {"rotated_as": rotated_as, "overlap_seconds": overlap_seconds, **_kept(key)}
+        row = await self._one(_ROTATE, caller, id=key_id, **values)
+        if row is None and await self._one(_MADE, caller, id=key_id) is not None:
+            raise _shown_once()
         if row is None:
             raise NotFound("There is no such API key.")
         return MadeKey(row, key)
@@ -129,6 +133,13 @@ class ApiKeys:
     async def _one(self, statement: Any, caller: Caller, **values: Any) -> Row | None:
         async with self._database.statement() as connection:
             return (await connection.execute(statement, {"user_id": caller.user_id, **values})).one_or_none()
+
+
+def _shown_once() -> ShownOnce:
+    return ShownOnce(
+        "An API key was made under this Idempotency-Key, and its secret was shown then alone: revoke it, or rotate it "
+        "under another one, if you have not got it."
+    )
 
 
 def _new_key() -> str:

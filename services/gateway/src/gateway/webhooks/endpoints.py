@@ -66,8 +66,10 @@ _CHANGE = text(f"""
     WHERE user_id = :user_id AND id = :id AND style = '{STANDARD}' RETURNING {_COLUMNS}
 """)
 _ROTATE = text(f"""
-    UPDATE webhooks SET secret_version = secret_version + 1,
-        previous_secret_until = now() + make_interval(secs => :overlap_seconds)
+    UPDATE webhooks SET rotated_as = :rotated_as,
+        secret_version = secret_version + (rotated_as IS DISTINCT FROM :rotated_as)::int,
+        previous_secret_until = CASE WHEN rotated_as = :rotated_as THEN previous_secret_until
+            ELSE now() + make_interval(secs => :overlap_seconds) END
     WHERE user_id = :user_id AND id = :id AND style = '{STANDARD}' RETURNING {_COLUMNS}
 """)
 _REMOVE = text("DELETE FROM webhooks WHERE user_id = :user_id AND id = :id RETURNING id")
@@ -196,10 +198,11 @@ class Webhooks:
         }
         return Webhook(await self._one(_CHANGE, caller, webhook_id, **values))
 
-    async def rotate(self, caller: Caller, webhook_id: UUID) -> Webhook:
-        """A new secret; for a day the one before signs as well."""
-        key = self._configured()
-        row = await self._one(_ROTATE, caller, webhook_id, overlap_seconds=OVERLAP_SECONDS)
+    async def rotate(self, caller: Caller, webhook_id: UUID, idempotency_key: str | None = None) -> Webhook:
+        """A new secret; for a day the one before signs as well. Asked again under the same key, it is the same one."""
+        key, rotated_as = self._configured(), id_of(caller, f"{ROUTE}/{webhook_id}/rotate", idempotency_key)
+        values = {"rotated_as": rotated_as, "overlap_seconds": OVERLAP_SECONDS}
+        row = await self._one(_ROTATE, caller, webhook_id, **values)
         return Webhook(row, secret_of(key, row.id, row.secret_version))
 
     async def remove(self, caller: Caller, webhook_id: UUID) -> None:

@@ -28,11 +28,17 @@ def make_router(surface: Surface) -> APIRouter:
         """Which you have made, by their prefixes, and when each was last used."""
         return json_answer(ApiKeyList(items=[_view(row) for row in await keys.all(await identity.required(request))]))
 
-    @router.post("/{id}/rotate", response_model=ApiKeyView, responses=problems(403, 404, 413, 422))
-    async def rotate_api_key(id: str, request: Request, body: Rotation | None = None) -> Response:  # noqa: A002
-        """A new key with the same bounds; for a day, or as long as you say, the former one works as well."""
-        caller = await identity.required(request)
-        made = await keys.rotate(caller, generation_id(id), (body or Rotation()).overlap_seconds)
+    @router.post("/{id}/rotate", response_model=ApiKeyView, responses=problems(400, 403, 404, 409, 413, 422))
+    async def rotate_api_key(
+        id: str,  # noqa: A002
+        request: Request,
+        body: Rotation | None = None,
+        idempotency_key: Key = None,
+    ) -> Response:
+        """A new key with the same bounds; for a day, or as long as you say, the former one works as well. It is shown
+        once: 409 under the same key, which changes nothing."""
+        caller, overlap_seconds = await identity.required(request), (body or Rotation()).overlap_seconds
+        made = await keys.rotate(caller, generation_id(id), overlap_seconds, idempotency_key)
         return json_answer(_view(made.row, made.key))
 
     @router.delete("/{id}", status_code=204, responses=problems(403, 404))

@@ -62,10 +62,11 @@ def make_router(surface: Surface) -> APIRouter:
         await webhooks.remove(await identity.required(request), generation_id(id))
         return Response(status_code=204)
 
-    @router.post("/{id}/rotate", response_model=WebhookView, responses=problems(404, 501))
-    async def rotate_secret(id: str, request: Request) -> Response:  # noqa: A002
+    @router.post("/{id}/rotate", response_model=WebhookView, responses=problems(400, 404, 501))
+    async def rotate_secret(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
         """A new secret. For a day each message is signed with both."""
-        return json_answer(webhook_view(await webhooks.rotate(await identity.required(request), generation_id(id))))
+        caller = await identity.required(request)
+        return json_answer(webhook_view(await webhooks.rotate(caller, generation_id(id), idempotency_key)))
 
     @router.post("/{id}/test", status_code=202, response_model=DeliveryView, responses=problems(404))
     async def test_webhook(id: str, request: Request) -> Response:  # noqa: A002
