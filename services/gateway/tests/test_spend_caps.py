@@ -46,9 +46,12 @@ async def test_a_repeated_consumption_is_counted_once(
     holder = await program(client_of, client, credits_per_day=2)
     assert [(await consume(holder, 2, "once")).status for _ in range(3)] == [200, 200, 200]
     assert await spent(postgres, client) == 2
+    narrow = await program(client_of, client, credits_per_day=3)
+    assert {answer.status for answer in await asyncio.gather(*(consume(narrow, 3, "all") for _ in range(3)))} == {200}
+    assert_problem(await consume(narrow, 3, "more"), 429, "spend_cap_reached")
     wider = await program(client_of, client, credits_per_day=100)
     assert {answer.status for answer in await asyncio.gather(*(consume(wider, 5, "many") for _ in range(5)))} == {200}
-    assert await spent(postgres, client) == 7
+    assert await spent(postgres, client) == 10
 
 
 async def test_what_the_ledger_refused_is_given_back_and_what_was_not_heard_stays(

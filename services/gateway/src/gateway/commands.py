@@ -18,7 +18,7 @@ from contracts.money import Quote
 from contracts.questions import CatalogModel, ConsumeCredits, Consumption, Plan
 from gateway import accepting, batches, figures, records, repeats, turns
 from gateway.accepting import DELETED, existing, place
-from gateway.api_keys.spending import consumed, reserved
+from gateway.api_keys.spending import TWIN_SECONDS, consumed, reserved
 from gateway.batches import Batch
 from gateway.funds import Funds
 from gateway.identity import Caller
@@ -51,8 +51,6 @@ CANCEL_SECONDS = 5.0
 """How long a client waits for the log; later the wish is carried out without it."""
 QUEUE_FULL_SECONDS = 30
 """When to ask again."""
-TWIN_SECONDS = 0.2
-"""How long the same request, which has taken what this one lacks, may take to be recorded."""
 
 log = structlog.get_logger()
 

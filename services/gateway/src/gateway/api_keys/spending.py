@@ -4,8 +4,9 @@ what is consumed without one. A generation that is paid by what was consumed is 
 A process that dies between the two leaves the quote: a cap is reached too early, never too late.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -20,6 +21,8 @@ from runtime.health import is_transient
 
 MOST_UNITS = 2**62
 """What no cap is."""
+TWIN_SECONDS = 0.2
+"""How long the same request, which has taken what this one lacks, may take to be recorded."""
 
 # The day's row is locked by whoever adds to it; the days before it only ever shrink.
 _ADD = text("""
@@ -99,13 +102,19 @@ async def consumed(database: Database, key: Key | None, units: int, counted_id: 
         async with reserved(database, key, units):
             yield
         return
-    async with database.statement() as connection:
-        values = {"api_key_id": key.id, "id": counted_id}
-        is_counted = (await connection.execute(_IS_COUNTED, values)).first() is not None
-    if is_counted:
+    if await _is_counted(database, key, counted_id):
         yield
         return
-    async with reserved(database, key, units) as spent:
+    async with AsyncExitStack() as stack:
+        try:
+            spent = await stack.enter_async_context(reserved(database, key, units))
+        except SpendCapReached:
+            # By the same request, it may be, which is known in a moment.
+            await asyncio.sleep(TWIN_SECONDS)
+            if not await _is_counted(database, key, counted_id):
+                raise
+            yield
+            return
         try:
             yield
         except NotHeard:
@@ -128,6 +137,12 @@ async def _counted(database: Database, key: Key, units: int) -> datetime:
     if counted_at is None:
         raise _refusal(key, units)
     return counted_at
+
+
+async def _is_counted(database: Database, key: Key, counted_id: UUID) -> bool:
+    async with database.statement() as connection:
+        found = await connection.execute(_IS_COUNTED, {"api_key_id": key.id, "id": counted_id})
+        return found.first() is not None
 
 
 async def _is_first(database: Database, key: Key, counted_id: UUID) -> bool:
