@@ -119,6 +119,22 @@ async def test_the_same_key_gives_the_same_batch(client: Client, postgres: async
         assert (await ask(client, *items, key="one")).status == 422, prompts
 
 
+async def test_batches_in_both_lanes_do_not_wait_for_each_other(client: Client, players: Players) -> None:
+    """Whichever lane they begin with: in one order each they would hold what the other wants next."""
+    players.scripts[client.user_id] = players.hold
+    ways = [["interactive", "batch"] * 5, ["batch", "interactive"] * 5] * 4
+    answers = await asyncio.gather(
+        *(client.post("/v1/batches", json={"items": [IMAGE | {"lane": lane} for lane in lanes]}) for lanes in ways)
+    )
+    for answer, lanes in zip(answers, ways, strict=True):
+        assert answer.status == 202, answer.text
+        shown = (await client.get(answer.headers["Location"])).json["items"]
+        assert [item["id"] for item in shown] == [item["id"] for item in answer.json["items"]]
+        for lane in set(lanes):
+            listed = await client.get(f"/v1/generations?batch={answer.json['id']}&lane={lane}")
+            assert len(listed.json["items"]) == 5
+
+
 async def test_what_was_deleted_of_a_batch_is_still_of_its_key(client: Client) -> None:
     items = [{"prompt": "a"}, {"prompt": "b"}]
     made = (await ask(client, *items, key="one")).json["items"]

@@ -74,8 +74,11 @@ async def existing(database: Database, caller: Caller, batch_id: UUID, orders: S
 async def insert(database: Database, batch_id: UUID, rows: Sequence[dict[str, Any]], said: Said) -> Batch:
     """One attempt to record all of it, of each order the values of its row. Raises what `records.insert` does."""
     async with database.transaction() as connection:
-        made = tuple([await records.insert(connection, row) for row in rows])
+        # Lane after lane: of two batches that want a user's slots in both, each would hold what the other wants next.
+        by_lane = sorted(rows, key=lambda row: row["lane"])
+        made_of = {row["batch_item"]: await records.insert(connection, row) for row in by_lane}
         said.all = True
+    made = tuple(made_of[row["batch_item"]] for row in rows)
     return Batch(batch_id, made, tuple(each.body_hash for each in made))
 
 
