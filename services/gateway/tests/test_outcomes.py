@@ -25,6 +25,7 @@ from gateway.settings import Settings
 from runtime.database import Database
 
 from .client import Client, until
+from .conftest import MakeClient
 from .outcomes import outcome_of
 from .players import Players
 
@@ -64,6 +65,35 @@ async def told(bus: NatsClient, client: Client) -> list[Notified]:
 
 async def row_of(postgres: asyncpg.Pool, generation_id: UUID) -> Any:
     return await postgres.fetchrow("SELECT * FROM generations WHERE id = $1", generation_id)
+
+
+async def test_outcomes_free_slots_in_one_order(
+    client_of: MakeClient, players: Players, postgres: asyncpg.Pool, settings: Settings
+) -> None:
+    """User after user and lane after lane: whoever waits for one, which a batch holds, holds none that it wants next."""
+    clients = sorted((client_of() for _ in range(6)), key=lambda one: one.user_id)
+    players.scripts |= {each.user_id: players.hold for each in clients}
+    made = [await each.accepted(lane=lane) for each in clients for lane in ("batch", "interactive")]
+    first, *later = requests = [await players.heard(each["id"]) for each in made]
+    database = Database(settings.database, "gateway")
+    take = "SELECT FROM slots WHERE user_id = $1 AND lane = $2 FOR UPDATE"
+    try:
+        async with postgres.acquire() as connection:
+            async with connection.transaction():
+                await connection.execute(take, first.user_id, first.lane)
+                finishing = asyncio.create_task(_finished(database, requests))
+                await asyncio.wait([finishing], timeout=0.5)
+                async with postgres.acquire() as other:
+                    for request in later:
+                        await other.execute(f"{take} NOWAIT", request.user_id, request.lane)
+            await finishing
+    finally:
+        await database.close()
+
+
+async def _finished(database: Database, requests: list[Request]) -> None:
+    async with database.statement() as connection:
+        await records.finish(connection, [outcome_of(request, Verdict.FAILED) for request in requests])
 
 
 @pytest.mark.parametrize("order", sorted(set(permutations(["fund", "render", "end"]))), ids="-".join)

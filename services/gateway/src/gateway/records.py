@@ -286,8 +286,8 @@ async def follow(connection: Connection, moved: Sequence[tuple[UUID, bool]], fir
     await connection.execute(_FOLLOW, values)
 
 
-# Aggregated per slot: an UPDATE … FROM applies one source row per target row only. What webhooks are owed is written
-# with the outcome: one is never there without the other.
+# Aggregated per slot: an UPDATE … FROM applies one source row per target row only; and in one order, as batches take
+# them. What webhooks are owed is written with the outcome: one is never there without the other.
 _FINISH = text(f"""
     WITH done AS (
         UPDATE generations SET status = ended_status, outcome = ended_outcome, completed_at = now()
@@ -314,7 +314,7 @@ _FINISH = text(f"""
     ), freed AS (
         SELECT user_id, lane, count(*) FILTER (WHERE published) AS taken,
             count(*) FILTER (WHERE NOT published) AS waiting
-        FROM done GROUP BY user_id, lane
+        FROM done GROUP BY user_id, lane ORDER BY user_id, lane
     ), passed_on AS (
         UPDATE slots s SET taken = greatest(0, s.taken - f.taken), waiting = greatest(0, s.waiting - f.waiting)
         FROM freed f WHERE s.user_id = f.user_id AND s.lane = f.lane
