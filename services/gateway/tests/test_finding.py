@@ -175,10 +175,16 @@ async def test_what_failed_is_tried_again_as_another_generation(
         """UPDATE generations SET particulars = '{"visibility": "owner"}' WHERE id = $1""", UUID(failed["id"])
     )
     assert (await client.post(path, {"Idempotency-Key": "k"})).json["id"] == answer.json["id"], "whoever may look at it"
+    assert (await client.request("DELETE", f"/v1/generations/{failed['id']}")).status == 204
+    assert (await client.post(path, {"Idempotency-Key": "k"})).json["id"] == answer.json["id"], "it lives on"
+    for headers in ({"Idempotency-Key": "another"}, {}):
+        assert (await client.post(path, headers)).status == 404
     done = await client.ended(answer.json["id"])
     assert done["status"] == "completed"
     refused = await client.post(f"/v1/generations/{done['id']}/retry")
     assert (refused.status, refused.json["code"]) == (409, "already_finished")
+    assert (await client.request("DELETE", f"/v1/generations/{done['id']}")).status == 204
+    assert (await client.post(f"/v1/generations/{done['id']}/retry", {"Idempotency-Key": "k"})).status == 404
 
 
 async def test_nobody_tries_again_what_is_not_theirs(client: Client, client_of: MakeClient, players: Players) -> None:

@@ -70,7 +70,7 @@ async def row_of(postgres: asyncpg.Pool, generation_id: UUID) -> Any:
 async def test_outcomes_free_slots_in_one_order(
     client_of: MakeClient, players: Players, postgres: asyncpg.Pool, settings: Settings
 ) -> None:
-    """User after user and lane after lane: whoever waits for one, which a batch holds, holds none that it wants next."""
+    """User after user and lane after lane: whoever waits for one, which a batch has, has none that it wants next."""
     clients = sorted((client_of() for _ in range(6)), key=lambda one: one.user_id)
     players.scripts |= {each.user_id: players.hold for each in clients}
     made = [await each.accepted(lane=lane) for each in clients for lane in ("batch", "interactive")]

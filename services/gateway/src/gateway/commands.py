@@ -160,15 +160,22 @@ class Commands:
         """Asks again for what failed, was declined or cancelled, as a new generation at today's price.
 
         Raises:
-            NotFound: it is not there. AlreadyFinished: it is not over, or was delivered. Whatever `create` raises.
+            NotFound: it is not there, unless this key had it tried again before it was deleted. AlreadyFinished: it is
+                not over, or was delivered. Whatever `create` raises.
         """
         async with self._database.statement() as connection:
-            generation = await records.get(connection, caller.user_id, generation_id)
-        if generation is None:
+            known = await records.known(connection, caller.user_id, generation_id)
+        generation, is_deleted = known or (None, False)
+        if generation is None or (is_deleted and key is None):
             raise NotFound("There is no such generation.")
-        if generation.status not in {Verdict.FAILED, Verdict.DECLINED, Verdict.CANCELLED}:
+        if not is_deleted and generation.status not in {Verdict.FAILED, Verdict.DECLINED, Verdict.CANCELLED}:
             raise AlreadyFinished(f"The generation is {generation.status}: there is nothing to be tried again.")
-        return await self.create(caller, await self.repeats.order(caller, generation, key, traceparent))
+        order = await self.repeats.order(caller, generation, key, traceparent)
+        if not is_deleted:
+            return await self.create(caller, order)
+        if made := await existing(self._database, caller, generation_id_of(caller, order), order):
+            return made
+        raise NotFound("There is no such generation.")
 
     async def delete(self, caller: Caller, generation_id: UUID) -> None:
         """Hides a generation for ever. Its id stays taken, so that its key is never another generation's.
