@@ -10,6 +10,7 @@ import pytest
 from multidict import CIMultiDict
 
 from contracts.facts import Failure, Request, Verdict
+from contracts.questions import Plan
 
 from .client import IMAGE, Client
 from .conftest import MakeClient
@@ -148,6 +149,14 @@ async def test_a_quote_says_of_what_can_be_paid_what_is_said_to_the_order(client
     assert (made.status, made.json["code"]) == (429, "daily_cap_reached")
     asked = [question for question in players.asked if question.user_id == client.user_id and question.amount]
     assert [(question.amount, question.prepaid) for question in asked] == [(20_000, True)] * 2
+
+
+async def test_a_quote_is_refused_as_the_order_is(client: Client, players: Players) -> None:
+    players.plans[client.user_id] = Plan(max_count=2)
+    for path in ("quotes", "generations"):
+        answer = await client.post(f"/v1/{path}", json=IMAGE | {"count": 3})
+        assert (answer.status, answer.json.get("errors")) == (422, [{"field": "count", "message": "at most 2"}]), path
+    assert (await client.post("/v1/quotes", json=IMAGE | {"count": 2})).status == 200
 
 
 async def _failed(client: Client, players: Players) -> Any:

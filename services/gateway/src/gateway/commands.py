@@ -25,13 +25,12 @@ from gateway.identity import Caller
 from gateway.inputs import Inputs
 from gateway.notices import notify
 from gateway.offers import Offers
-from gateway.orders import Order, fit, generation_id_of, id_of
+from gateway.orders import Order, check_count, fit, generation_id_of, id_of
 from gateway.rates import Rates
 from gateway.records import Duplicate, Ended, Generation, QueueFull
 from gateway.refusals import (
     AlreadyFinished,
     Gone,
-    Invalid,
     NotFinished,
     NotFound,
     NotHeard,
@@ -329,10 +328,7 @@ class Commands:
         )
         if any(order.kind is not Kind.TEXT for order in orders):
             await self._room.check(caller.user_id)
-        most = (await self._funds.plan(account_id)).max_count
-        if most is not None and any(order.count > most for order in orders):
-            errors = [{"field": "count", "message": f"at most {most}"}]
-            raise Invalid(f"The plan allows at most {most} at once.", details={"errors": errors})
+        check_count(await self._funds.plan(account_id), orders)
         return await self._funds.plan(caller.user_id)
 
     @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -14,6 +14,7 @@ from contracts.ids import keyed_generation_id, new_generation_id
 from contracts.money import Usage
 from contracts.questions import (
     CatalogModel,
+    Plan,
 )
 from contracts.talking import Message, Tool
 from gateway.identity import Caller
@@ -182,6 +183,13 @@ def fit(order: Order, model: CatalogModel) -> Order:
     return replace(
         order, size=_size(order, model), seconds=_seconds(order, model), max_tokens=_max_tokens(order, model)
     )
+
+
+def check_count(plan: Plan, orders: Sequence[Order]) -> None:
+    """Raises Invalid where one asks for more than the plan of whoever pays allows at once."""
+    most = plan.max_count
+    if most is not None and any(order.count > most for order in orders):
+        raise Invalid(f"The plan allows at most {most} at once.", details=_at("count", f"at most {most}"))
 
 
 def playing_seconds(order: Order, model: CatalogModel) -> int | None:

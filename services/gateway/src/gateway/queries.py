@@ -34,7 +34,7 @@ from gateway.batches import Batch
 from gateway.identity import Caller
 from gateway.inputs import Inputs
 from gateway.offers import Offers
-from gateway.orders import Order, fit
+from gateway.orders import Order, check_count, fit
 from gateway.pages import Filter, Page
 from gateway.questions import ask_ledger
 from gateway.records import Generation
@@ -119,10 +119,11 @@ class Queries:
 
     async def quote(self, caller: Caller, order: Order) -> tuple[Order, Quote, Affordability]:
         """The same, and whether the caller could pay it now, as it is asked before it is accepted. Raises what `price`
-        does."""
+        does; Invalid for more than the plan allows at once, too."""
         fitted, quote = await self.price(caller, order)
         asked = Affordable(user_id=caller.user_id, amount=quote.amount, prepaid=order.prepaid)
         answer = await ask_ledger(self._broker, LEDGER_AFFORDABLE, asked, Affordability, LEDGER_TIMEOUT_SECONDS)
+        check_count(answer.plan, [order])
         return fitted, quote, answer
 
     async def generations(self, caller: Caller, limit: int, cursor: str | None, wanted: Filter) -> Page:
