@@ -191,6 +191,13 @@ def with_devices(settings: Settings) -> Settings:
     )
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Players on a busy machine are no silent ledger and no silent storage: a test whose user cannot pay is refused."""
+    monkeypatch.setattr("gateway.funds.ANSWER_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr("gateway.room.ANSWER_TIMEOUT_SECONDS", 2.0)
+
+
 @pytest.fixture(scope="module")
 async def played(nats_server: Any) -> AsyncIterator[tuple[NatsClient, Players]]:
     async with playing(nats_server.nats_url) as both:

@@ -7,11 +7,15 @@ import asyncpg
 import pytest
 
 from contracts.facts import Failure, Request, Verdict
+from gateway import funds
 
 from .client import Client
 from .players import Players
 
 pytestmark = pytest.mark.connected
+
+PATIENCE_SECONDS = funds.ANSWER_TIMEOUT_SECONDS
+"""Outside of the tests."""
 
 
 async def rows_of(client: Client, postgres: asyncpg.Pool) -> int:
@@ -56,8 +60,11 @@ async def test_exactly_enough_is_enough(client: Client, players: Players) -> Non
     assert [question.amount for question in players.asked if question.user_id == client.user_id] == [30_000]
 
 
-async def test_a_silent_ledger_does_not_hold_anybody_up(client: Client, players: Players) -> None:
+async def test_a_silent_ledger_does_not_hold_anybody_up(
+    client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its silence means go on; the hold decides."""
+    monkeypatch.setattr(funds, "ANSWER_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     players.silent.add(client.user_id)
     started = time.perf_counter()
     answer = await client.create()
@@ -101,14 +108,14 @@ async def test_where_there_is_plenty_the_ledger_is_not_asked_again(
     players.available[client.user_id] = 0
     assert (await client.create()).status == 402
     assert asked() == 2
-    monkeypatch.setattr("gateway.funds.PLENTY_SECONDS", 0.5)
-    monkeypatch.setattr("gateway.funds.HOLDING_SECONDS", 0.5)
-    await asyncio.sleep(0.6)
-    players.available[client.user_id] = 80_000
-    await client.accepted()
+    with monkeypatch.context() as time_has_passed:
+        time_has_passed.setattr(funds, "PLENTY_SECONDS", 0.0)
+        time_has_passed.setattr(funds, "HOLDING_SECONDS", 0.0)
+        players.available[client.user_id] = 80_000
+        await client.accepted()
     await client.accepted()
     assert asked() == 3
-    await asyncio.sleep(0.6)
+    monkeypatch.setattr(funds, "PLENTY_SECONDS", 0.0)
     players.available[client.user_id] = 0
     assert (await client.create()).status == 402
 
@@ -121,7 +128,7 @@ async def test_an_answer_stands_alone_once_what_was_accepted_before_is_held(
     def asked() -> int:
         return len([question for question in players.asked if question.user_id == client.user_id])
 
-    monkeypatch.setattr("gateway.funds.HOLDING_SECONDS", 0.0)
+    monkeypatch.setattr(funds, "HOLDING_SECONDS", 0.0)
     players.available[client.user_id] = 40_000
     for _ in range(3):
         await client.accepted()
