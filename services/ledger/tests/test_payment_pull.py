@@ -146,18 +146,23 @@ async def test_an_event_that_cannot_be_applied_holds_up_no_other_and_is_looked_a
 
 
 async def test_one_process_at_a_time_asks(payments, bank, pull, make_process, broker, monkeypatch):
-    calls = []
+    calls, asked, may_answer = [], asyncio.Event(), asyncio.Event()
     events = payments.provider.events
 
     async def slow(since: int, after: str | None):
         calls.append(since)
-        await asyncio.sleep(0.2)
+        if not asked.is_set():
+            asked.set()
+            await may_answer.wait()
         return await events(since, after)
 
     monkeypatch.setattr(payments.provider, "events", slow)
-    second = Pull(make_process(), broker, payments, 60)
-    await asyncio.gather(pull.round(), second.round())
+    first = asyncio.create_task(pull.round())
+    await asked.wait()
+    await Pull(make_process(), broker, payments, 60).round()
     assert len(calls) == 1
+    may_answer.set()
+    await first
 
 
 async def test_what_was_committed_and_not_said_is_said_by_the_next_round(
