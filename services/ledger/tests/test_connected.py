@@ -215,6 +215,13 @@ async def test_f12_what_cannot_be_read_goes_to_dead_and_blocks_nobody(service, b
 # -- questions ------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def patience(monkeypatch) -> None:
+    """A log on a busy machine is not mute."""
+    for name in ("AFFORDABLE_PATIENCE_SECONDS", "BALANCE_PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"ledger.balances.{name}", 5.0)
+
+
 async def test_a_stranger_can_afford_the_starting_grant_and_no_more(service, broker):
     user = uuid4()
     async with service():
@@ -224,7 +231,9 @@ async def test_a_stranger_can_afford_the_starting_grant_and_no_more(service, bro
 
 
 @pytest.mark.parametrize("outcome_known", [True, False])
-async def test_promise_9_a_balance_counts_an_outcome_that_is_in_the_log_already(broker, operations, outcome_known):
+async def test_promise_9_a_balance_counts_an_outcome_that_is_in_the_log_already(
+    broker, operations, patience, outcome_known
+):
     """No consumer runs here: the question itself looks into the log."""
     asked = request(uuid4(), count=10)
     await operations.hold([requested(asked)])
@@ -235,7 +244,7 @@ async def test_promise_9_a_balance_counts_an_outcome_that_is_in_the_log_already(
     assert (found.available // CREDIT, found.held // CREDIT, found.used // CREDIT) == expected
 
 
-async def test_promise_9_what_a_finished_generation_released_can_be_spent_at_once(broker, operations):
+async def test_promise_9_what_a_finished_generation_released_can_be_spent_at_once(broker, operations, patience):
     asked = request(uuid4(), count=10)
     await operations.hold([requested(asked)])
     balances = Balances(operations, broker)
