@@ -27,6 +27,7 @@ from runtime.database import Database
 from runtime.settings import BrokerSettings, DatabaseSettings
 
 from .samples import CREDIT, cancelled, completed, failed, request, requested
+from .test_connected import eventually
 
 pytestmark = pytest.mark.connected
 
@@ -68,8 +69,7 @@ async def gateway(nats_server) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
-def reconciler(database, broker: NatsBroker, operations, monkeypatch) -> Reconciler:
-    monkeypatch.setattr(module, "ANSWER_TIMEOUT_SECONDS", 0.3)
+def reconciler(database, broker: NatsBroker, operations) -> Reconciler:
     return Reconciler(ReconcilerSettings(hold_overdue_seconds=60), database, broker, operations)
 
 
@@ -144,25 +144,37 @@ async def test_promise_5_after_a_wipe_open_holds_are_settled_by_what_the_clients
 
 async def test_promise_2_a_wipe_is_noticed_by_a_running_process(service, gateway, streams, database, operations):
     async with service():
-        await asyncio.sleep(0.3)  # a round, in which the epoch is recorded
+
+        async def is_known() -> bool:
+            """The log, since the first round."""
+            async with database.statement() as connection:
+                return bool((await connection.execute(text("SELECT count(*) FROM epochs"))).scalar_one())
+
+        await eventually(is_known)
         done = await held(operations)
         gateway.told = {done: completed(done)}
         await wipe(streams)
-        async with asyncio.timeout(10):
-            while await state(database, done) != "captured":
-                await asyncio.sleep(0.05)
+
+        async def is_settled() -> bool:
+            return await state(database, done) == "captured"
+
+        await eventually(is_settled)
 
 
-async def test_a_silent_gateway_changes_nothing_and_is_asked_again(reconciler, gateway, streams, database, operations):
+async def test_a_silent_gateway_changes_nothing_and_is_asked_again(
+    reconciler, gateway, streams, database, operations, monkeypatch
+):
     await reconciler.reconcile()
     done = await held(operations)
     gateway.told = {done: completed(done)}
     gateway.silent = True
     await wipe(streams)
-    for _ in range(2):
-        with pytest.raises(SilentError):
-            await reconciler.reconcile()
-        assert await state(database, done) == "open"
+    with monkeypatch.context() as impatient:
+        impatient.setattr(module, "ANSWER_TIMEOUT_SECONDS", 0.3)
+        for _ in range(2):
+            with pytest.raises(SilentError):
+                await reconciler.reconcile()
+            assert await state(database, done) == "open"
     gateway.silent = False
     await reconciler.reconcile()
     assert await state(database, done) == "captured"
