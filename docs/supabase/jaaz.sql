@@ -13,12 +13,13 @@ CREATE SCHEMA jaaz;
 COMMENT ON SCHEMA jaaz IS 'Made anew by darkroom migrate: keep nothing of your own here.';
 SET LOCAL search_path = jaaz;
 
--- The table of the jaaz frontend. Whole credits that may be spent now: a part of one is none.
+-- The table of the jaaz frontend. Whole credits that may be spent now: a part of one is none, and what is owed comes
+-- first.
 
 CREATE VIEW user_credits WITH (security_invoker = true) AS
 SELECT
     user_id,
-    floor(available / 10000.0)::integer AS credits,
+    floor(greatest(available - debt, 0) / 10000.0)::integer AS credits,
     opened_at AS created_at,
     changed_at AS updated_at
 FROM ledger.accounts;

@@ -9,17 +9,20 @@ from tests.tables import Tables
 pytestmark = pytest.mark.connected
 
 
-async def account(tables: Tables, available: int) -> UUID:
+async def account(tables: Tables, available: int, debt: int = 0) -> UUID:
     user = uuid4()
-    await tables.admin.execute(
-        "INSERT INTO ledger.accounts (user_id, available, held, used) VALUES ($1, $2, 5000, 0)", user, available
-    )
+    statement = "INSERT INTO ledger.accounts (user_id, available, held, used, debt) VALUES ($1, $2, 5000, 0, $3)"
+    await tables.admin.execute(statement, user, available, debt)
     return user
 
 
-@pytest.mark.parametrize(("available", "whole"), [(0, 0), (9_999, 0), (10_000, 1), (1_259_999, 125)])
-async def test_whole_credits_that_may_be_spent(tables: Tables, available: int, whole: int) -> None:
-    user = await account(tables, available)
+@pytest.mark.parametrize(
+    ("available", "debt", "whole"),
+    [(0, 0, 0), (9_999, 0, 0), (10_000, 0, 1), (1_259_999, 0, 125), (1_259_999, 250_000, 100), (10_000, 250_000, 0)],
+)
+async def test_whole_credits_that_may_be_spent(tables: Tables, available: int, debt: int, whole: int) -> None:
+    """What is owed is paid first, though it may take a minute."""
+    user = await account(tables, available, debt)
     query = "SELECT credits FROM jaaz.user_credits WHERE user_id = $1"
     assert await tables.rows(user, query, user) == [{"credits": whole}]
 

@@ -99,7 +99,9 @@ async def test_what_a_hold_gives_back_pays_what_is_owed(payments, bank, operatio
     assert await money(operations, user) == (60, 0, 0)
 
 
-async def test_p7_what_a_hold_gave_back_is_not_spent_before_it_paid_what_is_owed(payments, bank, operations, broker):
+async def test_p7_what_a_hold_gave_back_is_not_spent_before_it_paid_what_is_owed(
+    payments, bank, operations, broker, database
+):
     user = uuid4()
     begun = await begin(payments, user)
     await bank.pay(begun)
@@ -109,6 +111,11 @@ async def test_p7_what_a_hold_gave_back_is_not_spent_before_it_paid_what_is_owed
     await bank.tell(payments)
     await operations.settle([failed(generation)])
     assert await money(operations, user) == (110, 0, 50)
+    told = await Balances(operations, broker).of(user)
+    assert (told.available, told.debt) == (60 * CREDIT, 0), "what it will take is not there to be spent"
+    async with database.statement() as connection:
+        table = text("SELECT remaining_credits, total_credits FROM user_ai_credits WHERE user_id = :user")
+        assert tuple((await connection.execute(table, {"user": user})).one()) == (60, 60)
     for asked, paid in ((request(user, unit_price=61 * CREDIT), False), (request(user, unit_price=60 * CREDIT), True)):
         affordable = Affordable(user_id=user, amount=asked.quote.amount)
         assert (await Balances(operations, broker).affordable(affordable)).affordable is paid
