@@ -145,6 +145,7 @@ def test_what_was_asked_for_and_nothing_else(file: Path) -> None:
 # -- hostile --------------------------------------------------------------------------------------------------
 
 WHOLE = video(160, 90, 2)
+OGG = sound(3, "ogg")
 PLAYLIST = b"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:10.0,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
 
 
@@ -168,6 +169,10 @@ HOSTILE = {
     "AVI": b"RIFF\x10\0\0\0AVI LIST",
     "Matroska that is no WebM": b"\x1a\x45\xdf\xa3" + b"\0" * 60 + b"matroska",
     "half a WAV": sound(1, "wav")[:44] + b"\0",
+    "half an Ogg": OGG[: len(OGG) // 2],
+    "an Ogg without its last byte": OGG[:-1],
+    "an Ogg that ends in the head of a page": OGG[: OGG.rindex(b"OggS") + 2],
+    "an Ogg that ends in the lengths of a page": OGG[: OGG.rindex(b"OggS") + 28],
     "a WebM that ends in its header": video(64, 64, 1, container="webm")[:100],
     "MP3 of nothing": b"ID3\x04\0\0\0\0\0\0",
 }

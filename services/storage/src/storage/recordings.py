@@ -28,6 +28,8 @@ _VIDEO_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d"}
 _AUDIO_CODECS = {"aac", "mp3", "mp3float", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 """What browsers play. Every other decoder would only be a way in."""
 _NO_PROTOCOL = {"protocol_whitelist": "none"}
+_OGG_HEAD_BYTES = 27
+"""Of a page; the last of them says how many lengths follow, of which the content is the sum."""
 _DAMAGED = "the recording is damaged or incomplete"
 
 
@@ -58,6 +60,8 @@ def inspect(path: str, kind: Kind | None = None) -> Recording:
             raise Unusable("the content is no video")
         if kind is Kind.SPEECH and video is not None:
             raise Unusable("the content is no sound")
+        if container.format.name == "ogg" and _ends_within_a_page(path):
+            raise Unusable(_DAMAGED)
         if video is not None:
             video.codec_context.skip_frame = "NONKEY"  # the others are read, and need these
         rotation, seconds = _play(container, video, sound)
@@ -162,6 +166,22 @@ def _is_cut_off(container: InputContainer, leading: Any, seconds: float, last: f
     else:
         played, promised = last, (container.duration or 0) / av.time_base
     return played < promised - max(0.5, promised / 20)
+
+
+def _ends_within_a_page(path: str) -> bool:
+    """Whether the last page of an Ogg is cut (RFC 3533, 6): nothing in front promises it, and FFmpeg passes over it."""
+    end = Path(path).stat().st_size
+    position = 0
+    with Path(path).open("rb") as file:
+        while position < end:
+            file.seek(position)
+            head = file.read(_OGG_HEAD_BYTES)
+            if head[:4] != b"OggS"[: len(head)]:
+                return False  # something else behind it, which no player reads
+            if len(head) < _OGG_HEAD_BYTES or len(lengths := file.read(head[-1])) < head[-1]:
+                return True
+            position += _OGG_HEAD_BYTES + len(lengths) + sum(lengths)
+    return position > end
 
 
 def _mime_type(path: str, family: str) -> str:
