@@ -51,22 +51,27 @@ def video(
     return output.getvalue()
 
 
-def sound(seconds: float = 1.0, container: str = "mp3") -> bytes:
-    """A tone that grows, in the container that the name says."""
+def sound(seconds: float = 1.0, container: str = "mp3", *, quiet_seconds: float = 0, **options: str) -> bytes:
+    """A tone that grows, in the container that the name says, after so much silence.
+
+    `options` are the container's. After silence the encoder is one that takes few bytes for it.
+    """
     codec = {"mp3": "libmp3lame", "wav": "pcm_s16le", "flac": "flac", "ogg": "libopus", "adts": "aac", "ipod": "aac"}
     output = io.BytesIO()
-    with av.open(output, "w", format=container) as made:
+    with av.open(output, "w", format=container, options=options) as made:
         stream: Any = made.add_stream(codec[container], rate=RATE, layout="mono")
-        _play(made, stream, seconds)
+        if quiet_seconds:
+            stream.codec_context.options = {"flags": "+qscale", "global_quality": "236"}
+        _play(made, stream, seconds, quiet_seconds=quiet_seconds)
     return output.getvalue()
 
 
-def _play(made: Any, stream: Any, seconds: float, begins: float = 0) -> None:
+def _play(made: Any, stream: Any, seconds: float, begins: float = 0, quiet_seconds: float = 0) -> None:
     resampler = AudioResampler(format=stream.codec_context.format, layout="mono", rate=RATE)
-    total = round(seconds * RATE)
+    quiet, total = round(quiet_seconds * RATE), round((quiet_seconds + seconds) * RATE)
     for begin in range(0, total, 960):
         samples = [
-            int(30_000 * (begin + index) / total * math.sin((begin + index) / 12))
+            int(30_000 * max(0, begin + index - quiet) / (total - quiet) * math.sin((begin + index) / 12))
             for index in range(min(960, total - begin))
         ]
         frame: Any = av.AudioFrame(format="s16", layout="mono", samples=len(samples))

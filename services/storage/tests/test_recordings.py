@@ -65,6 +65,22 @@ def test_a_sound_is_known_by_content(file: Path, container: str, mime_type: str)
     assert found.bitrate > 8_000
 
 
+@pytest.mark.parametrize("container", ["mp3", "adts"])
+def test_a_sound_that_says_nothing_of_its_length_may_begin_quietly(file: Path, container: str) -> None:
+    """As it comes from whoever sends it while it is spoken. FFmpeg guesses its length by how dear the beginning was."""
+    content = sound(2, container, quiet_seconds=3, **({"write_xing": "0"} if container == "mp3" else {}))
+    assert inspected(file, content, Kind.SPEECH).seconds == pytest.approx(5, abs=0.1)
+
+
+@pytest.mark.parametrize("written", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFFFFF - 36, 2_000_000_000, 0])
+def test_a_wav_that_was_sent_while_it_was_spoken_is_whole(file: Path, written: int) -> None:
+    """OpenAI's, ElevenLabs' and others': what stands in it instead of a length says that nobody knew it yet."""
+    content = bytearray(sound(2, "wav"))
+    for place in (4, content.index(b"data") + 4):
+        content[place : place + 4] = struct.pack("<I", written)
+    assert inspected(file, bytes(content), Kind.SPEECH).seconds == pytest.approx(2, abs=0.01)
+
+
 @pytest.mark.parametrize("container", ["mp4", "webm"])
 @pytest.mark.parametrize("begins", [(0, 0), (5, 5), (0, 1), (1, 0)])
 def test_sound_may_be_longer_than_the_pictures_and_both_may_begin_late(

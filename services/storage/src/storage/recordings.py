@@ -4,10 +4,12 @@ To be run in the workshop only. FFmpeg is given an open file, a demuxer that the
 all: a playlist inside a "video" is nothing to it, and nothing that a file names is opened.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from os import SEEK_CUR
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ _VIDEO_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d"}
 _AUDIO_CODECS = {"aac", "mp3", "mp3float", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 """What browsers play. Every other decoder would only be a way in."""
 _NO_PROTOCOL = {"protocol_whitelist": "none"}
+_MP3_LENGTH = re.compile(rb"Xing|Info|VBRI")
+"""In its first frame."""
+_WAV_UNKNOWN_BYTES = 2_000_000_000
+"""What is written where nobody knows the length yet is this or more, or nothing."""
 _OGG_HEAD_BYTES = 27
 """Of a page; the last of them says how many lengths follow, of which the content is the sum."""
 _DAMAGED = "the recording is damaged or incomplete"
@@ -64,7 +70,7 @@ def inspect(path: str, kind: Kind | None = None) -> Recording:
             raise Unusable(_DAMAGED)
         if video is not None:
             video.codec_context.skip_frame = "NONKEY"  # the others are read, and need these
-        rotation, seconds = _play(container, video, sound)
+        rotation, seconds = _play(container, video, sound, is_promised=_says_its_length(path))
         width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (None, None)
         if rotation % 180:
             width, height = height, width
@@ -88,7 +94,7 @@ def opened(path: str) -> Iterator[InputContainer]:
         file.seek(0)
         try:
             with av.open(file, "r", format=demuxer, options=_NO_PROTOCOL, metadata_errors="ignore") as container:
-                _check_header(container)
+                _check_header(container, is_promised=_says_its_length(path))
                 yield container
         except (FFmpegError, EOFError, ValueError) as error:
             # What the disk says comes as an OSError of Python's own; FFmpeg's is of what is too short.
@@ -106,13 +112,13 @@ def start_of(stream: Any) -> Fraction:
     return Fraction(stream.start_time * stream.time_base) if stream.start_time is not None else Fraction(0)
 
 
-def _check_header(container: InputContainer) -> None:
+def _check_header(container: InputContainer, *, is_promised: bool) -> None:
     video, sound = seen_and_heard(container)
     if video is None and sound is None:
         raise Unusable("there is nothing to see or hear in it")
     if len(container.streams) > MAX_STREAMS:
         raise Unusable(f"the recording has more than {MAX_STREAMS} streams")
-    if (container.duration or 0) > MAX_SECONDS * av.time_base:
+    if is_promised and (container.duration or 0) > MAX_SECONDS * av.time_base:
         raise Unusable(f"the recording is longer than {MAX_SECONDS} seconds")
     for stream, allowed in ((video, _VIDEO_CODECS), (sound, _AUDIO_CODECS)):
         if stream is None:
@@ -124,8 +130,11 @@ def _check_header(container: InputContainer) -> None:
         raise Unusable(f"a frame has more than {MAX_PIXELS // 1_000_000} million pixels")
 
 
-def _play(container: InputContainer, video: Any, sound: Any) -> tuple[int, float]:
-    """The rotation in degrees, and for how many seconds pictures, or sound alone, are played."""
+def _play(container: InputContainer, video: Any, sound: Any, *, is_promised: bool) -> tuple[int, float]:
+    """The rotation in degrees, and for how many seconds pictures, or sound alone, are played.
+
+    Where no length is promised, the last packet may be shorter than FFmpeg expects, and less may come than it guesses.
+    """
     leading = video if video is not None else sound
     rotation = 0
     frames = 0
@@ -135,8 +144,10 @@ def _play(container: InputContainer, video: Any, sound: Any) -> tuple[int, float
             shown = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             last = max(last, shown)
             end = max(end, shown) if packet.stream is leading else end
-        if packet.is_corrupt or end > MAX_SECONDS:
-            raise Unusable(_DAMAGED if packet.is_corrupt else f"the recording is longer than {MAX_SECONDS} seconds")
+        if packet.is_corrupt and is_promised:
+            raise Unusable(_DAMAGED)
+        if end > MAX_SECONDS:
+            raise Unusable(f"the recording is longer than {MAX_SECONDS} seconds")
         frame: Any
         for frame in packet.decode():
             frames += packet.stream is leading
@@ -145,7 +156,7 @@ def _play(container: InputContainer, video: Any, sound: Any) -> tuple[int, float
     if not frames and video is not None:
         rotation, frames = _shown_first(container, video)
     seconds = end - float(start_of(leading))
-    if not frames or seconds <= 0 or _is_cut_off(container, leading, seconds, last):
+    if not frames or seconds <= 0 or (is_promised and _is_cut_off(container, leading, seconds, last)):
         raise Unusable(_DAMAGED)
     return rotation, seconds
 
@@ -166,6 +177,26 @@ def _is_cut_off(container: InputContainer, leading: Any, seconds: float, last: f
     else:
         played, promised = last, (container.duration or 0) / av.time_base
     return played < promised - max(0.5, promised / 20)
+
+
+def _says_its_length(path: str) -> bool:
+    """Whether a recording itself says how long it is. Of what was sent while it was spoken FFmpeg guesses that, from
+    what the first of it took, which is little where it begins quietly."""
+    with Path(path).open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        demuxer = demuxer_of(head)
+        if demuxer == "mp3":
+            tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+            file.seek(tag_bytes if head.startswith(b"ID3") else 0)
+            return _MP3_LENGTH.search(file.read(HEAD_BYTES)) is not None
+        if demuxer == "wav":
+            file.seek(12)
+            while len(chunk := file.read(8)) == 8:
+                size = int.from_bytes(chunk[4:], "little")
+                if chunk.startswith(b"data"):
+                    return 0 < size < _WAV_UNKNOWN_BYTES
+                file.seek(size + size % 2, SEEK_CUR)
+        return demuxer != "aac"
 
 
 def _ends_within_a_page(path: str) -> bool:
