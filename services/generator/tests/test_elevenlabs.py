@@ -53,6 +53,12 @@ class TestElevenLabs(SpeechConformance):
         [call] = self.journal(simulator)
         assert call["billed"] == 0
 
+    @pytest.mark.parametrize("form", ["pcm_44100", "ulaw_8000", "alaw_8000"])
+    async def test_raw_samples_are_not_paid_for(self, provider, simulator, form):
+        with pytest.raises(Invalid):
+            await provider.submit(self.submission(options={"output_format": form}))
+        assert self.journal(simulator) == []
+
     @pytest.mark.parametrize("voice", ["../../v1/user", "a/../b", "..", "x?output_format=pcm", "x#y"])
     async def test_a_voice_s_name_leads_nowhere_else(self, session, voice):
         vendor = answering(200, b"")

@@ -103,6 +103,12 @@ class TestSpeech(OfOpenAI, SpeechConformance):
         assert item.mime_type == mime_type
         assert await self.seconds(item) > 0.5
 
+    async def test_raw_samples_are_not_paid_for(self, provider, simulator):
+        """They do not say what they are, so nobody could keep them."""
+        with pytest.raises(Invalid):
+            await provider.submit(self.submission(options={"response_format": "pcm"}))
+        assert self.journal(simulator) == []
+
     async def test_a_voice_that_is_not_offered(self, provider):
         with pytest.raises(Invalid) as refused:
             await provider.submit(self.submission(options={"voice": "nobody"}))

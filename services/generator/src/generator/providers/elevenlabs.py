@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from generator.providers import http, sdk
 from generator.providers.interface import (
+    RAW,
     Delivered,
     Given,
     Invalid,
@@ -44,7 +45,8 @@ CLONE_SECONDS = 60.0
 MAX_PAGES = 20
 _OPTIONS = frozenset({"language_code", "seed", "apply_text_normalization"})
 _VOICE_SETTINGS = frozenset({"stability", "similarity_boost", "style", "use_speaker_boost", "speed"})
-_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "opus": "audio/ogg", "pcm": "audio/pcm"}
+_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "opus": "audio/ogg"}
+_RAW = {"pcm", "ulaw", "alaw"}
 _MEANING = {
     "quota_exceeded": QuotaExhausted,
     "invalid_api_key": Unauthorized,
@@ -94,6 +96,9 @@ class ElevenLabs:
             raise Invalid(f"This model speaks at most {limit} characters at a time.")
         voice = submission.options.get("voice") or DEFAULT_VOICE
         form = submission.options.get("output_format") or DEFAULT_FORMAT
+        codec = str(form).partition("_")[0]
+        if codec in _RAW:
+            raise Invalid(RAW)
         path = f"/v1/text-to-speech/{http.in_path(str(voice))}?{urlencode({'output_format': form})}"
         reply = await self._caller.pay(submission, path, _body(submission), headers={"Accept": "audio/*"})
         if not reply.mime_type.startswith("audio/"):
@@ -103,7 +108,7 @@ class ElevenLabs:
             raise self._caller.refusal(reply.status, reply.headers, problem)
         if not reply.content:
             raise Unavailable
-        usual = _TYPES.get(str(form).partition("_")[0], reply.mime_type)
+        usual = _TYPES.get(codec, reply.mime_type)
         return http.filled(submission, [Delivered(content=reply.content, mime_type=usual)])
 
     async def add_voice(self, name: str, sample: Given) -> str:

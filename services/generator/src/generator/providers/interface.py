@@ -15,6 +15,8 @@ PARTIAL_IMAGES = "partial_images"
 """The option that asks how often a picture is shown before it is finished."""
 INSTRUCTIONS = "instructions"
 """The option that says in words how something is to be spoken."""
+RAW = "Raw samples cannot be kept: they do not say what they are. Ask for another form, such as mp3 or wav."
+"""Why some forms of sound are refused before anything is paid."""
 Show = Callable[[int, str], Awaitable[None]]
 """Takes how many came before it, and a picture as far as it has come, in base64."""
 

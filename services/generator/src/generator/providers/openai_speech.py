@@ -7,7 +7,7 @@ from openai import AsyncOpenAI
 from pydantic import JsonValue
 
 from generator.providers import sdk
-from generator.providers.interface import INSTRUCTIONS, Delivered, Invalid, Item, Submission, Unavailable, Unknown
+from generator.providers.interface import INSTRUCTIONS, RAW, Delivered, Invalid, Item, Submission, Unavailable, Unknown
 from generator.providers.openai_words import meaning
 
 _OPTIONS = frozenset({"voice", "response_format", "speed", INSTRUCTIONS})
@@ -18,7 +18,6 @@ _TYPES = MappingProxyType(
         "aac": "audio/aac",
         "flac": "audio/flac",
         "wav": "audio/wav",
-        "pcm": "audio/pcm",
     }
 )
 _ANY_BYTES = "application/octet-stream"
@@ -34,6 +33,8 @@ async def speak(client: AsyncOpenAI, submission: Submission) -> Sequence[Item]:
         "model": submission.model,
         "input": submission.prompt,
     }
+    if body["response_format"] == "pcm":
+        raise Invalid(RAW)
     response = await sdk.post(client, "/audio/speech", submission, body, meaning)
     said_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if said_type == "application/json":
