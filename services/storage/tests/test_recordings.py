@@ -143,6 +143,17 @@ def test_a_sound_with_a_cover_is_a_sound(tmp_path: Path, container: str) -> None
     assert inspect(str(target), Kind.SPEECH).mime_type == found.mime_type
 
 
+def test_sounds_that_were_joined_are_one_sound(tmp_path: Path) -> None:
+    """Part by part as long texts are spoken. Each part brings its tags, which players pass over."""
+    content = sound(1, "mp3", id3v2_version="3") + with_cover(sound(1, "mp3"))
+    source, target = tmp_path / "source", tmp_path / "target"
+    assert inspected(source, content, Kind.SPEECH).seconds == pytest.approx(2, abs=0.2)
+    assert json.loads(waveform(str(source), 2))["length"] > 700
+    copy_streams(str(source), str(target), "audio/mpeg")
+    assert b"JFIF" in content and b"JFIF" not in target.read_bytes()
+    assert inspect(str(target), Kind.SPEECH).seconds == pytest.approx(2, abs=0.2)
+
+
 def test_of_several_sounds_the_first_is_looked_at_and_copied(tmp_path: Path) -> None:
     """Players take the first; what nobody plays is left out where a file is made anew."""
     source, target = tmp_path / "source", tmp_path / "target"

@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 
 from storage.pictures import QUALITY, Unusable
-from storage.recordings import opened, seen_and_heard, start_of
+from storage.recordings import opened, packets, seen_and_heard, start_of
 
 QUALITY_OF_VIDEO = "18"
 """x264's constant rate factor: hardly to be told from what the provider made."""
@@ -70,7 +70,7 @@ def copy_streams(source: str, target: str, mime_type: str) -> None:
         copies = {stream.index: made.add_stream_from_template(stream) for stream in chosen}
         for copy in copies.values():
             copy.metadata.clear()
-        for packet in container.demux(*chosen):
+        for packet in packets(container, *chosen):
             if packet.dts is not None:
                 packet.stream = copies[packet.stream.index]
                 made.mux(packet)

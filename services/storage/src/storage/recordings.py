@@ -107,6 +107,13 @@ def seen_and_heard(container: InputContainer) -> tuple[Any, Any]:
     return next(videos, None), next(iter(container.streams.audio), None)
 
 
+def packets(container: InputContainer, *streams: Any) -> Iterator[Any]:
+    """What there is to play of these streams. The tags in the midst of an MP3 that was joined of several are not."""
+    for packet in container.demux(*streams):
+        if container.format.name != "mp3" or not bytes(packet).startswith(b"ID3"):
+            yield packet
+
+
 def start_of(stream: Any) -> Fraction:
     """In seconds; 0 where nothing is said of it."""
     return Fraction(stream.start_time * stream.time_base) if stream.start_time is not None else Fraction(0)
@@ -139,7 +146,7 @@ def _play(container: InputContainer, video: Any, sound: Any, *, is_promised: boo
     rotation = 0
     frames = 0
     end = last = 0.0
-    for packet in container.demux(*filter(None, (video, sound))):
+    for packet in packets(container, *filter(None, (video, sound))):
         if packet.pts is not None and packet.time_base is not None:
             shown = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             last = max(last, shown)

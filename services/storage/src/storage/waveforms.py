@@ -11,7 +11,7 @@ from typing import Any
 from av.audio.resampler import AudioResampler
 
 from storage.pictures import Unusable
-from storage.recordings import opened
+from storage.recordings import opened, packets
 
 POINTS = 800
 """As many pairs at most: more than a player is wide in pixels."""
@@ -54,6 +54,6 @@ def _samples(source: str) -> Iterator[memoryview]:
     with opened(source) as container:
         if not container.streams.audio:
             return
-        for frame in container.decode(audio=0):
-            for each in resampler.resample(frame):
+        for packet in packets(container, container.streams.audio[0]):
+            for each in (each for frame in packet.decode() for each in resampler.resample(frame)):
                 yield memoryview(bytes(each.planes[0])[: 2 * each.samples])
