@@ -73,6 +73,13 @@ async def test_speech_is_as_long_as_its_text(simulator, form):
     assert 0.5 < seconds[0] < seconds[1] / 2
 
 
+async def test_a_wav_says_nothing_of_its_length(simulator):
+    """As OpenAI's: it is sent while it is spoken."""
+    asked = {"model": "tts-1", "voice": "alloy", "input": "Good morning", "response_format": "wav"}
+    said = (await simulator.sdk("openai").audio.speech.create(**asked)).content
+    assert said[:8] == b"RIFF\xff\xff\xff\xff" and b"data\xff\xff\xff\xff" in said
+
+
 async def test_speech_has_a_voice_a_speed_and_a_raw_form(simulator):
     async def said(**change):
         asked = {"model": "tts-1", "voice": "alloy", "input": "Good morning", "response_format": "pcm"} | change

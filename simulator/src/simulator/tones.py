@@ -11,6 +11,7 @@ from array import array
 from fractions import Fraction
 from functools import lru_cache
 from random import Random
+from types import SimpleNamespace
 from typing import Literal, cast
 
 import av
@@ -67,13 +68,16 @@ def seconds_of(samples: bytes) -> float:
 
 
 def encode(samples: bytes, container: Container, rate: int | None = None) -> bytes:
-    """The samples in a container of this kind, so many a second where that is said; `pcm` is the samples themselves."""
+    """The samples in a container of this kind, so many a second where that is said; `pcm` is the samples themselves.
+
+    Written as vendors send it while it is spoken: without going back to say in the beginning how long it became.
+    """
     if container == "pcm":
         return samples
     form, codec, sample_format, usual = _CODECS[container]
     rate = rate or usual
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=form) as out:
+    with av.open(SimpleNamespace(write=buffer.write), "w", format=form) as out:
         stream = cast(av.AudioStream, out.add_stream(codec, rate=rate, layout="mono"))
         resampler = av.AudioResampler(format=sample_format, layout="mono", rate=rate)
         frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples) // 2, align=1)
