@@ -31,6 +31,7 @@ from generator.history import History
 from generator.leases import Leases
 from generator.limits import Limits
 from generator.moderation import Moderation
+from generator.providers.interface import Provider
 from generator.reuse import Reuses
 from generator.rules import Rules
 from generator.settings import ModerationSettings, ProviderSettings
@@ -131,8 +132,9 @@ class Process:
         broker = make_broker(BrokerSettings(nats_url=nats_url), "generator")
         await broker.start()
         session = make_session(OutboundSettings(outbound_allow=simulator_url.removeprefix("http://")))
-        providers = everybody(session, provider_settings(simulator_url))
-        catalog = Catalog(database, providers)
+        known = everybody(session, provider_settings(simulator_url))
+        providers: dict[str, Provider] = {}  # until all is put together, as in `create_app`
+        catalog = Catalog(database, known)
         await catalog.refresh()
         work = Work(database, uuid4(), lease_seconds)
         moderation = Moderation(Rules(database), providers, ModerationSettings(**moderated))
@@ -143,6 +145,7 @@ class Process:
         driver = Driver(work, submitter, follower, announcer, breakers, limits, moderation, Reuses(database, broker))
         generator = Generator(work, catalog, driver, follower, announcer)
         leases = Leases(work, generator, follower, Stopper(work, catalog, submitter), (catalog, breakers, limits), 100)
+        providers.update(known)
         return cls(
             database,
             broker,

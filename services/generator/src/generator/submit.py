@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from uuid import UUID
 
 import structlog
@@ -78,7 +78,6 @@ class Submitter:
     ) -> None:
         self._moderation = moderation
         self._providers = providers
-        self._signing = frozenset(name for name, each in providers.items() if isinstance(each, SigningProvider))
         self._claims = claims
         self._announcer = announcer
         self.texts = Texts(announcer)
@@ -324,6 +323,11 @@ class Submitter:
         if found is None:
             raise Unauthorized("The key that this was begun with is not there any more.")
         return found
+
+    @cached_property
+    def _signing(self) -> frozenset[str]:
+        """Asked for with the first call: who the providers are is not known before there is a session."""
+        return frozenset(name for name, each in self._providers.items() if isinstance(each, SigningProvider))
 
     def _signer(self, attempt: Attempt) -> str | None:
         """The provider, where it signs; with a user's own key it may sign by a secret of theirs."""
