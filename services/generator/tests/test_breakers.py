@@ -8,7 +8,7 @@ import pytest
 
 from contracts.facts import Input
 from generator.attempts import NEVER_ASKED, State, first_attempts, standing
-from generator.breakers import FAILURES_TO_OPEN
+from generator.breakers import FAILURES_TO_OPEN, _Breaker
 from generator.providers.interface import QuotaExhausted, Task, Unavailable, Unreadable
 from generator.providers.openai import OpenAI
 from runtime.outbound import OutboundSettings, make_session
@@ -78,6 +78,19 @@ async def test_a_trial_that_is_not_made_is_left_to_the_next(process, simulator):
     for each in (done, refused, request):
         await process.generate(each)
     assert await process.rendered(request) is not None and await opened(process) == []
+
+
+async def test_what_several_calls_have_failed_for_is_one_trial(process, simulator):
+    """Each by itself was let through alone, so that none of them was made, again and again."""
+    process.breakers._known["modelark", CHEAP] = breaker = _Breaker(failures=FAILURES_TO_OPEN - 2)
+    request = ask("[[sim:500x2]]", count=2, seconds=600)
+    await process.generate(request)
+    assert await process.state(request) == "open" and breaker.open_seconds
+    breaker.open_until = 0
+    query = "UPDATE work SET not_before = now() WHERE generation_id = :id RETURNING 1"
+    await process.rows(query, id=request.generation_id)
+    await process.generate(request)
+    assert [attempt[2] for attempt in await process.attempts(request)] == ["failed", "rendered"] * 2
 
 
 async def test_without_time_to_wait_it_fails_uncalled(process, simulator):

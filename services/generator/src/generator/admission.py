@@ -3,7 +3,7 @@ provider's limits say, and nothing that moderation refuses."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -35,7 +35,7 @@ class Admission:
         """The attempts that a generation begins with; none while everybody who could do it is left alone or busy.
         A failure where it must not be begun: judged last, since what waits comes here again and again."""
         voice = voice_of(request, model)
-        worker = self._worker(request, voice or model)
+        worker = self._breakers.worker(voice or model, self._has_own(request))
         if worker is None:
             return []
         calls = 1 if voice else -(-request.count // worker.max_per_submission)
@@ -64,12 +64,12 @@ class Admission:
     ) -> list[Attempt] | None:
         """The attempts after these; None while somebody who could make them is left alone or busy. With tasks under
         way there is no giving the work back, so who is busy is waited for in place while there is time for that."""
-        asked = map(assignment.asked_of, tired)
         request = assignment.request
-        workers = [self._worker(request, model, attempt.count) for model, attempt in zip(asked, tired, strict=True)]
-        if None in workers:
+        asked = assignment.asked_of(tired[0])  # all are of one step
+        workers = self._breakers.workers(asked, [attempt.count for attempt in tired], self._has_own(request))
+        if not workers:
             return None
-        pairs = [(worker.provider, attempt) for worker, attempt in zip(workers, tired, strict=True) if worker]
+        pairs = [(worker.provider, attempt) for worker, attempt in zip(workers, tired, strict=True)]
         retries = Counter(provider for provider, attempt in pairs if is_retry(attempt))
         for provider, calls in Counter(provider for provider, _ in pairs).items():
             while not await self._limits.admit_again(request, provider, calls, retries[provider]):
@@ -82,12 +82,11 @@ class Admission:
         begun = (
             attempt.next(course.generation_id, self._process, (worker.provider, worker.id))
             for attempt, worker in zip(tired, workers, strict=True)
-            if worker is not None
         )
         return self._submitter.keyed(request, begun)
 
-    def _worker(self, request: Request, model: Model, count: int = 1) -> Model | None:
-        return self._breakers.worker(model, count, partial(self._submitter.has_own, request.user_id))
+    def _has_own(self, request: Request) -> Callable[[str], bool]:
+        return partial(self._submitter.has_own, request.user_id)
 
     def wait_seconds(self, assignment: Assignment, tired: Sequence[Attempt] = ()) -> tuple[float, str]:
         """How long, and why, whoever could make the attempts after these, or the first, is not asked; 0 where nobody

@@ -12,7 +12,7 @@ at once. Whoever comes with a key of their own is not concerned.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -73,18 +73,25 @@ class Breakers:
         self._refused_until: dict[tuple[str, str], float] = {}
         """Where our account was, on the monotonic clock."""
 
-    def worker(
-        self, model: Model, count: int = 1, has_own: Callable[[str], bool] = lambda _provider: False
-    ) -> Model | None:
+    def worker(self, model: Model, has_own: Callable[[str], bool] = lambda _provider: False) -> Model | None:
         """Who is asked for the work of a model: itself, else the first stand-in that is not left alone either.
         `has_own`: whether it would be asked with a key of the user's own."""
-        others = (other for other in model.fallbacks if other.max_per_submission >= count)
-        free = [each for each in (model, *others) if self.blocked_seconds(each) <= 0]
-        welcome = (each for each in free if has_own(each.provider) or not self._is_refused(each))
-        worker = next(welcome, free[0] if free else None)
-        if worker is not None:
+        return next(iter(self.workers(model, (1,), has_own)), None)
+
+    def workers(self, model: Model, counts: Iterable[int], has_own: Callable[[str], bool]) -> list[Model]:
+        """The same for each of several calls that are made together, for so many outputs; nobody where one of them
+        cannot be made now. All of them are one trial."""
+        workers = []
+        for count in counts:
+            others = (other for other in model.fallbacks if other.max_per_submission >= count)
+            free = [each for each in (model, *others) if self.blocked_seconds(each) <= 0]
+            welcome = (each for each in free if has_own(each.provider) or not self._is_refused(each))
+            if not free:
+                return []
+            workers.append(next(welcome, free[0]))
+        for worker in workers:
             self._try(worker)
-        return worker
+        return workers
 
     def give_back(self, provider: str, model: str | None) -> None:
         """The call that was let through was not made, so the next one is."""
