@@ -9,6 +9,7 @@ import pytest
 from contracts.facts import Input
 from generator.attempts import NEVER_ASKED, State, first_attempts, standing
 from generator.breakers import FAILURES_TO_OPEN, _Breaker
+from generator.course import Assignment
 from generator.providers.interface import QuotaExhausted, Task, Unavailable, Unreadable
 from generator.providers.openai import OpenAI
 from runtime.outbound import OutboundSettings, make_session
@@ -78,6 +79,37 @@ async def test_a_trial_that_is_not_made_is_left_to_the_next(process, simulator):
     for each in (done, refused, request):
         await process.generate(each)
     assert await process.rendered(request) is not None and await opened(process) == []
+
+
+async def test_a_trial_that_something_keeps_from_being_made_is_left_to_the_next(process, monkeypatch):
+    """Whatever that is: the database, what judges the prompt, a limit."""
+    await fail(process)
+    model, breaker = process.catalog._models[CHEAP], process.breakers._known["modelark", CHEAP]
+    [tired] = first_attempts(ask().generation_id, 1, 1, "modelark", process.work.process, CHEAP)
+
+    async def away(*_, **__):
+        raise ConnectionError
+
+    async def full(*_, **__):
+        return False
+
+    for who, name, instead in (
+        (process.limits, "admit", away),
+        (process.limits, "admit_again", full),
+        (process.generator._driver.admission._moderation, "judge_prompt", away),
+        (process.work, "claim", away),
+    ):
+        breaker.open_until = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(who, name, instead)
+            if name == "admit_again":
+                assignment = Assignment(ask(), None, model, time.monotonic() + 60)
+                admission = process.generator._driver.admission
+                assert await admission.again(None, assignment, [tired], in_place=False) is None
+            else:
+                with pytest.raises(ConnectionError):
+                    await process.generate(ask())
+        assert process.breakers.blocked_seconds(model) <= 0, name
 
 
 async def test_what_several_calls_have_failed_for_is_one_trial(process, simulator):

@@ -151,6 +151,22 @@ async def test_what_was_begun_before_costs_no_call_when_it_is_heard_of_again(lim
     await first.generator.close([ended(running)])
 
 
+async def test_calls_that_something_keeps_from_being_made_are_given_back(limit, monkeypatch):
+    """The database, or what judges the prompt."""
+    first, _ = await limit(per_minute=6)
+    await first.rows("UPDATE limits SET tokens = 3 RETURNING 1")
+
+    async def away(*_, **__):
+        raise ConnectionError
+
+    for who, name in ((first.work, "claim"), (first.generator._driver.admission._moderation, "judge_prompt")):
+        with monkeypatch.context() as patched, pytest.raises(ConnectionError):
+            patched.setattr(who, name, away)
+            await first.generate(ask(count=3))
+        [(left,)] = await first.rows("SELECT tokens FROM limits")
+        assert left >= 3, name
+
+
 async def test_several_calls_of_one_generation_are_several(limit, simulator):
     """One that needs more than a minute allows begins with all that there is."""
     first, other = await limit(per_minute=6)

@@ -4,6 +4,7 @@ provider's limits say, and nothing that moderation refuses."""
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from uuid import UUID
 
@@ -39,25 +40,26 @@ class Admission:
         if worker is None:
             return []
         calls = 1 if voice else -(-request.count // worker.max_per_submission)
-        if not await self._limits.admit(request, worker.provider, calls):
-            self._breakers.give_back(worker.provider, worker.id)
-            return []
-        refusal = await self._moderation.judge_prompt(request)
-        if refusal is not None:
-            await self._limits.give_back(worker.provider, calls)
-            self._breakers.give_back(worker.provider, worker.id)
-            return refusal
+        async with AsyncExitStack() as unmade:
+            unmade.callback(self._breakers.give_back, worker.provider, worker.id)
+            if not await self._limits.admit(request, worker.provider, calls):
+                return []
+            unmade.push_async_callback(self._limits.give_back, worker.provider, calls)
+            refusal = await self._moderation.judge_prompt(request)
+            if refusal is not None:
+                return refusal
+            unmade.pop_all()
         if voice is not None:
             return self._submitter.keyed(request, [spoken(request, worker, self._process)])
         per, process = worker.max_per_submission, self._process
         begun = first_attempts(request.generation_id, request.count, per, worker.provider, process, worker.id)
         return self._submitter.keyed(request, begun)
 
-    async def give_back(self, first: Sequence[Attempt]) -> None:
-        """First attempts that are not made: somebody has worked on the generation before."""
-        if first:
-            await self._limits.give_back(first[0].provider, len(first))
+    async def give_back(self, first: Sequence[Attempt] | Failure) -> None:
+        """First attempts that are not made: somebody has worked on the generation before, or it was not claimed."""
+        if first and not isinstance(first, Failure):
             self._breakers.give_back(first[0].provider, first[0].model)
+            await self._limits.give_back(first[0].provider, len(first))
 
     async def again(
         self, course: Course, assignment: Assignment, tired: Sequence[Attempt], *, in_place: bool
@@ -71,14 +73,18 @@ class Admission:
             return None
         pairs = [(worker.provider, attempt) for worker, attempt in zip(workers, tired, strict=True)]
         retries = Counter(provider for provider, attempt in pairs if is_retry(attempt))
-        for provider, calls in Counter(provider for provider, _ in pairs).items():
-            while not await self._limits.admit_again(request, provider, calls, retries[provider]):
-                if not in_place:
-                    return None
-                pause_seconds = self._limits.pause_seconds(course.generation_id)
-                if not course.may_wait(pause_seconds):
-                    return None
-                await asyncio.sleep(pause_seconds)
+        with ExitStack() as unmade:
+            for worker in workers:
+                unmade.callback(self._breakers.give_back, worker.provider, worker.id)
+            for provider, calls in Counter(provider for provider, _ in pairs).items():
+                while not await self._limits.admit_again(request, provider, calls, retries[provider]):
+                    if not in_place:
+                        return None
+                    pause_seconds = self._limits.pause_seconds(course.generation_id)
+                    if not course.may_wait(pause_seconds):
+                        return None
+                    await asyncio.sleep(pause_seconds)
+            unmade.pop_all()
         begun = (
             attempt.next(course.generation_id, self._process, (worker.provider, worker.id))
             for attempt, worker in zip(tired, workers, strict=True)

@@ -77,9 +77,11 @@ class Generator:
             new = request.reuse is None  # else nothing is begun before it is known whether there is something already
             if isinstance(model, Model) and new:
                 first = await self._driver.admission.first(request, model)
-            lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
-            if not isinstance(first, Failure) and (lease is None or not lease.fresh):
-                await self._driver.admission.give_back(first)
+            async with contextlib.AsyncExitStack() as unmade:
+                unmade.push_async_callback(self._driver.admission.give_back, first)
+                lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
+                if lease is not None and lease.fresh:
+                    unmade.pop_all()
             if lease is None:
                 await self._say_again(request, traceparent)
                 return
