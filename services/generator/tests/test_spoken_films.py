@@ -8,6 +8,7 @@ import av
 import pytest
 
 from contracts.facts import Input, Kind, Output, Verdict
+from contracts.questions import SwitchModel
 from generator.attempts import Attempt, State, standing
 from generator.breakers import FAILURES_TO_OPEN, _Breaker
 from generator.claims import Claims
@@ -196,6 +197,24 @@ async def test_without_the_speech_there_is_no_film(process, simulator, still):
         (None, "rendered"),
     ]
     assert simulator.billed(later) == 1
+
+
+async def test_a_voice_that_was_switched_off_meanwhile_speaks_what_it_has_begun(
+    process, make_process, simulator, still
+):
+    """Nobody else is asked for the speech, least of all whoever makes the film."""
+    request, other = ask_avatar(still, words="[[sim:429-absurdx1]]"), await make_process()
+    await process.generate(request)
+    await other.catalog.switch(SwitchModel(id=VOICE, on=False))
+    query = "UPDATE work SET not_before = now() WHERE generation_id = :id RETURNING 1"
+    await process.rows(query, id=request.generation_id)
+    await other.generate(request)
+    await other.catalog.switch(SwitchModel(id=VOICE, on=True))
+    assert await steps(process, request) == [
+        (0, 1, "openai", "speech", "failed"),
+        (0, 2, "openai", "speech", "rendered"),
+        SHOWN,
+    ]
 
 
 async def test_what_was_spoken_is_told_by_its_place_and_never_as_the_film(process, still):

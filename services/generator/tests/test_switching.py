@@ -1,6 +1,7 @@
 """The catalog is changed without a deploy: by the command line, over the bus."""
 
 import asyncio
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from contracts.questions import (
     SwitchModel,
 )
 from darkroom.main import app
+from generator.breakers import _Breaker
 from generator.catalog import Model
 
 from .stage import DEAR, FILM, ask, ask_film
@@ -88,6 +90,25 @@ async def test_nothing_is_begun_with_a_model_that_is_off_and_what_was_begun_goes
     await other.generate(refused)
     assert (await other.outcome(refused)).data.failure.code == "invalid_request"
     await other.catalog.switch(SwitchModel(id=FILM, on=True))
+
+
+async def test_what_somebody_who_stands_in_has_begun_goes_on_while_they_are_off(make_process, simulator, monkeypatch):
+    """Its task is theirs: the model that was asked for does not know it, and it would be paid again."""
+    gone, other = await make_process(0.05), await make_process()
+    asked, stand_in = "flux-schnell-replicate", "flux-schnell"
+    gone.breakers._known["replicate", asked] = _Breaker(open_seconds=60, open_until=time.monotonic() + 60)
+    request = ask("[[sim:latency=0.5]]", model=asked, size="1024x1024")
+    await gone.generate(request)
+    await other.catalog.switch(SwitchModel(id=stand_in, on=False))
+    looks, look = [], other.submitter._providers["fal"].look
+    monkeypatch.setattr(
+        other.submitter._providers["fal"], "look", lambda about, task: looks.append(about.model) or look(about, task)
+    )
+    await asyncio.sleep(0.4)
+    await other.take_due()
+    await other.finish()
+    await other.catalog.switch(SwitchModel(id=stand_in, on=True))
+    assert (await other.rendered(request)) is not None and {*looks} == {"fal-ai/flux/schnell"}
 
 
 async def test_a_retired_model_is_off_while_its_successor_is(process, simulator):

@@ -5,7 +5,7 @@ others that cost the same and do its work while its own provider does not answer
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -67,6 +67,8 @@ class Model:
     """Who may speak what is said in its films; none for any other model."""
     fallbacks: tuple["Model", ...] = field(default=())
     """Who else may do the work, in this order."""
+    others: tuple["Model", ...] = field(default=())
+    """Both of these, and those of them that are off: what they have begun stays theirs."""
 
     def provider_size(self, size: str | None) -> str | None:
         """The nearest size that the provider makes and that holds the one asked for; of the same shape if it can."""
@@ -199,17 +201,16 @@ def _resolved(model: Model, known: Mapping[str, Model], providers: Collection[st
     whoever does its work is."""
     worker = known.get(model.successor or model.id, model)
     offer = model.offer if worker.offer.state != "off" else model.offer.model_copy(update={"state": "off"})
-    fallbacks = (known[name] for name in worker.fallback_ids if name in known)
-    voices = (known[name] for name in worker.voice_ids if name in known)
+
+    def those(names: Sequence[str]) -> list[Model]:
+        return [known[name] for name in names if name in known and known[name].provider in providers]
+
+    def active(those: Sequence[Model]) -> tuple[Model, ...]:
+        return tuple(each for each in those if known[each.id].offer.state == "active")
+
+    voices, fallbacks = those(worker.voice_ids), [replace(each, offer=offer) for each in those(worker.fallback_ids)]
     return replace(
-        worker,
-        offer=offer,
-        voices=tuple(each for each in voices if each.provider in providers and each.offer.state == "active"),
-        fallbacks=tuple(
-            replace(each, offer=offer)
-            for each in fallbacks
-            if each.provider in providers and each.offer.state == "active"
-        ),
+        worker, offer=offer, voices=active(voices), fallbacks=active(fallbacks), others=(*voices, *fallbacks)
     )
 
 

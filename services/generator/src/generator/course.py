@@ -29,8 +29,7 @@ class Assignment:
 
     def model_of(self, attempt: Attempt) -> Model:
         """The one that does the work of an attempt."""
-        others = (*self.model.fallbacks, *self.model.voices)
-        return next((model for model in others if model.id == attempt.model), self.model)
+        return next((model for model in self.model.others if model.id == attempt.model), self.model)
 
     def asked_of(self, attempt: Attempt) -> Model:
         """The one whose work an attempt does, perhaps in its place."""
