@@ -25,7 +25,7 @@ class TestKling(StoppedAtACost, TaskConformance):
     model = "kwaivgi/kling-v2.1"
     path = "/replicate"
     endpoint = f"/v1/models/{model}/predictions"
-    asked = {"seconds": 5}
+    asked = {"seconds": 5, "options": {"mode": "pro", "resolution": "1080p"}}  # dearer, and no part of what was quoted
     size = "1280x720"
     finds = False
 

@@ -38,9 +38,10 @@ _NAMESPACES = frozenset({"workflows", "comfy"})
 _OPTIONS = frozenset(
     {
         "seed", "guidance_scale", "num_inference_steps", "output_format", "acceleration", "negative_prompt",
-        "cfg_scale", "resolution", "style", "safety_tolerance",
+        "cfg_scale", "style", "safety_tolerance",
     }
 )  # fmt: skip
+"""Not `resolution`: the vendor takes more for a larger one, and the price does not know it."""
 _RATIOS = ("16:9", "1:1", "9:16")
 _DURATION_AS_TEXT = ("fal-ai/kling-video/",)
 """These want `"5"`, all others 5."""

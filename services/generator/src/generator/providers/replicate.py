@@ -31,9 +31,10 @@ NAME = "replicate"
 _OPTIONS = frozenset(
     {
         "seed", "guidance", "guidance_scale", "num_inference_steps", "output_format", "output_quality", "go_fast",
-        "negative_prompt", "prompt_upsampling", "prompt_strength", "resolution", "mode",
+        "negative_prompt", "prompt_upsampling", "prompt_strength",
     }
 )  # fmt: skip
+"""Neither `resolution` nor `mode`: the vendor takes more for some of them, and the price does not know it."""
 _RATIOS = ("21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16", "9:21")
 _FILM_RATIOS = ("16:9", "1:1", "9:16")
 _START = (
