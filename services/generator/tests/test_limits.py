@@ -114,6 +114,18 @@ async def test_who_was_cancelled_while_they_waited_is_forgotten(limit):
     await first.generator.close([ended(running), ended(waiting)])
 
 
+async def test_nothing_is_remembered_of_who_waits_elsewhere(limit):
+    """As often as one of them is heard of."""
+    first, other = await limit(max_running=1)
+    running, waiting = ask_film("[[sim:latency=60]]"), ask_film()
+    for process in (first, other, first):
+        for each in (running, waiting):
+            await process.generate(each)
+    assert await first.state(waiting) == "open"
+    assert not first.limits._refused and not other.limits._refused
+    await first.generator.close([ended(running), ended(waiting)])
+
+
 async def test_no_more_begin_in_a_minute_than_the_limit_says(limit, simulator):
     first, other = await limit(per_minute=6)
     await first.rows("UPDATE limits SET tokens = 2 RETURNING 1")

@@ -55,8 +55,9 @@ class Admission:
         begun = first_attempts(request.generation_id, request.count, per, worker.provider, process, worker.id)
         return self._submitter.keyed(request, begun)
 
-    async def give_back(self, first: Sequence[Attempt] | Failure) -> None:
+    async def give_back(self, request: Request, first: Sequence[Attempt] | Failure) -> None:
         """First attempts that are not made: somebody has worked on the generation before, or it was not claimed."""
+        self._limits.forget(request.generation_id)
         if first and not isinstance(first, Failure):
             self._breakers.give_back(first[0].provider, first[0].model)
             await self._limits.give_back(first[0].provider, len(first))

@@ -78,7 +78,7 @@ class Generator:
             if isinstance(model, Model) and new:
                 first = await self._driver.admission.first(request, model)
             async with contextlib.AsyncExitStack() as unmade:
-                unmade.push_async_callback(self._driver.admission.give_back, first)
+                unmade.push_async_callback(self._driver.admission.give_back, request, first)
                 lease = await self._work.claim(request, traceparent, () if isinstance(first, Failure) else first)
                 if lease is not None and lease.fresh:
                     unmade.pop_all()

@@ -143,6 +143,10 @@ class Limits:
             async with self._database.statement() as connection:
                 await connection.execute(_GIVE_BACK, {"provider": provider, "calls": calls})
 
+    def forget(self, generation_id: UUID) -> None:
+        """That a generation was not admitted: it waits, or runs, in somebody else's hands."""
+        self._refused.pop(generation_id, None)
+
     def pause_seconds(self, generation_id: UUID) -> float:
         """How long one that was not admitted waits; 0 for any other."""
         between = self._refused.pop(generation_id, None)
