@@ -83,10 +83,14 @@ async def test_secrets_are_changed_one_after_the_other(make_keys):
     await old.set(SetKey(user_id=user, provider="modelark", key=KEY))
     both = make_keys("second secret, first secret")
     assert await both.rotate() == 1 and await both.rotate() == 0
-    new = make_keys("second secret")
-    await new.refresh()
+    new, late = make_keys("second secret"), make_keys("first secret")
+    for each in (new, late, old):
+        await each.refresh()
+    assert new.provider(user, "modelark") is not None and late.provider(user, "modelark") is None
+    assert old.provider(user, "modelark") is not None, "until it is restarted as well, it has what it has read"
+    await both.set(SetKey(user_id=user, provider="modelark"))
     await old.refresh()
-    assert new.provider(user, "modelark") is not None and old.provider(user, "modelark") is None
+    assert old.provider(user, "modelark") is None
 
 
 async def test_without_a_secret_nobody_can_set_one(make_keys):
@@ -145,6 +149,19 @@ async def test_a_film_that_ones_own_key_began_is_followed_with_it_by_every_proce
     await process.finish()
     assert await process.rendered(request) is not None
     assert await own_keys(process, request) == [True] and not ours
+
+
+async def test_a_film_that_ones_own_key_began_goes_on_while_the_secrets_are_changed(process, make_keys, ours):
+    """Processes are restarted one after the other, and this one has the former secret alone."""
+    keys = make_keys("first secret")
+    request = ask_film("[[sim:latency=0.5]]")
+    await keys.set(SetKey(user_id=request.user_id, provider="modelark", key=OWN))
+    await process.generate(request)
+    await make_keys("second secret, first secret").rotate()
+    await keys.refresh()
+    process.submitter.own, process.submitter.keys_read_at = keys.provider, lambda: keys.read_at
+    await process.finish()
+    assert await process.rendered(request) is not None and not ours
 
 
 @pytest.mark.parametrize("read_after_seconds", [0.0, 2.0], ids=["read at once", "read later"])

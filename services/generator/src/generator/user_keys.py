@@ -108,16 +108,13 @@ class UserKeys:
 
     def _resealed(self, sealed: str) -> str | None:
         """None for what the first secret decrypts, or none of them."""
-        if self._vault is None:
+        if self._vault is None or _opens(self._first, sealed):
             return None
         try:
-            self._first.decrypt(sealed.encode())
+            return self._vault.rotate(sealed.encode()).decode()
         except InvalidToken:
-            try:
-                return self._vault.rotate(sealed.encode()).decode()
-            except InvalidToken:
-                log.error("user_key.unusable", error="none of the secrets decrypts it")
-        return None
+            log.error("user_key.unusable", error="none of the secrets decrypts it")
+            return None
 
     def provider(self, user_id: UUID, name: str) -> Provider | None:
         """The provider, asked with this user's key; None where they have none, or it cannot be decrypted."""
@@ -138,10 +135,20 @@ class UserKeys:
         return known
 
     def _learn(self, user_id: UUID, provider: str, sealed: str | None) -> None:
+        """What none of our secrets decrypts was encrypted anew by a process that has the next one: until this one is
+        restarted with it as well, what was read before holds, and what the key has begun goes on."""
         if sealed is None:
             self._sealed.pop((user_id, provider), None)
-        else:
+        elif (user_id, provider) not in self._sealed or (self._vault is not None and _opens(self._vault, sealed)):
             self._sealed[user_id, provider] = sealed
+
+
+def _opens(vault: MultiFernet, sealed: str) -> bool:
+    try:
+        vault.decrypt(sealed.encode())
+    except InvalidToken:
+        return False
+    return True
 
 
 def _fernet(secret: str) -> Fernet:
