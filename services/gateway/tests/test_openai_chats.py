@@ -276,6 +276,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         ({"messages": SHORT, "logprobs": True}, "logprobs"),
         ({"messages": SHORT, "top_logprobs": 2}, "top_logprobs"),
         ({"messages": SHORT, "web_search_options": {}}, "web_search_options"),
+        ({"messages": SHORT, "moderation": {"model": "omni-moderation-latest"}}, "moderation"),
         ({"messages": [*SHORT, {"role": "user", "content": ""}]}, "messages"),
         ({"messages": SHORT, "n": 2}, "n"),
         ({"messages": SHORT, "temperature": 3}, "temperature"),

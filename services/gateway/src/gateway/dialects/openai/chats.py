@@ -89,6 +89,8 @@ def _check_offered(body: CreateChat) -> None:
             raise _invalid(name, "Log probabilities are not offered here.")
     if body.web_search_options is not None:
         raise _invalid("web_search_options", "Searching the web is not offered here.")
+    if body.moderation is not None:
+        raise _invalid("moderation", "Judging as a part of an answer is not offered here: ask /moderations.")
 
 
 def _said(index: int, message: ChatMessage) -> Message:

@@ -119,6 +119,7 @@ class CreateChat(BaseModel):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     web_search_options: dict[str, Any] | None = None
+    moderation: dict[str, Any] | None = None
 
 
 class ChatUsage(BaseModel):
