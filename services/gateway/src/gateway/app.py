@@ -23,6 +23,7 @@ from gateway.description import describe
 from gateway.dialects.accounts import router as accounts
 from gateway.dialects.fal import webhooks as fal_webhooks
 from gateway.dialects.fal.door import Door
+from gateway.dialects.fal.errors import NAMES as FAL_HEADERS
 from gateway.dialects.instaveo import router as instaveo
 from gateway.dialects.instaveo.ranking import Ranking
 from gateway.dialects.jaaz import mounting as jaaz
@@ -320,6 +321,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
             "X-RateLimit-Limit",
             "X-RateLimit-Remaining",
             "X-RateLimit-Reset",
+            *FAL_HEADERS,
             *OPENAI_HEADERS,
         ],
         max_age=600,

@@ -70,7 +70,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002
         """What was made; 400 while it is being made, else the status that says why there is nothing."""
         generation = await queries.generation(await identity.required(request), translate.request_id(id))
-        response.headers[translate.REQUEST_ID] = str(generation.id)
+        response.headers[errors.REQUEST_ID] = str(generation.id)
         return translate.result(surface, generation)
 
     @router.put("/{app:path}/requests/{id}/cancel")
@@ -101,7 +101,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             is_python = request.headers.get("user-agent", "").startswith("fal-client/")
             left = None if is_python else RUN_SECONDS - (time.monotonic() - begun_at)
             made = await run(surface, request, caller, order, left)
-            return JSONResponse(translate.held_open(surface, made), headers={translate.REQUEST_ID: str(made.id)})
+            return JSONResponse(translate.held_open(surface, made), headers={errors.REQUEST_ID: str(made.id)})
         generation = await commands.create(caller, order)
         position = await _position(queries, generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))

@@ -8,7 +8,7 @@ from fastapi import Request
 
 from contracts.facts import Asset, Ending, Kind, Lane, Verdict
 from gateway.dialects.endings import delivered
-from gateway.dialects.fal.errors import IN_PROGRESS
+from gateway.dialects.fal.errors import IN_PROGRESS, REQUEST_ID
 from gateway.dialects.fal.schemas import Log, Result, State, Submitted
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.dialects.wishes import named, wish_of
@@ -18,8 +18,6 @@ from gateway.refusals import NotFound, Refusal, TimedOut
 
 DIALECT = "fal"
 ROUTE = "fal"
-REQUEST_ID = "X-Fal-Request-Id"
-"""The client for Node reads there whose result it is."""
 _LOW = "low"
 _FINAL_STATUS = {409: 499, 429: 500, 502: 500}
 """Clients ask again after 408, 409, 429, 502, 503 and 504; 499 is fal's own word for what was cancelled."""
