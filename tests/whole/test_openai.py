@@ -39,6 +39,13 @@ async def test_pictures_from_words_and_from_each_other(sdk: AsyncOpenAI) -> None
     stream = await sdk.images.edit(image=("first.png", first, "image/png"), prompt="At night", stream=True)
     [event] = [event async for event in stream]
     assert f"{'{}x{}'.format(*size_of(base64.b64decode(event.b64_json)))}" == event.size
+    edited = await sdk.images.edit(
+        model="gpt-image-1",  # retired, so that its successor has to know masks as well
+        image=[("first.png", first, "image/png")] * 2,
+        mask=("mask.png", first, "image/png"),
+        prompt="With a moon",
+    )
+    assert size_of(base64.b64decode((edited.data or [])[0].b64_json or "")) == (1024, 1024)
 
 
 async def test_what_is_said_is_heard_and_what_is_asked_is_answered(sdk: AsyncOpenAI) -> None:
