@@ -131,6 +131,16 @@ async def test_a_file_that_is_none_is_refused_and_changes_nothing(
     assert await postgres.fetchval("SELECT count(*) FROM generations WHERE user_id = $1", client.user_id) == 0
 
 
+async def test_of_what_is_refused_no_file_is_kept(client: Client, storage: Storage) -> None:
+    before, image = dict(storage.brought), data_address(PICTURE)
+    for asked in ({"duration": 900}, {"image_url": "nonsense"}, {"prompt": ""}):
+        answer = await client.post(PREDICTIONS, json={"input": {"prompt": "x", "image": image} | asked})
+        assert answer.status == 422, answer.text
+    hook = {"input": {"prompt": "x", "image": image}, "webhook": "nonsense"}
+    assert (await client.post(PREDICTIONS, json=hook)).status == 422
+    assert storage.brought == before
+
+
 async def test_a_user_may_ask_for_many_at_once_that_start_from_files(storage: Storage, official: Replicate) -> None:
     """What stands in a request that has been read is not waited for: only who sends slowly has few places."""
     storage.taking_seconds = 0.5

@@ -283,7 +283,11 @@ async def test_it_starts_from_a_picture_that_stands_in_the_request(
     client: Client, players: Players, bus: NatsClient
 ) -> None:
     async with taking(bus) as storage:
-        made = await client.post(f"/x/{SEEDANCE}", json=INPUT | {"image_url": "data:image/png;base64,aGVsbG8="})
+        asked = INPUT | {"image_url": "data:image/png;base64,aGVsbG8="}
+        for refused in ("no-such-model", f"{SEEDANCE}?fal_webhook=nonsense"):
+            assert (await client.post(f"/x/{refused}", json=asked)).status in {404, 422}
+        assert not storage.brought
+        made = await client.post(f"/x/{SEEDANCE}", json=asked)
         [given] = (await players.heard(made.json["request_id"])).inputs
         assert given.role == "first_frame" and given.asset_id
         assert storage.brought[given.asset_id] == (client.user_id, b"hello")

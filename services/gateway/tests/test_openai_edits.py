@@ -188,6 +188,33 @@ async def test_a_picture_before_fields_that_are_refused_is_not_kept(
     assert (answer.status, len(storage.brought)) in {(400, before), (413, before)}, answer.text
 
 
+@pytest.mark.parametrize("how", [{}, {"Idempotency-Key": "once"}], ids=["no key", "key"])
+async def test_of_what_is_refused_no_picture_is_kept(client: Client, storage: Storage, how: dict[str, str]) -> None:
+    """The SDKs ask again, and each time it would be in the way of the user's other files."""
+    before, inside = dict(storage.brought), {"image_url": "data:image/png;base64,aGVsbG8="}
+    for asked in ({"size": "1x1"}, {"model": "nobodys"}, {"stream": "true", "size": "1x1"}):
+        fields = {"prompt": "x", "model": PAINTER} | asked
+        form = aiohttp.FormData({"image": io.BytesIO(b"x"), "mask": io.BytesIO(b"y")} | fields)
+        refused = [
+            await client.post(EDITS, how, data=form),
+            await client.post(EDITS, how, json=fields | {"images": [inside], "mask": inside}),
+        ]
+        assert {answer.status for answer in refused} == {404 if "model" in asked else 400}, refused[0].text
+        assert storage.brought == before
+
+
+async def test_of_what_fails_the_pictures_stay(client: Client, players: Players, storage: Storage) -> None:
+    """It was accepted, and may be tried again."""
+
+    async def fail(request: Request) -> None:
+        await players.end(request, Verdict.FAILED, Failure(code="provider_error", message="Not now."))
+
+    players.scripts[client.user_id] = fail
+    made = await client.post(EDITS, data={"prompt": "x", "image": io.BytesIO(b"x")})
+    [request] = await players.published(client.user_id)
+    assert (made.status, _brought(storage, client, request.inputs[0].asset_id)) == (502, b"x")
+
+
 async def test_nothing_is_taken_of_nobody(nobody: Client, storage: Storage) -> None:
     before = len(storage.brought)
     assert (await nobody.post(EDITS, data={"prompt": "x", "image": io.BytesIO(b"x")})).status == 401

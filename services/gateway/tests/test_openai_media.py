@@ -321,9 +321,9 @@ async def test_a_picture_to_start_from_may_stand_in_the_request(
     """As a `data:` address; the SDK for Node writes it into its form."""
     picture = "data:image/png;base64,aGVsbG8="
 
-    async def ask(url: str) -> Any:
+    async def ask(url: str, **others: str) -> Any:
         field = {"input_reference": {"image_url": url}} if sent == "json" else {"input_reference[image_url]": url}
-        body: Any = {"prompt": "x", **field}
+        body: Any = {"prompt": "x", **field, **others}
         if sent == "data":
             body = aiohttp.FormData(body, default_to_multipart=True)
         return await client.post(f"{BASE}/videos", **{sent: body})
@@ -336,6 +336,9 @@ async def test_a_picture_to_start_from_may_stand_in_the_request(
     assert storage.brought[given.asset_id] == (client.user_id, b"hello")
     refused = await ask("data:image/png;base64,?")
     assert (refused.status, refused.json["error"]["param"]) == (400, "input_reference")
+    kept = dict(storage.brought)
+    assert (await ask(picture, size="1x1")).status == 400
+    assert storage.brought == kept, "of what is refused no picture is kept"
 
 
 async def test_json_is_no_larger_where_files_are_sent(client: Client) -> None:

@@ -41,6 +41,7 @@ from contracts.questions import (
     STORAGE_TAKE_UPLOAD,
 )
 from contracts.topology import CLAIMS_BUCKET
+from gateway.accepting import ACCEPTED
 from gateway.identity import Caller
 from gateway.orders import checked_key
 from gateway.questions import ask
@@ -161,6 +162,22 @@ class Uploads:
         await self._forget(received.claim)
 
     @contextlib.asynccontextmanager
+    async def taking_back(self, caller: Caller) -> AsyncIterator[list[Upload]]:
+        """What is kept for a request is put into the list, and asked for within: where that is refused, nothing of it
+        stays. What was there before does, and so does what something under way starts from."""
+        kept: list[Upload] = []
+        try:
+            yield kept
+        except _MAY_GO_ON:
+            raise
+        except (Refusal, RequestValidationError):
+            for upload in kept if ACCEPTED.get() is None else ():
+                if upload.is_new:
+                    with contextlib.suppress(Refusal):
+                        await self.delete(caller, upload.asset.id)
+            raise
+
+    @contextlib.asynccontextmanager
     async def bringing(self, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator["Brought"]:
         """The file that comes with a form, received whole: its fields are known then, and nothing is kept yet. What the
         form asks for is done within; where that is refused, nothing of the file stays.
@@ -168,16 +185,13 @@ class Uploads:
         Raises Refusal: why it is not received.
         """
         first = await anext(chunks, None)
-        brought = Brought(self, caller, None if first is None else await self.receive(caller, _all(first, chunks)))
-        try:
-            yield brought
-        except _MAY_GO_ON:
-            raise
-        except (Refusal, RequestValidationError):
-            await brought.take_back()
-            raise
-        finally:
-            await brought.let_go()
+        received = None if first is None else await self.receive(caller, _all(first, chunks))
+        async with self.taking_back(caller) as kept:
+            brought = Brought(self, caller, received, kept)
+            try:
+                yield brought
+            finally:
+                await brought.let_go()
 
     async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
         """The asset that a file elsewhere has become: of it everything is known that is asked, its length as well.
@@ -330,11 +344,11 @@ class Uploads:
 class Brought:
     """The file of a form, until it is known what becomes of the form."""
 
-    def __init__(self, uploads: Uploads, caller: Caller, received: Received | None) -> None:
+    def __init__(self, uploads: Uploads, caller: Caller, received: Received | None, kept: list[Upload]) -> None:
         self._uploads = uploads
         self._caller = caller
         self._received = received
-        self._upload: Upload | None = None
+        self._kept = kept
         self.is_there = received is not None
         """Whether there is one."""
 
@@ -342,19 +356,13 @@ class Brought:
         """The asset that it becomes. Another file is another asset, also under the same key. Raises Refusal."""
         assert self._received is not None  # noqa: S101
         received, self._received = self._received, None
-        self._upload = await self._uploads.keep(self._caller, received, key, route, visibility)
-        return self._upload.asset
+        self._kept.append(upload := await self._uploads.keep(self._caller, received, key, route, visibility))
+        return upload.asset
 
     async def let_go(self) -> None:
         """Of what was received and not kept."""
         if self._received is not None:
             await self._uploads.forget(self._received)
-
-    async def take_back(self) -> None:
-        """What was there before this request stays, and so does what something under way starts from."""
-        if self._upload is not None and self._upload.is_new:
-            with contextlib.suppress(Refusal):
-                await self._uploads.delete(self._caller, self._upload.asset.id)
 
 
 def _nuid_of(name: str) -> str:

@@ -14,14 +14,16 @@ from gateway.dialects.surface import Surface
 from gateway.dialects.wishes import INPUT_FIELDS, invalid
 from gateway.identity import Caller
 from gateway.orders import MAX_INPUTS
+from gateway.uploads import Upload
 
 _DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
 async def bring(
-    surface: Surface, who: Caller, given: Mapping[str, Any], route: str, key: str | None
+    surface: Surface, who: Caller, given: Mapping[str, Any], route: str, key: str | None, kept: list[Upload]
 ) -> Mapping[str, Any]:
-    """The input with an address for each file in it. Under the request's key the same file is the same upload.
+    """The input with an address for each file in it. Under the request's key the same file is the same upload; what is
+    `kept` can be taken back.
 
     Raises:
         Refusal: a file that cannot be taken, or too many of them.
@@ -34,6 +36,7 @@ async def bring(
     for index, (name, text) in enumerate(files):
         file = _chunks(name, text)
         upload = await surface.uploads.take(who, file, key, f"{route} {index}", by_content=True, is_here=True)
+        kept.append(upload)
         # Without a signature, which would be another each time: whose it is is asked when it is used.
         addresses[text] = f"{surface.addresses.media_base.rstrip('/')}{PATH}{upload.asset.key}"
     return {name: _replaced(value, addresses) if name in found else value for name, value in given.items()}

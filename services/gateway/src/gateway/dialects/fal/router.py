@@ -92,17 +92,20 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             raise Invalid("What is made comes whole, and not as events: ask for JSON, or follow the request's states.")
         if len(app) > MAX_APP_CHARACTERS:
             raise Invalid("The application's name is too long.")
-        given = await bring(surface, caller, body.root, translate.ROUTE, request.headers.get("idempotency-key"))
-        order = translate.order(surface, app, given, request)
-        if fal_webhook:
-            beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
-            order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
-        if getattr(request.state, IS_HELD_OPEN, False):
-            is_python = request.headers.get("user-agent", "").startswith("fal-client/")
-            left = None if is_python else RUN_SECONDS - (time.monotonic() - begun_at)
-            made = await run(surface, request, caller, order, left)
-            return JSONResponse(translate.held_open(surface, made), headers={errors.REQUEST_ID: str(made.id)})
-        generation = await commands.create(caller, order)
+        async with surface.uploads.taking_back(caller) as kept:
+            given = await bring(
+                surface, caller, body.root, translate.ROUTE, request.headers.get("idempotency-key"), kept
+            )
+            order = translate.order(surface, app, given, request)
+            if fal_webhook:
+                beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
+                order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
+            if getattr(request.state, IS_HELD_OPEN, False):
+                is_python = request.headers.get("user-agent", "").startswith("fal-client/")
+                left = None if is_python else RUN_SECONDS - (time.monotonic() - begun_at)
+                made = await run(surface, request, caller, order, left)
+                return JSONResponse(translate.held_open(surface, made), headers={errors.REQUEST_ID: str(made.id)})
+            generation = await commands.create(caller, order)
         position = await _position(queries, generation)
         return _answer(translate.submitted(_base(request, host), app, generation, position))
 

@@ -21,7 +21,7 @@ from gateway.identity import Caller
 from gateway.lending import Lending
 from gateway.orders import MAX_INPUTS, Order
 from gateway.refusals import Invalid, MalformedForm, UnsupportedMediaType
-from gateway.uploads import Received
+from gateway.uploads import Received, Upload
 
 GENERATE, EDIT = "/images/generations", "/images/edits"
 MAX_PARTS = MAX_INPUTS + 33
@@ -63,9 +63,10 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     async def edit(request: Request) -> Response:
         """The pictures of the form become uploads of yours, looked at as any other."""
         who = await surface.identity.required(request)
-        body, inputs = await _taken(surface, who, request)
-        order = translate.images_order(body, request, inputs)
-        return await _answer(surface, lending, who, order, body, "image_edit")
+        async with surface.uploads.taking_back(who) as kept:
+            body, inputs = await _taken(surface, who, request, kept)
+            order = translate.images_order(body, request, inputs)
+            return await _answer(surface, lending, who, order, body, "image_edit")
 
     return router
 
@@ -85,14 +86,14 @@ async def _answer(
     return json_answer(await translate.pictures(surface, lending, made, inline=translate.is_inline(body, made)))
 
 
-async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditImages, list[Input]]:
+async def _taken(surface: Surface, who: Caller, request: Request, kept: list[Upload]) -> tuple[EditImages, list[Input]]:
     """The fields of the form, and its pictures as uploads of the caller's; or those of JSON, and their addresses.
 
     Raises:
         Refusal: nothing that was uploaded is used then.
     """
     if is_json(request):
-        return await _referenced(surface, who, request)
+        return await _referenced(surface, who, request, kept)
     form = FieldsAndFiles(request, surface.uploads.max_form_bytes, (*_IMAGES, _MASK), MAX_INPUTS + 1, MAX_PARTS)
     pictures: list[Received] = []
     masks: list[Received] = []
@@ -103,7 +104,7 @@ async def _taken(surface: Surface, who: Caller, request: Request) -> tuple[EditI
             raise _invalid("image", f"1 to {MAX_INPUTS} pictures, and at most one mask")
         body = _validated(EditImages, form.fields)
         given = [("image", file) for file in pictures] + [(_MASK, file) for file in masks]
-        inputs = [await _upload(surface, who, request, index, *each) for index, each in enumerate(given)]
+        inputs = [await _upload(surface, who, request, kept, index, *each) for index, each in enumerate(given)]
     except BaseException:
         for file in pictures + masks:
             await surface.uploads.forget(file)
@@ -125,11 +126,13 @@ async def _files(form: FieldsAndFiles, request: Request) -> AsyncIterator[tuple[
         raise MalformedForm("The body is not a valid form.") from error
 
 
-async def _referenced(surface: Surface, who: Caller, request: Request) -> tuple[EditImages, list[Input]]:
+async def _referenced(
+    surface: Surface, who: Caller, request: Request, kept: list[Upload]
+) -> tuple[EditImages, list[Input]]:
     """Raises Refusal, RequestValidationError."""
     body = _validated(EditReferences, await json_of(request))
     given = {"images": [picture.image_url for picture in body.images], _MASK: body.mask and body.mask.image_url}
-    found = await bring(surface, who, given, request.url.path, request.headers.get("idempotency-key"))
+    found = await bring(surface, who, given, request.url.path, request.headers.get("idempotency-key"), kept)
     inputs = [Input(role="image", url=address) for address in found["images"]]
     inputs += [Input(role="mask", url=found[_MASK])] if found[_MASK] else []
     if not body.model:
@@ -145,10 +148,12 @@ def _validated(wanted: type[Body], fields: dict[str, Any]) -> Body:
         raise RequestValidationError(error.errors()) from error
 
 
-async def _upload(surface: Surface, who: Caller, request: Request, index: int, role: Any, file: Received) -> Input:
+async def _upload(
+    surface: Surface, who: Caller, request: Request, kept: list[Upload], index: int, role: Any, file: Received
+) -> Input:
     """Under the request's key the same picture of the form is the same upload."""
     key = request.headers.get("idempotency-key")
-    upload = await surface.uploads.keep(who, file, key, f"{request.url.path} {index}")
+    kept.append(upload := await surface.uploads.keep(who, file, key, f"{request.url.path} {index}"))
     return Input(role=role, asset_id=upload.asset.id)
 
 

@@ -27,6 +27,7 @@ from gateway.orders import Order
 from gateway.pages import Filter, cursor_after
 from gateway.records import Generation
 from gateway.refusals import Invalid, NotFinished, NotFound, Refusal
+from gateway.uploads import Upload
 
 PATH = "/videos"
 REFERENCE = "input_reference"
@@ -81,7 +82,8 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     async def create(request: Request) -> Response:
         """Answers at once; the video is `queued` then."""
         who = await surface.identity.required(request)
-        return json_answer(_view(await _created(surface, who, request)))
+        async with surface.uploads.taking_back(who) as kept:
+            return json_answer(_view(await _created(surface, who, request, kept)))
 
     @router.get("", summary="Your videos", response_model=Videos)
     async def listing(
@@ -120,18 +122,18 @@ def make_router(surface: Surface, lending: Lending) -> APIRouter:
     return router
 
 
-async def _created(surface: Surface, who: Caller, request: Request) -> Generation:
+async def _created(surface: Surface, who: Caller, request: Request, kept: list[Upload]) -> Generation:
     """Of the fields of a form or of a JSON body; the picture of a form becomes an upload of the caller's.
 
     Raises Refusal: nothing is kept then.
     """
     if is_json(request):
-        return await surface.commands.create(who, await _started(surface, who, request, await json_of(request)))
+        return await surface.commands.create(who, await _started(surface, who, request, await json_of(request), kept))
     form = FieldsAndFile(request, surface.uploads.max_form_bytes, (REFERENCE,))
     async with surface.uploads.bringing(who, form.file()) as brought:
         fields = _unfolded(form.fields)
         if not brought.is_there:
-            return await surface.commands.create(who, await _started(surface, who, request, fields))
+            return await surface.commands.create(who, await _started(surface, who, request, fields, kept))
         order = _order(surface, request, fields, is_brought=True)
         picture = await brought.keep(order.idempotency_key, request.url.path)
         [given] = order.inputs
@@ -139,14 +141,16 @@ async def _created(surface: Surface, who: Caller, request: Request) -> Generatio
         return await surface.commands.create(who, order)
 
 
-async def _started(surface: Surface, who: Caller, request: Request, fields: Mapping[str, Any]) -> Order:
+async def _started(
+    surface: Surface, who: Caller, request: Request, fields: Mapping[str, Any], kept: list[Upload]
+) -> Order:
     """Without a file: a picture that stands in the fields is kept once all else is as it has to be."""
     reference = fields.get(REFERENCE)
     stands = isinstance(reference, dict) and is_file(reference.get("image_url"))
     order = _order(surface, request, fields, is_brought=stands)
     if not stands:
         return order
-    brought = await bring(surface, who, fields[REFERENCE], request.url.path, order.idempotency_key)
+    brought = await bring(surface, who, fields[REFERENCE], request.url.path, order.idempotency_key, kept)
     [given] = order.inputs
     return replace(order, inputs=(given.model_copy(update={"url": brought["image_url"]}),))
 

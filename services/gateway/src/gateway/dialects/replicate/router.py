@@ -57,19 +57,22 @@ def make_router(surface: Surface) -> APIRouter:
     async def created(name: str, body: NewModelPrediction, request: Request) -> Response:
         begun_at = time.monotonic()
         caller, model = await identity.required(request), models.find(surface, name)
-        given = await bring(surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"))
-        order, seconds = translate.order(model, given, request), translate.wait_seconds(request)
-        if body.webhook:
-            events = webhooks.events_of(body.webhook_events_filter)
-            beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
-            remarks = order.remarks | {"webhook": [body.webhook, events]}
-            order = replace(order, beside=beside, remarks=remarks)
-        if seconds is None:
-            return _answer(translate.view(surface, await commands.create(caller, order)), 201)
-        # The official client reads for half a second longer than it says, and a file takes its time to be stored.
-        left = seconds - (time.monotonic() - begun_at)
-        made = await commands.create_and_wait(surface.verdicts, caller, order, left)
-        return _answer(translate.view(surface, made, waited=True), 201)
+        async with surface.uploads.taking_back(caller) as kept:
+            given = await bring(
+                surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"), kept
+            )
+            order, seconds = translate.order(model, given, request), translate.wait_seconds(request)
+            if body.webhook:
+                events = webhooks.events_of(body.webhook_events_filter)
+                beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
+                remarks = order.remarks | {"webhook": [body.webhook, events]}
+                order = replace(order, beside=beside, remarks=remarks)
+            if seconds is None:
+                return _answer(translate.view(surface, await commands.create(caller, order)), 201)
+            # The official client reads for half a second longer than it says, and a file takes its time to be stored.
+            left = seconds - (time.monotonic() - begun_at)
+            made = await commands.create_and_wait(surface.verdicts, caller, order, left)
+            return _answer(translate.view(surface, made, waited=True), 201)
 
     @router.post(
         "/models/{owner}/{name}/predictions",
