@@ -15,6 +15,10 @@ pytestmark = pytest.mark.connected
 
 STARTS = {"seedance-1-0-lite-i2v": "first_frame", "runway-gen-4-turbo": "first_frame", "darkroom-avatar": "image"}
 """Those that make nothing of words alone."""
+MASKS = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini", "gpt-image-1")
+PAINTERS = (*MASKS, "seedream-4-0-250828", "seedream-4-5-251128", "gemini-2.5-flash-image", "sd3.5-large")
+FILMERS = ("seedance-1-5-pro", "runway-gen-4.5", "gemini-omni-1.1-flash", "veo-3.1", "sora-2", "stable-video")
+"""The vendors' documents say so, and so do the adapters: it can be asked for as well."""
 
 
 async def test_every_model_that_is_offered_delivers(process, simulator):
@@ -48,6 +52,36 @@ async def test_every_model_that_is_offered_delivers(process, simulator):
     assert failed == {}
     paid = dict.fromkeys(ended, 1) | {SOUND: 0}  # we make it ourselves, of what is there
     assert {request.model: simulator.billed(request) for request in requests} == paid
+
+
+async def test_every_model_starts_from_what_it_is_said_to(process, simulator):
+    """From each role by itself; a mask is one of a picture, and an end has a beginning. Ours has tests of its own."""
+    await process.rows("UPDATE models SET p99_seconds = 10 RETURNING 1")
+    await process.catalog.refresh()
+    started = ask(size="1024x1024")
+    await process.generate(started)
+    address = (await process.rendered(started)).data.outputs[0].url
+    requests, able = [], set()
+    for model in (await process.catalog.answer()).models:
+        for role in model.inputs if model.provider != NAME else ():
+            able.add((model.id, role))
+            roles = {role, {"mask": "image", "last_frame": "first_frame"}.get(role, role)}
+            request = ask("[[sim:latency=0]]", model=model.id, kind=model.kind, size=model.default_size)
+            given = tuple(Input(role=each, url=address, mime_type="image/jpeg") for each in sorted(roles))
+            changes = {"seconds": model.default_seconds, "inputs": given}
+            requests.append(request.model_copy(update=changes))
+    assert {(name, "image") for name in PAINTERS} | {(name, "mask") for name in MASKS} <= able
+    assert {(name, "first_frame") for name in FILMERS} <= able
+    await asyncio.gather(*map(process.generate, requests))
+    await process.finish()
+    ended = [await process.rendered(request) or (await process.outcome(request)).data for request in requests]
+    failed = {
+        (request.model, request.inputs): each.failure
+        for request, each in zip(requests, ended, strict=True)
+        if getattr(each, "failure", None) is not None
+    }
+    assert failed == {}
+    assert [simulator.billed(request) for request in requests] == [1] * len(requests)
 
 
 @pytest.mark.parametrize(
