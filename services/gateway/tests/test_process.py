@@ -65,8 +65,15 @@ async def test_it_starts_says_no_secret_and_leaves_in_order(
     forged = Client(http, client.url, None, bearer[:-4] + "AAAA")
     assert (await forged.create(prompt=PROMPT)).status == 401
 
+    players.scripts[client.user_id] = players.hold
+    waiting = asyncio.create_task(client.post("/openai/v1/images/generations", json={"prompt": PROMPT}))
+    _, held = await players.published(client.user_id, 2, seconds=10)
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
+    # What is cut off says nothing, and would be asked for again: made and paid twice.
+    told = await waiting
+    assert (told.status, told.headers.get("x-should-retry")) == (504, "false"), told.text
+    assert told.headers["Location"] == f"/v1/generations/{held.generation_id}"
     await asyncio.wait_for(process.wait(), 15)
     assert time.monotonic() - started < 10
     written = log.read_text()

@@ -291,7 +291,7 @@ async def _connect(broker: NatsBroker) -> None:
 def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates) -> None:
     """What surrounds every route: the shape of errors outside them, the bound on bodies, CORS on every answer."""
     app.add_exception_handler(HTTPException, _outside_routes)
-    app.state.close_streams = surface.hub.close
+    app.state.leaving = (surface.hub.close, surface.verdicts.close)
     own = (UPLOADS_ROUTE, modelark_videos.GENERATE, replicate_files.ROUTE)
     forms = (*own, *jaaz.UPLOADS, *reelmate.UPLOADS, *openai.FORMS)
     uploads = dict.fromkeys(forms, settings.limits.max_upload_bytes + FORM_BYTES)

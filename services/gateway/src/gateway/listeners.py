@@ -41,10 +41,11 @@ class Listeners:
 
 
 class Server(health.Server):
-    """Ends the event streams first, as the application knows how, and then waits for what is open."""
+    """Tells those who hold streams and requests open first, and then waits for what is open."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.config.app.state.close_streams()  # type: ignore[union-attr]
+        for close in self.config.app.state.leaving:  # type: ignore[union-attr]
+            close()
         await super().shutdown(sockets)
 
 

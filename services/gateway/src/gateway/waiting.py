@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -24,6 +25,9 @@ from runtime.database import Database, Together
 from runtime.health import is_transient
 
 LOOK_AGAIN_SECONDS = 1.0
+LEAVING_SECONDS = 6.0
+"""Once the process stops, which gives open requests a little longer: one that is cut off is answered by a bare 500, and
+asked for again by clients, made and paid twice."""
 AFTER_YOU_SECONDS = 0.02
 """Whoever waits for one in this process records it first, and is answered before the rest is done."""
 MOST_APPLIED = 64
@@ -40,10 +44,15 @@ class Verdicts:
         self._database = database
         self.wait_seconds = wait_seconds
         """The longest that anybody waits."""
+        self._leave_at = math.inf
         self._finish = Together(self._finish_all)
         self._waited_for: Counter[UUID] = Counter()
         self._applied: dict[UUID, Ended] = {}
         self._applying = asyncio.Condition()
+
+    def close(self) -> None:
+        """Whoever waits is told soon how it stands: the process stops."""
+        self._leave_at = time.monotonic() + LEAVING_SECONDS
 
     async def applied(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         """Those that whoever waited for them in this process has recorded, which is given a moment to do so."""
@@ -96,7 +105,7 @@ class Verdicts:
         """
         longest = self.wait_seconds if seconds is None else min(seconds, self.wait_seconds)
         give_up_at = time.monotonic() + longest
-        while not generation.is_final and (left := give_up_at - time.monotonic()) > 0:
+        while not generation.is_final and (left := min(give_up_at, self._leave_at) - time.monotonic()) > 0:
             pause_seconds = min(LOOK_AGAIN_SECONDS, left)
             await asyncio.wait([heard], timeout=pause_seconds)
             try:
