@@ -198,6 +198,23 @@ async def test_it_is_tried_again_logged_and_can_be_sent_again(
     assert await until(lambda: is_now("delivered"), 20)
 
 
+@pytest.mark.parametrize("dialect", ["fal", "replicate"])
+async def test_what_is_made_again_is_told_as_well(
+    client: Client, queue: Client, players: Players, receiver: Receiver, dialect: str
+) -> None:
+    """Whoever asks for it, as in the studio: and again, where that fails too."""
+    players.scripts[client.user_id] = await failing(players)
+    asked = await (submit(queue, receiver.url) if dialect == "fal" else predict(client, receiver.url))
+    await receiver.got()
+    for count in (2, 3):
+        await client.ended(asked)
+        again = await client.post(f"/v1/generations/{asked}/retry")
+        assert again.status == 202, again.text
+        asked = again.json["id"]
+        told = [json.loads(body) for _, body in await receiver.got(count)]
+        assert told[-1].get("request_id", told[-1].get("id")) == asked
+
+
 async def test_it_is_of_its_generation_alone(client: Client, client_of: MakeClient, receiver: Receiver) -> None:
     """It hears of no other, is no webhook of the user's list, counts for none of the ten, and is nobody else's."""
     prediction_id = await predict(client, receiver.url)

@@ -241,6 +241,8 @@ def _add_routes(
     app.include_router(Beginnings(instaveo.make_router(surface, settings.instaveo)))
     app.include_router(Beginnings(jaaz.make_router(desk, settings.tokens.session_secret)))
     app.include_router(Beginnings(reelmate.make_router(surface)))
+    for named in (fal_webhooks, replicate_webhooks):
+        surface.commands.repeats.of_dialect[named.STYLE] = named.repeat(surface)
     app.router.routes.append(Mount("/socket.io", surface.sockets.application))
     app.router.routes.append(Route("/media/{key:path}", make_redirect(settings.addresses, surface.identity)))
     for path, endpoint in probes:

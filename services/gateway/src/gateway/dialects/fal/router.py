@@ -1,7 +1,6 @@
 """The routes of the queue. A path is a model's name, so that they are nobody else's: see `door`."""
 
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -19,7 +18,6 @@ from gateway.queries import Queries
 from gateway.records import Generation
 from gateway.refusals import Invalid, TooManyRequests
 from gateway.streaming import EventStream
-from gateway.webhooks.endpoints import EVENTS
 from runtime.health import is_transient
 
 Logs = Annotated[str, Query()]
@@ -98,8 +96,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             )
             order = translate.order(surface, app, given, request)
             if fal_webhook:
-                beside = surface.webhooks.beside(caller, fal_webhook, webhooks.STYLE, EVENTS)
-                order = replace(order, beside=beside, remarks={"webhook": fal_webhook})
+                order = webhooks.told(surface, caller, order, fal_webhook)
             if getattr(request.state, IS_HELD_OPEN, False):
                 is_python = request.headers.get("user-agent", "").startswith("fal-client/")
                 left = None if is_python else RUN_SECONDS - (time.monotonic() - begun_at)

@@ -1,6 +1,7 @@
 """What fal's queue tells the address that a request named, signed by a key whose public half anybody may read."""
 
 import base64
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -8,13 +9,33 @@ from pydantic import SecretStr
 
 from gateway.dialects.fal import translate
 from gateway.dialects.surface import Surface
+from gateway.identity import Caller
+from gateway.orders import Order
 from gateway.records import Generation
 from gateway.refusals import NotFound, Refusal
+from gateway.repeats import Repeat
+from gateway.webhooks.endpoints import EVENTS
 from gateway.webhooks.signing import deployment_key
 from gateway.webhooks.styles import Style
 from runtime.database import Row
 
 STYLE = translate.DIALECT
+
+
+def told(surface: Surface, caller: Caller, order: Order, url: str) -> Order:
+    """The order whose end is told to an address. Raises Invalid: it will not be called. NotConfigured."""
+    beside = surface.webhooks.beside(caller, url, STYLE, EVENTS)
+    return replace(order, beside=beside, remarks={"webhook": url})
+
+
+def repeat(surface: Surface) -> Repeat:
+    """What is made again is told to the same address."""
+
+    async def again(caller: Caller, _: Generation, order: Order) -> Order:
+        url = order.remarks.get("webhook")
+        return order if url is None else told(surface, caller, order, url)
+
+    return again
 
 
 def style(surface: Surface) -> Style:

@@ -1,7 +1,6 @@
 """The routes of /replicate/v1."""
 
 import time
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -64,9 +63,7 @@ def make_router(surface: Surface) -> APIRouter:
             order, seconds = translate.order(model, given, request), translate.wait_seconds(request)
             if body.webhook:
                 events = webhooks.events_of(body.webhook_events_filter)
-                beside = surface.webhooks.beside(caller, body.webhook, webhooks.STYLE, events)
-                remarks = order.remarks | {"webhook": [body.webhook, events]}
-                order = replace(order, beside=beside, remarks=remarks)
+                order = webhooks.told(surface, caller, order, body.webhook, events)
             if seconds is None:
                 return _answer(translate.view(surface, await commands.create(caller, order)), 201)
             # The official client reads for half a second longer than it says, and a file takes its time to be stored.
