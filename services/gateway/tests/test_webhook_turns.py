@@ -54,6 +54,29 @@ async def test_all_of_a_period_is_sent_again_a_page_at_a_time(
     )
 
 
+async def test_a_page_of_which_one_is_sent_again_meanwhile_is_no_last_page(
+    client: Client, receiver: Receiver, postgres: asyncpg.Pool
+) -> None:
+    """As by somebody who sends the same period again, or that one alone."""
+    webhook = await make(client, receiver.url)
+    made, ids = UUID((await client.accepted())["id"]), sorted((uuid4() for _ in range(101)), key=str)
+    await ended(client, webhook, "delivered")
+    await postgres.executemany(
+        "INSERT INTO deliveries (id, webhook_id, generation_id, event, state, created_at) "
+        "VALUES ($1, $2, $3, 'generation.completed', 'parked', '2020-01-01')",
+        [(each, UUID(webhook["id"]), made) for each in ids],
+    )
+    async with postgres.acquire() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("UPDATE deliveries SET state = 'pending' WHERE id = $1", ids[99])
+        asked = {"since": "2020-01-01T00:00:00Z", "until": "2021-01-01T00:00:00Z"}
+        sending = asyncio.create_task(client.post(f"/v1/webhooks/{webhook['id']}/redeliver", json=asked))
+        await asyncio.sleep(0.5)
+        await transaction.commit()
+    assert (await sending).json == {"deliveries": 99, "last": str(ids[99])}
+
+
 @pytest.mark.parametrize("status", [410, 500])
 async def test_what_the_former_address_answers_says_nothing_of_the_new_one(
     client: Client, receiver: Receiver, status: int

@@ -95,14 +95,18 @@ _AGAIN = """
         AND d.state <> 'pending'
 """
 _AGAIN_ONE = text(f"{_AGAIN} AND d.id = :delivery_id RETURNING d.id")
+# What became pending meanwhile is sent in any case, and is the last all the same.
 _AGAIN_RANGE = text(f"""
-    {_AGAIN} AND d.id IN (
-        SELECT id FROM deliveries WHERE webhook_id = :id AND state <> 'pending' AND created_at >= :since
-            AND created_at < :until
+    WITH found AS (
+        SELECT id, created_at FROM deliveries WHERE webhook_id = :id AND state <> 'pending' AND created_at >= :since
+            AND created_at < :until AND EXISTS (SELECT FROM webhooks WHERE id = :id AND state = 'active')
             AND (CAST(:after AS uuid) IS NULL OR (created_at, id) >
                 (SELECT a.created_at, a.id FROM deliveries a WHERE a.id = :after AND a.webhook_id = :id))
         ORDER BY created_at, id LIMIT :limit
-    ) RETURNING d.id, d.created_at
+    ), sent AS ({_AGAIN} AND d.id IN (SELECT id FROM found) RETURNING d.id)
+    SELECT (SELECT count(*) FROM sent) AS sent, count(*) AS found,
+        (SELECT id FROM found ORDER BY created_at DESC, id DESC LIMIT 1) AS last
+    FROM found
 """)
 
 
@@ -230,9 +234,8 @@ class Webhooks:
         await self._one(_KNOWN, caller, webhook_id)
         values = {"user_id": caller.user_id, "id": webhook_id, "since": since, "until": until, "after": after}
         async with self._database.statement() as connection:
-            sent = (await connection.execute(_AGAIN_RANGE, values | {"limit": MAX_DELIVERIES})).all()
-        last = max(((row.created_at, row.id) for row in sent), default=None)
-        return Again(len(sent), last[1] if last is not None and len(sent) == MAX_DELIVERIES else None)
+            again = (await connection.execute(_AGAIN_RANGE, values | {"limit": MAX_DELIVERIES})).one()
+        return Again(again.sent, again.last if again.found == MAX_DELIVERIES else None)
 
     async def _one(self, statement: Any, caller: Caller, webhook_id: UUID, **values: Any) -> Row:
         async with self._database.statement() as connection:
