@@ -166,6 +166,20 @@ async def test_a_plans_pause_is_kept_over_all_replicas(replica: MakeRates) -> No
         assert 25 <= int(raised.value.headers["Retry-After"]) <= 30
 
 
+async def test_a_pause_that_cannot_be_given_back_hides_no_answer(
+    replica: MakeRates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = replica()
+
+    def gone() -> None:
+        raise ConnectionError("the database is away")
+
+    with pytest.raises(LookupError, match="why"):
+        async with rates.cooling(uuid4(), 30):
+            monkeypatch.setattr(rates._database, "statement", gone)
+            raise LookupError("why nothing was accepted")
+
+
 async def test_the_memory_for_users_is_bounded_and_full_buckets_are_forgotten(
     replica: MakeRates, bucket_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,21 @@ async def test_what_the_ledger_refused_is_given_back_and_what_was_not_heard_stay
     assert await spent(postgres, client) == 1
 
 
+async def test_what_cannot_be_given_back_stays_counted_and_hides_no_answer(
+    client: Client, client_of: MakeClient, postgres: asyncpg.Pool, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await program(client_of, client, credits_per_day=5)
+
+    async def gone(*_: Any) -> None:
+        raise ConnectionError("the database is away")
+
+    monkeypatch.setattr("gateway.api_keys.spending.give_back", gone)
+    players.available[client.user_id] = 10_000
+    assert_problem(await consume(holder, 2), 402, "insufficient_credits")
+    assert_problem(await holder.create(count=2), 402, "insufficient_credits")
+    assert await spent(postgres, client) == 2
+
+
 async def test_under_the_key_of_what_was_not_heard_nothing_dearer_is_taken_uncounted(
     client: Client, client_of: MakeClient, postgres: asyncpg.Pool, players: Players, monkeypatch: pytest.MonkeyPatch
 ) -> None:

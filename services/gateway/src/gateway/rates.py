@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -22,6 +23,7 @@ from gateway.settings import LimitSettings
 from runtime.database import Database, Row
 from runtime.health import is_transient
 
+log = structlog.get_logger()
 WINDOW_SECONDS = 60.0
 LEASES_PER_WINDOW = 60
 MAX_LEASES = 100_000
@@ -134,9 +136,15 @@ class Rates:
             raise
 
     async def _give_back(self, limit: Limit) -> None:
+        """Where the database is away the pause stays: why nothing was accepted is said all the same."""
         self._leases.pop(limit.name, None)
-        async with self._database.statement() as connection:
-            await connection.execute(_GIVE_BACK, {"name": limit.name, "pause_seconds": limit.pause_seconds})
+        try:
+            async with self._database.statement() as connection:
+                await connection.execute(_GIVE_BACK, {"name": limit.name, "pause_seconds": limit.pause_seconds})
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("pause.not_given_back", name=limit.name, error=repr(error)[:200])
 
     def left(self, limit: Limit) -> tuple[int, float]:
         """How many may be asked for now, as far as is known here, and in how many seconds it is a whole window's."""

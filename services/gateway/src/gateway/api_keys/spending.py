@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 
 from contracts.money import in_credits
@@ -19,6 +20,7 @@ from gateway.refusals import NotHeard, SpendCapReached, Unauthenticated
 from runtime.database import Connection, Database
 from runtime.health import is_transient
 
+log = structlog.get_logger()
 MOST_UNITS = 2**62
 """What no cap is."""
 TWIN_SECONDS = 0.2
@@ -87,8 +89,14 @@ async def reserved(database: Database, key: Key | None, units: int) -> AsyncIter
         raise
     finally:
         if not spent.anything and spent.counted_at is not None:
-            async with database.statement() as connection:
-                await give_back(connection, [(key.id, spent.counted_at, units)])
+            try:
+                async with database.statement() as connection:
+                    await give_back(connection, [(key.id, spent.counted_at, units)])
+            except Exception as error:
+                # It stays counted; what was answered is said all the same.
+                if not is_transient(error):
+                    raise
+                log.warning("spending.not_given_back", api_key_id=str(key.id), units=units, error=repr(error)[:200])
 
 
 @asynccontextmanager
