@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+import pytest
+
 from runtime.health import Server
 from runtime.settings import ProcessSettings
 
@@ -46,6 +48,8 @@ async def application(scope, receive, send):
         return
     await send({"type": "lifespan.startup.complete"})
     print("ready", flush=True)
+    if "later" in sys.argv:
+        raise RuntimeError("it fell ill")
     await receive()
     await send({"type": "lifespan.shutdown.complete"})
 
@@ -62,5 +66,8 @@ def test_a_process_ends_soon_after_it_is_told_to() -> None:
         assert time.monotonic() - told_at < 5
 
 
-def test_a_process_that_cannot_begin_says_so_by_its_status() -> None:
-    assert subprocess.run([sys.executable, "-c", SERVES, "ill"], check=False, capture_output=True).returncode == 3
+@pytest.mark.parametrize("when", ["ill", "later"])
+def test_a_process_that_cannot_begin_says_so_by_its_status(when: str) -> None:
+    """Also what has said that it had begun, and whose consumers then did not: alive it would do nothing for ever."""
+    ended = subprocess.run([sys.executable, "-c", SERVES, when], check=False, capture_output=True, timeout=10)
+    assert ended.returncode == 3

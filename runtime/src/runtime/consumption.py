@@ -211,16 +211,14 @@ class Consumers:
                     subscription = await connection.subscribe(inbox, cb=partial(self._arrived, loop))
                 free = loop.capacity - len(loop.held)
                 if loop.outstanding <= 0 < free and connected(self._broker):
-                    loop.outstanding = free
-                    loop.heard_at = time.monotonic()
+                    loop.outstanding, loop.heard_at = free, time.monotonic()
                     await connection.publish(
                         f"$JS.API.CONSUMER.MSG.NEXT.{loop.consumer.stream}.{loop.consumer.durable}",
                         (_FIRST_REQUEST if loop.problem else _REQUEST) % free,
                         reply=inbox,
                     )
             except (NatsError, OSError) as error:
-                loop.problem = f"{type(error).__name__}: {error}"
-                loop.outstanding = 0
+                loop.problem, loop.outstanding = f"{type(error).__name__}: {error}", 0
                 await asyncio.sleep(MISSING_CONSUMER_PAUSE_SECONDS)
                 continue
             with contextlib.suppress(TimeoutError):
@@ -258,8 +256,7 @@ class Consumers:
         elif status == "100":
             loop.problem = None
         elif status in {"404", "408"}:
-            loop.problem = None
-            loop.outstanding = 0
+            loop.problem, loop.outstanding = None, 0
             loop.room.set()
         else:
             # 409: consumer deleted, leadership change, server shutdown; 503: nobody has such a consumer

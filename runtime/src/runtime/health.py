@@ -64,18 +64,23 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         self._told.set()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the application has ended by itself, as where what it begins after its first answer raised."""
+        return bool(getattr(getattr(self, "lifespan", None), "error_occurred", False))
+
     async def main_loop(self) -> None:
-        while not await self.on_tick(0):
+        while not (self.has_failed or await self.on_tick(0)):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._told.wait()
 
 
 def serve(server: Server, sockets: list[socket.socket] | None = None) -> None:
-    """Returns when it was told to end. Raises SystemExit where it could not begin."""
+    """Returns when it was told to end. Raises SystemExit where it could not begin, or the application ended."""
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=sockets)
-    if not server.started:
+    if not server.started or server.has_failed:
         sys.exit(STARTUP_FAILURE)
 
 
