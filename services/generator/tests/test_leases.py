@@ -119,6 +119,6 @@ async def test_what_cannot_be_read_keeps_nothing_else_from_being_read(process, m
 
     monkeypatch.setattr(process.catalog, "refresh", unreadable)
     await process.rows("INSERT INTO limits (provider, per_minute, tokens) VALUES ('modelark', 6, 0) RETURNING 1")
-    await process.leases.refresh()
+    assert await process.leases.refresh()
     assert not await process.limits.admit(ask(), "modelark")
     await process.rows("DELETE FROM limits RETURNING 1")

@@ -1,6 +1,7 @@
 """The whole service as processes: consumption, questions, health, kill -9 and SIGTERM."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import urllib.request
 
 import pytest
 from nats.errors import TimeoutError as NatsTimeout
+from sqlalchemy.engine import make_url
 
 from contracts.facts import CONTENT_TYPE, Funded, Kind, Lane, Outcome
 from contracts.questions import (
@@ -179,6 +181,40 @@ async def test_sigterm_lets_what_was_begun_finish(process, simulator, services):
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert {str(request.generation_id) for request in late} <= {line.get("generation_id") for line in lines}
     assert "canary" not in log and "quiet harbour" not in log
+
+
+async def test_nothing_is_consumed_before_what_all_share_was_read(database_url, streams, tmp_path):
+    """The database comes later: what is forbidden and whose keys there are would not be known to what is begun."""
+    database, port, log_path = make_url(database_url), free_port(), tmp_path / "generator.log"
+
+    async def forward(reader, writer):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            while some := await reader.read(1 << 16):
+                writer.write(some)
+        writer.close()
+
+    async def connect(reader, writer):
+        there = await asyncio.open_connection(database.host, database.port)
+        await asyncio.gather(forward(reader, there[1]), forward(there[0], writer))
+
+    nearby = database.set(host="127.0.0.1", port=free_port())
+    settings = {
+        "NATS_URL": streams,
+        "GENERATOR_DATABASE_URL": nearby.render_as_string(hide_password=False),
+        "GENERATOR_PORT": str(port),
+    }
+    command = [sys.executable, "-m", "generator"]
+    service = Service(Process("generator", command, log_path=log_path, env=os.environ | settings), port)
+    try:
+        await until(lambda: b"not started" in service.get("/ready")[1], 20)
+        await asyncio.sleep(1)
+        assert b"generator-" in service.get("/ready")[1], "its consumers have not begun"
+        async with await asyncio.start_server(connect, nearby.host, nearby.port):
+            # Not in the thread that forwards.
+            await until(lambda: asyncio.to_thread(lambda: service.get("/ready")[0] == 200), 30)
+            await asyncio.to_thread(service.process.stop)
+    finally:
+        service.process.kill()
 
 
 async def say(process, outcome: Outcome):

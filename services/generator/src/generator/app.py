@@ -102,7 +102,7 @@ def create_app(settings: Settings) -> App:
         lag.start()
         sessions.append(make_session(settings.outbound))
         providers.update(everybody(sessions[0], settings.providers))
-        await leases.refresh()
+        await leases.read()
         with contextlib.suppress(OSError, DBAPIError):  # whoever starts next does it
             await user_keys.rotate()
         leases.start()

@@ -28,6 +28,8 @@ DUE_ROWS = 50
 ABANDONED_EVERY_SECONDS = 10.0
 RENEWED_TOGETHER = 1000
 CATALOG_EVERY_SECONDS = 10.0
+READ_AGAIN_SECONDS = 0.5
+"""After a first reading for which the database was away."""
 
 log = structlog.get_logger()
 
@@ -69,7 +71,7 @@ class Leases:
             ("renew leases", self.renew, lease_seconds / 3),
             ("renew leases of tasks", self.renew_waiting, WAITING_LEASES * lease_seconds / 3),
             ("take due work", self.take_due, DUE_EVERY_SECONDS),
-            ("read catalog", self.refresh, CATALOG_EVERY_SECONDS),
+            ("read what is shared", self.refresh, CATALOG_EVERY_SECONDS),
         ):
             self._loops.append(asyncio.create_task(self._repeat(name, action, every_seconds), name=name))
         self._loops.append(asyncio.create_task(self._stop_abandoned(), name="stop abandoned tasks"))
@@ -101,13 +103,25 @@ class Leases:
             except Exception as error:
                 log.warning("tasks.not_released", error=repr(error))
 
-    async def refresh(self) -> None:
-        """Reads what all processes share, each by itself: where one cannot be read, the others are."""
+    async def read(self) -> None:
+        """Nothing is begun before this: what is forbidden, whose own key asks, who is limited or left alone. As long
+        as the database is away it is waited for."""
+        while True:
+            if await self.refresh():
+                return
+            await asyncio.sleep(READ_AGAIN_SECONDS)
+
+    async def refresh(self) -> bool:
+        """Reads what all processes share, each by itself: where one cannot be read, the others are. Whether no
+        dependency was away."""
+        is_there = True
         for each in self._shared:
             try:
                 await each.refresh()
             except Exception as error:
+                is_there = is_there and not is_transient(error)
                 log.warning("refresh.failed", what=type(each).__name__.lower(), error=repr(error))
+        return is_there
 
     async def renew(self) -> None:
         """Prolongs what this process works on, and stops what it lost or what was ended elsewhere."""
@@ -178,7 +192,7 @@ class Leases:
             await asyncio.sleep(next(pauses, RETRY_IN_PLACE_SECONDS[-1]))
             step = partial(self._generator.generate, request, lease.traceparent)
 
-    async def _repeat(self, name: str, action: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+    async def _repeat(self, name: str, action: Callable[[], Awaitable[object]], every_seconds: float) -> None:
         while True:
             await asyncio.sleep(every_seconds)
             try:
