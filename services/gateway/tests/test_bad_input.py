@@ -334,6 +334,20 @@ async def test_paths_and_methods_that_are_not_ours(client: Client, method: str, 
     assert answer.json["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/models", 200), ("/openai/v1/models", 200), ("/", 200), ("/v1/nothing", 404), ("/v1/events", 200)],
+)
+async def test_what_can_be_read_has_a_head(client: Client, path: str, status: int) -> None:
+    """As monitors, players and `curl -I` ask; of a stream as well, which keeps nobody waiting for its end."""
+    head = await asyncio.wait_for(client.request("HEAD", path), 5)
+    assert (head.status, head.text) == (status, "")
+    if path != "/v1/events":
+        there = await client.get(path)
+        assert head.headers["Content-Length"] == str(len(there.text.encode()))
+        assert head.headers["Content-Type"] == there.headers["Content-Type"]
+
+
 async def test_a_path_of_no_dialect_answers_in_every_shape(nobody: Client) -> None:
     answer = await nobody.get("/rest/nope")
     body = answer.json

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.refusals import Unauthenticated
 
@@ -26,15 +26,29 @@ Still = Callable[[], Awaitable[None]]
 
 
 class Straight:
-    """The outermost of all: says to streams how the server is written to."""
+    """The outermost of all: says to streams how the server is written to, and answers HEAD wherever GET is answered
+    (RFC 9110, 9.1): the framework's routes know nothing of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _head(send)
             scope.setdefault("extensions", {})[_SERVER] = send
         await self._app(scope, receive, send)
+
+
+def _head(send: Send) -> Send:
+    """The answer is over once it has begun: the end of a stream would be waited for for ever."""
+
+    async def begin(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body"})
+
+    return begin
 
 
 def write_at_once(scope: Scope) -> Write:

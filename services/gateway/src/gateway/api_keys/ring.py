@@ -75,7 +75,7 @@ class Key:
 
     def check(self, method: str, path: str) -> None:
         """Raises ScopeMissing where the key may not do this."""
-        by_method = READ if method in {"GET", "HEAD"} else WRITE
+        by_method = READ if method == "GET" else WRITE
         self.need(ACCOUNT if path.startswith(ACCOUNT_PATHS) else by_method)
 
     def need(self, scope: str) -> None:

@@ -45,6 +45,7 @@ def make_router(surface: Surface) -> APIRouter:
     rest = APIRouter(prefix="/rest/v1", tags=["supabase"], route_class=route_class(errors.render))
     objects = APIRouter(prefix="/storage/v1", tags=["supabase"], route_class=route_class(storage.render))
 
+    @rest.get("/{table}", summary="Read a table", responses=_READ)
     async def read(table: str, request: Request) -> Response:
         """`select` (with one embedded table), `order`, `limit`, `offset`, and `<column>=eq.<value>`."""
         relation = await translate.relation_of(tables.catalog, request, table, default)
@@ -53,9 +54,6 @@ def make_router(surface: Surface) -> APIRouter:
         await _ask_about_credits(surface, relation, who)
         rows = await tables.read(who, relation, asked, counted=translate.is_counted(request))
         return translate.read_answer(request, asked, rows)
-
-    rest.add_api_route("/{table}", read, methods=["GET"], summary="Read a table", responses=_READ)
-    rest.add_api_route("/{table}", read, methods=["HEAD"], include_in_schema=False)
 
     @rest.delete("/{table}", status_code=204, summary="Delete rows of a table", responses=_DELETE)
     async def delete(table: str, request: Request) -> Response:

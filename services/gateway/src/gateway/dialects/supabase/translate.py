@@ -16,7 +16,7 @@ OBJECT = "application/vnd.pgrst.object+json"
 async def relation_of(catalog: Catalog, request: Request, name: str, default: str) -> Relation:
     """The table that a request means: of the schema that it names, else of the dialect whose port it came in by, else
     of the default. Raises RestError."""
-    header = "accept-profile" if request.method in {"GET", "HEAD"} else "content-profile"
+    header = "accept-profile" if request.method == "GET" else "content-profile"
     asked = request.headers.get(header, PUBLIC)
     if asked == PUBLIC:
         asked = request.scope.get("state", {}).get("dialect", default)
