@@ -74,6 +74,20 @@ async def test_a_file_is_deleted_by_whoever_brought_it(client_of: MakeClient, st
     assert storage.kept_of(client) == [] and (await client.get(f"{V1}/files")).json == {"files": []}
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["deleted", "deleted before"])
+async def test_a_file_that_is_deleted_as_an_upload_is_listed_no_more(
+    client: Client, client_of: MakeClient, storage: Storage, is_there: bool
+) -> None:
+    made = (await client.post(f"{V1}/upload", data=form(PNG))).json["id"]
+    assert (await client_of().request("DELETE", f"/v1/uploads/{made}")).status == 404
+    assert len((await client.get(f"{V1}/files")).json["files"]) == 1
+    if not is_there:
+        storage.kept.clear()
+    deleted = await client.request("DELETE", f"/v1/uploads/{made}")
+    assert deleted.status == (204 if is_there else 404)
+    assert (await client.get(f"{V1}/files")).json == {"files": []}
+
+
 @pytest.mark.parametrize(
     ("named", "filename"),
     [

@@ -9,7 +9,7 @@ import base64
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from sqlalchemy import text
 
 from contracts.facts import Asset, Failure, Visibility
-from contracts.ids import keyed_generation_id, new_generation_id
+from contracts.ids import asset_id, keyed_generation_id, new_generation_id
 from contracts.keeping import (
     ChangedAssets,
     Delete,
@@ -121,6 +121,8 @@ class Uploads:
         self._under_way = 0
         self._of_user: Counter[UUID] = Counter()
         self.max_form_bytes = max_bytes + FORM_BYTES
+        self.listed_by: list[Callable[[Caller, UUID], Awaitable[None]]] = []
+        """Who is told which upload its user has deleted, at least once: they list it no more."""
 
     async def take(
         self,
@@ -236,6 +238,18 @@ class Uploads:
         silence = "Nothing can be deleted right now; try again."
         if not (await ask(self._broker, STORAGE_DELETE, question, ChangedAssets, DELETE_SECONDS, silence)).assets:
             raise NotFound("There is no such upload.")
+
+    async def remove(self, caller: Caller, upload_id: UUID) -> None:
+        """The same, of an upload by its own id; nobody lists it any more. Raises as `delete` does."""
+        missing = None
+        try:
+            await self.delete(caller, asset_id(upload_id, 0))
+        except NotFound as error:
+            missing = error
+        for forget in self.listed_by:
+            await forget(caller, upload_id)
+        if missing is not None:
+            raise missing
 
     @contextlib.contextmanager
     def _one_more(self, user_id: UUID | None = None) -> Iterator[None]:

@@ -58,7 +58,7 @@ _OWN = text("""
     SELECT id FROM uploaded_files
     WHERE id = :id AND user_id = :user_id AND generation_id IS NULL
 """)
-_DELETE = text("DELETE FROM uploaded_files WHERE id = :id AND user_id = :user_id")
+_DELETE = text("DELETE FROM uploaded_files WHERE id = :id AND user_id = :user_id AND generation_id IS NULL")
 _FILES = """
     SELECT f.*, g.particulars ->> 'visibility' AS visibility
     FROM uploaded_files f LEFT JOIN generations g ON g.id = f.generation_id
@@ -94,6 +94,7 @@ class Files:
         self._database = database
         self._uploads = uploads
         self._public_url = public_url.rstrip("/")
+        uploads.listed_by.append(self._forget)
 
     async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
         """Raises Refusal: why it is not taken."""
@@ -175,9 +176,11 @@ class Files:
         if not is_own:
             raise NotFound("There is no such file of yours.")
         with contextlib.suppress(NotFound):
-            await self._uploads.delete(caller, asset_id(file_id, 0))
+            await self._uploads.remove(caller, file_id)
+
+    async def _forget(self, caller: Caller, upload_id: UUID) -> None:
         async with self._database.statement() as connection:
-            await connection.execute(_DELETE, whose)
+            await connection.execute(_DELETE, {"id": upload_id, "user_id": caller.user_id})
 
     async def of(self, caller: Caller, limit: int, offset: int) -> list[File]:
         """The caller's, newest first."""

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from contracts.facts import Visibility
-from contracts.ids import asset_id
 from gateway.dialects.native import errors, translate
 from gateway.dialects.native.answers import Key, json_answer, problems
 from gateway.dialects.native.schemas import NewUpload, UploadForm, UploadView
@@ -91,7 +90,7 @@ def make_router(surface: Surface) -> APIRouter:
     async def delete(id: str, request: Request) -> Response:  # noqa: A002
         """It is not served any more, and takes no room. While something that is being made starts from it, 409."""
         caller = await identity.required(request)
-        await surface.uploads.delete(caller, asset_id(translate.upload_id(id), 0))
+        await surface.uploads.remove(caller, translate.upload_id(id))
         return Response(status_code=204)
 
     return router
