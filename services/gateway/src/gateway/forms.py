@@ -201,6 +201,8 @@ class _Form:
         self._text_of_part = bytearray()
         self.files = 0
         self._file: Part | None = None
+        self._is_file = False
+        """Whether the part says that it is one: where none is taken a text is a field all the same."""
         self._is_whole = False
         self._field = b""
         self._text = b""
@@ -241,6 +243,7 @@ class _Form:
         _, options = parse_options_header(self._disposition)
         self._name_of_part = options.get(b"name", b"").decode("utf-8", "replace")
         filename = _filename(self._disposition, options)
+        self._is_file = filename is not None
         if self._name_of_part not in self._file_names or (self._fields is not None and filename is None):
             return
         self.files += 1
@@ -256,6 +259,8 @@ class _Form:
         elif self._fields is not None:
             self._text_of_part += data[start:end]
             if len(self._text_of_part) > MAX_FIELD_BYTES:
+                if self._is_file:
+                    raise self._not_taken(f"has more than the {MAX_FIELD_BYTES} bytes of a field")
                 raise BodyTooLarge(f"A field may have {MAX_FIELD_BYTES} bytes at most.")
 
     def _end_part(self) -> None:
@@ -263,13 +268,13 @@ class _Form:
             try:
                 self._fields[self._name_of_part] = self._text_of_part.decode()
             except UnicodeDecodeError as error:
-                name, message = (
-                    self._name_of_part[:MAX_ECHO_CHARACTERS],
-                    "is no text in UTF-8, and no file is taken there",
-                )
-                details: dict[str, object] = {"errors": [{"field": name, "message": message}]}
-                raise MalformedForm(f"{name}: {message}", details=details) from error
+                raise self._not_taken("is no text in UTF-8") from error
         self._text_of_part.clear()
+
+    def _not_taken(self, why: str) -> MalformedForm:
+        name, message = self._name_of_part[:MAX_ECHO_CHARACTERS], f"{why}, and no file is taken there"
+        details: dict[str, object] = {"errors": [{"field": name, "message": message}]}
+        return MalformedForm(f"{name}: {message}", details=details)
 
     def _end(self) -> None:
         self._is_whole = True
