@@ -154,7 +154,7 @@ async def test_a_file_that_nobody_expects_is_named(
     client: Client, players: Players, storage: Storage, content: bytes
 ) -> None:
     async with sdk_of(client) as sdk:
-        with pytest.raises(openai.BadRequestError, match="markup: .* no file is taken there") as refused:
+        with pytest.raises(openai.BadRequestError, match=r"markup: .* no file is taken there") as refused:
             await sdk.images.edit(image=b"x", prompt="x", markup=content)
     assert refused.value.param == "markup"
     assert not players.of(client.user_id)

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 Documented = dict[int | str, dict[str, Any]]
 """By status, as FastAPI takes `responses`."""
-PROBLEM = "application/problem+json"
 _NEVER_SENT = ("HTTPValidationError", "ValidationError")
 _SCHEMAS = "#/components/schemas/"
 _referred: dict[str, type[BaseModel]] = {}

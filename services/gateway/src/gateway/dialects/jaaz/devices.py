@@ -71,9 +71,6 @@ _DECIDE = text("""
     UPDATE device_logins SET state = :state, user_id = :user_id, profile = CAST(:profile AS jsonb)
     WHERE code_hash = :code_hash AND state = 'pending' AND expires_at > now() RETURNING state
 """)
-_WAITING = text("""
-    SELECT 1 FROM device_logins WHERE code_hash = :code_hash AND state = 'pending' AND expires_at > now()
-""")
 _TAKE = text("""
     UPDATE device_logins SET state = 'delivered' WHERE secret_hash = :secret_hash AND state = 'approved'
         AND expires_at > now()
@@ -127,7 +124,7 @@ class Devices:
         Raises:
             NotFound: no such code, or it was decided. TooManyRequests: codes are being guessed.
         """
-        await self._admit(user_id)
+        await self._rates.take(Limit(f"device codes of {user_id}", GUESSES_PER_MINUTE, what="codes of devices"))
         values = {
             "code_hash": _code_hash(user_code),
             "state": "approved" if allow else "denied",
@@ -137,12 +134,6 @@ class Devices:
         async with self._database.statement() as connection:
             if (await connection.execute(_DECIDE, values)).first() is None:
                 raise NotFound("There is no such code: it has expired, or was used.")
-
-    async def is_waiting(self, user_id: UUID, user_code: str) -> bool:
-        """Whether a device waits for this code. Raises TooManyRequests."""
-        await self._admit(user_id)
-        async with self._database.statement() as connection:
-            return (await connection.execute(_WAITING, {"code_hash": _code_hash(user_code)})).first() is not None
 
     async def take(self, device_code: str) -> Allowed:
         """Who allowed the device; the login is used up.
@@ -164,9 +155,6 @@ class Devices:
         if found.hasty:
             raise DeviceRefusal("slow_down", "Ask less often: five seconds more between two polls.")
         raise DeviceRefusal("authorization_pending", "The user has not decided yet.")
-
-    async def _admit(self, user_id: UUID) -> None:
-        await self._rates.take(Limit(f"device codes of {user_id}", GUESSES_PER_MINUTE, what="codes of devices"))
 
 
 def _hash(code: str) -> bytes:

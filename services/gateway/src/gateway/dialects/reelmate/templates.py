@@ -13,7 +13,6 @@ from runtime.database import Database, Row
 
 MAX_TEMPLATES = 200
 """Of one user."""
-MAX_VARIABLES = 20
 CUSTOM = "custom_text"
 """The variable that takes the user's own words."""
 _VARIABLE = re.compile(r"\{\{\s*(\w{1,60})\s*\}\}")
