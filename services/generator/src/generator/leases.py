@@ -28,7 +28,7 @@ DUE_ROWS = 50
 ABANDONED_EVERY_SECONDS = 10.0
 RENEWED_TOGETHER = 1000
 CATALOG_EVERY_SECONDS = 10.0
-READ_AGAIN_SECONDS = 0.5
+READ_AGAIN_SECONDS = 2.0
 """After a first reading for which the database was away."""
 
 log = structlog.get_logger()
