@@ -186,6 +186,19 @@ async def test_what_is_deleted_says_so_and_is_not_shown(client: Client) -> None:
     assert (await loaded(client, canvas_id))["elements"] == []
 
 
+@pytest.mark.parametrize(("many", "shape"), [(6_000, {}), (1_200, {"points": "p" * 10_000})], ids=["number", "bytes"])
+async def test_what_is_deleted_takes_nobodys_room(client: Client, many: int, shape: dict[str, Any]) -> None:
+    drawn = [{"id": f"a{number}", "version": 1} | shape for number in range(many)]
+    canvas_id = await made(client, elements=drawn)
+    gone = [element | {"version": 2, "isDeleted": True} for element in drawn]
+    assert (await put(client, canvas_id, elements=gone)).status == 200
+    again = await put(client, canvas_id, elements=[element | {"id": f"b{element['id']}"} for element in drawn])
+    assert again.status == 200, again.text
+    assert len((await loaded(client, canvas_id))["elements"]) == many
+    full = await put(client, canvas_id, elements=drawn)
+    assert full.json["error"] in {"INVALID_REQUEST", "BODY_TOO_LARGE"}
+
+
 async def test_elements_without_an_id_are_the_same_when_they_come_again(client: Client) -> None:
     canvas_id = await made(client, elements=[{"type": "rectangle"}])
     await put(client, canvas_id, elements=[{"type": "rectangle"}, {"type": "arrow"}])

@@ -1,5 +1,6 @@
 """Canvases: rows whose version grows with every change, so that no writer wipes what it has not seen."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -203,7 +204,20 @@ def _changed(canvas: Canvas, change: Change) -> Canvas:
 def _values(
     elements: list[Element], app_state: dict[str, Any], files: dict[str, Any], thumbnail: str | None
 ) -> dict[str, Any]:
+    """What was deleted is kept for writers who have not seen that, as long as there is room: it is not shown, so that
+    nobody could make any.
+
+    Raises Invalid, BodyTooLarge.
+    """
     elements = things.named(elements)
+    with contextlib.suppress(Invalid, BodyTooLarge):
+        return _written(elements, app_state, files, thumbnail)
+    return _written(things.visible(elements), app_state, files, thumbnail)
+
+
+def _written(
+    elements: list[Element], app_state: dict[str, Any], files: dict[str, Any], thumbnail: str | None
+) -> dict[str, Any]:
     if len(elements) > MAX_ELEMENTS:
         raise Invalid(f"A canvas has {MAX_ELEMENTS} elements at most.")
     parts = {"elements": elements, "app_state": app_state, "files": files}
