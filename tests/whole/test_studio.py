@@ -142,18 +142,6 @@ async def test_a_picture_is_started_from_and_varied(visit: Visit, darkroom: Dark
     await expect(second.locator(".state")).to_have_text("Completed")
 
 
-async def test_a_picture_is_started_from_by_dropping_it(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
-    page, buffer = visit.page, io.BytesIO()
-    Image.new("RGB", (512, 512), "teal").save(buffer, "PNG")
-    await visit.open(darkroom.token(someone))
-    await page.locator("#model").select_option("seedream-4-0-250828")
-    await page.locator("#start").evaluate(DROP, [*buffer.getvalue()])
-    await expect(page.locator("#started")).to_have_text("You start from this.")
-    await make(visit, "The same at night")
-    await expect(page.locator("article .state")).to_have_text("Completed")
-    await visit.check()
-
-
 @pytest.mark.parametrize(("kind", "element"), [("Video", "video"), ("Voice", "audio"), ("Text", ".written")])
 async def test_every_other_kind_is_made(
     visit: Visit, darkroom: Darkroom, someone: UUID, kind: str, element: str
@@ -344,11 +332,6 @@ MEASURE = """
     const list = document.getElementById("history");
     const found = () => Number(document.getElementById("found").textContent.match(/^[\\d,]+/)?.[0].replaceAll(",", ""));
 """
-DROP = """(zone, bytes) => {
-    const dropped = new DataTransfer();
-    dropped.items.add(new File([new Uint8Array(bytes)], "sketch.png", { type: "image/png" }));
-    zone.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
-}"""
 SCROLL = f"""async (wanted) => {{
     {MEASURE}
     while (found() < wanted) {{

@@ -17,7 +17,8 @@ export function Making() {
   const form = useRef();
   const now = wishes.value;
   const model = chosen(now);
-  const { isSending, submit } = useOrder();
+  const [isComing, setComing] = useState(false);
+  const { isSending, submit } = useOrder(isComing);
   useEffect(() => {
     if (filled.value) form.current.elements.prompt.focus();
   }, [filled.value]);
@@ -46,10 +47,10 @@ export function Making() {
         <p id="prompt-hint" class="hint">Control and Enter make it, too.</p>
 
         <${Fields} now=${now} model=${model} />
-        ${inputs(now.kind).length > 0 && html`<${Start} now=${now} model=${model} />`}
+        ${inputs(now.kind).length > 0 && html`<${Start} now=${now} model=${model} setComing=${setComing} />`}
 
         <div class="row pay">
-          <button id="submit" aria-disabled=${isSending} disabled=${!model}>Make it</button>
+          <button id="submit" aria-disabled=${isSending || isComing} disabled=${!model}>Make it</button>
           <${Price} now=${now} />
         </div>
       </form>
@@ -57,8 +58,11 @@ export function Making() {
   `;
 }
 
-/** One key for one wish: pressed again after a lost answer, it finds what was accepted, and is not paid twice. */
-function useOrder() {
+/**
+ * One key for one wish: pressed again after a lost answer, it finds what was accepted, and is not paid twice. While a file
+ * is on its way nothing is asked for: it would be paid for without that.
+ */
+function useOrder(isComing) {
   const last = useRef(null);
   const [isSending, begin] = useTurn(async () => {
     const body = order(wishes.value, wishes.value.prompt);
@@ -76,7 +80,7 @@ function useOrder() {
   });
   const submit = (event) => {
     event.preventDefault();
-    begin();
+    if (!isComing) begin();
   };
   return { isSending, submit };
 }
@@ -110,28 +114,37 @@ function Fields({ now, model }) {
   `;
 }
 
-/** Where a file of one's own is chosen or dropped, and what it is to the model. */
-function Start({ now, model }) {
+/** Where a file of one's own is chosen or dropped, and what it is to the model. What is chosen last counts. */
+function Start({ now, model, setComing }) {
   const [isOver, setOver] = useState(false);
   const [said, say] = useState("");
   const zone = useRef();
   const file = useRef();
   const { start } = now;
+  const sending = useRef(null);
   useEffect(() => {
     file.current.value = "";
     if (start) zone.current.scrollIntoView({ block: "center" });
+    return () => {
+      sending.current?.abort();
+      say("");
+    };
   }, [start]);
   const bring = async (brought) => {
     if (!brought) return;
+    sending.current?.abort();
+    const mine = (sending.current = new AbortController());
+    setComing(true);
     say(`${brought.name} is being sent …`);
     const form = new FormData();
     form.append("file", brought);
     try {
-      startFrom((await send("POST", "/v1/uploads", { form, key: newKey() })).asset);
-      say("");
+      const { asset } = await send("POST", "/v1/uploads", { form, key: newKey(), signal: mine.signal });
+      if (!mine.signal.aborted) startFrom(asset);
     } catch (error) {
-      say(explain(error));
+      if (!mine.signal.aborted) say(explain(error));
     }
+    if (sending.current === mine) setComing(false);
   };
   const over = (event) => {
     event.preventDefault();
