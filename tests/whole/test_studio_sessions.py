@@ -137,3 +137,17 @@ async def test_a_duplicated_tab_spends_no_refresh_token_twice(
     await pages[1].get_by_role("button", name="Sign out").click()
     for page in pages:
         await expect(page.get_by_label("Access token or API key")).to_be_visible()
+
+
+async def test_an_account_that_is_asked_for_twice_is_made_once(visit: Visit, darkroom: Darkroom, someone: UUID) -> None:
+    page = visit.page
+    await visit.open(darkroom.token(someone))
+    await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_label("E-mail").fill(f"{uuid4().hex}@b.example")
+    await page.get_by_label("Password").fill("a password of theirs")
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request) if "/auth/v1/signup" in request.url else None)
+    await page.get_by_role("button", name="Create an account").dblclick()
+    await expect(page.locator("#balance")).to_have_text("10 credits")
+    assert len(asked) == 1
+    await expect(page.locator("#problem")).to_be_hidden()

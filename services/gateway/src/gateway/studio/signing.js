@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { offersSignIn, signIn, signUp, usePasted } from "/studio/api.js";
 import { complain, told } from "/studio/state.js";
-import { html, Part } from "/studio/view.js";
+import { html, Part, useTurn } from "/studio/view.js";
 
 /** `enter()` is called when somebody is signed in. */
 export function SignIn({ enter }) {
@@ -11,11 +11,15 @@ export function SignIn({ enter }) {
   useEffect(() => {
     offersSignIn().then(setPeople, () => setPeople(false));
   }, []);
+  const [isBusy, begin] = useTurn((act) => {
+    complain(null);
+    return told(act);
+  });
   /** Runs what a form means, and says what was wrong with it. */
   const doing = (act) => (event) => {
     event.preventDefault();
-    complain(null);
-    told(() => act(event.currentTarget.elements, event.submitter?.value));
+    const { currentTarget, submitter } = event;
+    begin(() => act(currentTarget.elements, submitter?.value));
   };
   const people = doing(async ({ email, password }, wish) => {
     const isIn = wish === "sign-up" ? await signUp(email.value, password.value) : !(await signIn(email.value, password.value));
@@ -38,8 +42,8 @@ export function SignIn({ enter }) {
             <label for="password">Password</label>
             <input id="password" name="password" type="password" autocomplete="current-password" required />
             <div class="row">
-              <button value="sign-in">Sign in</button>
-              <button value="sign-up" class="quiet">Create an account</button>
+              <button value="sign-in" aria-disabled=${isBusy}>Sign in</button>
+              <button value="sign-up" class="quiet" aria-disabled=${isBusy}>Create an account</button>
             </div>
           </form>
         `}
@@ -47,7 +51,7 @@ export function SignIn({ enter }) {
           <label for="token">Access token or API key</label>
           <input id="token" name="token" type="password" autocomplete="off" required aria-describedby="token-hint" />
           <p id="token-hint" class="hint">It stays in this tab, and is forgotten when you close it.</p>
-          <button>Use it</button>
+          <button aria-disabled=${isBusy}>Use it</button>
         </form>
       <//>
     </div>

@@ -11,12 +11,12 @@ export const html = htm.bind(h);
 export function useTurn(act) {
   const [isBusy, setBusy] = useState(false);
   const running = useRef(false);
-  const begin = async () => {
+  const begin = async (given) => {
     if (running.current) return;
     running.current = true;
     setBusy(true);
     try {
-      await act();
+      await act(given);
     } finally {
       running.current = false;
       setBusy(false);
@@ -91,16 +91,20 @@ export function Copyable({ id, label, value, said }) {
 
 /** A form with one line of fields; `act` gets the form's elements, and they are empty afterwards. */
 export function Inline({ act, name, children }) {
-  const submit = async (event) => {
-    event.preventDefault();
-    const form = event.currentTarget;
+  const [isBusy, begin] = useTurn((form) => {
     complain(null);
-    await told(async () => {
+    return told(async () => {
       await act(form.elements);
       form.reset();
     });
+  });
+  const submit = (event) => {
+    event.preventDefault();
+    begin(event.currentTarget);
   };
-  return html`<form class="inline" onSubmit=${submit}>${children}<button class="small">${name}</button></form>`;
+  return html`
+    <form class="inline" onSubmit=${submit}>${children}<button class="small" aria-disabled=${isBusy}>${name}</button></form>
+  `;
 }
 
 /** What is asked for when the view comes and when `inputs` change, null before it is there; and how to ask anew. */
