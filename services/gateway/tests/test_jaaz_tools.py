@@ -1,5 +1,6 @@
 """What a language model may call for, and where what was drawn for it is put on the canvas."""
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,14 @@ def test_the_tools_say_what_is_offered() -> None:
     properties: Any = image.parameters["properties"]
     assert properties["model"]["enum"][0] == SEEDREAM and "1024x1024" in properties["size"]["enum"]
     assert "seconds" in str(video.parameters["properties"]) and "image_id" in str(video.parameters["properties"])
+
+
+def test_a_picture_is_started_from_by_the_id_that_its_client_knows() -> None:
+    """One that was drawn, or one that its user brought: both are files."""
+    file_id = uuid4()
+    said = json.dumps({"prompt": "the same in blue", "image_id": str(file_id)})
+    [given] = boxed().order(Call(id="1", name="generate_image", arguments=said), None).inputs
+    assert (given.role, given.url) == ("image", f"/api/file/{file_id}")
 
 
 def test_what_was_drawn_is_put_beside_the_rest_once() -> None:

@@ -10,6 +10,7 @@ from contracts.facts import Input, Kind
 from contracts.questions import CatalogModel
 from contracts.talking import Call, Tool
 from gateway.dialects.jaaz.talk import DIALECT
+from gateway.inputs import FILE_PATH
 from gateway.orders import Order
 from gateway.refusals import Invalid
 
@@ -100,7 +101,7 @@ def _parameters(kind: Kind, models: Sequence[CatalogModel]) -> dict[str, Any]:
         longest = max((max(model.seconds, default=0) for model in models), default=0)
         properties["seconds"] = {"type": "integer", "minimum": 1, "maximum": max(1, longest)}
     if any(_role(kind) in model.inputs for model in models):
-        words = "A picture on the canvas to start from, by the id that was said when it was drawn."
+        words = "A picture to start from, by the id that was said when it was drawn, or by its file_id."
         properties["image_id"] = {"type": "string", "description": words}
     return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
 
@@ -109,7 +110,8 @@ def _inputs(image_id: object, kind: Kind) -> tuple[Input, ...]:
     if image_id is None or image_id == "":
         return ()
     try:
-        return (Input(role=_role(kind), asset_id=UUID(str(image_id))),)
+        # By its path: of a file that its user brought, clients know another id than its asset's.
+        return (Input(role=_role(kind), url=f"{FILE_PATH}{UUID(str(image_id))}"),)
     except ValueError as error:
         raise Invalid("image_id: the id of a picture on the canvas") from error
 
