@@ -178,6 +178,22 @@ async def test_a_later_message_is_told_what_was_drawn_before(client: Client, pla
     assert element["id"] in last.messages[1].content and not last.messages[1].calls
 
 
+async def test_a_client_that_sends_the_whole_conversation_tells_what_was_drawn(
+    client: Client, players: Players
+) -> None:
+    canvas_id = await with_canvas(client)
+    players.scripts[client.user_id] = Artist(players, [FOX])
+    await said_to(client, canvas_id)
+    [element] = await drawn_on(client, canvas_id)
+    held = (await client.get(f"/api/chat_session/{SESSION}")).json
+    body = {"messages": [*held, {"role": "user", "content": "Paint it blue"}], "session_id": SESSION}
+    answer = await client.post("/api/chat", json=body | {"canvas_id": canvas_id})
+    assert answer.status == 200, answer.text
+    last = next(request for request in asked(players, client) if request.prompt == "Paint it blue")
+    assert [message.role for message in last.messages] == ["user", "assistant"]
+    assert element["id"] in last.messages[1].content and not last.messages[1].calls
+
+
 async def test_without_credits_nothing_is_drawn_and_the_chat_says_so(
     client: Client, players: Players, listening: Callable[..., Any]
 ) -> None:

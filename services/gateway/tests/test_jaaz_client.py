@@ -179,7 +179,7 @@ async def test_a_list_is_a_list_for_whoever_has_nothing(client: Client) -> None:
         assert await ok(await client.get(path)) == []
 
 
-async def test_pictures_and_calls_of_tools_in_a_conversation_are_passed_over(client: Client, players: Players) -> None:
+async def test_of_calls_of_tools_in_a_conversation_what_came_of_them_is_told(client: Client, players: Players) -> None:
     messages = [
         {
             "role": "user",
@@ -191,7 +191,7 @@ async def test_pictures_and_calls_of_tools_in_a_conversation_are_passed_over(cli
     ]
     await ok(await client.post("/api/chat", json=talk() | {"messages": messages, "system_prompt": None}))
     [request] = await players.published(client.user_id)
-    assert [(said.role, said.content) for said in request.messages] == [("user", "Look")]
+    assert [(said.role, said.content) for said in request.messages] == [("user", "Look"), ("assistant", "done")]
     assert request.prompt == "And now?"
 
 

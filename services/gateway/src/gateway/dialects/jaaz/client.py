@@ -134,7 +134,7 @@ def _key_of(body: ClientChat, canvas_id: str) -> str:
 
 def _talk(body: ClientChat) -> Talk:
     """The newest message is what is said; the others, and the system prompt, are what was said before."""
-    said = [message for message in map(message_of, body.messages) if message is not None]
+    said = messages_of(body.messages)
     if not said or said[-1].role != "user":
         raise Invalid("The last of the messages has to be the user's.")
     before = said[:-1][-(MAX_MESSAGES - 1) :]
@@ -158,14 +158,26 @@ def _tools(chosen: list[Any] | None) -> frozenset[str] | None:
     return frozenset(each["id"] for each in chosen if isinstance(each, dict) and isinstance(each.get("id"), str))
 
 
-def message_of(message: Document) -> Message | None:
-    """A message as models are told of it; None for what is not said in words: a call of a tool, a picture alone."""
+def messages_of(said: Iterable[Document]) -> list[Message]:
+    """As models are told of them: words alone, what the assistant said at one time as one message. What came of a call
+    of a tool is among these, as the call itself was another message's."""
+    told: list[Message] = []
+    for message in filter(None, map(_message_of, said)):
+        if told and told[-1].role == message.role == "assistant":
+            told[-1] = Message(role="assistant", content=f"{told[-1].content}\n\n{message.content}")
+        else:
+            told.append(message)
+    return told
+
+
+def _message_of(message: Document) -> Message | None:
+    """None for what is not said in words: a call of a tool, a picture alone."""
     role, content = message.get("role"), message.get("content")
     if isinstance(content, list):
         content = "\n".join(_texts(content))
-    if role not in {"system", "user", "assistant"} or not isinstance(content, str) or not content:
+    if role not in {"system", "user", "assistant", "tool"} or not isinstance(content, str) or not content:
         return None
-    return Message(role=role, content=content)
+    return Message(role="assistant" if role == "tool" else role, content=content)
 
 
 def _texts(parts: Iterable[Any]) -> Iterable[str]:

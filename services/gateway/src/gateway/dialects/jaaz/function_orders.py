@@ -12,7 +12,7 @@ from contracts.facts import Input, Kind
 from contracts.questions import CatalogModel
 from contracts.talking import Message
 from gateway.dialects.callers import uuid_of
-from gateway.dialects.jaaz.client import message_of
+from gateway.dialects.jaaz.client import messages_of
 from gateway.dialects.jaaz.function_schemas import (
     ChatWithGpt,
     GeneratePokemonImages,
@@ -104,7 +104,7 @@ def sound(url: str, request: Request) -> Order:
 
 def chat(body: ChatWithGpt, request: Request) -> Order:
     """Raises Invalid."""
-    said = [message for message in map(message_of, body.messages or []) if message is not None]
+    said = messages_of(body.messages or [])
     if body.message:
         said.append(Message(role="user", content=body.message))
     if not said or said[-1].role != "user":
