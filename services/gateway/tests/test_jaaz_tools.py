@@ -55,6 +55,18 @@ def test_a_picture_is_started_from_by_the_id_that_its_client_knows() -> None:
     assert (given.role, given.url) == ("image", f"/api/file/{file_id}")
 
 
+def test_where_no_model_is_named_a_picture_goes_to_one_that_takes_it() -> None:
+    first = next(model for model in CATALOG.models if model.id == SEEDREAM)
+    painter = first.model_copy(update={"id": "painter", "inputs": ("image",)})
+    box = toolbox([first, painter], None)
+    for image_id, chosen in ((None, SEEDREAM), (str(uuid4()), "painter")):
+        said = json.dumps({"prompt": "in blue", "image_id": image_id})
+        assert box.order(Call(id="1", name="generate_image", arguments=said), None).model == chosen
+    [image] = box.tools()
+    properties: Any = image.parameters["properties"]
+    assert "only with painter" in properties["image_id"]["description"]
+
+
 def test_what_was_drawn_is_put_beside_the_rest_once() -> None:
     asset = Asset(id=uuid4(), index=0, key="k", mime_type="image/png", size_bytes=1, sha256="", width=2048, height=1024)
     canvas: Any = type("Canvas", (), {"elements": [box("a", 0), box("b", 300) | {"isDeleted": True}]})()

@@ -56,15 +56,17 @@ class Toolbox:
             raise Invalid("seconds: a whole number, or left out")
         if model and model not in {each.id for each in self.of(kind)}:
             raise Invalid(f"model: one of {', '.join(each.id for each in self.of(kind)[:MAX_MODELS])}")
+        inputs = _inputs(said.get("image_id"), kind)
+        default = next((each for each in self.of(kind) if inputs and _role(kind) in each.inputs), self.of(kind)[0])
         return Order(
             dialect=DIALECT,
             route=ROUTE,
             kind=kind,
             prompt=prompt[:MAX_PROMPT_CHARACTERS],
-            model=model or self.of(kind)[0].id,
+            model=model or default.id,
             size=size or None,
             seconds=seconds if kind is Kind.VIDEO else None,
-            inputs=_inputs(said.get("image_id"), kind),
+            inputs=inputs,
             traceparent=traceparent,
         )
 
@@ -100,8 +102,10 @@ def _parameters(kind: Kind, models: Sequence[CatalogModel]) -> dict[str, Any]:
     if kind is Kind.VIDEO:
         longest = max((max(model.seconds, default=0) for model in models), default=0)
         properties["seconds"] = {"type": "integer", "minimum": 1, "maximum": max(1, longest)}
-    if any(_role(kind) in model.inputs for model in models):
-        words = "A picture to start from, by the id that was said when it was drawn, or by its file_id."
+    able = [model.id for model in models if _role(kind) in model.inputs]
+    if able:
+        words = "A picture to start from, by the id that was said when it was drawn, or by its file_id; only with "
+        words += f"{', '.join(able[:MAX_MODELS])}, the first of which is the default then."
         properties["image_id"] = {"type": "string", "description": words}
     return {"type": "object", "properties": properties, "required": ["prompt"], "additionalProperties": False}
 
