@@ -41,6 +41,13 @@ async def test_nobody_works_out_the_address_of_a_file(client: Client, storage: S
         assert (await nobody.get(known.removeprefix(PUBLIC_URL))).status == 307
 
 
+async def test_a_picture_that_is_sent_again_under_its_key_is_one_file(client: Client, storage: Storage) -> None:
+    keyed = {"Idempotency-Key": "dog"}
+    first, again = [await client.post("/api/upload_image", keyed, data=form(PNG)) for _ in range(2)]
+    assert first.status == 200 and again.json == first.json
+    assert len((await client.get(f"{V1}/files")).json["files"]) == 1
+
+
 async def test_a_file_from_before_keeps_its_address(client: Client, storage: Storage, postgres: asyncpg.Pool) -> None:
     """It stands in canvases."""
     canvas_id = await made(client, files={"f1": {"id": "f1", "dataURL": EMBEDDED}})

@@ -74,7 +74,8 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.post("/upload_image", summary="Bring a picture", openapi_extra=FORM)
     async def upload(request: Request) -> UploadedImage:
-        file = await files.take_sent(await desk.who(request), request)
+        who, key = await desk.who(request), request.headers.get("idempotency-key")
+        file = await files.take_sent(who, request, key)
         url = surface.address(file.key, visibility=file.visibility)
         return UploadedImage(file_id=str(file.id), url=url, width=file.width, height=file.height)
 
