@@ -113,6 +113,25 @@ async def test_who_cannot_be_renewed_just_now_stays_signed_in(visit: Visit, dark
     await expect(page.get_by_label("Access token or API key")).to_be_hidden()
 
 
+async def test_who_came_while_nobody_answered_goes_on_without_a_reload(
+    visit: Visit, darkroom: Darkroom, someone: UUID
+) -> None:
+    page = visit.page
+    away = {"status": 503, "json": {"code": "unavailable"}, "headers": {"Retry-After": "0"}}
+    await page.route("**/v1/models", lambda route: route.fulfill(**away))
+    kept = json.dumps({"access_token": darkroom.token(someone), "refresh_token": None, "local": False})
+    await page.add_init_script(f"sessionStorage.setItem('darkroom.session', {json.dumps(kept)})")
+    await page.goto(darkroom.url)
+    await expect(page.locator("#problem")).to_contain_text("Try again in a moment.")
+    await page.locator("#prompt").fill("A fox")
+    await page.unroute("**/v1/models")
+    await page.locator("#prompt").press("Control+Enter")
+    await expect(page.locator("#price")).to_have_text("At most 1 credit.")
+    await expect(page.locator("#problem")).to_be_hidden()
+    await expect(page.locator("article")).to_have_count(0)
+    await visit.check()
+
+
 async def test_a_duplicated_tab_spends_no_refresh_token_twice(
     visit: Visit, darkroom: Darkroom, session: aiohttp.ClientSession
 ) -> None:

@@ -2,10 +2,10 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { newKey, send } from "/studio/api.js";
-import { complain, models } from "/studio/state.js";
+import { complain, loadModels, models, told } from "/studio/state.js";
 import { made } from "/studio/table.js";
 import { Button, html, useTurn } from "/studio/view.js";
-import { chosen, filled, inputs, kinds, offered, order, roles, startFrom, typeOf, wish, wishes } from "/studio/wishes.js";
+import { begin as chooseFirst, chosen, filled, inputs, kinds, offered, order, roles, startFrom, typeOf, wish, wishes } from "/studio/wishes.js";
 import { amount, explain, kindName, roleName } from "/studio/words.js";
 
 const QUOTE_PAUSE_MILLISECONDS = 300;
@@ -50,7 +50,7 @@ export function Making() {
         ${inputs(now.kind).length > 0 && html`<${Start} now=${now} model=${model} setComing=${setComing} />`}
 
         <div class="row pay">
-          <button id="submit" aria-disabled=${isSending || isComing} disabled=${!model}>Make it</button>
+          <button id="submit" aria-disabled=${isSending || isComing}>Make it</button>
           <${Price} now=${now} />
         </div>
       </form>
@@ -65,13 +65,15 @@ export function Making() {
 function useOrder(isComing) {
   const last = useRef(null);
   const [isSending, begin] = useTurn(async () => {
+    complain(null);
+    // The models could not be had when the page came.
+    if (!chosen(wishes.value)) return told(() => loadModels().then(chooseFirst));
     const body = order(wishes.value, wishes.value.prompt);
     const said = JSON.stringify(body);
     if (last.current?.said !== said) last.current = { said, key: newKey() };
     try {
       const generation = await send("POST", "/v1/generations", { body, key: last.current.key });
       last.current = null;
-      complain(null);
       made(generation);
     } catch (error) {
       if (error.status < 500) last.current = null;
