@@ -18,6 +18,7 @@ from tests.whole.conftest import Darkroom, User
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
 """A browser may have to be installed first."""
+CANCELLED = "The generation was cancelled. Nothing was charged. Make it again if you want it after all."
 PAGED_ITEMS = 250
 ITEMS = 10_000
 STEPS = 60
@@ -110,6 +111,7 @@ async def test_whoever_uses_the_keyboard_stays_where_they_are(visit: Visit, dark
     card = page.locator("article")
     await card.get_by_role("button", name="Cancel").press("Enter")
     await expect(card.locator(".state")).to_have_text("Cancelled")
+    await expect(card.locator(".problem")).to_have_text(CANCELLED)
     await expect(card).to_be_focused()
     await card.get_by_role("button", name="Put away").press("Enter")
     await expect(card).to_have_count(0)

@@ -43,8 +43,8 @@ const ADVICE = {
   provider_quota: "Nothing was charged; choose another model, and tell whoever runs this Darkroom.",
   provider_unauthorized: "Nothing was charged; choose another model, and tell whoever runs this Darkroom.",
   declined: "Top up your credits, then try again.",
-  cancelled: "Nothing was charged.",
-  deadline: "It took too long. Nothing was charged; try again.",
+  cancelled: "Make it again if you want it after all.",
+  deadline: "Try again.",
 };
 
 const STATES = {
