@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -151,13 +151,17 @@ async def test_no_password_is_changed_for_an_address_that_leads_nowhere(admin_ur
             await (await asyncpg.connect(url)).close()
 
 
-def history(folder: Path, *statements: str) -> Path:
-    """One of a single revision."""
+def history(folder: Path, *revisions: Sequence[str], service: str = "storage") -> Path:
+    """One of these revisions, each with its statements, that is run as the service's own is."""
     (folder / "versions").mkdir(parents=True)
-    (folder / "env.py").write_text((migrations_of("storage") / "env.py").read_text())
-    body = "\n".join(f'    op.execute("{statement}")' for statement in statements)
-    revision = f'from alembic import op\n\nrevision = "0001"\ndown_revision = None\n\ndef upgrade():\n{body}\n'
-    (folder / "versions" / "0001.py").write_text(revision)
+    (folder / "env.py").write_text((migrations_of(service) / "env.py").read_text())
+    before = None
+    for number, statements in enumerate(revisions, 1):
+        body = "\n".join(f'    op.execute("{statement}")' for statement in statements)
+        named = f'revision = "{number:04}"\ndown_revision = {before!r}'
+        revision = f"from alembic import op\n\n{named}\n\ndef upgrade():\n{body}\n"
+        (folder / "versions" / f"{number:04}.py").write_text(revision)
+        before = f"{number:04}"
     return folder
 
 
@@ -168,10 +172,10 @@ async def test_a_migration_works_for_as_long_as_it_takes_and_does_not_wait_so_lo
     monkeypatch.setattr(migration, "LOCK_SECONDS", 0.3)
     url = make_database("migrated_slowly")
     connection = await asyncpg.connect(url)
-    await upgrade(url, history(tmp_path / "works", "CREATE TABLE made AS SELECT pg_sleep(1)::text"))
+    await upgrade(url, history(tmp_path / "works", ["CREATE TABLE made AS SELECT pg_sleep(1)::text"]))
     assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0001"
     await connection.execute("DROP TABLE alembic_version")
-    waiting = history(tmp_path / "waits", "CREATE TABLE second ()", "ALTER TABLE made ADD COLUMN more text")
+    waiting = history(tmp_path / "waits", ["CREATE TABLE second ()", "ALTER TABLE made ADD COLUMN more text"])
     async with connection.transaction():
         await connection.execute("SELECT FROM made")
         with pytest.raises(DBAPIError, match="lock timeout"):
@@ -179,6 +183,25 @@ async def test_a_migration_works_for_as_long_as_it_takes_and_does_not_wait_so_lo
     tables = "SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = current_schema()"
     assert await connection.fetchval(tables) == ["made"]
     await upgrade(url, waiting)
+    await connection.close()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_migration_that_broke_off_goes_on_where_it_stopped(
+    service: str, make_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Each revision is there by itself: nobody waits for a table until all the others are done as well."""
+    url = make_database("migrated_in_part")
+    steps = ["CREATE TABLE once ()"], ["CREATE TABLE half ()", "SELECT count(*) FROM late"], ["CREATE TABLE last ()"]
+    migrations = history(tmp_path / service, *steps, service=service)
+    connection = await asyncpg.connect(url)
+    with pytest.raises(DBAPIError, match="late"):
+        await upgrade(url, migrations)
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0001"
+    assert await connection.fetchval("SELECT to_regclass('half')") is None, "half of a revision"
+    await connection.execute("CREATE TABLE late ()")
+    await upgrade(url, migrations)
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0003"
     await connection.close()
 
 

@@ -48,7 +48,7 @@ async def migrate(admin_url: str, urls: Mapping[str, str], media_base: str = vie
     Raises:
         OSError, asyncpg.PostgresError: the database is away or refuses.
         ValueError: a service's address is none.
-        sqlalchemy.exc.DBAPIError: it refuses a migration; those of the services before it stay.
+        sqlalchemy.exc.DBAPIError: it refuses a migration; those before it stay.
     """
     await prepare(admin_url, urls)
     connection = await _connect(admin_url)
@@ -70,7 +70,8 @@ async def upgrade(database_url: str, migrations: Path) -> None:
     """Brings one service's schema to its newest revision, under a lock, as the service's own role.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the database refuses, or a lock was held for long; nothing is changed.
+        sqlalchemy.exc.DBAPIError: the database refuses, or a lock was held for long. The revisions before that one
+            stay, nothing of it does, and the next call goes on there.
     """
     settings = {"application_name": "migrate", "lock_timeout": f"{LOCK_SECONDS}s"}
     engine = create_async_engine(
@@ -78,8 +79,10 @@ async def upgrade(database_url: str, migrations: Path) -> None:
         connect_args={"timeout": CONNECT_SECONDS, "server_settings": settings},
     )
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        async with engine.connect() as connection:
+            # The session's: each revision is a transaction of its own, and keeps a table from nobody for the others.
+            await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _UPGRADE_LOCK})
+            await connection.commit()
             await connection.run_sync(_upgrade, migrations)
     finally:
         await engine.dispose()
