@@ -11,9 +11,10 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from darkroom.environment_example import SERVICES, Variable, sections
-from runtime.settings import MISCONFIGURED, configured
+from runtime.settings import MISCONFIGURED, BrokerSettings, configured
 
 SHAPED = {
+    "NATS_URL": "nats://somebody:else@127.0.0.1",
     "JWT_EXPIRES_IN": "8d",
     "CLAMD_ADDRESS": "clamd:3310",
     "MAX_IMAGES_PER_GENERATION": "3",
@@ -116,7 +117,21 @@ def test_a_service_that_is_told_too_little_says_what_is_missing_and_no_secret(se
             (service, {name: value}, f"{name}: ")
             for service, name, value in (
                 ("ledger", "LEDGER_DATABASE_POOL_SIZE", "2"),
+                ("ledger", "LEDGER_RECONCILE_SECONDS", "inf"),
+                ("ledger", "STRIPE_PULL_SECONDS", "inf"),
                 ("ledger", "STRIPE_BASE_URL", "canary"),
+                ("ledger", "NATS_URL", "canary"),
+                ("ledger", "NATS_URL", "nats://a:canary@:4222"),
+                ("ledger", "NATS_URL", "nats://canary:port"),
+                ("ledger", "NATS_URL", "nats://nats:4222,canary"),
+                ("ledger", "NATS_URL", "nats://nats:4222,"),
+                ("generator", "GENERATOR_LEASE_SECONDS", "inf"),
+                ("storage", "STORAGE_COLLECT_SECONDS", "inf"),
+                ("storage", "MEDIA_TRASH_DAYS", "inf"),
+                ("storage", "MEDIA_SIGNING_KEY", "canary"),
+                ("gateway", "GATEWAY_SWEEP_EVERY_SECONDS", "inf"),
+                ("gateway", "MEDIA_SIGNING_KEY", "canary"),
+                ("gateway", "SUPABASE_JWT_SECRET", "canary"),
                 ("gateway", "GATEWAY_LOG_LEVEL", "canary"),
                 ("gateway", "GATEWAY_LOG_LEVEL", "debug"),
                 ("gateway", "GATEWAY_PORT", "99999"),
@@ -164,6 +179,21 @@ def test_a_service_that_is_told_something_wrong_names_it_and_not_its_value(
 
 
 @pytest.mark.parametrize(
+    "servers",
+    [
+        "nats://nats",
+        "tls://a:b%40c@nats.example:4222/",
+        "nats://a:b@c@nats-1:4222,nats://nats-2:4222,nats://nats-3:4222",
+        "nats://token@[2001:db8::1]:4222,nats://[::1]:4223",
+        "wss://nats.example:443",
+    ],
+)
+def test_every_address_that_nats_may_have_is_taken(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_URL", servers)
+    assert BrokerSettings().nats_url == servers
+
+
+@pytest.mark.parametrize(
     ("words", "missing"),
     [
         ("migrate", "DATABASE_URL"),
@@ -178,9 +208,8 @@ def test_a_job_that_is_told_too_little_says_what_is_missing(words: str, missing:
     assert (status, said.count("\n")) == (MISCONFIGURED, 1)
     assert f"{missing} is not set" in said
     assert f"or set {missing}: " in said, "and what it is for"
-    if missing != "NATS_URL":  # which is waited for
-        nonsense = {missing: "nonsense of a canary"}
-        wrong, told = started("darkroom", *words.split(), "--data", str(tmp_path), **nonsense)
+    for nonsense in "canary", "nats://canary:port":
+        wrong, told = started("darkroom", *words.split(), "--data", str(tmp_path), **{missing: nonsense})
         assert (wrong, told.count("\n")) == (MISCONFIGURED, 1)
         assert f"{missing} has to be " in told
         assert "canary" not in told

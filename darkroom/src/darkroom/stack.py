@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -52,7 +53,7 @@ class Stack:
                 f"No stack runs in {self.data}, and {variable} is not set. "
                 f"Start one with 'darkroom up', name its folder with --data, or set {variable}: {_meaning(name)}."
             )
-        if name.endswith("database_url") and not str(value).startswith(("postgresql://", "postgres://")):
+        if not _is_one(name, str(value)):
             raise NoStackError(f"{_VARIABLES[name]} has to be {_meaning(name)}.")
         return str(value)
 
@@ -85,6 +86,14 @@ _MEANINGS = {
     "database_url": "postgresql://administrator:password@host:port/database",
     "jwt_secret": "the key of users' tokens",
 }
+
+
+def _is_one(name: str, value: str) -> bool:
+    if name == "nats_url":
+        from runtime.settings import SERVERS
+
+        return re.fullmatch(SERVERS, value) is not None
+    return not name.endswith("database_url") or value.startswith(("postgresql://", "postgres://"))
 
 
 def _meaning(name: str) -> str:

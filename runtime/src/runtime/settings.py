@@ -9,10 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MISCONFIGURED = 78
 """How a process ends that is told too little, or something wrong (EX_CONFIG of sysexits.h)."""
+# Addresses as NATS's clients read them, comma-separated.
+SERVERS = r"^((nats|tls|wss?)://([^\s,/?#]+@)?(\[[^\s,\]]+\]|[^\s,/?#:@]+)(:\d{1,5})?/?(,\b|$))+$"
 Settings = TypeVar("Settings")
 
 
-class Fragment(BaseSettings):
+class Fragment(BaseSettings, allow_inf_nan=False):
     """Read from the environment; each service sets its own prefix for what is its own."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
@@ -21,7 +23,7 @@ class Fragment(BaseSettings):
 class BrokerSettings(Fragment):
     """Where NATS is. User and password, where needed, stand in the address or beside it."""
 
-    nats_url: str = Field(default="nats://127.0.0.1:4222", description="NATS servers, comma-separated")
+    nats_url: str = Field(default="nats://127.0.0.1:4222", pattern=SERVERS, description="NATS servers, comma-separated")
     nats_user: str | None = None
     nats_password: SecretStr | None = None
 
@@ -71,13 +73,12 @@ def configured(service: str, read: Callable[[], Settings]) -> Settings:
 
 
 def _in_words(error: ValidationError, prefix: str) -> Iterator[str]:
-    fragment = next(each for each in Fragment.__subclasses__() if each.__name__ == error.title)
-    # These two are read with the service's own name in front.
-    own = fragment in (DatabaseSettings, ProcessSettings)
+    part = next(each for each in Fragment.__subclasses__() if each.__name__ == error.title)
     for wrong in error.errors(include_input=False, include_url=False):
         field = str(wrong["loc"][0]) if wrong["loc"] else ""
-        about = fragment.model_fields.get(field)
-        before = prefix if own else fragment.model_config.get("env_prefix", "")
+        about = part.model_fields.get(field)
+        # These two are read with the service's own name in front.
+        before = prefix if part in (DatabaseSettings, ProcessSettings) else part.model_config.get("env_prefix", "")
         name = (field if about is None else f"{before}{field}").upper()
         if wrong["type"] == "missing":
             yield f"{name} is not set: {about.description if about else ''}"

@@ -14,7 +14,7 @@ from .client import Client
 from .conftest import PUBLIC_URL, MakeClient, migrated, settings_of
 
 pytestmark = pytest.mark.connected
-KEY = "a signing key"
+KEY = "the key of the addresses"
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ async def settings(nats_server: Any, make_database: Callable[[str], str], player
     addresses = AddressSettings(
         public_url=PUBLIC_URL,
         public_media_url="https://media.example",
-        media_signing_key=SecretStr("a signing key"),
+        media_signing_key=SecretStr("the key of the addresses"),
         media_addresses="public",
     )
     return replace(settings_of(nats_server.nats_url, database_url), addresses=addresses)

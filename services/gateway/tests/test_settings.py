@@ -6,12 +6,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 from contracts.facts import Visibility
 from contracts.media import signed
 from gateway.dialects.surface import Surface
 from gateway.identity import jwks_url
 from gateway.settings import AddressSettings, Settings, TokenSettings
+
+KEY = "the key of the addresses"
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +49,7 @@ def test_every_variable_has_its_documented_name(monkeypatch: pytest.MonkeyPatch)
         "PUBLIC_URL": "https://darkroom.example",
         "PUBLIC_MEDIA_URL": "https://media.example",
         "CORS_ORIGINS": "https://a.example,https://b.example",
-        "SUPABASE_JWT_SECRET": "hush",
+        "SUPABASE_JWT_SECRET": "hush, hush, hush",
         "SUPABASE_URL": "https://project.supabase.example/",
     }
     for name, value in given.items():
@@ -68,14 +71,14 @@ def test_every_variable_has_its_documented_name(monkeypatch: pytest.MonkeyPatch)
 
 def test_media_addresses_are_signed_where_a_key_is_given() -> None:
     unneeded: dict[str, Any] = dict.fromkeys(field.name for field in fields(Surface))
-    addresses = AddressSettings(public_url="https://darkroom.example/", media_signing_key="key")  # type: ignore[arg-type]
+    addresses = AddressSettings(public_url="https://darkroom.example/", media_signing_key=SecretStr(KEY))
     surface = Surface(**(unneeded | {"addresses": addresses}))
     url = urlsplit(surface.address("token/original.png", visibility=Visibility.PUBLIC))
     assert url.path == "/media/token/original.png"
     query = parse_qs(url.query)
     expires = int(query["expires"][0])
     assert 3600 * 3 // 4 - 1 < expires - time.time() <= 3600
-    assert signed(url.path, expires, query["signature"][0], "key")
+    assert signed(url.path, expires, query["signature"][0], KEY)
 
 
 def test_an_empty_secret_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

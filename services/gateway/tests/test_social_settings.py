@@ -22,7 +22,7 @@ pytestmark = pytest.mark.connected
 GENERATE = "/api/social/generate-image"
 WRITE = "/api/social/generate-text"
 IMAGE = {"prompt": "A bakery", "style": "minimal"}
-KEY = "a signing key"
+KEY = "the key of the addresses"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.tables import Tables
 from .conftest import PUBLIC_URL
 
 pytestmark = pytest.mark.connected
-MEDIA_KEY = "a key of media"
+MEDIA_KEY = "the key of the addresses"
 
 
 async def test_where_addresses_end_those_of_the_tables_do_too(tables: Tables) -> None:

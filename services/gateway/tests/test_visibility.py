@@ -28,7 +28,7 @@ from .conftest import PUBLIC_URL, MakeClient, migrated, settings_of
 from .players import Players
 
 pytestmark = pytest.mark.connected
-KEY = "a signing key"
+KEY = "the key of the addresses"
 MEDIA_URL = "https://media.example"
 
 

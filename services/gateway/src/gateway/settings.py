@@ -25,7 +25,7 @@ class TokenSettings(Fragment):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    supabase_jwt_secret: SecretStr | None = Field(default=None, description="key of HS256 tokens")
+    supabase_jwt_secret: SecretStr | None = Field(default=None, min_length=16, description="key of HS256 tokens")
     supabase_url: str | None = Field(
         default=None, pattern=HTTP, description="issuer of ES256 and RS256 tokens; its JWKS is fetched"
     )
@@ -138,7 +138,7 @@ class AddressSettings(Fragment):
     )
     media_cdn_domain: str | None = Field(default=None, description="the same for any other CDN, and before that")
     media_signing_key: SecretStr | None = Field(
-        default=None, description="signs media addresses, all or those of what is its owner's alone"
+        default=None, min_length=16, description="signs media addresses, all or those of what is its owner's alone"
     )
     media_addresses: Literal["public", "signed"] = Field(
         default="signed",
@@ -255,9 +255,7 @@ class LimitSettings(Fragment):
     max_waiting: int = Field(default=1000, ge=0, description="a user's generations waiting for a slot")
     max_body_bytes: int = Field(default=1 << 20, gt=0, description="a JSON body's size")
     max_upload_bytes: int = Field(default=64 << 20, gt=0, description="an uploaded file's size")
-    sync_wait_seconds: float = Field(
-        default=600, ge=0, allow_inf_nan=False, description="how long a synchronous route waits for an outcome"
-    )
+    sync_wait_seconds: float = Field(default=600, ge=0, description="how long a synchronous route waits for an outcome")
     reuse_seconds: int = Field(
         default=86_400, ge=1, description="how old an earlier result may be that answers a request which allows that"
     )

@@ -107,7 +107,7 @@ class MediaSettings(Fragment):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     media_signing_key: SecretStr | None = Field(
-        default=None, description="signs media addresses, all or those of what is its owner's alone"
+        default=None, min_length=16, description="signs media addresses, all or those of what is its owner's alone"
     )
     media_addresses: Literal["public", "signed"] = Field(
         default="signed",
