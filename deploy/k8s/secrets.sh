@@ -12,13 +12,14 @@ set -eu
 . "$(cd "$(dirname "$1")" && pwd)/$(basename "$1")"
 host=${POSTGRES_HOST:-darkroom-rw.postgres.svc.cluster.local:5432}
 
-# Every value in quotes: YAML would take some digits for a number. None of them holds a quote.
+# As `data`, in base64: any character arrives. `kubectl apply` takes a key away there whose line has gone; what was given
+# as `stringData` it leaves.
 secret() { # namespace name [type]
   printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\n' "$2" "$1"
-  printf 'type: %s\nstringData:\n' "${3:-Opaque}"
+  printf 'type: %s\ndata:\n' "${3:-Opaque}"
 }
 entry() { # key value
-  [ -z "$2" ] || printf '  %s: "%s"\n' "$1" "$2"
+  [ -z "$2" ] || printf '  %s: %s\n' "$1" "$(printf '%s' "$2" | base64 | tr -d '\n')"
 }
 given() { # keys, each with the value that it has in the environment
   for key in "$@"; do
@@ -27,7 +28,11 @@ given() { # keys, each with the value that it has in the environment
   done
 }
 address() { # role password
-  printf 'postgresql://%s:%s@%s/darkroom' "$1" "$2" "$host"
+  password=$(printf '%s' "$2" | sed 's/%/%25/g; s/@/%40/g; s/:/%3A/g; s|/|%2F|g; s/?/%3F/g; s/#/%23/g; s/\[/%5B/g; s/]/%5D/g')
+  printf 'postgresql://%s:%s@%s/darkroom' "$1" "$password" "$host"
+}
+json() { # value
+  printf '%s' "$1" | sed 's/[\\"]/\\&/g'
 }
 addresses() {
   entry GATEWAY_DATABASE_URL "$(address gateway "$GATEWAY_DATABASE_PASSWORD")"
@@ -93,5 +98,5 @@ entry username postgres
 entry password "$POSTGRES_PASSWORD"
 
 secret s3 s3-identities
-printf '  seaweedfs_s3_config: |\n    {"identities": [{"name": "darkroom", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}\n' \
-  "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY"
+entry seaweedfs_s3_config "$(printf '{"identities": [{"name": "darkroom", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}' \
+  "$(json "$AWS_ACCESS_KEY_ID")" "$(json "$AWS_SECRET_ACCESS_KEY")")"

@@ -1,5 +1,6 @@
 """The manifests of Kubernetes, read as the cluster would: pods, what they are told, and who may reach whom."""
 
+import base64
 import hashlib
 import re
 import subprocess
@@ -131,7 +132,12 @@ def secrets(more: str = "") -> dict[tuple[str, str], dict[str, str]]:
     )
     Path(folder).rmdir()
     documents = [document for document in yaml.safe_load_all(made.stdout) if document]
-    return {(doc["metadata"]["namespace"], doc["metadata"]["name"]): doc["stringData"] for doc in documents}
+    return {
+        (doc["metadata"]["namespace"], doc["metadata"]["name"]): {
+            key: base64.b64decode(value).decode() for key, value in doc["data"].items()
+        }
+        for doc in documents
+    }
 
 
 def told(overlay: str, container: Document) -> dict[str, str]:

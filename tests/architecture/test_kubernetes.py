@@ -1,9 +1,11 @@
 """What a cluster is told is valid, restricted, complete, and opens exactly the links that are used."""
 
+import json
 import re
 import shutil
 import subprocess
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import kubernetes_validate
 import pytest
@@ -175,6 +177,21 @@ def test_no_secret_that_a_service_reads_is_dropped(service: str) -> None:
     assert set(made["darkroom", service]) == secret
     own = {name: value for name, value in made["darkroom", service].items() if value == f"given-{name}"}
     assert set(own) == secret - {"NATS_PASSWORD", f"{service.upper()}_DATABASE_URL"}
+
+
+def test_a_secret_arrives_as_it_is_written() -> None:
+    """Whatever characters it has: in YAML, in the identities of S3 and in the addresses of Postgres."""
+    odd = 'a"b\\n:@/#?% $c'
+    names = "FAL_KEY", "AWS_SECRET_ACCESS_KEY", "LEDGER_DATABASE_PASSWORD", "POSTGRES_PASSWORD"
+    made = secrets("".join(f"{name}='{odd}'\n" for name in names))
+    assert made["darkroom", "generator"]["FAL_KEY"] == odd
+    assert made["postgres", "darkroom-superuser"]["password"] == odd
+    assert made["darkroom", "storage"]["AWS_SECRET_ACCESS_KEY"] == odd
+    [identity] = json.loads(made["s3", "s3-identities"]["seaweedfs_s3_config"])["identities"]
+    assert identity["credentials"] == [{"accessKey": "darkroom", "secretKey": odd}]
+    for name, variable in ("ledger", "LEDGER_DATABASE_URL"), ("migrate", "DATABASE_URL"):
+        address = urlsplit(made["darkroom", name][variable])
+        assert (unquote(address.password or ""), address.path, address.port) == (odd, "/darkroom", 5432)
 
 
 def _password(user: str) -> str:
