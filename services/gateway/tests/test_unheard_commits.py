@@ -15,7 +15,8 @@ from gateway.settings import Settings
 from .client import IMAGE, Answer, Client
 from .conftest import MakeClient
 from .players import SEEDREAM
-from .test_api_keys import assert_problem, program, spent
+from .test_api_keys import assert_problem, program
+from .test_spend_caps import spent
 
 pytestmark = pytest.mark.connected
 

@@ -1,6 +1,5 @@
 """Videos and sounds: known by their content, played by the decoder, brought to what was asked for (P29, B39)."""
 
-import hashlib
 import io
 import json
 import socket
@@ -356,25 +355,7 @@ def test_copying_leaves_everything_else_behind(tmp_path: Path) -> None:
     assert inspect(str(target), Kind.VIDEO).seconds == pytest.approx(1, abs=0.05)
 
 
-# -- what players draw ----------------------------------------------------------------------------------------
-
-
-def test_a_waveform_has_the_shape_of_the_sound(file: Path) -> None:
-    file.write_bytes(sound(3, "wav"))
-    drawn = json.loads(waveform(str(file), 3.0))
-    assert (drawn["version"], drawn["channels"], drawn["bits"]) == (2, 1, 8)
-    assert drawn["length"] * drawn["samples_per_pixel"] / drawn["sample_rate"] == pytest.approx(3, abs=0.1)
-    assert len(drawn["data"]) == 2 * drawn["length"] <= 2 * 810
-    highest = drawn["data"][1::2]
-    assert all(-128 <= value <= 127 for value in drawn["data"])
-    assert highest[20] < highest[len(highest) // 2] < highest[-20], "it grows"
-    assert hashlib.sha256(waveform(str(file), 3.0)).digest() == hashlib.sha256(waveform(str(file), 3.0)).digest()
-
-
-def test_a_silent_video_has_no_waveform(file: Path) -> None:
-    file.write_bytes(video(64, 64, 1, with_sound=False))
-    with pytest.raises(Unusable):
-        waveform(str(file), 1.0)
+# -- and in how much memory ---------------------------------------------------------------------------------
 
 
 async def test_4k_is_worked_on_in_little_memory(tmp_path: Path) -> None:
