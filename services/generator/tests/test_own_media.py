@@ -161,6 +161,28 @@ async def test_each_vendor_gets_it_in_its_own_form(process, simulator, kept, mod
     assert (call["status"], call["billed"] > 0) == (200, True)
 
 
+@pytest.mark.parametrize(
+    ("model", "kind", "role"),
+    [
+        ("sd3.5-large", Kind.IMAGE, "image"),
+        ("gemini-omni-1.1-flash", Kind.VIDEO, "first_frame"),
+        ("runway-gen-4.5", Kind.VIDEO, "image"),
+    ],
+)
+async def test_of_several_pictures_none_is_passed_over(process, simulator, kept, model, kind, role):
+    """Who starts from one does not take the first of two, and have what nobody asked for paid."""
+    user_id = uuid4()
+    inputs = [Input(role=role, asset_id=(await kept.bring(user_id, picture(1280, 720))).id) for _ in range(2)]
+    size = "1024x1024" if kind is Kind.IMAGE else "1280x720"
+    request = of(ask(model=model, kind=kind, size=size, inputs=tuple(inputs)), user_id)
+    if kind is Kind.VIDEO:
+        request = request.model_copy(update={"seconds": 5})
+    await process.generate(request)
+    await process.finish()
+    assert (await process.outcome(request)).data.failure.code == "invalid_request"
+    assert simulator.billed(request) == 0
+
+
 @pytest.mark.parametrize("why", ["foreign", "deleted"])
 async def test_what_is_not_ones_own_or_deleted_is_never_sent(process, simulator, kept, why):
     """Deleted after the generation was accepted; or a fact that names what its user never had."""

@@ -56,7 +56,7 @@ class Darkroom:
         return Delivered(content=await asyncio.to_thread((place / FILM).read_bytes), mime_type="video/mp4")
 
     async def _sound(self, submission: Submission, place: Path, lock: int) -> Delivered:
-        film = http.first(submission, "video")
+        film = http.only(submission, "video")
         if film is None:
             raise Invalid("A sound is taken out of a film.")
         await asyncio.to_thread((place / extraction.FILM).write_bytes, await content_of(self._session, film))
@@ -67,7 +67,7 @@ class Darkroom:
     async def _lay_out(self, submission: Submission, place: Path) -> Plan:
         """Puts what the film is made of into the folder. Raises Invalid, Unreadable."""
         stills = [given for given in submission.given if given.role in {"image", "first_frame"}]
-        sound, size = http.first(submission, "audio"), http.pixels(submission.size)
+        sound, size = http.only(submission, "audio"), http.pixels(submission.size)
         if sound is None or size is None or not 1 <= len(stills) <= MAX_PICTURES:
             raise Invalid(f"A film is made of 1 to {MAX_PICTURES} pictures and a sound.")
         if any(side % 2 or not LEAST_SIDE <= side <= MOST_SIDE for side in size):

@@ -186,7 +186,7 @@ def _requests(submission: Submission, task: Task) -> str:
 def _body(submission: Submission) -> dict[str, JsonValue]:
     body = sdk.chosen(submission.options, _OPTIONS)
     body["prompt"] = submission.prompt
-    picture = http.first(submission, "image", "first_frame")
+    picture = http.only(submission, "image", "first_frame")
     if picture is not None:
         body["image_url"] = http.address(picture)
     if submission.kind is Kind.VIDEO:

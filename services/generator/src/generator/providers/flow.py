@@ -93,7 +93,7 @@ def _body(submission: Submission) -> dict[str, JsonValue]:
         body["durationSeconds"] = submission.seconds
     if ratio := http.nearest_ratio(submission.size, _RATIOS):
         body["aspectRatio"] = ratio
-    picture = http.first(submission, "image", "first_frame")
+    picture = http.only(submission, "image", "first_frame")
     if picture is not None:
         body["startImage"] = http.address(picture)
     return body

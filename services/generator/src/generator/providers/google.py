@@ -167,7 +167,7 @@ class Google:
     async def _film(self, submission: Submission) -> dict[str, JsonValue]:
         instance: dict[str, JsonValue] = {"prompt": submission.prompt}
         for field, roles in (("image", ("image", "first_frame")), ("lastFrame", ("last_frame",))):
-            given = http.first(submission, *roles)
+            given = http.only(submission, *roles)
             if given is not None:
                 content = http.encoded(await content_of(self._session, given))
                 instance[field] = {"bytesBase64Encoded": content, "mimeType": given.mime_type or "image/png"}

@@ -94,7 +94,7 @@ class Interactions:
 
     async def _body(self, submission: Submission) -> dict[str, JsonValue]:
         parts: list[JsonValue] = [{"type": "text", "text": submission.prompt}]
-        given = http.first(submission, "image", "first_frame")
+        given = http.only(submission, "image", "first_frame")
         if given is not None:
             content = http.encoded(await content_of(self._session, given))
             parts.append({"type": "image", "data": content, "mime_type": given.mime_type or "image/png"})

@@ -276,9 +276,12 @@ def failed(submission: Submission, why: type[ProviderRefusal], words: str | None
     return [why(words).failure] * submission.count
 
 
-def first(submission: Submission, *roles: str) -> Given | None:
-    """What a submission gives in one of these roles."""
-    return next((given for given in submission.given if given.role in roles), None)
+def only(submission: Submission, *roles: str) -> Given | None:
+    """What a submission gives in one of these roles. Raises Invalid where that is several: none is passed over."""
+    found = [given for given in submission.given if given.role in roles]
+    if len(found) > 1:
+        raise Invalid("This model starts from one picture, and not from several.")
+    return found[0] if found else None
 
 
 def address(given: Given) -> str:

@@ -127,7 +127,7 @@ def _input(submission: Submission) -> dict[str, JsonValue]:
     asked = sdk.chosen(submission.options, _OPTIONS)
     asked["prompt"] = submission.prompt
     film = submission.kind is Kind.VIDEO
-    picture = http.first(submission, "image", "first_frame")
+    picture = http.only(submission, "image", "first_frame")
     if picture is not None:
         name = next((name for start, name in _START if submission.model.startswith(start)), "image")
         asked[name] = http.address(picture)

@@ -112,7 +112,7 @@ def _asked(submission: Submission) -> tuple[str, dict[str, JsonValue]]:
     frames: list[JsonValue] = [
         {"uri": http.address(given), "position": position}
         for roles, position in ((("first_frame", "image"), "first"), (("last_frame",), "last"))
-        if (given := http.first(submission, *roles)) is not None
+        if (given := http.only(submission, *roles)) is not None
     ]
     veo = submission.model.startswith("veo")
     ratios = _VEO_RATIOS if veo else _GEN4_RATIOS if frames else _TEXT_RATIOS

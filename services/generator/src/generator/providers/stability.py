@@ -96,7 +96,7 @@ class Stability:
         raise Unknown
 
     async def _given(self, submission: Submission, *roles: str) -> bytes | None:
-        given = http.first(submission, *roles)
+        given = http.only(submission, *roles)
         return None if given is None else await content_of(self._session, given)
 
     def _sound(self, reply: http.Reply) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _picture_fields(submission: Submission) -> tuple[str, dict[str, JsonValue]]:
     fields["prompt"] = submission.prompt
     if sd3:
         fields["model"] = submission.model
-    given = http.first(submission, "image") is not None
+    given = http.only(submission, "image") is not None
     if given:
         fields["strength"] = submission.options.get("strength") or _STRENGTH
     if given and sd3:
@@ -129,7 +129,7 @@ def _picture_fields(submission: Submission) -> tuple[str, dict[str, JsonValue]]:
 
 
 def _film_fields(submission: Submission) -> dict[str, JsonValue]:
-    if http.first(submission, "image", "first_frame") is None:
+    if http.only(submission, "image", "first_frame") is None:
         raise Invalid("This model needs a picture to start from.")
     return sdk.chosen(submission.options, _FILM_OPTIONS)
 
