@@ -140,6 +140,8 @@ async def test_the_link_of_a_film_that_is_its_owners_alone_shows_nothing(
     await hide(client, bus, video_id)
     assert [(await who.get(path)).status for who in (nobody, client)] == [404, 404]
     assert (await nobody.post(f"{path}/events?event=play")).status == 404
+    again = await client.post(f"{STUDIO}/generated-videos/{video_id}/share")
+    assert (again.status, again.json["message"]) == (404, "Nobody else may see this video: make it public first.")
     await hide(client, bus, video_id, "public")
     assert (await nobody.get(path)).status == 302
     assert await days(client, video_id) == [NOTHING | {"views": 1, "shares": 1}]

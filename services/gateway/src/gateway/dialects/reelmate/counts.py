@@ -9,8 +9,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from contracts.facts import Visibility
 from gateway.identity import Caller
 from gateway.records import COLUMNS, Generation, generation_of
+from gateway.refusals import NotFound
 from runtime.database import Connection, Database, Row
 
 Event = Literal["view", "play", "complete", "download", "share"]
@@ -74,10 +76,16 @@ class Counts:
             return await _counted(connection, caller.user_id, video_id, event)
 
     async def share(self, caller: Caller, video_id: UUID) -> str | None:
-        """The token of a film's link, always the same one; None where there is no such film of the caller's."""
+        """The token of a film's link, always the same one; None where there is no such film of the caller's.
+
+        Raises NotFound: it is its owner's alone, and nobody would see it by the link.
+        """
         async with self._database.transaction() as connection:
-            if await _counted(connection, caller.user_id, video_id, "share") is None:
+            film = await _counted(connection, caller.user_id, video_id, "share")
+            if film is None:
                 return None
+            if film.visibility is Visibility.OWNER:
+                raise NotFound("Nobody else may see this video: make it public first.")
             values = {"id": video_id, "user_id": caller.user_id, "token": secrets.token_urlsafe(TOKEN_BYTES)}
             return str((await connection.execute(_SHARE, values)).scalar_one())
 
