@@ -9,6 +9,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 
 from contracts.ids import asset_id, keyed_generation_id
+from gateway import uploads
 
 from .client import Client
 from .conftest import PUBLIC_URL, MakeClient
@@ -46,6 +47,16 @@ async def test_a_picture_that_is_sent_again_under_its_key_is_one_file(client: Cl
     first, again = [await client.post("/api/upload_image", keyed, data=form(PNG)) for _ in range(2)]
     assert first.status == 200 and again.json == first.json
     assert len((await client.get(f"{V1}/files")).json["files"]) == 1
+
+
+async def test_a_canvas_is_saved_while_its_user_brings_files(
+    client: Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own have come with it: nobody waits for them."""
+    monkeypatch.setattr(uploads, "AT_ONCE_OF_USER", 0)
+    assert (await client.post(f"{V1}/upload", data=form(PNG))).status == 429
+    canvas_id = await made(client, files={"f1": {"id": "f1", "dataURL": EMBEDDED}})
+    assert (await loaded(client, canvas_id))["files"]["f1"]["dataURL"].startswith(f"{PUBLIC_URL}/api/file/")
 
 
 async def test_a_file_from_before_keeps_its_address(client: Client, storage: Storage, postgres: asyncpg.Pool) -> None:

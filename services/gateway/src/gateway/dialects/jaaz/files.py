@@ -96,10 +96,6 @@ class Files:
         self._public_url = public_url.rstrip("/")
         uploads.listed_by.append(self._forget)
 
-    async def take(self, caller: Caller, name: str, chunks: AsyncIterator[bytes], key: str | None = None) -> File:
-        """Raises Refusal: why it is not taken."""
-        return await self._keep(caller, name, *await self._upload(caller, chunks, key))
-
     async def take_sent(self, caller: Caller, request: Request, key: str | None = None) -> File:
         """The part `file` of a form. Raises Refusal: why it is not taken."""
         form = FieldsAndFiles(request, self._uploads.max_form_bytes, (FILE,), most_files=1)
@@ -110,7 +106,7 @@ class Files:
         return await self._keep(caller, name or "file", upload, asked)
 
     async def _upload(
-        self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None
+        self, caller: Caller, chunks: AsyncIterator[bytes], key: str | None, *, is_here: bool = False
     ) -> tuple[Upload, dict[str, Any]]:
         """The upload, and what its row has to say so that it is found again."""
         asked: dict[str, Any] = {"asked_id": None, "upload_key": None}
@@ -120,7 +116,7 @@ class Files:
             asked = {"asked_id": asked_id, "upload_key": known.upload_key if known is not None else uuid4().hex}
             key = asked["upload_key"] or key
         # Its address stands in canvases, for ever.
-        return await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC), asked
+        return await self._uploads.take(caller, chunks, key, visibility=Visibility.PUBLIC, is_here=is_here), asked
 
     async def _asked(self, caller: Caller, asked_id: UUID) -> Row | None:
         async with self._database.statement() as connection:
@@ -228,9 +224,10 @@ class Files:
         if known is not None and await self._is_stored(caller, known.id):
             return f"{FILE_PATH}{known.id}"
         try:
-            file = await self.take(caller, "embedded", _chunks_of(data), key)
+            taken = await self._upload(caller, _chunks_of(data), key, is_here=True)
         except UnsupportedMedia:
             return url  # a drawing in SVG, say: it stays where it is, within the bounds of its canvas
+        file = await self._keep(caller, "embedded", *taken)
         return f"{FILE_PATH}{file.id}"
 
     async def _is_stored(self, caller: Caller, upload_id: UUID) -> bool:
