@@ -68,6 +68,31 @@ async def test_a_broken_download_goes_on_where_it_stopped(downloads: Downloads, 
     body.content.close()
 
 
+async def test_where_there_is_no_rest_all_of_it_comes_again(downloads: Downloads, provider: Provider) -> None:
+    """All had come before the connection broke, without a word that this was the end."""
+    content = noise(100, 100)
+    asked: list[str | None] = []
+
+    async def broken_at_its_end(request: web.Request) -> web.StreamResponse:
+        asked.append(request.headers.get("Range"))
+        if len(asked) == 2:
+            return web.Response(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
+        response = web.StreamResponse(headers={"ETag": '"one"'})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(content)
+        if len(asked) == 1:
+            assert request.transport is not None
+            request.transport.close()
+        return response
+
+    fact = rendered(provider.url("a", broken_at_its_end))
+    body = await downloads.get(fact.data.request, fact.data.outputs[0])
+    assert (body.size, body.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert asked == [None, f"bytes={len(content)}-", None]
+    body.content.close()
+
+
 @pytest.mark.parametrize("changes", [True, False])
 async def test_p17_two_halves_of_different_bodies_are_never_joined(
     downloads: Downloads, provider: Provider, changes: bool

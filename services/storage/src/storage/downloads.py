@@ -123,9 +123,16 @@ class Downloads:
         arriving = Arriving(kind, bounds.max_bytes)
         try:
             while True:
+                is_rest = bool(arriving.asked_for())
                 try:
                     await self._try(url, arriving, give_up_at - time.monotonic())
                     return await arriving.whole()
+                except Refused as error:
+                    # Who has no rest may have all of it: perhaps all had come before the connection broke.
+                    if isinstance(error, Gone) or not is_rest:
+                        raise
+                    arriving.begin_again()
+                    continue
                 except Unreachable as error:
                     pause = PAUSES_SECONDS[min(tries, len(PAUSES_SECONDS) - 1)]
                     if time.monotonic() + pause >= give_up_at:
@@ -173,14 +180,18 @@ class Arriving:
             if not self.asked_for() or not _begins_at(response.headers.get("Content-Range", ""), self.size):
                 raise Refused("the server answered with a part that was not asked for")
             return
+        self.begin_again()
+        tag = response.headers.get("ETag")
+        self._tag = tag if tag is not None and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+    def begin_again(self) -> None:
+        """Forgets what came, if anything did."""
         if self.size:
             self.size = 0
             self._unwritten.clear()
             self._digest = sha256()
             self._content.seek(0)
             self._content.truncate()
-        tag = response.headers.get("ETag")
-        self._tag = tag if tag is not None and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
     async def take(self, chunks: AsyncIterator[bytes]) -> None:
         """Raises Refused for more than is allowed, and what the chunks raise."""
