@@ -50,8 +50,15 @@ async def test_a_session_that_is_deleted_draws_no_more_and_what_was_drawn_lands(
     assert (await client.get("/api/v1/chat/sessions")).json["sessions"] == []
     assert (await client.request("DELETE", f"/api/v1/chat/sessions/{SESSION}")).status == 404
     await said_to(client, canvas_id)
+    first, second, *_ = (request.generation_id for request in asked(players, client) if request.kind is Kind.TEXT)
+
+    async def is_over() -> bool:
+        """A moment after its answer."""
+        state = await postgres.fetchval("SELECT state FROM agent_turns WHERE generation_id = $1", second)
+        return bool(state == "done")
+
+    await until(is_over)
     assert (await client.request("DELETE", f"/api/v1/chat/sessions/{SESSION}")).status == 200
-    first, *_ = (request.generation_id for request in asked(players, client) if request.kind is Kind.TEXT)
     rows = await postgres.fetch("SELECT generation_id FROM agent_turns WHERE user_id = $1", client.user_id)
     kept = {row["generation_id"] for row in rows}
     assert kept <= {first}, "what was over when its session was deleted"
