@@ -13,7 +13,7 @@ import pytest
 
 from bench.stack import running
 from darkroom.embedded import PostgresServer
-from darkroom.embedded.postgres import program
+from darkroom.embedded.postgres import execute, program
 from darkroom.migration import migrate, service_urls
 from darkroom.stack import SERVICES
 from darkroom.supervisor.secrets_file import keep_secrets
@@ -27,7 +27,7 @@ USER = UUID("5b0f6a64-6f0c-4a8e-9b43-6a2f1c1d7e90")
 
 
 def postgres(tool: str, url: str, *words: str) -> None:
-    """pg_dump or pg_restore, as in docs/operating.md."""
+    """A program of Postgres's, as in docs/operating.md."""
     address = urlsplit(url)
     environment = {
         **os.environ,
@@ -48,14 +48,17 @@ def back_up(darkroom: Darkroom, backup: Path) -> None:
 
 
 def restore(data: Path, backup: Path) -> None:
-    """Into a fresh stack before its first start: rows as `migrate` leaves them make room, the broker knows nothing."""
+    """Into a fresh stack before its first start, of a version that has tables of which the backup knows nothing."""
     secrets = keep_secrets(data)
     server = PostgresServer(data)
     server.start()
-    words = ("--clean", "--if-exists", "--single-transaction", "--exit-on-error", "--dbname=darkroom")
+    words = ("--single-transaction", "--exit-on-error", "--dbname=darkroom")
     try:
         passwords = {service: secrets[f"{service}_password"] for service in SERVICES}
         asyncio.run(migrate(admin_url(server), service_urls(admin_url(server), passwords)))
+        execute(admin_url(server), "CREATE TABLE gateway.newer (id uuid REFERENCES gateway.generations)")
+        postgres("dropdb", server.admin_url, "darkroom")
+        postgres("createdb", server.admin_url, "darkroom")
         postgres("pg_restore", server.admin_url, *words, str(backup / "darkroom.dump"))
     finally:
         server.stop()
