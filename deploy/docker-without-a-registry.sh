@@ -3,7 +3,7 @@
 #
 #     sh deploy/docker-without-a-registry.sh start /var/tmp/darkroom-docker    (as root; `make env` has been run)
 #     . /var/tmp/darkroom-docker/environment                                   (docker and docker compose now use it)
-#     (umask 077; sh deploy/environment.sh > .env)
+#     (umask 077; set -C; sh deploy/environment.sh > .env)
 #     for target in gateway generator storage ledger simulator operator; do
 #       docker build --quiet --file deploy/Dockerfile --target $target --tag darkroom/$target .
 #     done

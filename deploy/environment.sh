@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints an environment for docker-compose.yml with fresh secrets:
 #
-#     (umask 077; sh deploy/environment.sh > .env)
+#     (umask 077; set -C; sh deploy/environment.sh > .env)
 #
 # It is made once. The passwords in it are those of the volumes that are filled with it.
 set -eu

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints the Secrets that the manifests refer to, from an environment as deploy/environment.sh makes it:
 #
-#     (umask 077; sh deploy/environment.sh > .env)
+#     (umask 077; set -C; sh deploy/environment.sh > .env)
 #     sh deploy/k8s/secrets.sh .env | kubectl apply --filename -
 #
 # For a cluster that has no store of secrets. With one (External Secrets, Sealed Secrets, Vault) these are the names and

@@ -32,8 +32,8 @@ _INTRODUCTION = """\
 Every variable that the services read, with its default; a line without a default has to be set. Made from the settings
 by `python -m darkroom.environment_example`: a change here is lost, a change there is checked by a test.
 
-`darkroom up` needs none of them. For containers `sh deploy/environment.sh > .env` makes a file to begin with, and any
-of these lines may be added to it (docs/operating.md).\
+`darkroom up` needs none of them. For containers `deploy/environment.sh` makes a file to begin with, and any of these
+lines may be added to it (docs/operating.md).\
 """
 
 
