@@ -245,7 +245,7 @@ def test_what_enters_a_build_is_named() -> None:
     ["docs/operating.md", "docs/kubernetes.md", "docker-compose.yml", "deploy/environment.sh", "deploy/k8s/secrets.sh"],
 )
 def test_the_command_that_makes_the_secrets_makes_them_once(name: str, tmp_path: Path) -> None:
-    """Repeated, by whoever follows the page again or the next page, it leaves those that the volumes were filled with."""
+    """Repeated, by whoever follows this page again or the next one, it leaves those that the volumes know."""
     [command] = re.findall(r"^(?:\$|#) +(\(.*environment\.sh > .env\))$", (ROOT / name).read_text(), re.MULTILINE)
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
