@@ -25,6 +25,7 @@ SAID_LATER = {
     "rendered.data.request.messages[].role": _BY_THE_GATEWAY,
     "storage.delete.question.generation_id": _BY_THE_GATEWAY,
     "storage.delete.question.undo": "nobody has ever said it, and what a former gateway says is its default",
+    "storage.take_upload.question.url": "nobody has ever said it: no dialect brings what is elsewhere",
 }
 """Where a difference is no harm → why. An entry goes once the version that has it is the one that is kept."""
 

@@ -19,11 +19,9 @@ class TakeUpload(Frozen):
     upload_id: UUID
     user_id: UUID
     claim: str | None = None
-    """The name of an object in the claims bucket."""
+    """The name of an object in the claims bucket. Without one it went into the bucket that was offered."""
     sha256: str | None = None
     """Of that object, in hexadecimal; where it is not said, another file counts as the same upload."""
-    url: str | None = None
-    """Where it is to be read from. Without either it went into the bucket that was offered."""
     visibility: Visibility = Visibility.PUBLIC
     """Of an upload that is new; what was taken once stays as it was."""
 

@@ -12,7 +12,7 @@ from fastapi import Request
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Asset, Input, Kind, Visibility
-from contracts.ids import asset_id, keyed_generation_id
+from contracts.ids import asset_id
 from contracts.keeping import FindMedia, FoundMedia, MediaName, NamedMedia, TakenUpload, TakeUpload
 from contracts.media import address
 from contracts.money import PriceList
@@ -66,7 +66,6 @@ class Storage:
     def __init__(self, bus: NatsClient) -> None:
         self._bus = bus
         self.brought: list[bytes] = []
-        self.named: list[str] = []
         self.media: dict[UUID, dict[str, NamedMedia]] = {}
         self.asked: list[FindMedia] = []
 
@@ -85,8 +84,6 @@ class Storage:
 
     async def take(self, message: Any) -> None:
         question = TakeUpload.model_validate_json(message.data)
-        if question.url is not None:
-            self.named.append(question.url)
         bucket = await self._bus.jetstream().object_store("claims")
         if question.claim is not None:
             self.brought.append((await bucket.get(question.claim)).data or b"")
@@ -325,11 +322,3 @@ async def test_a_form_that_is_none(uploads: Uploads, storage: Storage, parts: li
     with pytest.raises(refusal):
         async with uploads.bringing(Caller(uuid4()), form.file()):
             pass
-
-
-async def test_a_sound_elsewhere_is_brought_for_a_dialect(uploads: Uploads, storage: Storage) -> None:
-    """So that its length, which is paid for, is known."""
-    caller, route = Caller(uuid4()), "/functions/v1/process-elevenlabs-video"
-    asset = await uploads.bring(caller, "https://sounds.example/a.mp3", "one", route)
-    assert asset.id == asset_id(keyed_generation_id(caller.user_id, route, "one"), 0)
-    assert storage.named == ["https://sounds.example/a.mp3"] and storage.brought == []

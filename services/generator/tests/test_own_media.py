@@ -21,10 +21,8 @@ from darkroom.migration import upgrade
 from generator.claims import Claims as GeneratorClaims
 from runtime.broker import make_broker
 from runtime.database import Database
-from runtime.outbound import OutboundSettings
 from runtime.settings import BrokerSettings, DatabaseSettings
 from storage.claims import Claims
-from storage.downloads import Bounds, Downloads
 from storage.keeping import Bounds as KeepingBounds
 from storage.keeping import Keeping
 from storage.lending import Lending
@@ -41,13 +39,6 @@ pytestmark = pytest.mark.connected
 FROM_A_PICTURE = "seedance-1-0-lite-i2v"
 
 
-BOUNDS = Bounds(10 << 20, 10)
-
-
-async def nowhere(*_):
-    """What nobody here asks for."""
-
-
 class Storage:
     """Storage as it answers questions."""
 
@@ -55,12 +46,10 @@ class Storage:
         claims, variants = Claims(broker), Variants(database, objects, workshop)
         self.database, self.broker = database, broker
         keeping = Keeping(database, KeepingBounds())
-        downloads = Downloads(OutboundSettings(), claims, nowhere, pictures=BOUNDS, recordings=BOUNDS)
         self.uploads = Uploads(
             database,
             objects,
             claims,
-            downloads,
             Preparation(workshop),
             keeping,
             scanner=None,

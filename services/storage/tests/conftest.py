@@ -141,9 +141,7 @@ Make = Callable[..., Uploads]
 
 
 @pytest.fixture
-def make(
-    database: Database, broker: Any, objects: LocalObjects, downloads: Downloads, preparation: Preparation
-) -> Make:
+def make(database: Database, broker: Any, objects: LocalObjects, preparation: Preparation) -> Make:
     def make(
         scanner: Scanner | None = None,
         incoming: Incoming | None = None,
@@ -154,7 +152,6 @@ def make(
             database,
             other.get("objects", objects),
             Claims(broker),
-            downloads,
             preparation,
             Keeping(database, KeepingBounds(quota_bytes=quota_bytes)),
             scanner=scanner,

@@ -195,15 +195,6 @@ class Uploads:
             finally:
                 await brought.let_go()
 
-    async def bring(self, caller: Caller, url: str, key: str | None, route: str) -> Asset:
-        """The asset that a file elsewhere has become: of it everything is known that is asked, its length as well.
-
-        Raises:
-            Refusal: why it has not; nothing is kept then.
-        """
-        upload_id = new_generation_id() if key is None else keyed_generation_id(caller.user_id, route, checked_key(key))
-        return (await self._taken(caller, upload_id, None, url=url)).asset
-
     async def offer(self, caller: Caller, mime_type: str, size_bytes: int) -> tuple[UUID, OfferedUpload]:
         """A form for the user's browser. Raises Refusal."""
         upload_id = new_generation_id()
@@ -289,14 +280,12 @@ class Uploads:
         visibility: Visibility | None,
         *,
         received: Received | None = None,
-        url: str | None = None,
     ) -> Upload:
         question = TakeUpload(
             upload_id=upload_id,
             user_id=caller.user_id,
             claim=received and received.claim,
             sha256=received and received.digest,
-            url=url,
             visibility=visibility or self._visibility,
         )
         try:

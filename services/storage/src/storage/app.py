@@ -82,7 +82,6 @@ def create_app(settings: Settings) -> Application:
         database,
         objects,
         claims,
-        downloads,
         preparation,
         keeping,
         scanner=make_scanner(settings.keeping),

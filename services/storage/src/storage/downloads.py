@@ -23,8 +23,6 @@ PAUSES_SECONDS = (0.3, 1.0, 3.0, 10.0)
 """Between the tries of one download; the last again and again, as long as there is time."""
 IN_MEMORY_BYTES = 1 << 20
 """A picture so small is never on disk; whatever is larger is written so much at a time."""
-BRING_SECONDS = 60.0
-"""For what a user names instead of sending it; somebody waits for the answer."""
 AT_ONCE = 32
 """Downloads under way in one process; the others wait their turn."""
 
@@ -101,11 +99,6 @@ class Downloads:
                     raise
                 log.warning("download.fresh_address", index=output.index, error=str(error))
             return await self._fetch(fresh, bounds, request.kind)
-
-    async def bring(self, url: str, max_bytes: int) -> Body:
-        """The bytes at an address that a user named, in a file; raises as `get`."""
-        async with self._places:
-            return await self._fetch(url, Bounds(max_bytes, BRING_SECONDS), Kind.VIDEO)
 
     async def _claim(self, name: str, bounds: Bounds, kind: Kind) -> Body:
         arriving = Arriving(kind, bounds.max_bytes)

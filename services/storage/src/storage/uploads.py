@@ -20,11 +20,11 @@ from contracts.keeping import (
 )
 from runtime.database import Database
 from runtime.health import is_transient
-from runtime.outbound import Refused, Unreachable
+from runtime.outbound import Refused
 from storage import assets
 from storage.addresses import EXTENSIONS, addresses
 from storage.claims import Claims
-from storage.downloads import Arriving, Body, Downloads
+from storage.downloads import Arriving, Body
 from storage.keeping import Keeping
 from storage.objects import Absent, Objects, name_of
 from storage.objects.incoming import Incoming
@@ -94,7 +94,6 @@ class Uploads:
         database: Database,
         objects: Objects,
         claims: Claims,
-        downloads: Downloads,
         preparation: Preparation,
         keeping: Keeping,
         *,
@@ -105,7 +104,6 @@ class Uploads:
         self._database = database
         self._objects = objects
         self._claims = claims
-        self._downloads = downloads
         self._preparation = preparation
         self._keeping = keeping
         self._scanner = scanner
@@ -120,7 +118,7 @@ class Uploads:
             failure = Failure(code=refusal.code, message=str(refusal))
         except Unsupported as error:
             failure = Failure(code="unsupported_media", message=f"The file is not taken: {error}.")
-        except (Unusable, Refused, Unreachable) as error:
+        except (Unusable, Refused) as error:
             failure = Failure(code="unusable_media", message=f"The file is not taken: {error}.")
         except Infected:
             failure = Failure(code="not_clean", message="The file is not taken: it did not pass the scan for malware.")
@@ -172,14 +170,12 @@ class Uploads:
             prepared = await self._preparation.clean(body)
             bodies.callback(prepared.body.content.close)
             asset = await self._keep(identity, question, prepared)
-        if question.claim is None and question.url is None and self._incoming is not None:
+        if question.claim is None and self._incoming is not None:
             await self._incoming.delete(question.upload_id)
         log.info("upload.stored", asset=str(asset.id), mime_type=asset.mime_type, bytes=asset.size_bytes)
         return TakenUpload(asset=asset, visibility=question.visibility, is_new=True)
 
     async def _receive(self, question: TakeUpload) -> Body:
-        if question.url is not None:
-            return await self._downloads.bring(question.url, self._max_bytes)
         max_bytes = self._max_bytes if question.claim is not None else await self._offered(question)
         arriving = Arriving(Kind.VIDEO, max_bytes)
         try:
