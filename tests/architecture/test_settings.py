@@ -208,7 +208,7 @@ def test_a_job_that_is_told_too_little_says_what_is_missing(words: str, missing:
     assert (status, said.count("\n")) == (MISCONFIGURED, 1)
     assert f"{missing} is not set" in said
     assert f"or set {missing}: " in said, "and what it is for"
-    for nonsense in "canary", "nats://canary:port":
+    for nonsense in "nats://canary:port", "postgresql://a:canary#b@127.0.0.1/c":
         wrong, told = started("darkroom", *words.split(), "--data", str(tmp_path), **{missing: nonsense})
         assert (wrong, told.count("\n")) == (MISCONFIGURED, 1)
         assert f"{missing} has to be " in told

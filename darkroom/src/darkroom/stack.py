@@ -58,8 +58,8 @@ class Stack:
         return str(value)
 
     def optional(self, name: str) -> str | None:
-        value = self.known.get(name)
-        return str(value) if value else None
+        """The same, or None where nobody named it. Raises NoStackError where it is an address of something else."""
+        return self.address(name) if self.known.get(name) else None
 
     def storage_environment(self) -> dict[str, str] | None:
         """What tells storage where its objects are; None where neither a local stack nor the environment says it."""
@@ -68,6 +68,9 @@ class Stack:
         return dict(os.environ) if any(os.environ.get(name) for name in _STORES) else None
 
 
+_SERVER = r"(\[[^\s\]]+\]|[^\s/?#@:,\[\]]*)(:\d{1,5})?"
+_DATABASE = rf"postgres(ql)?://([^/?#]*@)?{_SERVER}(,{_SERVER})*([/?][^\s@]*)?"
+"""What is none is refused by name here: who reads it further on says which part of a password is no port."""
 _STORES = ("MEDIA_STORAGE_BACKEND", "MEDIA_ROOT", "AWS_S3_BUCKET", "STORAGE_BUCKET_NAME")
 _VARIABLES = {
     "url": "GATEWAY_URL",
@@ -93,7 +96,7 @@ def _is_one(name: str, value: str) -> bool:
         from runtime.settings import SERVERS
 
         return re.fullmatch(SERVERS, value) is not None
-    return not name.endswith("database_url") or value.startswith(("postgresql://", "postgres://"))
+    return not name.endswith("database_url") or re.fullmatch(_DATABASE, value) is not None
 
 
 def _meaning(name: str) -> str:

@@ -26,10 +26,14 @@ def doctor(
     from darkroom.commands.audit import be_quiet
     from darkroom.doctor import examine
     from darkroom.doctor.examination import deployment_of
-    from darkroom.stack import Stack
+    from darkroom.stack import NoStackError, Stack
 
     be_quiet()
-    examination = asyncio.run(examine(deployment_of(Stack.find(data))))
+    try:
+        deployment = deployment_of(Stack.find(data))
+    except NoStackError as error:
+        fail(str(error), MISCONFIGURED)
+    examination = asyncio.run(examine(deployment))
     if as_json:
         typer.echo(json.dumps(examination.as_json(), indent=2))
     else:
