@@ -19,7 +19,7 @@ from gateway.dialects.jaaz.repeating import Repeater
 from gateway.settings import Settings
 
 from .client import Client, token, until
-from .conftest import PUBLIC_URL, MakeClient, Service, serving
+from .conftest import PUBLIC_URL, MakeClient, Service, serving, with_limits
 from .jaaz import box
 from .players import SEEDANCE, SEEDREAM, Players
 from .sockets import Socket
@@ -61,6 +61,12 @@ class Artist:
             usage=Usage(input_tokens=7, output_tokens=9),
         )
         await self._players.say(Outcome.of(ending, "generator", None))
+
+
+@pytest.fixture(scope="module")
+async def settings(settings: Settings) -> Settings:
+    """A turn has many steps: on a busy machine its answer is waited for."""
+    return with_limits(settings, sync_wait_seconds=30)
 
 
 @pytest.fixture
