@@ -26,6 +26,7 @@ from .conftest import Service, also_at, serving
 from .openai import sdk_of
 from .players import SEEDREAM, WRITER, Players
 from .sockets import Open
+from .test_replicate_streams import listened_to
 
 pytestmark = pytest.mark.connected
 
@@ -140,10 +141,10 @@ async def test_a_stream_of_openais_ends_in_an_error(
             [each async for each in stream]
 
 
-async def test_a_stream_of_replicates_ends_in_an_error(client: Client, postgres: asyncpg.Pool) -> None:
+async def test_a_stream_of_replicates_ends_in_an_error(client: Client, postgres: asyncpg.Pool, bus: NatsClient) -> None:
     made = (await client.accepted(**TEXT))["id"]
     reading = asyncio.create_task(client.get(f"/replicate/v1/predictions/{made}/stream"))
-    await asyncio.sleep(0.5)
+    await listened_to(bus, made)
     await deleted(postgres, made)
     async with asyncio.timeout(8):
         answer: Answer = await reading

@@ -6,6 +6,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID, uuid4
 
+import aiohttp
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.errors import NoRespondersError
@@ -135,20 +136,32 @@ async def test_a_line_that_ends_between_two_pieces_ends_once(
 
 
 async def test_a_stream_says_that_it_lives_while_nothing_is_written(
-    official: Replicate, client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+    official: Replicate,
+    client: Client,
+    players: Players,
+    bus: NatsClient,
+    http: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    begin = asyncio.Event()
+
     async def play(request: Request) -> None:
-        await asyncio.sleep(0.5)
+        await begin.wait()
         await players.complete(request)
 
     monkeypatch.setattr(words, "PING_SECONDS", 0.1)
     monkeypatch.setattr(words, "LOOK_AGAIN_SECONDS", 0.05)
     players.scripts[client.user_id] = play
     made = await official.predictions.async_create(version=WRITER, input=INPUT)
-    events = made.async_stream(use_file_output=False)
-    read, answer = await asyncio.gather(anext(events), client.get(f"{PREDICTIONS}/{made.id}/stream"))
-    assert read.data == answer_to(INPUT["prompt"])
-    assert answer.text.startswith(": accepted\n\n: ping\n\n")
+    read = asyncio.create_task(anext(made.async_stream(use_file_output=False)))
+    await listened_to(bus, made.id)
+    headers = {"Authorization": f"Bearer {token(client.user_id)}"}
+    async with http.get(f"{client.url}{PREDICTIONS}/{made.id}/stream", headers=headers) as answer:
+        begun = b": accepted\n\n: ping\n\n"
+        assert await asyncio.wait_for(answer.content.readexactly(len(begun)), 10) == begun
+        begin.set()
+        assert answer_to(INPUT["prompt"]) in await answer.text()
+    assert (await read).data == answer_to(INPUT["prompt"])
 
 
 async def test_a_text_that_fails_says_so_in_its_stream(official: Replicate, client: Client, players: Players) -> None:
@@ -225,7 +238,7 @@ async def test_the_address_of_a_stream_is_enough_for_that_prediction_alone(
 async def test_a_stream_ends_with_the_address_that_opened_it(
     official: Replicate, nobody: Client, players: Players, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "STREAM_SECONDS", 1)
+    monkeypatch.setattr(reading, "STREAM_SECONDS", 3)  # and up to one less, as an address is dated by the second
     monkeypatch.setattr(streaming, "ASK_AGAIN_SECONDS", 0.2)
     players.scripts[client.user_id] = players.hold
     made = await official.predictions.async_create(version=WRITER, input=INPUT)
