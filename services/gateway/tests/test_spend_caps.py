@@ -2,6 +2,8 @@
 refused."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -66,19 +68,27 @@ async def test_a_repeated_consumption_is_counted_once(
     assert await spent(postgres, client) == 10
 
 
+@contextlib.contextmanager
+def silence(players: Players, client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A ledger that says nothing of a user, and is not waited for long."""
+    with monkeypatch.context() as impatient:
+        impatient.setattr("gateway.funds.CONSUME_TIMEOUT_SECONDS", 0.3)
+        players.silent.add(client.user_id)
+        yield
+        players.silent.remove(client.user_id)
+
+
 async def test_what_the_ledger_refused_is_given_back_and_what_was_not_heard_stays(
     client: Client, client_of: MakeClient, postgres: asyncpg.Pool, players: Players, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.funds.CONSUME_TIMEOUT_SECONDS", 0.1)
     holder = await program(client_of, client, credits_per_day=1000)
     players.available[client.user_id] = 10_000
     assert_problem(await consume(holder, 2, "dear"), 402, "insufficient_credits")
     assert await spent(postgres, client) == 0
-    players.silent.add(client.user_id)
-    for _ in range(2):
-        assert_problem(await consume(holder, 1, "unheard"), 504, "not_heard")
-        assert await spent(postgres, client) == 1
-    players.silent.remove(client.user_id)
+    with silence(players, client, monkeypatch):
+        for _ in range(2):
+            assert_problem(await consume(holder, 1, "unheard"), 504, "not_heard")
+            assert await spent(postgres, client) == 1
     assert (await consume(holder, 1, "unheard")).status == 200
     assert await spent(postgres, client) == 1
 
@@ -101,11 +111,9 @@ async def test_what_cannot_be_given_back_stays_counted_and_hides_no_answer(
 async def test_under_the_key_of_what_was_not_heard_nothing_dearer_is_taken_uncounted(
     client: Client, client_of: MakeClient, postgres: asyncpg.Pool, players: Players, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.funds.CONSUME_TIMEOUT_SECONDS", 0.1)
     holder = await program(client_of, client, credits_per_day=3)
-    players.silent.add(client.user_id)
-    assert_problem(await consume(holder, 1, "unheard"), 504, "not_heard")
-    players.silent.remove(client.user_id)
+    with silence(players, client, monkeypatch):
+        assert_problem(await consume(holder, 1, "unheard"), 504, "not_heard")
     assert_problem(await consume(holder, 5, "unheard"), 429, "spend_cap_reached")
     assert (await consume(holder, 2, "unheard")).status == 200
     assert await spent(postgres, client) == 3
