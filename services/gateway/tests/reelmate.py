@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from nats.aio.client import Client as NatsClient
 
 from contracts.facts import Kind
-from contracts.ids import asset_id
 from contracts.keeping import FindMedia, FoundMedia, NamedMedia
 from contracts.money import Price
 from contracts.questions import STORAGE_DELETE, STORAGE_FIND_MEDIA, STORAGE_TAKE_UPLOAD, CatalogModel
@@ -59,20 +57,11 @@ async def offer(database_url: str, players: Players) -> None:
 class Media(Storage):
     """Storage that has what was brought, and nothing else."""
 
-    def __init__(self, bus: NatsClient) -> None:
-        super().__init__(bus)
-        self.owners: dict[UUID, UUID] = {}
-
-    async def take(self, message: Any) -> None:
-        await super().take(message)
-        for upload_id, (user_id, _) in self.taken.items():
-            self.owners[asset_id(upload_id, 0)] = user_id
-
     async def find(self, message: Any) -> None:
         question = FindMedia.model_validate_json(message.data)
         found = tuple(
             NamedMedia(asset_id=name.asset_id, mime_type="image/jpeg", size_bytes=1)
-            if name.asset_id is not None and self.owners.get(name.asset_id) == question.user_id
+            if name.asset_id is not None and self.kept.get(name.asset_id) == question.user_id
             else None
             for name in question.names
         )

@@ -100,7 +100,7 @@ async def test_a_film_is_made_of_the_script_the_voice_and_the_face(
     assert (request.model, request.prompt, request.size) == ("darkroom-avatar", "Hello there.", "1080x1920")
     assert request.options == {"voice": "nova", "quality": "high"}
     [start] = request.inputs
-    assert start.role == "image" and media.owners[start.asset_id] == client.user_id  # type: ignore[index]
+    assert start.role == "image" and media.kept[start.asset_id] == client.user_id  # type: ignore[index]
     assert request.quote.amount == UNITS_PER_SECOND, "a second of words is paid, not the thirty that were wished for"
 
 

@@ -184,7 +184,7 @@ async def test_a_face_of_ones_own_is_seen_and_used_by_its_user_alone(
     made = await one.post(f"{STUDIO}/generate-video", json=FILM | {"avatarId": own["id"]})
     assert made.status == 201, made.text
     [start] = (await players.heard(film := made.json["data"]["id"])).inputs
-    assert media.owners[start.asset_id] == one.user_id  # type: ignore[index]
+    assert media.kept[start.asset_id] == one.user_id  # type: ignore[index]
     assert (await other.post(f"{STUDIO}/generate-video", json=FILM | {"avatarId": own["id"]})).status == 404
     assert (await other.request("DELETE", f"{STUDIO}/avatars/{own['id']}")).status == 404
     await until(lambda: is_made(one, film))
@@ -208,7 +208,7 @@ async def test_a_face_is_not_deleted_while_a_film_with_it_is_made(
 
 async def test_a_face_that_was_deleted_meanwhile_makes_no_film(client: Client, media: Media) -> None:
     own = (await brought(client)).json["data"]
-    media.owners.clear()
+    media.kept.clear()
     answer = await client.post(f"{STUDIO}/generate-video", json=FILM | {"avatarId": own["id"]})
     assert (answer.status, answer.json["code"]) == (422, "input_not_found")
 
