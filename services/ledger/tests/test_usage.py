@@ -1,6 +1,5 @@
 """What a user's credits went into, by page and by day, kind and model; and the word that a balance changed."""
 
-import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -15,13 +14,14 @@ from contracts.usage import (
     UsageOf,
     UsageReport,
 )
-from ledger.announcements import PAUSE_SECONDS, Changes
+from ledger.announcements import Changes
 from ledger.operations import Ledger
 from ledger.statement import statement
 from ledger.usage import usage
 from runtime.broker import last_on
 
 from .samples import CREDIT, completed, failed, request, requested, today
+from .test_connected import eventually
 
 pytestmark = pytest.mark.connected
 
@@ -123,15 +123,19 @@ async def test_the_question_is_answered(service, broker, spender):
     assert UsageReport.model_validate_json(reply.data).total == 5
 
 
-async def test_a_balance_that_changed_is_told_once_for_a_batch(make_process, broker, streams):
+async def test_a_balance_that_changed_is_told_once_for_a_batch(make_process, broker, streams, monkeypatch):
+    monkeypatch.setattr("ledger.announcements.PAUSE_SECONDS", 3.0)  # all that follows may take a while
     changes = Changes(broker)
     operations = Ledger(make_process(), 10 * CREDIT, changes)
     user = uuid4()
     asked = [request(user) for _ in range(5)]
     await operations.hold([requested(each) for each in asked])
     await operations.settle([completed(each.generation_id) for each in asked[:4]])
-    await asyncio.sleep(2 * PAUSE_SECONDS)
-    await broker.connection.flush()
+
+    async def is_told() -> bool:
+        return bool(await streams.subjects(CREDITS))
+
+    await eventually(is_told)
     assert await streams.subjects(CREDITS) == [f"credits.changed.{user}"]
     said = Changed.decode(await last_on(broker, changed_subject(user), stream="CREDITS"))
     assert (said.data.available, said.data.held, said.data.used) == (5 * CREDIT, CREDIT, 4 * CREDIT)
