@@ -223,6 +223,19 @@ class Conformance:
         self.assert_refused(answer, 402, "insufficient_credits")
         assert await self.count(postgres, client) == 0
 
+    async def test_who_waits_for_too_many_waits_for_no_further_one(
+        self, client: Client, postgres: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """API4. What cannot but wait is refused before anything is accepted; a preference is passed over."""
+        monkeypatch.setattr("gateway.waiting.MAX_WAITS_OF_USER", 0)
+        answer = await self.submit(client, {"Prefer": "wait=9"})
+        if self.surface.held_open:
+            self.assert_refused(answer, 429, "too_many_requests")
+            assert answer.headers["Retry-After"] == "5"
+        else:
+            assert answer.status == self.surface.accepted, answer.text
+        assert await self.count(postgres, client) == (0 if self.surface.held_open else 1)
+
     # -- what surrounds it --------------------------------------------------------------------------------------
 
     async def test_a_browser_may_read_errors_too(self, client: Client, nobody: Client) -> None:

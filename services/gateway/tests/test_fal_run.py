@@ -72,3 +72,12 @@ async def test_a_result_as_events_is_refused_before_it_is_made(client: Client, p
     assert (answer.status, "not as events" in answer.json["detail"]) == (422, True)
     assert (await client.post(f"{APP}/stream", accept, json=INPUT)).status in {404, 422}
     assert not players.of(client.user_id)
+
+
+async def test_who_waits_for_too_many_is_refused_before_anything_is_made(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.waiting.MAX_WAITS_OF_USER", 0)
+    answer = await client.post(APP, {"Host": HOST}, json=INPUT)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
+    assert (await client.get("/v1/generations")).json["items"] == []

@@ -1,5 +1,6 @@
 """Waiting for a generation, looking at it again, finding it, trying it again and deleting it."""
 
+import asyncio
 import time
 from datetime import datetime
 from typing import Any
@@ -39,6 +40,33 @@ async def test_a_wait_that_is_over_is_an_acceptance(client: Client, players: Pla
     assert (answer.status, answer.json["status"]) == (202, "pending")
     shown = await client.get(answer.headers["Location"], {"Prefer": "wait=1"})
     assert (shown.status, shown.json["status"], shown.headers["Preference-Applied"]) == (200, "pending", "wait=1")
+
+
+async def test_who_waits_for_too_many_is_answered_at_once(
+    client: Client, client_of: MakeClient, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """API4: each costs a subscription and looks at its row every second. A preference may be passed over."""
+    monkeypatch.setattr("gateway.waiting.MAX_WAITS_OF_USER", 1)
+    other = client_of()
+    players.scripts[client.user_id] = players.scripts[other.user_id] = players.hold
+    made = await client.accepted()
+    path = f"/v1/generations/{made['id']}"
+    waiting = asyncio.create_task(client.get(path, {"Prefer": "wait=20"}))
+    await asyncio.sleep(0.3)
+    begun_at = time.monotonic()
+    looked = await client.get(path, {"Prefer": "wait=20"})
+    further = await client.post("/v1/generations", {"Prefer": "wait=20"}, json=IMAGE)
+    assert time.monotonic() - begun_at < 3
+    assert [(each.status, each.headers.get("Preference-Applied")) for each in (looked, further)] == [
+        (200, None),
+        (202, None),
+    ]
+    theirs = await other.post("/v1/generations", {"Prefer": "wait=0"}, json=IMAGE)
+    assert theirs.headers["Preference-Applied"] == "wait=0"
+    await players.complete(await players.heard(made["id"]))
+    assert (await waiting).json["status"] == "completed"
+    again = await client.get(further.headers["Location"], {"Prefer": "wait=0"})
+    assert again.headers["Preference-Applied"] == "wait=0", "who has waited makes room"
 
 
 async def test_looking_with_a_wait_hears_the_outcome(client: Client, players: Players) -> None:

@@ -119,14 +119,16 @@ class Commands:
         """The same, held open until the generation is final or the wait is over: so many seconds, and accepting it is
         counted to them.
 
-        It listens before it publishes, so that no outcome passes unheard. Raises Gone, too: it was deleted meanwhile.
+        It listens before it publishes, so that no outcome passes unheard. Raises TooManyRequests, too: the user waits
+        for as many as anybody may. Gone: it was deleted meanwhile.
         """
         begun_at = time.monotonic()
         generation_id = generation_id_of(caller, order)
-        async with verdicts.listening(generation_id) as heard:
-            generation = await self.create(caller, order, generation_id)
-            left = None if seconds is None else seconds - (time.monotonic() - begun_at)
-            return await verdicts.wait(caller, generation, heard, left)
+        with verdicts.place(caller.user_id):
+            async with verdicts.listening(generation_id) as heard:
+                generation = await self.create(caller, order, generation_id)
+                left = None if seconds is None else seconds - (time.monotonic() - begun_at)
+                return await verdicts.wait(caller, generation, heard, left)
 
     async def create_batch(self, caller: Caller, orders: Sequence[Order]) -> Batch:
         """Accepts all of them, or none. The same key gives the same batch.

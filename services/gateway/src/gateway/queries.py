@@ -76,13 +76,14 @@ class Queries:
     async def generation_once_final(
         self, verdicts: Verdicts, caller: Caller, generation_id: UUID, seconds: float
     ) -> Generation:
-        """The same, held open until it is final or the seconds are over. Raises NotFound."""
-        async with verdicts.listening(generation_id) as heard:
-            generation = await self.generation(caller, generation_id)
-            try:
-                return await verdicts.wait(caller, generation, heard, seconds)
-            except Gone as error:
-                raise NotFound("There is no such generation.") from error
+        """The same, held open until it is final or the seconds are over. Raises NotFound, TooManyRequests."""
+        with verdicts.place(caller.user_id):
+            async with verdicts.listening(generation_id) as heard:
+                generation = await self.generation(caller, generation_id)
+                try:
+                    return await verdicts.wait(caller, generation, heard, seconds)
+                except Gone as error:
+                    raise NotFound("There is no such generation.") from error
 
     async def position(self, generation: Generation) -> int:
         """How many of its user's generations wait before it (`turns.ahead`)."""

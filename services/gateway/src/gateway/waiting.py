@@ -5,7 +5,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import UUID
 
 import structlog
@@ -19,7 +19,7 @@ from contracts.topology import verdict_subject
 from gateway import records
 from gateway.identity import Caller
 from gateway.records import Ended, Generation
-from gateway.refusals import Gone
+from gateway.refusals import Gone, TooManyRequests
 from runtime.broker import connected
 from runtime.database import Database, Together
 from runtime.health import is_transient
@@ -30,6 +30,10 @@ LEAVING_SECONDS = 6.0
 asked for again by clients, made and paid twice."""
 AFTER_YOU_SECONDS = 0.02
 """Whoever waits for one in this process records it first, and is answered before the rest is done."""
+MAX_WAITS_OF_USER = 200
+"""In this process: each is a subscription, and a look at a row every second."""
+BUSY_SECONDS = 5
+"""When to ask again."""
 MOST_APPLIED = 64
 """Recorded by who waited, until the consumer of outcomes asks for it, which may be another replica's."""
 
@@ -46,6 +50,8 @@ class Verdicts:
         """The longest that anybody waits."""
         self._leave_at = math.inf
         self._finish = Together(self._finish_all)
+        self._waits: Counter[UUID] = Counter()
+        """How many each user holds open."""
         self._waited_for: Counter[UUID] = Counter()
         self._applied: dict[UUID, Ended] = {}
         self._applying = asyncio.Condition()
@@ -53,6 +59,23 @@ class Verdicts:
     def close(self) -> None:
         """Whoever waits is told soon how it stands: the process stops."""
         self._leave_at = time.monotonic() + LEAVING_SECONDS
+
+    def granted(self, user_id: UUID, preferred_seconds: float | None) -> float | None:
+        """What comes of a preference to wait; None: it is passed over, as the user waits for as many as anybody may."""
+        return preferred_seconds if self._waits[user_id] < MAX_WAITS_OF_USER else None
+
+    @contextlib.contextmanager
+    def place(self, user_id: UUID) -> Iterator[None]:
+        """For one request that waits. Taken before anything is accepted, since it raises TooManyRequests."""
+        if self._waits[user_id] >= MAX_WAITS_OF_USER:
+            raise TooManyRequests("Too many of your requests wait.", BUSY_SECONDS)
+        self._waits[user_id] += 1
+        try:
+            yield
+        finally:
+            self._waits[user_id] -= 1
+            if not self._waits[user_id]:
+                del self._waits[user_id]
 
     async def applied(self, outcomes: Sequence[Outcome]) -> list[Ended]:
         """Those that whoever waited for them in this process has recorded, which is given a moment to do so."""

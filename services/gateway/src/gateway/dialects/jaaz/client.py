@@ -45,8 +45,9 @@ def make_router(desk: Desk) -> APIRouter:
     async def chat(body: ClientChat, request: Request) -> Status:
         """Answers when the run is over; what was written arrived by socket."""
         who = await desk.who(request)
-        said = await _say(desk, who, _talk(body), request, request.headers.get("idempotency-key"))
-        await desk.talks.whole(who, said)
+        with desk.surface.verdicts.place(who.user_id):
+            said = await _say(desk, who, _talk(body), request, request.headers.get("idempotency-key"))
+            await desk.talks.whole(who, said)
         return Status(status="done")
 
     @router.get("/chat_session/{session_id}", summary="The messages of a session")

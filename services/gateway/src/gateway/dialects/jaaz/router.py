@@ -139,9 +139,10 @@ async def _image(desk: Desk, who: Caller, body: GenerateImage, request: Request)
     first = translate.image_order(body, UUID(int=0), request)
     generation_id = generation_id_of(who, first)
     order = translate.image_order(body, generation_id, request)
-    async with surface.verdicts.listening(generation_id) as heard:
-        generation = await surface.commands.create(who, order, generation_id)
-        return await surface.verdicts.wait(who, generation, heard)
+    with surface.verdicts.place(who.user_id):
+        async with surface.verdicts.listening(generation_id) as heard:
+            generation = await surface.commands.create(who, order, generation_id)
+            return await surface.verdicts.wait(who, generation, heard)
 
 
 def _talk(body: ChatMessage) -> Talk:
@@ -152,8 +153,9 @@ async def _said(desk: Desk, who: Caller, body: ChatMessage, request: Request, ke
     talk, route = _talk(body), request.url.path
     generation_id = desk.talks.id_of(who, route, key)
     traceparent = traceparent_of(request)
-    said = await desk.talks.say(who, talk, generation_id, route=route, traceparent=traceparent)
-    spoken = await desk.talks.whole(who, said)
+    with desk.surface.verdicts.place(who.user_id):
+        said = await desk.talks.say(who, talk, generation_id, route=route, traceparent=traceparent)
+        spoken = await desk.talks.whole(who, said)
     return ChatAnswer(
         response=spoken.text,
         message_id=str(said.id),

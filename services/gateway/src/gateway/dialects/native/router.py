@@ -57,11 +57,8 @@ def make_router(surface: Surface) -> APIRouter:
         body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
     ) -> Response:
         """Accepts the work and answers at once; `Location` is where to look. It is charged only when delivered."""
-        caller, order, seconds = (
-            await identity.required(request),
-            translate.order(surface, body, request),
-            translate.wait_seconds(request),
-        )
+        caller, order = await identity.required(request), translate.order(surface, body, request)
+        seconds = translate.wait_seconds(surface, caller, request)
         if seconds is None:
             return _accepted(surface, await commands.create(caller, order))
         return _accepted(surface, await commands.create_and_wait(surface.verdicts, caller, order, seconds), seconds)
@@ -141,11 +138,8 @@ def make_router(surface: Surface) -> APIRouter:
         prefer: Wait = None,
         if_none_match: Known = None,
     ) -> Response:
-        caller, wanted, seconds = (
-            await identity.required(request),
-            translate.generation_id(id),
-            translate.wait_seconds(request),
-        )
+        caller, wanted = await identity.required(request), translate.generation_id(id)
+        seconds = translate.wait_seconds(surface, caller, request)
         if seconds is None:
             return _shown(surface, await queries.generation(caller, wanted), if_none_match)
         generation = await queries.generation_once_final(surface.verdicts, caller, wanted, seconds)

@@ -46,6 +46,7 @@ from gateway.dialects.native.schemas import (
 )
 from gateway.dialects.preferences import preferences, whole_seconds
 from gateway.dialects.surface import Surface, traceparent_of
+from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
@@ -124,9 +125,10 @@ def deprecation(surface: Surface, *models: str) -> dict[str, str]:
     return RETIRED_NAME.headers if any(map(surface.queries.is_retired, models)) else {}
 
 
-def wait_seconds(request: Request) -> float | None:
-    """How long a client prefers to wait (RFC 7240, `wait=30`); None where it does not say, or says nonsense."""
-    return whole_seconds(preferences(request).get("wait", ""))
+def wait_seconds(surface: Surface, caller: Caller, request: Request) -> float | None:
+    """How long to hold the answer, as a client prefers (RFC 7240, `wait=30`); None where it does not say, or says
+    nonsense, and where that is passed over."""
+    return surface.verdicts.granted(caller.user_id, whole_seconds(preferences(request).get("wait", "")))
 
 
 def generation_id(text: str) -> UUID:

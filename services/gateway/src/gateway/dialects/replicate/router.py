@@ -60,7 +60,7 @@ def make_router(surface: Surface) -> APIRouter:
             given = await bring(
                 surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"), kept
             )
-            order, seconds = translate.order(model, given, request), translate.wait_seconds(request)
+            order, seconds = translate.order(model, given, request), translate.wait_seconds(surface, caller, request)
             if body.webhook:
                 events = webhooks.events_of(body.webhook_events_filter)
                 order = webhooks.told(surface, caller, order, body.webhook, events)

@@ -16,6 +16,7 @@ from gateway.dialects.replicate.reading import stream_address
 from gateway.dialects.replicate.schemas import Prediction, PredictionPage, Status, Urls
 from gateway.dialects.surface import Surface, traceparent_of
 from gateway.dialects.wishes import wish_of
+from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.pages import Page
 from gateway.records import Generation
@@ -60,13 +61,12 @@ def order(model: CatalogModel, given: Mapping[str, Any], request: Request) -> Or
     )
 
 
-def wait_seconds(request: Request) -> float | None:
-    """How long to hold the answer: `wait` or `wait=5`; None where it does not say, or says nonsense."""
+def wait_seconds(surface: Surface, caller: Caller, request: Request) -> float | None:
+    """How long to hold the answer: `wait` or `wait=5`; None where it does not say, or says nonsense, and where that is
+    passed over."""
     wait = preferences(request).get("wait")
-    if not wait:
-        return None if wait is None else WAIT_SECONDS
-    seconds = whole_seconds(wait)
-    return None if seconds is None else min(seconds, WAIT_SECONDS)
+    seconds = WAIT_SECONDS if wait == "" else whole_seconds(wait or "")
+    return surface.verdicts.granted(caller.user_id, None if seconds is None else min(seconds, WAIT_SECONDS))
 
 
 def lifetime_seconds(cancel_after: str | None) -> int | None:
