@@ -23,7 +23,7 @@ pytestmark = pytest.mark.connected
 async def test_who_prefers_to_wait_gets_the_picture_at_once(client: Client) -> None:
     answer = await client.post("/v1/generations", {"Prefer": "respond-async, wait=20"}, json=IMAGE)
     assert (answer.status, answer.json["status"]) == (200, "completed")
-    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert answer.headers["Preference-Applied"] == "wait=5", "as long as anybody may"
     assert answer.headers["Location"] == f"/v1/generations/{answer.json['id']}"
 
 

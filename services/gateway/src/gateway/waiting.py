@@ -61,8 +61,11 @@ class Verdicts:
         self._leave_at = time.monotonic() + LEAVING_SECONDS
 
     def granted(self, user_id: UUID, preferred_seconds: float | None) -> float | None:
-        """What comes of a preference to wait; None: it is passed over, as the user waits for as many as anybody may."""
-        return preferred_seconds if self._waits[user_id] < MAX_WAITS_OF_USER else None
+        """What comes of a preference to wait, which is no longer than anybody waits; None: it is passed over, as the
+        user waits for as many as anybody may."""
+        if preferred_seconds is None or self._waits[user_id] >= MAX_WAITS_OF_USER:
+            return None
+        return min(preferred_seconds, self.wait_seconds)
 
     @contextlib.contextmanager
     def place(self, user_id: UUID) -> Iterator[None]:
