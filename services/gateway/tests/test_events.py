@@ -171,6 +171,18 @@ async def test_one_users_streams_are_bounded_and_take_nobody_elses(
         await stream.aclose()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("which", ["generation", "user"])
+async def test_a_burst_opens_no_more_streams_than_a_user_may(
+    client: Client, monkeypatch: pytest.MonkeyPatch, open_one: Any, which: str
+) -> None:
+    monkeypatch.setattr(live, "MAX_STREAMS_OF_USER", 2)
+    streams = [client.events(open_one["id"] if which == "generation" else None) for _ in range(12)]
+    first = await asyncio.gather(*(anext(stream) for stream in streams), return_exceptions=True)
+    for stream in streams:
+        await stream.aclose()  # type: ignore[attr-defined]
+    assert sum(isinstance(each, Event) for each in first) == 2
+
+
 async def test_all_streams_together_are_bounded(client: Client, monkeypatch: pytest.MonkeyPatch, open_one: Any) -> None:
     monkeypatch.setattr(live, "MAX_STREAMS", 0)
     assert (await client.get(f"/v1/generations/{open_one['id']}/events")).status == 429

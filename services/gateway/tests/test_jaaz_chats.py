@@ -44,6 +44,16 @@ async def test_a_chat_remembers_what_was_said(client: Client, players: Players) 
     assert players.of(client.user_id)[-1].messages == ()
 
 
+async def test_a_streamed_answer_is_an_event_stream_among_its_users(
+    client: Client, players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.live.MAX_STREAMS_OF_USER", 0)
+    said = {"message": "one", "session_id": "s1", "stream": True}
+    answer = await client.post(f"{V1}/chat/message", {"Accept": "text/event-stream"}, json=said)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "5"), answer.text
+    assert players.of(client.user_id) == []
+
+
 async def test_sessions_are_listed_and_deleted_by_their_user_alone(client_of: MakeClient) -> None:
     one, other = client_of(), client_of()
     await say(one, "mine")

@@ -24,7 +24,7 @@ from gateway import records
 from gateway.identity import Caller
 from gateway.notifications import Notifications
 from gateway.records import Generation
-from gateway.refusals import Gone
+from gateway.refusals import Gone, TooManyRequests
 from gateway.streaming import Write
 from runtime.broker import connected
 from runtime.database import Database
@@ -43,6 +43,8 @@ MAX_QUEUED_EVENTS = 64
 MAX_CATCHING_UP = 32
 MAX_STREAMS = 5000
 MAX_STREAMS_OF_USER = 100
+BUSY_SECONDS = 5
+"""When to ask again."""
 
 
 class Noted(TypedDict):
@@ -197,24 +199,30 @@ class Hub:
         for reader in [reader for readers in self._readers.values() for reader in readers]:
             reader.lose()
 
-    def has_room(self, user_id: UUID) -> bool:
-        """Whether a user may open one more stream: nobody takes them all."""
-        return self._streams[user_id] < MAX_STREAMS_OF_USER and self._streams.total() < MAX_STREAMS
+    def place(self, user_id: UUID) -> contextlib.AsyncExitStack:
+        """Takes a place for one more stream, at once; it is given back as what is returned is left.
+
+        Raises TooManyRequests: nobody takes them all.
+        """
+        if self._streams[user_id] >= MAX_STREAMS_OF_USER or self._streams.total() >= MAX_STREAMS:
+            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
+        self._streams[user_id] += 1
+        place = contextlib.AsyncExitStack()
+        place.callback(self._left, user_id)
+        return place
 
     @contextlib.contextmanager
-    def following(self, generation_id: UUID, user_id: UUID) -> Iterator[Heard]:
+    def following(self, generation_id: UUID) -> Iterator[Heard]:
         """Yields a bounded queue of what is heard of a generation."""
         queue: Heard = asyncio.Queue(MAX_QUEUED_EVENTS)
         waiting = self._waiting[str(generation_id)]
         waiting.add(queue)
-        self._streams[user_id] += 1
         try:
             yield queue
         finally:
             waiting.discard(queue)
             if not waiting:
                 self._waiting.pop(str(generation_id), None)
-            self._left(user_id)
 
     @contextlib.contextmanager
     def following_user(self, user_id: UUID, write: Write) -> Iterator[Reader]:
@@ -222,7 +230,6 @@ class Hub:
         reader = Reader(write)
         readers = self._readers[str(user_id)]
         readers.add(reader)
-        self._streams[user_id] += 1
         try:
             yield reader
         finally:
@@ -230,7 +237,6 @@ class Hub:
             readers.discard(reader)
             if not readers:
                 self._readers.pop(str(user_id), None)
-            self._left(user_id)
 
     def _left(self, user_id: UUID) -> None:
         self._streams[user_id] -= 1
@@ -271,7 +277,7 @@ async def follow(
 
     `generation` comes again where it began and no progress told so. Of one that is deleted nothing more comes.
     """
-    with contextlib.suppress(Gone), hub.following(generation.id, caller.user_id) as queue:
+    with contextlib.suppress(Gone), hub.following(generation.id) as queue:
         async with hearing(broker, generation.id, queue):
             generation = await look(database, caller, generation)
             yield event("generation", render(generation))

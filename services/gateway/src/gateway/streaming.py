@@ -73,16 +73,18 @@ class EventStream(StreamingResponse):
     """Server-sent events, each as the generator gives it; it is closed when the client leaves, or may not stay.
 
     They are written by a task of their own: whoever wakes the request's wakes all whom it passed on its way here.
+    The stream's place is taken before it begins, so that of many at once none is overlooked, and left at its end.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], still: Still) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], still: Still, place: contextlib.AsyncExitStack) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._events = events
         self._still = still
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with self._place, asyncio.TaskGroup() as group:
             writing = group.create_task(self._write(scope, send))
             may_stay = True
             while may_stay and not await self._has_left(receive):

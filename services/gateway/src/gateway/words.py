@@ -33,9 +33,9 @@ class Words:
         self._database = database
 
     @contextlib.asynccontextmanager
-    async def listening(self, caller: Caller, generation_id: UUID) -> AsyncIterator[Heard]:
+    async def listening(self, generation_id: UUID) -> AsyncIterator[Heard]:
         """Yields what is heard of a generation. Open it before that is published, so that no piece passes unheard."""
-        with self._hub.following(generation_id, caller.user_id) as queue:
+        with self._hub.following(generation_id) as queue:
             async with hearing(self._broker, generation_id, queue):
                 yield queue
 

@@ -17,7 +17,7 @@ Show = Callable[[Generation], Awaitable[str]]
 async def follow(surface: Surface, caller: Caller, generation: Generation, show: Show) -> AsyncGenerator[bytes, None]:
     """What `show` says of it, whenever it says something else, until it has ended or was deleted. Who connects again
     is told the state as it is."""
-    with contextlib.suppress(Gone), surface.hub.following(generation.id, caller.user_id) as heard:
+    with contextlib.suppress(Gone), surface.hub.following(generation.id) as heard:
         told, written_at = "", time.monotonic()
         while True:
             generation = await look(surface.database, caller, generation)

@@ -16,13 +16,12 @@ from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
 from gateway.queries import Queries
 from gateway.records import Generation
-from gateway.refusals import Invalid, TooManyRequests
+from gateway.refusals import Invalid
 from gateway.streaming import EventStream
 from runtime.health import is_transient
 
 Logs = Annotated[str, Query()]
 MAX_APP_CHARACTERS = 200
-BUSY_SECONDS = 5
 RUN_SECONDS = 280.0
 """Node gives up after 300 s, and fal's client for it asks anew; the one for Python waits for as long as it takes."""
 EVENTS_TYPE = "text/event-stream"
@@ -56,13 +55,12 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
         """The same as server-sent events, until it has ended."""
         caller = await identity.required(request)
         generation = await queries.generation(caller, translate.request_id(id))
-        if not surface.hub.has_room(caller.user_id):
-            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
 
         async def show(generation: Generation) -> str:
             return (await told(app, request, logs, generation)).model_dump_json()
 
-        return EventStream(follow(surface, caller, generation, show), partial(identity.still, request))
+        events, place = follow(surface, caller, generation, show), surface.hub.place(caller.user_id)
+        return EventStream(events, partial(identity.still, request), place)
 
     @router.get("/{app:path}/requests/{id}")
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002

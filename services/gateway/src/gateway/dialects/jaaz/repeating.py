@@ -66,7 +66,7 @@ class Repeater:
         accepted: asyncio.Future[Generation],
     ) -> None:
         try:
-            async with self.words.listening(caller, generation_id) as heard:
+            async with self.words.listening(generation_id) as heard:
                 listens.set_result(None)
                 generation = await self._repeat(caller, audience, await accepted, heard)
             await self._over(caller, audience, generation)

@@ -170,7 +170,7 @@ async def _frames(
     """First nothing, once the message is accepted; then the words; then the whole, or why there is none."""
     talk, route = _talk(body), request.url.path
     generation_id = desk.talks.id_of(who, route, key)
-    async with desk.talks.words.listening(who, generation_id) as heard:
+    async with desk.surface.hub.place(who.user_id), desk.talks.words.listening(generation_id) as heard:
         generation = await desk.talks.say(who, talk, generation_id, route=route, traceparent=traceparent_of(request))
         yield b""
         frame = {"message_id": str(generation.id), "session_id": talk.session_id}

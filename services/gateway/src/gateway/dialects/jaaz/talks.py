@@ -141,7 +141,7 @@ class Talks:
             elif isinstance(piece, Generation):
                 spoken = spoken.and_then(delivered(piece))
         while spoken.goes_on:
-            async with self.words.listening(caller, words_id(turn_id, spoken.rounds)) as more_heard:
+            async with self.words.listening(words_id(turn_id, spoken.rounds)) as more_heard:
                 more = await self._agents.next_words(turn_id, spoken.rounds)
                 if more is None:
                     break

@@ -12,13 +12,12 @@ from gateway.dialects.native.answers import problems
 from gateway.dialects.surface import Surface, route_class
 from gateway.identity import Caller
 from gateway.pages import Filter
-from gateway.refusals import NotFound, TooManyRequests
+from gateway.refusals import NotFound
 from gateway.streaming import EventStream, write_at_once
 from gateway.user_events import Show, Snapshot, follow_user
 
 SHOWN = 20
 """How many a snapshot has, the newest: further ones are pages of `/v1/generations`."""
-BUSY_SECONDS = 5
 
 LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", description="The last event that you had: it goes on after it.")
@@ -40,11 +39,9 @@ def make_router(surface: Surface) -> APIRouter:
         """`snapshot` (your newest generations), then `generation` for each that ends. `reset` says that what you
         missed cannot be told any more; a new snapshot follows."""
         caller = await surface.identity.required(request)
-        if not surface.hub.has_room(caller.user_id):
-            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
         write, told = write_at_once(request.scope), _told(surface, caller)
         events = follow_user(surface.hub, surface.broker, caller, last_event_id, *told, write)
-        return EventStream(events, partial(surface.identity.still, request))
+        return EventStream(events, partial(surface.identity.still, request), surface.hub.place(caller.user_id))
 
     return router
 

@@ -29,7 +29,7 @@ from gateway.dialects.surface import Surface, route_class, traceparent_of
 from gateway.live import follow
 from gateway.pages import Filter
 from gateway.records import Generation
-from gateway.refusals import AlreadyFinished, TooManyRequests
+from gateway.refusals import AlreadyFinished
 from gateway.streaming import EventStream
 
 MAX_PAGE = 100
@@ -215,8 +215,6 @@ def make_router(surface: Surface) -> APIRouter:
         """`generation` (the whole generation), then `progress` (`{number, stage, percent}`), at last `outcome`."""
         caller = await identity.required(request)
         generation = await queries.generation(caller, translate.generation_id(id))
-        if not surface.hub.has_room(caller.user_id):
-            raise TooManyRequests("Too many open event streams.", 5)
         stream = follow(
             surface.hub,
             surface.broker,
@@ -225,7 +223,7 @@ def make_router(surface: Surface) -> APIRouter:
             generation,
             lambda current: translate.view(surface, current).model_dump_json(),
         )
-        return EventStream(stream, partial(identity.still, request))
+        return EventStream(stream, partial(identity.still, request), surface.hub.place(caller.user_id))
 
     @router.get("/models", summary="What can be made", tags=["Models"], response_model=Models, responses=problems(422))
     async def models(request: Request, kind: Kind | None = None) -> Response:

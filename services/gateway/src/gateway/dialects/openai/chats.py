@@ -27,10 +27,9 @@ from gateway.identity import Caller
 from gateway.live import PING
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
-from gateway.refusals import Invalid, NotFound, Refusal, TextChanged, TooManyRequests
+from gateway.refusals import Invalid, NotFound, Refusal, TextChanged
 from gateway.words import Anew, Words
 
-RETRY_SECONDS = 5
 _OPTIONS = (
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "reasoning_effort",
 )  # fmt: skip
@@ -154,11 +153,9 @@ async def _events(
     surface: Surface, words: Words, caller: Caller, order: Order, body: CreateChat
 ) -> AsyncIterator[bytes]:
     """The chunks. Before the first, refusals are raised; after it, they are an event."""
-    if not surface.hub.has_room(caller.user_id):
-        raise TooManyRequests("Too many streams are open.", RETRY_SECONDS)
     counts = body.stream_options is not None and bool(body.stream_options.include_usage)
     generation_id = generation_id_of(caller, order)
-    async with words.listening(caller, generation_id) as heard:
+    async with surface.hub.place(caller.user_id), words.listening(generation_id) as heard:
         joins = order.idempotency_key is not None and await _is_known(surface, caller, generation_id)
         generation = await surface.commands.create(caller, order, generation_id)
         yield _chunk(generation, {"role": "assistant", "content": ""}, counts=counts)

@@ -17,9 +17,7 @@ from gateway.lending import Lending
 from gateway.live import LOOK_AGAIN_SECONDS, PING, PING_SECONDS, Heard, hearing, look
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
-from gateway.refusals import Gone, Refusal, TooManyRequests
-
-RETRY_SECONDS = 5
+from gateway.refusals import Gone, Refusal
 
 
 async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, name: str) -> AsyncIterator[bytes]:
@@ -27,11 +25,9 @@ async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, n
 
     Before the first event refusals are raised; after it, they are an event.
     """
-    if not surface.hub.has_room(who.user_id):
-        raise TooManyRequests("Too many streams are open.", RETRY_SECONDS)
     generation_id = generation_id_of(who, order)
-    with surface.hub.following(generation_id, who.user_id) as heard:
-        async with hearing(surface.broker, generation_id, heard):
+    with surface.hub.following(generation_id) as heard:
+        async with surface.hub.place(who.user_id), hearing(surface.broker, generation_id, heard):
             generation = await surface.commands.create(who, order, generation_id)
             yield b": accepted\n\n"
             try:

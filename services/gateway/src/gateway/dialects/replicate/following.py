@@ -20,7 +20,7 @@ _BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 async def follow(words: Words, caller: Caller, generation: Generation) -> AsyncGenerator[bytes, None]:
     """`output` for each piece, then `done`; before that `error`, where there is none, or where it was written anew."""
-    async with words.listening(caller, generation.id) as heard:
+    async with words.listening(generation.id) as heard:
         yield b": accepted\n\n"
         number, is_torn, is_anew = 1, False, False
         try:

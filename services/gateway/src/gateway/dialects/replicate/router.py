@@ -28,12 +28,11 @@ from gateway.dialects.replicate.schemas import (
 )
 from gateway.dialects.surface import Surface, route_class
 from gateway.pages import Filter
-from gateway.refusals import NotFound, TooManyRequests
+from gateway.refusals import NotFound
 from gateway.streaming import EventStream
 from gateway.words import Words
 
 PAGE = 100
-BUSY_SECONDS = 5
 
 Prefer = Annotated[
     str | None, Header(description="`wait` or `wait=5`: the answer comes once it has ended, or after so many seconds.")
@@ -152,9 +151,7 @@ def _add_stream(router: APIRouter, surface: Surface) -> None:
         generation = await surface.queries.generation(caller, translate.prediction_id(id))
         if generation.kind is not Kind.TEXT:
             raise NotFound("Only texts can be read while they are made.")
-        if not surface.hub.has_room(caller.user_id):
-            raise TooManyRequests("Too many open event streams.", BUSY_SECONDS)
-        return EventStream(follow(words, caller, generation), still)
+        return EventStream(follow(words, caller, generation), still, surface.hub.place(caller.user_id))
 
 
 def _add_models(router: APIRouter, surface: Surface) -> None:
