@@ -250,6 +250,16 @@ async def test_a_cancel_asked_while_the_bus_was_away_is_carried_out_at_the_next_
     assert [tuple(slot) for slot in slots] == [(1, 0), (0, 0)]
 
 
+async def test_many_are_asked_about_at_once(kit: Kit, players: Players, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the ledger was silent, a hundred one after the other held up all drives for half a minute."""
+    monkeypatch.setattr("gateway.funds.ANSWER_TIMEOUT_SECONDS", 0.5)
+    players.silent.update(users := [uuid4() for _ in range(8)])
+    await kit.postgres.execute(
+        "INSERT INTO slots (user_id, lane, waiting) SELECT unnest($1::uuid[]), 'batch', 1", users
+    )
+    await asyncio.wait_for(kit.sweeper.sweep(), 2.5)
+
+
 async def test_what_is_to_be_cancelled_is_not_admitted(kit: Kit, players: Players) -> None:
     """It would be paid for and thrown away."""
     running, wanted, unwanted = await kit.create(3, Lane.BATCH)

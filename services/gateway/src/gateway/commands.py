@@ -76,7 +76,7 @@ class Commands:
         self._sweeper = sweeper
         self._funding = funding
         self.rates = Rates(database, limits)
-        self._funds = Funds(broker)
+        self.funds = Funds(broker)
         self._room = Room(broker)
         self._driving = Driving(broker)
         self.repeats = repeats.Repeats()
@@ -237,7 +237,7 @@ class Commands:
         asked = ConsumeCredits(consumption_id=consumption_id, user_id=caller.user_id, amount=amount, reason=reason)
         counted_id = None if key is None else id_of(caller, route, key, amount)
         async with consumed(self._database, caller.key, amount, counted_id):
-            return await self._funds.consume(asked)
+            return await self.funds.consume(asked)
 
     async def settle(self, outcomes: Sequence[Outcome], applied: Sequence[Ended] = ()) -> None:
         """Records outcomes, but for those that were `applied` already, then tells the clients and lets the next ones
@@ -258,7 +258,7 @@ class Commands:
 
     async def admit(self, user_id: UUID, lane: Lane) -> None:
         """Lets a user's waiting generations into the slots that became free."""
-        slots = turns.slots_of(self._limits, lane, await self._funds.plan(user_id))
+        slots = turns.slots_of(self._limits, lane, await self.funds.plan(user_id))
         async with self._database.transaction() as connection:
             admitted = await turns.admit(connection, user_id, lane, slots, self._sweeper.first_drive_seconds)
         await asyncio.gather(*(drive(self._broker, generation) for generation in admitted))
@@ -325,13 +325,13 @@ class Commands:
         await self.rates.admit(caller.user_id)
         payer_id = self._funding.payer_of(orders[0].dialect)
         account_id = payer_id or caller.user_id
-        await self._funds.check(
+        await self.funds.check(
             account_id, amount, prepaid=any(order.prepaid for order in orders), is_own=payer_id is None
         )
         if any(order.kind is not Kind.TEXT for order in orders):
             await self._room.check(caller.user_id)
-        check_count(await self._funds.plan(account_id), orders)
-        return await self._funds.plan(caller.user_id)
+        check_count(await self.funds.plan(account_id), orders)
+        return await self.funds.plan(caller.user_id)
 
     @contextlib.asynccontextmanager
     async def _counted(self, caller: Caller, plan: Plan, units: int) -> AsyncIterator[datetime | None]:

@@ -80,6 +80,10 @@ class Sweeper:
             return 0
         async with self._database.statement() as connection:
             waited_for = await turns.slots_with_waiters(connection, SLOTS_PER_SWEEP)
+        # All plans at once, since each may be waited for in vain; then they are known for a while.
+        await asyncio.gather(
+            *(self._commands.funds.plan(user_id) for user_id in {user_id for user_id, _ in waited_for})
+        )
         for user_id, lane in waited_for:
             await self._commands.admit(user_id, lane)
         lag = await self._lag()
