@@ -254,9 +254,7 @@ async def test_many_are_asked_about_at_once(kit: Kit, players: Players, monkeypa
     """While the ledger was silent, a hundred one after the other held up all drives for half a minute."""
     monkeypatch.setattr("gateway.funds.ANSWER_TIMEOUT_SECONDS", 0.5)
     players.silent.update(users := [uuid4() for _ in range(8)])
-    await kit.postgres.execute(
-        "INSERT INTO slots (user_id, lane, waiting) SELECT unnest($1::uuid[]), 'batch', 1", users
-    )
+    await kit.postgres.execute("INSERT INTO slots SELECT unnest($1::uuid[]), 'batch', 0, 1", users)
     await asyncio.wait_for(kit.sweeper.sweep(), 2.5)
 
 
