@@ -4,11 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.exc import InterfaceError
 
 from gateway import rates as rates_module
 from gateway.rates import Limit, Rates
@@ -168,6 +171,35 @@ async def test_a_plans_pause_is_kept_over_all_replicas(replica: MakeRates) -> No
             async with rates.cooling(user, 30):
                 pass
         assert 25 <= int(raised.value.headers["Retry-After"]) <= 30
+
+
+@pytest.mark.parametrize("since_seconds", [0.0, 10.0])
+async def test_a_pause_of_which_nobody_heard_that_it_was_taken_is_whoevers_took_it(
+    replica: MakeRates, monkeypatch: pytest.MonkeyPatch, since_seconds: float
+) -> None:
+    """The database commits and the connection is lost: asked again, it says that there was one already."""
+    rates, user = replica(), uuid4()
+    pause = Limit(f"pause of {user}", 1, 30, "generation", None)
+    taken, was_told = Rates._taken, False
+
+    async def unheard(self: Rates, values: dict[str, Any]) -> Any:
+        nonlocal was_told
+        row = await taken(self, values)
+        if not was_told:
+            was_told = True
+            raise InterfaceError("", None, ConnectionError("lost"))
+        return row
+
+    if since_seconds:
+        await replica().take(pause)
+        async with rates._database.statement() as connection:
+            back = text("UPDATE rates SET full_at = full_at - make_interval(secs => :since) WHERE name = :name")
+            await connection.execute(back, {"since": since_seconds, "name": pause.name})
+    monkeypatch.setattr(Rates, "_taken", unheard)
+    if not since_seconds:
+        await rates.take(pause)
+    with pytest.raises(TooManyRequests, match="30 s between"):
+        await rates.take(pause)
 
 
 async def test_a_pause_that_cannot_be_given_back_hides_no_answer(

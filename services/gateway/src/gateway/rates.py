@@ -180,16 +180,21 @@ class Rates:
             "pause_seconds": limit.pause_seconds,
             "window_seconds": limit.window_seconds,
         }
+        asked_at = time.monotonic()
         try:
             row = await self._taken(values)
+            granted = row.granted
         except DBAPIError as error:
             if not is_transient(error):
                 raise
-            # The connection was lost, as all are when a database starts again: at worst a lease is taken twice.
+            # The connection was lost, as all are when a database starts again: at worst a lease is taken twice. Where
+            # there is one alone, it was taken by what was not heard of if it has been since that was asked.
             row = await self._taken(values)
+            is_ours = limit.most == 1 and row.full_seconds > limit.window_seconds - (time.monotonic() - asked_at)
+            granted = 1 if is_ours else row.granted
         now = time.monotonic()
-        lease.tokens, lease.until, lease.full_at = row.granted, now + limit.window_seconds, now + row.full_seconds
-        if not row.granted:
+        lease.tokens, lease.until, lease.full_at = granted, now + limit.window_seconds, now + row.full_seconds
+        if not granted:
             lease.empty_until = lease.full_at - limit.window_seconds + limit.pause_seconds
 
     async def _taken(self, values: dict[str, Any]) -> Row:
