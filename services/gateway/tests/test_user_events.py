@@ -266,3 +266,45 @@ async def test_streams_end_with_their_server_and_go_on_at_another(
     await players.complete(await players.heard(going_on))
     async with following(client, last) as stream:
         assert (await anext(stream)).data["id"] == going_on
+
+
+CHAT = {"messages": [{"role": "user", "content": "An essay on lighthouses"}], "stream": True}
+TALK = {"message": "An essay on lighthouses", "session_id": "s1", "stream": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/openai/v1/chat/completions", CHAT),
+        ("/openai/v1/images/generations", {"prompt": "A lighthouse", "stream": True}),
+        ("/api/v1/chat/message", TALK),
+    ],
+)
+async def test_what_is_read_as_it_is_made_says_that_it_goes_on_where_its_server_ends(
+    client: Client,
+    players: Players,
+    settings: Settings,
+    http: aiohttp.ClientSession,
+    path: str,
+    body: dict[str, Any],
+) -> None:
+    """Cut off, it would hold the server up, and say nothing of what was accepted and is paid for."""
+    players.scripts[client.user_id] = players.hold
+    server = server_of(create_app(settings), settings.process.model_copy(update={"port": free_port()}))
+    serving = asyncio.create_task(server.serve())
+
+    replica = Client(http, f"http://127.0.0.1:{server.config.port}", client.user_id, token(client.user_id))
+
+    async def ready() -> bool:
+        return server.started and (await replica.get("/ready")).status == 200
+
+    await until(ready, 20)
+    reading = asyncio.create_task(replica.post(path, {"Accept": "text/event-stream"}, json=body))
+    [request] = await players.published(client.user_id)
+    started_at = time.monotonic()
+    server.should_exit = True
+    said = (await reading).text
+    assert f"/v1/generations/{request.generation_id}" in said
+    await serving
+    assert time.monotonic() - started_at < SHUTDOWN_SECONDS
+    assert (await client.show(str(request.generation_id)))["status"] == "pending"

@@ -6,6 +6,7 @@ one ordered consumer of NOTIFICATIONS per process; the row is looked at as well,
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -20,11 +21,11 @@ from typing_extensions import TypedDict
 
 from contracts.progress import Progress
 from contracts.topology import progress_subject
-from gateway import records
+from gateway import accepting, records
 from gateway.identity import Caller
 from gateway.notifications import Notifications
 from gateway.records import Generation
-from gateway.refusals import Gone, TooManyRequests
+from gateway.refusals import Gone, TimedOut, TooManyRequests
 from gateway.streaming import Write
 from runtime.broker import connected
 from runtime.database import Database
@@ -37,6 +38,8 @@ PING_SECONDS = 15.0
 PING = b": ping\n\n"
 """A comment, so that nobody on the way takes a long wait for a dead line."""
 FLUSH_SECONDS = 1.0
+LEAVING_SECONDS = 5.0
+"""How long what is read as it is made may take once the process stops: with a look at the row, less than that waits."""
 PONG_SECONDS = 120
 """Longer than it takes to find a connection dead."""
 MAX_QUEUED_EVENTS = 64
@@ -178,6 +181,7 @@ class Hub:
         self.catching_up = asyncio.Semaphore(MAX_CATCHING_UP)
         """Who reads the log holds it: a thousand at once would all wait longer than the log is waited for."""
         self.is_closing = False
+        self._leave_at = math.inf
         self.told: list[Callable[[Told], None]] = []
         """Who is told of every notification."""
 
@@ -193,7 +197,17 @@ class Hub:
     def close(self) -> None:
         """Ends every stream, so that its reader goes on at another replica: the server stops."""
         self.is_closing = True
+        self._leave_at = time.monotonic() + LEAVING_SECONDS
         self._lose_readers()
+
+    def stay(self, generation_id: UUID) -> None:
+        """For what nobody can go on reading elsewhere: it may still end here.
+
+        Raises TimedOut: the process stops, and what is being made goes on.
+        """
+        if time.monotonic() > self._leave_at:
+            where = accepting.place(generation_id)
+            raise TimedOut(f"This server stops, and it goes on: look at {where}.", headers={"Location": where})
 
     def _lose_readers(self) -> None:
         for reader in [reader for readers in self._readers.values() for reader in readers]:

@@ -49,10 +49,11 @@ class Words:
         the whole. Nothing that was said can be taken back: should another attempt have written something else, that
         comes as `Anew` after the pieces.
 
-        Raises Gone: it was deleted meanwhile.
+        Raises Gone: it was deleted meanwhile. TimedOut: the process stops.
         """
         said, number, is_whole, told_at = "", None, True, time.monotonic()
         while not generation.is_final:
+            self._hub.stay(generation.id)
             told = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_SECONDS):

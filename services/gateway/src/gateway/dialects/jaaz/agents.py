@@ -130,7 +130,8 @@ class Agents:
     async def next_words(self, turn_id: UUID, number: int) -> Generation | None:
         """The words of a round as soon as there are some; None where the turn ends without them.
 
-        What was accepted goes on while the database is away, and so does the waiting.
+        What was accepted goes on while the database is away, and so does the waiting. Raises TimedOut: the process
+        stops.
         """
         while True:
             try:
@@ -145,6 +146,7 @@ class Agents:
                     return turn.rounds[number].words.generation
                 if turn.state == "done":
                     return None
+            self._surface.hub.stay(turn_id)
             await asyncio.sleep(POLL_SECONDS)
 
     async def advance(self, turn_id: UUID) -> None:

@@ -14,7 +14,7 @@ from gateway.dialects.surface import Surface
 from gateway.identity import Caller
 from gateway.live import Heard
 from gateway.records import Generation
-from gateway.refusals import Refusal, TooManyRequests
+from gateway.refusals import Refusal, TimedOut, TooManyRequests
 from gateway.words import Anew, Words
 
 MAX_FOLLOWED = 2000
@@ -70,6 +70,8 @@ class Repeater:
                 listens.set_result(None)
                 generation = await self._repeat(caller, audience, await accepted, heard)
             await self._over(caller, audience, generation)
+        except TimedOut:
+            pass  # the process stops, and its sockets come back elsewhere
         except Exception as error:
             log.error("chat.not_repeated", generation_id=str(generation_id), exc_info=error)
 
@@ -91,6 +93,8 @@ class Repeater:
                 await audience.respond(generation.id, piece, number)
                 await audience.update("delta", text=piece)
             delivered(generation)
+        except TimedOut:
+            raise
         except Refusal as refusal:
             await audience.fail(generation.id, refusal.message, code_of(refusal)[0])
         else:

@@ -17,7 +17,7 @@ from gateway.lending import Lending
 from gateway.live import LOOK_AGAIN_SECONDS, PING, PING_SECONDS, Heard, hearing, look
 from gateway.orders import Order, generation_id_of
 from gateway.records import Generation
-from gateway.refusals import Gone, Refusal
+from gateway.refusals import Gone, Refusal, TimedOut
 
 
 async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, name: str) -> AsyncIterator[bytes]:
@@ -36,8 +36,8 @@ async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, n
                         generation = said
                     else:
                         yield PING if said is None else event(_sketch(name, generation, said), _partial(name))
-            except Gone as gone:
-                yield event({"error": errors.error_of(gone)}, "error")
+            except (Gone, TimedOut) as refusal:
+                yield event({"error": errors.error_of(refusal)}, "error")
                 return
     try:
         for asset in delivered(generation).assets:
@@ -50,9 +50,13 @@ async def drawn(surface: Surface, lending: Lending, who: Caller, order: Order, n
 async def _until_final(
     surface: Surface, who: Caller, generation: Generation, heard: Heard
 ) -> AsyncIterator[Progress | Generation | None]:
-    """What is shown, in its order; None where nothing was for long; at last the final generation. Raises Gone."""
+    """What is shown, in its order; None where nothing was for long; at last the final generation.
+
+    Raises Gone, TimedOut.
+    """
     last, quiet_since = -1, time.monotonic()
     while not generation.is_final:
+        surface.hub.stay(generation.id)
         told = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN_SECONDS):
