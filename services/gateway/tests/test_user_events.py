@@ -268,6 +268,23 @@ async def test_streams_end_with_their_server_and_go_on_at_another(
         assert (await anext(stream)).data["id"] == going_on
 
 
+async def test_of_many_sockets_that_come_back_some_read_the_log(
+    open_socket: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As streams do: all at once they would wait longer than it is waited for, and be told that it is lost."""
+    reading = [0]
+
+    async def read(*_: Any) -> None:
+        reading.append(reading[-1] + 1)
+        await asyncio.sleep(0.1)
+        reading.append(reading[-1] - 1)
+
+    monkeypatch.setattr("gateway.sockets.server.missed", read)
+    socket = await open_socket()
+    await asyncio.gather(*(socket.ask("resync", {}) for _ in range(live.MAX_CATCHING_UP + 8)))
+    assert max(reading) == live.MAX_CATCHING_UP
+
+
 CHAT = {"messages": [{"role": "user", "content": "An essay on lighthouses"}], "stream": True}
 TALK = {"message": "An essay on lighthouses", "session_id": "s1", "stream": True}
 

@@ -84,6 +84,7 @@ class Sockets:
         self._members: dict[str, _Member] = {}
         self._sent: dict[str, tuple[float, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._catching_up = hub.catching_up
         hub.told.append(self._tell)
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
@@ -215,7 +216,8 @@ class Sockets:
     async def _resync(self, caller: Caller, socket: str, body: dict[str, Any]) -> dict[str, Any]:
         """What was missed after `sequence` is said again; `reset` where it cannot be."""
         try:
-            found = await missed(self._broker, caller.user_id, body.get("sequence"))
+            async with self._catching_up:
+                found = await missed(self._broker, caller.user_id, body.get("sequence"))
         except Unavailable:
             found = None
         for sequence, notice in found or ():
