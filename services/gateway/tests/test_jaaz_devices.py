@@ -313,6 +313,27 @@ async def test_no_other_page_allows_a_device(nobody: Client, postgres: asyncpg.P
     assert (await poll(nobody, begun["device_code"]))[1] == "authorization_pending"
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="code"\r\n\r\na\r\n--x--\r\n',
+        ),
+        (
+            "multipart/form-data; boundary=x; charset=punycode",
+            b'--x\r\nContent-Disposition: form-data; name="code"\r\n\r\na-' + b"ba" * 200_000 + b"\r\n--x--\r\n",
+        ),
+        ("text/plain", b"code=a"),
+        (FORM["Content-Type"], b"code=\xff"),
+        (FORM["Content-Type"], b"&".join([b"code=a"] * 9)),
+    ],
+)
+async def test_what_is_no_form_of_the_page_is_not_read(nobody: Client, kind: str, body: bytes) -> None:
+    """Whoever names how the bytes are written may name what takes a minute for a megabyte, and all others wait."""
+    assert (await nobody.post(PAGE, {"Content-Type": kind}, data=body)).status == 422
+
+
 async def test_a_code_is_typed_where_the_address_has_none(
     nobody: Client, postgres: asyncpg.Pool, client_of: MakeClient
 ) -> None:
