@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import time
+import zlib
 from abc import ABC, abstractmethod
 from functools import cache
 from typing import Any, ClassVar
@@ -233,6 +234,17 @@ class ProviderConformance(ABC):
         async with answering(200, much(), {"Content-Encoding": "gzip"}) as url:
             with pytest.raises(Unknown):
                 await self.make(session, url, max_answer_bytes=1_000_000).submit(self.submission())
+
+    @pytest.mark.parametrize(
+        ("charset", "body"), [("zlib", zlib.compress(b"{}")), ("punycode", b"{}-" + b"ba" * 100_000)]
+    )
+    async def test_an_answer_does_not_say_how_it_is_read(self, session, charset, body):
+        """As text in punycode a megabyte takes a minute of everybody's time, and `zlib` unpacks."""
+        began_at = time.process_time()
+        async with answering(400, body, {"Content-Type": f"application/json; charset={charset}"}) as url:
+            with pytest.raises(Invalid):
+                await self.make(session, url).submit(self.submission())
+        assert time.process_time() - began_at < 3
 
     async def test_a_redirect_into_the_local_network_is_not_followed(self, session):
         async with answering(302, b"", {"Location": "http://169.254.169.254/latest/meta-data/"}) as url:

@@ -53,7 +53,7 @@ from gateway.dialects.social import router as social
 from gateway.dialects.supabase import auth as supabase_auth
 from gateway.dialects.supabase import router as supabase
 from gateway.dialects.surface import Surface
-from gateway.edge import Allowance, BodyLimit, shape_of
+from gateway.edge import Allowance, BodyLimit, Cookies, shape_of
 from gateway.figures import Figures
 from gateway.identity import Identity, Keys, jwks_url
 from gateway.inputs import Inputs
@@ -304,6 +304,7 @@ def _add_edges(app: FastAPI, surface: Surface, settings: Settings, rates: Rates)
     app.add_middleware(Allowance, rates=rates, identity=surface.identity)
     app.add_middleware(Listeners, dialect_of_port=settings.doors.dialect_of_port)
     app.add_middleware(Heading, rates=rates)
+    app.add_middleware(Cookies)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in settings.addresses.cors_origins.split(",")],

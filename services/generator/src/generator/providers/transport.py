@@ -62,12 +62,12 @@ class AiohttpClient(httpx2.AsyncClient):
         kept = [pair for pair in response.raw_headers if pair[0].lower() not in _UNDONE]
         content = _Content(request, response, self._max_answer_bytes)
         if stream:
-            return httpx2.Response(response.status, headers=kept, stream=content, request=request)
+            return _in_utf8(httpx2.Response(response.status, headers=kept, stream=content, request=request))
         try:
             whole = b"".join([chunk async for chunk in content])
         finally:
             await content.aclose()
-        return httpx2.Response(response.status, headers=kept, content=whole, request=request)
+        return _in_utf8(httpx2.Response(response.status, headers=kept, content=whole, request=request))
 
 
 class _Content(httpx2.AsyncByteStream):
@@ -87,6 +87,13 @@ class _Content(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._response.close()  # a connection whose answer was read to its end is back in the pool already
+
+
+def _in_utf8(response: httpx2.Response) -> httpx2.Response:
+    """As JSON and events always are. What an answer says of itself is not believed: of some encodings a megabyte takes
+    a minute, and others unpack."""
+    response.encoding = "utf-8"
+    return response
 
 
 @contextmanager

@@ -5,6 +5,7 @@ It needs no script, and looks like the studio by the studio's own stylesheet.
 
 import hashlib
 import hmac
+import re
 import time
 from html import escape
 from urllib.parse import parse_qsl
@@ -21,6 +22,7 @@ from gateway.identity import DEVELOPMENT_USER, Caller
 from gateway.refusals import Invalid, NotConfigured, Refusal, Unauthenticated
 
 COOKIE = "darkroom_device"
+_COOKIE = re.compile(rf"(?:^|; ?){COOKIE}=([^;]*)")
 SESSION_SECONDS = 900
 MAX_FIELDS = 8
 _HEADERS = {
@@ -96,7 +98,8 @@ class _Seal:
 
     def user_of(self, request: Request, *, local: bool) -> UUID | None:
         """Who is signed in; on a stack of one's own machine the development user."""
-        said, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
+        found = _COOKIE.search(getattr(request.state, "cookies", b"").decode("latin-1"))
+        said, _, signature = (found[1] if found else "").rpartition(".")
         user_id, _, until = said.partition(".")
         if said and hmac.compare_digest(self._sign("session", said).encode(), signature.encode()):
             return UUID(user_id) if int(until) > time.time() else None
