@@ -1,6 +1,6 @@
 """What proxies before the gateway say of a client: believed only from the networks that the operator named."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from uuid import UUID
 
 from starlette.requests import HTTPConnection
@@ -10,6 +10,8 @@ from gateway.settings import DoorSettings
 
 MAX_NAME_CHARACTERS = 255
 ISSUER = "darkroom/proxy"
+NETWORK_BITS = 64
+"""What one line or one machine is given of IPv6."""
 
 
 class Proxies:
@@ -33,7 +35,8 @@ class Proxies:
         return user_of(ISSUER, f"name {names[0]}")
 
     def address(self, connection: HTTPConnection) -> str:
-        """Where a request comes from: the last address that no trusted proxy has."""
+        """Where a request comes from: the last address that no trusted proxy has, and of IPv6 its network (/64), of
+        which whoever has one address has all: by single ones nobody could be bounded."""
         address = _peer(connection)
         passed = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
         while passed and self._is_trusted(address):
@@ -41,18 +44,29 @@ class Proxies:
             if not _is_address(before):
                 break
             address = before
-        return address
+        return _place(address)
 
     def _is_trusted(self, address: str) -> bool:
         if not _is_address(address):
             return False
-        known = ip_address(address)
-        known = getattr(known, "ipv4_mapped", None) or known  # as a socket of both families names its peers
+        known = _known(address)
         return any(known in network for network in self._networks)
 
 
 def _peer(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client else ""
+
+
+def _known(address: str) -> IPv4Address | IPv6Address:
+    known = ip_address(address)
+    return getattr(known, "ipv4_mapped", None) or known  # as a socket of both families names its peers
+
+
+def _place(address: str) -> str:
+    if not _is_address(address):
+        return address
+    known = _known(address)
+    return str(known if known.version == 4 else ip_network((int(known), NETWORK_BITS), strict=False))
 
 
 def _is_address(text: str) -> bool:
