@@ -255,6 +255,8 @@ async def test_somebody_elses_canvas_is_not_there(client_of: MakeClient) -> None
         {"elements": [1]},
         {"elements": [{"id": "a\0"}]},
         {"app_state": {"x": "\ud800"}},
+        {"app_state": {"x": float("inf")}},
+        {"elements": [{"id": "a", "x": float("nan")}]},
         {"elements": [{"x": 1}] * 10_001},
     ],
     ids=lambda body: str(body)[:30],

@@ -180,6 +180,7 @@ async def test_a_password_is_kept_as_a_slow_hash(nobody: Client, postgres: async
         ({"email": "z@example.com", "password": PASSWORD, "data": {"x": "y" * 20_000}}, 400, "validation_failed"),
         ({"email": "z@example.com", "password": PASSWORD, "data": {"x": "\0"}}, 400, "validation_failed"),
         ({"email": "z@example.com", "password": PASSWORD, "data": {"x": "\ud800"}}, 400, "validation_failed"),
+        ({"email": "z@example.com", "password": PASSWORD, "data": {"x": float("inf")}}, 400, "validation_failed"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 from unicodedata import east_asian_width
 from uuid import UUID
@@ -295,6 +295,8 @@ def unfit(value: Any, depth: int = 0) -> str | None:
         return f"at most {MAX_OPTIONS_DEPTH} levels"
     if isinstance(value, str):
         return None if _is_text(value) else "no NUL, no surrogate"
+    if isinstance(value, float) and not isfinite(value):
+        return "no number that is larger than any"
     parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
     return next((problem for part in parts if (problem := unfit(part, depth + 1))), None)
 

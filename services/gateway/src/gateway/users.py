@@ -226,10 +226,10 @@ def _check_password(password: SecretStr) -> None:
 
 def _checked_profile(profile: dict[str, Any]) -> str:
     try:
-        said = json.dumps(profile, ensure_ascii=False)
+        said = json.dumps(profile, ensure_ascii=False, allow_nan=False)
         size = len(said.encode())
-    except (UnicodeEncodeError, RecursionError) as error:
-        raise Invalid("What is said of a user has to be text.") from error
+    except (ValueError, RecursionError) as error:
+        raise Invalid("What is said of a user has to be text and numbers.") from error
     if size > MAX_PROFILE_BYTES or "\\u0000" in said:
         raise Invalid(f"What is said of a user may have {MAX_PROFILE_BYTES} bytes at most, and no NUL.")
     return said
