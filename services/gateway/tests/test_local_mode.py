@@ -40,6 +40,39 @@ async def test_without_a_token_the_body_names_the_user(nobody: Client, postgres:
     assert await owner_of(answer.json["promptId"], postgres) == user
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://localhost.evil.example"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example", "Origin": "http://localhost:3000"},
+    ],
+    ids=str,
+)
+async def test_a_page_of_somewhere_else_is_nobody(
+    nobody: Client, postgres: asyncpg.Pool, headers: dict[str, str]
+) -> None:
+    """Whoever looks at one has their browser ask here for whatever it likes; a name may be rebound to this machine."""
+    count = "SELECT count(*) FROM generations WHERE user_id = $1"
+    before = await postgres.fetchval(count, DEVELOPMENT_USER)
+    answers = [
+        await nobody.post("/api/images/generate", headers, json={"prompt": "x"}),
+        await nobody.get("/api/v1/canvases", headers),
+        await nobody.get("/rest/v1/user_credits", headers | {"Accept-Profile": "jaaz"}),
+    ]
+    assert [answer.status for answer in answers[:2]] == [401, 401]
+    assert answers[2].status != 200
+    assert await postgres.fetchval(count, DEVELOPMENT_USER) == before
+
+
+@pytest.mark.parametrize("host", ["localhost:3000", "127.0.0.1:5173", "[::1]:3000", "shop.localhost"])
+async def test_a_frontend_on_this_machine_needs_no_token(nobody: Client, host: str) -> None:
+    assert (await nobody.get("/api/v1/canvases", {"Origin": f"http://{host}"})).status == 200
+
+
 async def test_an_anonymous_key_counts_as_no_token(client_of: MakeClient, postgres: asyncpg.Pool) -> None:
     """As Supabase issues it: neither sub nor aud."""
     anonymous = client_of(bearer=token(None, role="anon", aud=None, iss="supabase"))

@@ -6,7 +6,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import aiohttp
@@ -197,6 +199,15 @@ class Identity:
             request.state.user_id = caller.user_id
         return caller
 
+    def is_local(self, request: Request) -> bool:
+        """Whether who brings no token is the development user: on a stack of one's own machine.
+
+        Not where a page of somewhere else asks, nor by a name that was rebound to this machine: whoever looks at a page
+        has their browser ask here for whatever it likes, and it may read the answers.
+        """
+        asked, origins = request.headers.getlist("host"), request.headers.getlist("origin")
+        return self.local_mode and all(map(is_of_this_machine, [*(f"//{host}" for host in asked), *origins]))
+
     async def still(self, request: Request) -> None:
         """Asks again who it is whom a request was let in for: it is none more for a key's limit. Where nobody can say
         now, it is still the same.
@@ -318,6 +329,16 @@ class Identity:
             return caller
         user_id = await self._links.user(issuer, str(claims["sub"]), email, caller.user_id)
         return replace(caller, user_id=user_id, alias=caller.user_id)
+
+
+def is_of_this_machine(address: str) -> bool:
+    """Whether an address names the machine that it is asked on (RFC 6761, 6.3)."""
+    host = ""
+    try:
+        host = urlsplit(address).hostname or ""
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _caller_of(claims: dict[str, Any]) -> Caller | None:

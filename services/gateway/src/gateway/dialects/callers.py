@@ -19,7 +19,7 @@ async def caller(identity: Identity, request: Request, user_id: str | None = Non
     known = await identity.caller(request)
     named = uuid_of(user_id)
     if known is None:
-        if not identity.local_mode:
+        if not identity.is_local(request):
             raise Unauthenticated("A bearer token is required.")
         return Caller(named or DEVELOPMENT_USER)
     if known.is_service and named is not None:

@@ -8,7 +8,6 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
@@ -16,7 +15,7 @@ from fastapi.responses import JSONResponse
 
 from gateway.dialects.native import errors
 from gateway.dialects.surface import Surface, route_class
-from gateway.identity import DEVELOPMENT_USER, OPERATOR
+from gateway.identity import DEVELOPMENT_USER, OPERATOR, is_of_this_machine
 from gateway.refusals import Unauthenticated
 from gateway.settings import AddressSettings
 from gateway.tokens import Issuer
@@ -144,12 +143,5 @@ def _is_own_page(request: Request) -> bool:
     Answers may be read by every origin, so another site has to be refused; a name that was rebound to this machine is
     the origin of its own requests, so it has to be refused by its name.
     """
-    origin = urlsplit(request.headers.get("origin", ""))
-    return origin.netloc == request.headers.get("host") and _is_loopback(origin.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    origin = request.headers.get("origin", "")
+    return is_of_this_machine(origin) and urlsplit(origin).netloc == request.headers.get("host")

@@ -46,7 +46,7 @@ async def anybody(identity: Identity, request: Request) -> UUID | None:
     """The user, where somebody is signed in. Raises Unauthenticated for a token that is not to be believed."""
     known = await identity.caller(_with_token(request))
     if known is None:
-        return (await caller(identity, request)).user_id if identity.local_mode else None
+        return (await caller(identity, request)).user_id if identity.is_local(request) else None
     return None if known.user_id == NOBODY else known.user_id
 
 

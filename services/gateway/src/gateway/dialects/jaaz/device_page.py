@@ -42,7 +42,7 @@ def make_router(surface: Surface, devices: Devices, secret: SecretStr | None) ->
     @router.get(PAGE)
     async def show(request: Request, code: str = "") -> Response:
         code = code[:MAX_CODE_CHARACTERS]
-        user_id = seal.user_of(request, local=surface.identity.local_mode)
+        user_id = seal.user_of(request, local=surface.identity.is_local(request))
         if user_id is None:
             return _page("Sign in", _sign_in_form(code))
         if not code:
@@ -73,7 +73,7 @@ def make_router(surface: Surface, devices: Devices, secret: SecretStr | None) ->
     async def decide(request: Request) -> Response:
         """For the user of the cookie, whatever the form says."""
         form = await _form(request)
-        user_id, code = seal.user_of(request, local=surface.identity.local_mode), form.get("code", "")
+        user_id, code = seal.user_of(request, local=surface.identity.is_local(request)), form.get("code", "")
         if user_id is None or not hmac.compare_digest(
             seal.token(user_id, code).encode(), form.get("token", "").encode(errors="surrogatepass")
         ):

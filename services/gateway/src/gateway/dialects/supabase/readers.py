@@ -28,7 +28,7 @@ async def reader(identity: Identity, request: Request, query: Query) -> tuple[Re
     """
     known = await identity.caller(_with_bearer(request))
     if known is None:
-        if identity.local_mode:
+        if identity.is_local(request):
             return Reader(AUTHENTICATED, _named(query) or DEVELOPMENT_USER), query
         return Reader(ANONYMOUS), query
     if known.is_service:
