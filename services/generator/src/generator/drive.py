@@ -331,8 +331,9 @@ class Driver:
         log.info("generation.released" if kept else "generation.lease_lost")
 
     async def _give_over(self, course: Course) -> None:
-        """Tasks that were begun while the generation got its outcome: whoever sweeps stops them. What was sent for it
-        need not be remembered then; while it is open, this process may take it over again."""
+        """Tasks that were begun while somebody else took the generation over, or while it got its outcome: they are
+        followed, or whoever sweeps stops them. What was sent for it need not be remembered with an outcome; while it is
+        open, this process may take it over again."""
         for attempt in course.submitted:
             if attempt.task is not None:
                 await self._work.record_late(attempt, attempt.task)

@@ -67,7 +67,7 @@ SAVE = text("""
             CAST(:errors AS text[]), CAST(:tasks AS text[]), CAST(:costs_micros AS bigint[]))
             AS result (id, state, result, error, task, cost_micros)
         WHERE attempts.id = result.id AND attempts.generation_id = mine.generation_id
-            AND attempts.state IN ('intent', 'submitted')
+            AND attempts.state IN ('intent', 'submitted') AND (attempts.task IS NULL OR result.task IS NOT NULL)
     ), begun AS (
         INSERT INTO attempts
             (id, generation_id, item, number, first_index, count, state, provider, own_key, model, kind, process, fence)
@@ -130,14 +130,18 @@ RELEASE = text("""
     UPDATE work SET lease_process = NULL, lease_until = now()
     WHERE generation_id = ANY (CAST(:generation_ids AS uuid[])) AND lease_process = :process AND state = 'open'
 """)
-# Tasks of generations that have an outcome: nobody waits for them, and they are to be stopped where they run. In no
-# order: those whose provider is away would keep all others from being asked for.
+# Tasks of generations that have an outcome, or in whose place another attempt was begun: nobody waits for them, and
+# they are to be stopped where they run. In no order: those whose provider is away would keep all others from being
+# asked for.
 ABANDONED = text("""
     SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, own_key, model,
         kind, process, task, provider_cost_micros, result::text AS result, error::text AS error,
         EXTRACT(EPOCH FROM now() - attempts.created_at)::float8 AS age_seconds, work.request::text AS request
     FROM attempts JOIN work USING (generation_id)
-    WHERE attempts.state = 'submitted' AND work.state = 'closed' ORDER BY random() LIMIT :rows
+    WHERE attempts.state = 'submitted' AND (work.state = 'closed' OR EXISTS (
+        SELECT 1 FROM attempts AS later WHERE later.generation_id = attempts.generation_id
+            AND later.item = attempts.item AND later.number > attempts.number
+    )) ORDER BY random() LIMIT :rows
 """)
 RENDERED_TASK = text("""
     SELECT attempts.id, item, number, first_index, count AS outputs_count, attempts.state, provider, own_key, model,
@@ -151,14 +155,14 @@ STOPPED = text("""
     UPDATE attempts SET state = :state, error = CAST(:error AS jsonb), ended_at = now()
     WHERE id = :id AND state = 'submitted'
 """)
-# A task whose generation got its outcome while it was being submitted.
+# A task that came to whoever had lost its generation while it was being submitted, whatever was thought of it
+# meanwhile: the next to take it over follows it, unless another attempt has its place or there is an outcome. What
+# somebody saves who does not know of it changes nothing of that.
 LATE = text("""
     UPDATE attempts SET state = 'submitted', task = :task, error = NULL, ended_at = NULL,
         provider_cost_micros = COALESCE(:cost_micros, provider_cost_micros)
-    FROM work
-    WHERE attempts.id = :id AND attempts.state IN ('intent', 'unknown') AND attempts.task IS NULL
-        AND work.generation_id = attempts.generation_id AND work.state = 'closed'
-    RETURNING attempts.id
+    WHERE id = :id AND state IN ('intent', 'unknown', 'failed') AND task IS NULL
+    RETURNING id
 """)
 # Whoever holds the lease loses it by the fence: what it says later of its own attempt changes nothing. That somebody
 # did stays written, so that its intents are ended with the outcome.

@@ -1,4 +1,5 @@
-"""Tasks that nobody waits for any more: a generation has its outcome, and its provider is still at work."""
+"""Tasks that nobody waits for any more: their generation has its outcome, or another attempt has their place, and their
+provider is still at work."""
 
 import asyncio
 import time
@@ -60,6 +61,6 @@ class Stopper:
             log.info("task.stopped", attempt_id=str(attempt.id), provider=attempt.provider, state=ended.state)
 
     async def _stop_late(self, attempt: Attempt, task: Task) -> None:
-        """A call that was answered after its generation had its outcome."""
+        """A call that was answered after its generation was stopped here."""
         if await self._work.record_late(attempt, task):
             await self.sweep()

@@ -227,7 +227,7 @@ class Work:
             )
 
     async def abandoned(self, rows: int) -> list[tuple[Request, Attempt]]:
-        """Some of the tasks that run at their provider for generations that have an outcome.
+        """Some of the tasks that run at their provider and that nobody waits for any more.
 
         One that this version cannot read is left to another; it keeps no other from being stopped.
         """
@@ -271,7 +271,7 @@ class Work:
             )
 
     async def record_late(self, attempt: Attempt, task: Task) -> bool:
-        """The task of an attempt whose generation got its outcome meanwhile; False where it is somebody else's now."""
+        """The task of an attempt whose generation is not ours any more; False where it has one already."""
         values = {"id": attempt.id, "task": task.id, "cost_micros": task.cost_micros}
         return await self._first(statements.LATE, **values) is not None
 
