@@ -13,6 +13,7 @@ from generator.providers.interface import (
     Given,
     Invalid,
     Rejected,
+    Task,
     Throttled,
     Unavailable,
     Unknown,
@@ -190,6 +191,14 @@ class TestRetiredVideos(OfOpenAI, TaskConformance):
         steer(simulator, "POST", "clock", {"seconds": 60})
         found = await provider.look(submission, task)
         assert (found.stage, found.percent) == ("rendering", 50)
+
+    async def test_an_error_where_the_film_should_be_is_no_film(self, provider, session):
+        """With the status of success; the film is there, and is had by looking again."""
+        submission = self.submission()
+        said = b'{"id": "video_1", "status": "completed", "error": null, "progress": 100}'
+        async with answering(200, said) as url:
+            with pytest.raises(Unavailable):
+                await self.make(session, url).look(submission, Task("video_1"))
 
 
 class TestModeration:

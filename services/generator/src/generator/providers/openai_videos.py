@@ -83,7 +83,9 @@ async def _download(client: AsyncOpenAI, task: Task) -> Item:
         )
     except sdk.NotKnown:
         raise Unknown("The provider says that it made the video and does not have it.") from None
-    if not response.headers.get("content-type", "").startswith(("video/", "application/")) or not response.content:
+    mime_type = response.headers.get("content-type", "").lower()
+    is_film = mime_type.startswith(("video/", "application/")) and "json" not in mime_type
+    if not is_film or not response.content:
         raise Unavailable
     return Delivered(content=response.content, mime_type="video/mp4")
 
