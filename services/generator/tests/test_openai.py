@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from typing import ClassVar
 
 import av
@@ -238,6 +239,14 @@ class TestCompatiblePictures(OfCompatible, ProviderConformance):
         assert provider.name == "attic"
         [item] = await provider.submit(self.submission())
         assert item.content is not None
+
+    @pytest.mark.parametrize(("url", "before"), [("", ""), (None, "data:image/png;base64,"), ("", "\n")])
+    async def test_what_a_bridge_puts_around_the_bytes_is_no_part_of_them(self, session, url, before):
+        """Some leave no field out and say an address that is empty, others put the bytes as an address of their own."""
+        data = [{"url": url, "b64_json": before + base64.b64encode(picture("red")).decode()}]
+        async with answering(200, json.dumps({"created": 1, "data": data}).encode()) as address:
+            [item] = await self.make(session, address).submit(self.submission())
+        assert item.content == picture("red")
 
 
 class TestCompatibleText(OfCompatible, TextConformance):

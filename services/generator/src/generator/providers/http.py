@@ -251,13 +251,17 @@ def in_path(words: str) -> str:
 
 
 def decoded(text: object) -> bytes:
-    """An output out of base64. Raises Unknown."""
-    if not isinstance(text, str) or not text:
+    """An output out of base64, which some wrap in lines or in an address of its own. Raises Unknown."""
+    if not isinstance(text, str):
         raise Unknown
+    bare = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        content = binascii.a2b_base64("".join(bare.split()), strict_mode=True)
     except ValueError as error:
         raise Unknown from error
+    if not content:
+        raise Unknown
+    return content
 
 
 def encoded(content: bytes) -> str:

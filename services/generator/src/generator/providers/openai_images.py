@@ -4,14 +4,13 @@ Synchronous, several pictures per call. The GPT image models always return base6
 that lives for about an hour.
 """
 
-import binascii
 from collections.abc import Mapping, Sequence
 
 import aiohttp
 from openai import AsyncOpenAI
 from pydantic import Field, JsonValue
 
-from generator.providers import sdk
+from generator.providers import http, sdk
 from generator.providers.given import content_of
 from generator.providers.interface import PARTIAL_IMAGES, Delivered, Given, Item, Show, Submission, Unavailable, Unknown
 from generator.providers.openai_words import meaning
@@ -27,7 +26,7 @@ _COMPLETED = ("image_generation.completed", "image_edit.completed")
 
 
 class _Picture(sdk.Answer):
-    url: str | None = Field(default=None, pattern=r"^https?://", max_length=sdk.MAX_ADDRESS_CHARACTERS)
+    url: str | None = Field(default=None, pattern=r"^(https?://|$)", max_length=sdk.MAX_ADDRESS_CHARACTERS)
     b64_json: str | None = None
 
 
@@ -109,12 +108,6 @@ def _file(given: Given, content: bytes) -> sdk.File:
 
 
 def _item(picture: _Picture, output_format: str) -> Item:
-    if picture.url is not None:
+    if picture.url:
         return Delivered(url=picture.url, mime_type="image/png")
-    if not picture.b64_json:
-        raise Unknown
-    try:
-        content = binascii.a2b_base64(picture.b64_json, strict_mode=True)
-    except ValueError as error:
-        raise Unknown from error
-    return Delivered(content=content, mime_type=f"image/{output_format}")
+    return Delivered(content=http.decoded(picture.b64_json), mime_type=f"image/{output_format}")
