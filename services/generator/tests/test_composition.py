@@ -48,6 +48,17 @@ def sound(seconds=2.0, rate=24_000, loud=True):
     return content.getvalue()
 
 
+def spoken(seconds, rate=24_000):
+    """The same as an MP3, with a title."""
+    content = io.BytesIO()
+    with av.open(io.BytesIO(sound(seconds, rate))) as tone, av.open(content, "w", format="mp3") as made:
+        made.metadata["title"] = "a tone"
+        stream = made.add_stream("libmp3lame", rate=rate, layout="mono")
+        for frame in (*tone.decode(audio=0), None):
+            made.mux(stream.encode(frame))
+    return content.getvalue()
+
+
 def picture(width=300, height=200, colour=None, format_="PNG", mode="RGB"):
     """Something to see everywhere, or one colour."""
     image = Image.effect_mandelbrot((width, height), (-2, -1.2, 0.6, 1.2), 40).convert("RGB")
@@ -128,6 +139,13 @@ async def test_a_picture_and_a_sound_make_a_film_that_plays(maker):
     steps = [difference(one, other) for one, other in pairwise(film.frames)]
     assert max(steps) < 12, "nothing jumps but a caption"
     assert film.content.index(b"moov") < film.content.index(b"mdat")
+
+
+@pytest.mark.parametrize("rate", [24_000, 44_100])
+async def test_sounds_that_were_joined_are_heard_to_the_end(maker, rate):
+    """As storage keeps them: an MP3 behind another, with its own title, and perhaps of another rate."""
+    film = await film_of(maker, still(), heard(spoken(1.0) + spoken(1.0, rate)))
+    assert film.samples == pytest.approx(2.0, abs=0.2)
 
 
 async def test_captions_follow_the_speech(maker):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,25 @@ def seconds_of(path: Path) -> float:
 
 def frames_of(path: Path) -> Iterator[Any]:
     """Frames of `RATE` samples a second, in order and without gaps. Raises Unusable."""
-    resampler = av.AudioResampler(format="fltp", layout=LAYOUT, rate=RATE)
     with _opened(path) as container:
-        for frame in container.decode(container.streams.audio[0]):
-            frame.pts = None
-            yield from resampler.resample(frame)
-        yield from resampler.resample(None)
+        for _, alike in groupby(_heard(container), _form):
+            resampler = av.AudioResampler(format="fltp", layout=LAYOUT, rate=RATE)
+            for frame in alike:
+                frame.pts = None
+                yield from resampler.resample(frame)
+            yield from resampler.resample(None)
+
+
+def _heard(container: InputContainer) -> Iterator[Any]:
+    """The tags in the midst of an MP3 that was joined of several are nothing to hear."""
+    for packet in container.demux(container.streams.audio[0]):
+        if container.format.name != "mp3" or not bytes(packet).startswith(b"ID3"):
+            yield from packet.decode()
+
+
+def _form(frame: Any) -> tuple[str, str, int]:
+    """What changes where sounds of several kinds were joined."""
+    return frame.format.name, frame.layout.name, frame.rate
 
 
 @contextmanager
