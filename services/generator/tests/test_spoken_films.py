@@ -260,3 +260,30 @@ async def test_what_was_spoken_waits_while_whoever_makes_the_film_is_left_alone(
     await process.take_due()
     assert await steps(process, request) == [SPOKEN, (1, 1, NAME, None, "failed"), (1, 2, NAME, None, "rendered")]
     assert len(simulator.calls(request)) == 1
+
+
+async def test_who_has_spoken_speaks_for_others_while_the_film_is_made(process, still, monkeypatch):
+    """It has one place, and films wait for each other."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    made = process.submitter._providers[NAME].submit
+
+    async def late(submission):
+        begun.set()
+        await goes_on.wait()
+        return await made(submission)
+
+    monkeypatch.setattr(process.submitter._providers[NAME], "submit", late)
+    await process.rows("INSERT INTO limits (provider, max_running) VALUES ('openai', 1) RETURNING 1")
+    await process.limits.refresh()
+    request, other = ask_avatar(still), ask("A boat.", model=VOICE, kind=Kind.SPEECH, size=None)
+    running = process.begin(request)
+    try:
+        await asyncio.wait_for(begun.wait(), 10)
+        await process.generate(other)
+        assert await steps(process, other) == [(0, 1, "openai", None, "rendered")]
+    finally:
+        await process.rows("DELETE FROM limits RETURNING 1")
+        await process.limits.refresh()
+        goes_on.set()
+        await running
+    assert await steps(process, request) == [SPOKEN, SHOWN]

@@ -1,9 +1,10 @@
 """How much of a provider all processes together may use: rows, for those providers that an operator has limited.
 
 A permit is a row that names a generation; it is free again as soon as that generation's work is not open any more, so
-nobody has to give one back, and one whose process died is free when its work ends. The batch lane takes only those of
-the upper half. What is not admitted waits in its row, the longest waiting first, and its user goes before whoever has
-more places already: nobody's many keep another's one waiting.
+nobody has to give one back, and one whose process died is free when its work ends. Only the place of who has spoken for
+a film is given back before the film is made. The batch lane takes only those of the upper half. What is not admitted
+waits in its row, the longest waiting first, and its user goes before whoever has more places already: nobody's many
+keep another's one waiting.
 """
 
 import random
@@ -77,6 +78,10 @@ _GIVE_BACK = text("""
     UPDATE limits SET tokens = tokens + LEAST(CAST(:calls AS int), per_minute)
     WHERE provider = :provider AND per_minute IS NOT NULL
 """)
+_LEAVE = text("""
+    UPDATE permits SET generation_id = NULL, user_id = NULL
+    WHERE generation_id = :generation_id AND provider <> :provider
+""")
 _LIMIT = text("SELECT max_running FROM limits WHERE provider = :provider")
 
 log = structlog.get_logger()
@@ -142,6 +147,12 @@ class Limits:
         if provider in self._limited:
             async with self._database.statement() as connection:
                 await connection.execute(_GIVE_BACK, {"provider": provider, "calls": calls})
+
+    async def leave(self, generation_id: UUID, provider: str) -> None:
+        """Frees the places of a generation whose next step this provider makes, everywhere else."""
+        if self._limited:
+            async with self._database.statement() as connection:
+                await connection.execute(_LEAVE, {"generation_id": generation_id, "provider": provider})
 
     def forget(self, generation_id: UUID) -> None:
         """That a generation was not admitted: it waits, or runs, in somebody else's hands."""
