@@ -256,6 +256,17 @@ class TestCompatibleText(OfCompatible, TextConformance):
         [item] = await Compatible(session, "", simulator.url + self.path).submit(self.submission())
         await self.check(item)
 
+    async def test_calls_that_bear_no_number_are_told_apart_by_their_names(self, session):
+        """Some servers send each as a whole."""
+        whole = [{"id": f"call_{n}", "function": {"name": "look", "arguments": f'{{"n":{n}'}} for n in (1, 2)]
+        pieces = [*whole, {"function": {"arguments": "}"}}]
+        chunks = [{"choices": [{"delta": {"tool_calls": [piece]}}]} for piece in pieces]
+        chunks += [{"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}]
+        events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+        async with answering(200, events.encode()) as url:
+            [item] = await self.make(session, url).submit(self.submission())
+        assert [(call.id, call.arguments) for call in item.calls] == [("call_1", '{"n":1'), ("call_2", '{"n":2}')]
+
     async def test_videos_are_not_offered(self, provider):
         with pytest.raises(Invalid):
             await provider.submit(self.submission(kind=Kind.VIDEO))

@@ -28,7 +28,10 @@ class Calls:
         self._characters = 0
 
     def hear(self, index: object, call_id: object = None, name: object = None, arguments: object = None) -> None:
-        """One piece; what it leaves out was said before. Raises Unknown."""
+        """One piece; what it leaves out was said before. Without an index it belongs to the last call, or to a new one
+        where it says a name. Raises Unknown."""
+        if index is None:
+            index = len(self._heard) if name else len(self._heard) - 1
         if not isinstance(index, int) or (index not in self._heard and len(self._heard) >= MAX_CALLS):
             raise Unknown
         call = self._heard.setdefault(index, _Heard())
