@@ -12,6 +12,7 @@ from generator.attempts import (
     DEADLINE,
     INTERRUPTED,
     MAX_TRIES,
+    UNHEARD,
     State,
     attempt_id,
     first_attempts,
@@ -19,7 +20,10 @@ from generator.attempts import (
     provider_seconds,
     standing,
 )
-from generator.providers.interface import Invalid, Rejected, Throttled, Unavailable, Unknown, Unreadable
+from generator.conclusions import said_again
+from generator.providers.interface import Invalid, Rejected, Task, Throttled, Unavailable, Unknown, Unreadable
+
+from .stage import ask
 
 GENERATION = UUID(int=7)
 PROCESS = UUID(int=1)
@@ -79,6 +83,14 @@ def test_without_time_left_nothing_is_tried_again_and_what_arrived_counts():
     now = standing([late[0].rendered((ARRIVED,)), late[1]], "resubmit_once", time_left=False)
     assert now.delivered and now.again == ()
     assert [output.failure for output in now.outputs] == [None, DEADLINE]
+
+
+def test_what_could_not_be_stopped_is_said_again_as_it_was_said():
+    """It stays a task in its row, and what was delivered beside it does not wait for it."""
+    first, second = first_attempts(GENERATION, 2, 1, "modelark", PROCESS)
+    kept = [first.rendered((ARRIVED,)), second.submitted(Task("t"))]
+    outputs = said_again(ask(count=2), kept).outputs
+    assert [output.failure for output in outputs] == [None, UNHEARD]
 
 
 def test_an_interrupted_attempt_says_so():

@@ -201,6 +201,19 @@ async def test_a_task_that_cannot_be_stopped_at_its_deadline_is_unknown(process,
     assert (await process.outcome(request)).data.verdict is Verdict.FAILED
 
 
+async def test_a_task_whose_provider_is_away_at_its_deadline_is_stopped_later(process, simulator, monkeypatch):
+    """Its user is told in time; nobody has stopped it by then."""
+    request = ask_film("[[sim:latency=60]]", seconds=3)
+    await process.generate(request)
+    with monkeypatch.context() as away:
+        away.setitem(process.submitter._providers, "modelark", Fal(process.session, "k", "http://127.0.0.1:1"))
+        await process.finish()
+        assert (await process.outcome(request)).data.failure.code == "deadline"
+        await process.leases.stop_abandoned()
+    await process.leases.stop_abandoned()
+    assert await process.attempts(request) == [(0, 1, "failed", "cancelled")] and simulator.billed(request) == 0
+
+
 async def test_a_cancelled_generation_is_stopped_at_its_provider(process, make_process, simulator):
     """Whoever hears the outcome sees to it, also where another process follows the task."""
     hearing = await make_process()

@@ -36,6 +36,8 @@ THROTTLED_PAUSE_SECONDS = (1.0, 30.0)
 UNAVAILABLE_PAUSE_SECONDS = (0.5, 8.0)
 """The ceiling of the first pause, which doubles with each attempt, and the highest ceiling."""
 DEADLINE = Failure(code="deadline", message="The time for this generation is over.")
+UNHEARD = Failure(code=DEADLINE.code, message="The time for this generation is over, and its provider did not answer.")
+"""Its task could not be stopped either."""
 INTERRUPTED = Failure(code=Unknown.code, message="The process that waited for the provider's answer stopped.")
 CANCELLED = Failure(code="cancelled", message="The generation ended while the provider was at work.")
 NOT_SENT = Failure(code=Unavailable.code, message="The process stopped before it asked the provider.")
@@ -235,7 +237,7 @@ def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy, stand_ins:
     last = history[-1]
     if last.state is State.INTENT:
         return True
-    if last.failure == DEADLINE:
+    if last.failure in (DEADLINE, UNHEARD):
         return False
     tries = sum(1 for attempt in history if not _is(attempt, Throttled))
     if last.state is State.UNKNOWN:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from contracts.facts import Ending, Output, Rendering, Request, Verdict
-from generator.attempts import Attempt, Standing, State, standing
+from generator.attempts import UNHEARD, Attempt, Standing, State, standing
 
 
 def conclusion(request: Request, attempts: Mapping[UUID, Attempt], now: Standing) -> Rendering | Ending:
@@ -46,6 +46,10 @@ def _provider(attempts: Iterable[Attempt]) -> str:
 
 
 def said_again(request: Request, attempts: Iterable[Attempt]) -> Rendering | Ending:
-    """What a rendered generation was said to have come to, from its rows."""
-    known = {attempt.id: attempt for attempt in attempts}
+    """What a rendered generation was said to have come to, from its rows. What is still a task there could not be
+    stopped in time."""
+    known = {
+        attempt.id: attempt.ended(State.UNKNOWN, UNHEARD) if attempt.state is State.SUBMITTED else attempt
+        for attempt in attempts
+    }
     return conclusion(request, known, standing(known.values(), "fail", time_left=False))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from contracts.facts import Input, Kind, Request
-from generator.attempts import LEAST_SECONDS, Attempt, Standing, State, provider_seconds, standing
+from generator.attempts import LEAST_SECONDS, UNHEARD, Attempt, Standing, State, provider_seconds, standing
 from generator.catalog import Model
 from generator.work import Lease
 
@@ -65,8 +65,13 @@ class Course:
 
     @property
     def ended(self) -> list[Attempt]:
-        """Those of which there is more to record than the intent."""
-        return [attempt for attempt in self.attempts.values() if attempt.state is not State.INTENT]
+        """Those of which there is more to record than the intent. What could not be stopped stays a task in its row:
+        whoever sweeps stops it once there is an outcome."""
+        return [
+            attempt
+            for attempt in self.attempts.values()
+            if attempt.state is not State.INTENT and attempt.failure != UNHEARD
+        ]
 
     @property
     def submitted(self) -> list[Attempt]:

@@ -18,7 +18,7 @@ import structlog
 
 from contracts.progress import Progress
 from generator.announcements import Announcer
-from generator.attempts import DEADLINE, Attempt, State
+from generator.attempts import DEADLINE, UNHEARD, Attempt, State
 from generator.breakers import Breakers
 from generator.course import Course
 from generator.history import History
@@ -208,7 +208,7 @@ class Follower:
         found = await self._submitter.look(assignment, attempt)
         if not isinstance(found, Attempt) and time.monotonic() >= assignment.provider_deadline(attempt):
             found = await self._submitter.cancel(assignment, attempt, DEADLINE)
-            found = found or attempt.ended(State.UNKNOWN, DEADLINE)
+            found = found or attempt.ended(State.UNKNOWN, UNHEARD)
         if self._watched.get(attempt.id) is not watched:
             return  # dropped meanwhile, or another task of this generation has ended first
         if isinstance(found, Attempt):
