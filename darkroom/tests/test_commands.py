@@ -75,6 +75,16 @@ def test_the_command_prints_the_token_alone() -> None:
     assert jwt.decode(run.stdout.strip(), SECRET, algorithms=["HS256"], audience="authenticated")["sub"] == str(USER)
 
 
+def test_what_a_terminal_has_no_letter_for_is_said_in_another_way() -> None:
+    command, environment = (
+        [sys.executable, "-m", "darkroom", "up", "--help"],
+        {**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert r"\u2026" in run.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -1,5 +1,5 @@
 """`python -m darkroom`, where the program is not on the PATH."""
 
-from darkroom.main import app
+from darkroom.main import main
 
-app()
+main()

@@ -1,5 +1,8 @@
 """The table of commands. Each loads what it needs only when it runs."""
 
+import io
+import sys
+
 import typer
 
 from darkroom.commands import (
@@ -41,3 +44,11 @@ app.add_typer(prices.app, name="prices")
 app.add_typer(models.app, name="models")
 app.add_typer(dead.app, name="dead")
 app.add_typer(media.app, name="media")
+
+
+def main() -> None:
+    """Runs the command that was asked for."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal has no letter for is said in another way: a text that was paid for would be lost.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app()
