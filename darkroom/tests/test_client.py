@@ -284,6 +284,15 @@ async def test_a_refusal_is_said_in_words(
     assert len(gateway.asked) == 1, "a refusal is not asked again"
 
 
+async def test_who_answers_in_a_gateways_place_is_not_taken_for_it(client: AsyncClient, gateway: Gateway) -> None:
+    """Such as a page to log in, or to wait; what was accepted goes on behind it."""
+    gateway.refusals = [(200, "<html>", {})]
+    with pytest.raises(errors.UnreachableError, match="does not answer: what came is no Generation"):
+        await client.generate(**SUNSET)
+    gateway.views = [{"please": "wait"}, generation("completed")]
+    assert (await client.wait(ID, 60)).status == "completed"
+
+
 def test_every_documented_code_is_an_exception() -> None:
     page = (ROOT / "docs/problems.md").read_text()
     documented = {code for code, status in re.findall(r"^\| `(\w+)` \| \d+ \| (.*?) \|", page, re.MULTILINE)}

@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from darkroom.client import files, views
 from darkroom.client.connection import Connection, passes
-from darkroom.client.errors import ApiError
+from darkroom.client.errors import ApiError, UnreachableError
 from darkroom.client.views import Generation, Progress
 from darkroom.client.wishes import Filter, Id, NewApiKey, NewGeneration
 
@@ -153,7 +155,7 @@ class AsyncClient:
         answer = await self._connection.ask(
             "POST", f"/v1/uploads{query}", is_repeatable=True, form=lambda: files.form_of(file), headers=headers
         )
-        return views.Upload.model_validate_json(answer)
+        return self._seen(views.Upload, answer)
 
     async def delete_upload(self, upload: views.Upload | Id) -> None:
         """It is not served any more, and takes no room."""
@@ -223,15 +225,22 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
     ) -> V:
         answer = await self._connection.ask("GET", path, is_repeatable=True, query=query, headers=headers)
-        return view.model_validate_json(answer)
+        return self._seen(view, answer)
 
     async def _make(self, path: str, key: str | None, view: type[V], body: Any = None) -> V:
         answer = await self._connection.ask("POST", path, is_repeatable=True, body=body, headers=_key(key))
-        return view.model_validate_json(answer)
+        return self._seen(view, answer)
 
     async def _post(self, path: str, view: type[V], body: Any = None, *, is_repeatable: bool) -> V:
         answer = await self._connection.ask("POST", path, is_repeatable=is_repeatable, body=body)
-        return view.model_validate_json(answer)
+        return self._seen(view, answer)
+
+    def _seen(self, view: type[V], answer: bytes) -> V:
+        """Raises UnreachableError where it is no such thing: somebody else answers there, such as a page to log in."""
+        try:
+            return view.model_validate_json(answer)
+        except ValidationError as error:
+            raise UnreachableError(self._connection.url, ValueError(f"what came is no {view.__name__}")) from error
 
 
 def _of(generation: Generation | Id) -> str:
