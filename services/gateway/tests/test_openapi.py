@@ -95,6 +95,15 @@ def test_every_route_is_refused_in_the_shape_that_is_described(document: dict[st
     assert "HTTPValidationError" not in str(document)
 
 
+def test_every_route_says_how_it_may_be_refused(document: dict[str, Any]) -> None:
+    """A client that is made from the document knows no other answers."""
+    for method, path, operation in operations(document):
+        if path.startswith("/v1/"):
+            has_body = "application/json" in operation.get("requestBody", {}).get("content", {})
+            expected = {"401", "403", "429", "503", *(("400", "413", "415", "422") if has_body else ())}
+            assert expected - set(operation["responses"]) == set(), (method, path)
+
+
 def test_every_route_asks_for_a_bearer_token(document: dict[str, Any], app: FastAPI) -> None:
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     public = {

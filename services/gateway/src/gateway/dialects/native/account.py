@@ -45,7 +45,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Consume credits",
         tags=["Account"],
         response_model=Consumed,
-        responses=problems(400, 402, 413, 422, 429, 504),
+        responses=problems(402, 504, has_body=True),
     )
     async def consume(body: Consume, request: Request, idempotency_key: Key = None) -> Response:
         """Takes exactly so many, or none. For 15 minutes they pay first for a generation that says `prepaid`."""
@@ -106,7 +106,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Begin to pay",
         tags=["Account"],
         response_model=PaymentView,
-        responses=problems(400, 404, 413, 422, 429),
+        responses=problems(404, has_body=True),
     )
     async def pay(body: NewPayment, request: Request, idempotency_key: Key = None) -> Response:
         """Give `client_secret` to Stripe.js. The credits come once Stripe says that it was paid."""
@@ -119,7 +119,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Have a payment credited",
         tags=["Account"],
         response_model=ConfirmedPaymentView,
-        responses=problems(404, 429),
+        responses=problems(404),
     )
     async def confirm(id: str, request: Request) -> Response:  # noqa: A002
         """By our id or Stripe's. Harmless at any time: the credits also come by themselves."""
@@ -130,7 +130,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Pay with Stripe's test card",
         tags=["Account"],
         response_model=ConfirmedPaymentView,
-        responses=problems(404, 429),
+        responses=problems(404),
     )
     async def pay_with_test_card(id: str, request: Request) -> Response:  # noqa: A002
         """Only in Stripe's test mode, where no money moves; elsewhere it stays `unpaid`."""

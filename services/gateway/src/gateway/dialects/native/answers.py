@@ -13,9 +13,15 @@ Key = Annotated[
 ]
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for its documentation."""
-    return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, *statuses, 503)}
+EVERYWHERE = (401, 403, 429, 503)
+"""Whose token it is, what a key may do and how often, and what is away."""
+OF_A_BODY = (400, 413, 415, 422)
+
+
+def problems(*statuses: int, has_body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for its documentation: those of its own, and those of every route, or of every body."""
+    every = sorted({*EVERYWHERE, *statuses, *(OF_A_BODY if has_body else ())})
+    return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in every}
 
 
 def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

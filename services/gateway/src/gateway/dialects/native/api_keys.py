@@ -17,18 +17,18 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix="/v1/api-keys", route_class=route_class(errors.render), tags=["API keys"])
     keys, identity = surface.api_keys, surface.identity
 
-    @router.post("", status_code=201, response_model=ApiKeyView, responses=problems(400, 403, 409, 413, 422))
+    @router.post("", status_code=201, response_model=ApiKeyView, responses=problems(409, has_body=True))
     async def make_api_key(body: NewApiKey, request: Request, idempotency_key: Key = None) -> Response:
         """Send it as `Authorization: Bearer dk_…`, in every dialect. It is shown once: 409 under the same key."""
         made = await keys.make(await identity.required(request), body.name, _bounds(body), idempotency_key)
         return json_answer(_view(made.row, made.key), 201)
 
-    @router.get("", response_model=ApiKeyList, responses=problems(403))
+    @router.get("", response_model=ApiKeyList, responses=problems())
     async def list_api_keys(request: Request) -> Response:
         """Which you have made, by their prefixes, and when each was last used."""
         return json_answer(ApiKeyList(items=[_view(row) for row in await keys.all(await identity.required(request))]))
 
-    @router.post("/{id}/rotate", response_model=ApiKeyView, responses=problems(400, 403, 404, 409, 413, 422))
+    @router.post("/{id}/rotate", response_model=ApiKeyView, responses=problems(404, 409, has_body=True))
     async def rotate_api_key(
         id: str,  # noqa: A002
         request: Request,
@@ -41,7 +41,7 @@ def make_router(surface: Surface) -> APIRouter:
         made = await keys.rotate(caller, generation_id(id), overlap_seconds, idempotency_key)
         return json_answer(_view(made.row, made.key))
 
-    @router.delete("/{id}", status_code=204, responses=problems(403, 404))
+    @router.delete("/{id}", status_code=204, responses=problems(404))
     async def revoke_api_key(id: str, request: Request) -> Response:  # noqa: A002
         """It is refused everywhere within 10 seconds."""
         await keys.revoke(await identity.required(request), generation_id(id))

@@ -33,7 +33,7 @@ def make_router(surface: Surface) -> APIRouter:
         "/events",
         summary="Follow everything",
         response_class=StreamingResponse,
-        responses={200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}, **problems(429)},
+        responses={200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}, **problems()},
     )
     async def events(request: Request, last_event_id: LastEventId = None) -> Response:
         """`snapshot` (your newest generations), then `generation` for each that ends. `reset` says that what you

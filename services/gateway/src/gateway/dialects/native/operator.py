@@ -29,20 +29,23 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix="/v1/operator", route_class=route_class(errors.render), tags=["Operator"])
     operating, identity = Operating(surface.database, surface.broker, surface.commands), surface.identity
 
-    @router.get("/house", summary="See how the house stands", response_model=HouseView, responses=problems(403, 422))
+    @router.get("/house", summary="See how the house stands", response_model=HouseView, responses=problems(422))
     async def house(request: Request, minutes: Annotated[int, Query(ge=1, le=MAX_WATCHED_MINUTES)] = 60) -> Response:
         """Now, and over the last minutes."""
         await identity.operator(request)
         return json_answer(house_view(await operating.house(minutes), minutes, surface.credit_price))
 
-    @router.get("/models", summary="List every model", response_model=OperatedModels, responses=problems(403))
+    @router.get("/models", summary="List every model", response_model=OperatedModels, responses=problems())
     async def models(request: Request) -> Response:
         """Also those that are switched off, or have no key."""
         await identity.operator(request)
         return json_answer(OperatedModels(items=list(map(_model, await operating.models()))))
 
     @router.put(
-        "/models/{id}", summary="Switch a model off or on", response_model=OperatedModel, responses=problems(403, 422)
+        "/models/{id}",
+        summary="Switch a model off or on",
+        response_model=OperatedModel,
+        responses=problems(has_body=True),
     )
     async def switch(
         id: Annotated[str, Path(max_length=MAX_MODEL_CHARACTERS)],  # noqa: A002
@@ -53,7 +56,7 @@ def make_router(surface: Surface) -> APIRouter:
         await identity.operator(request)
         return json_answer(_model(await operating.switch(id, on=body.on)))
 
-    @router.get("/letters", summary="List the dead letters", response_model=Letters, responses=problems(403, 422))
+    @router.get("/letters", summary="List the dead letters", response_model=Letters, responses=problems(422))
     async def letters(request: Request, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
         """Facts that no consumer could handle, the oldest first."""
         await identity.operator(request)
@@ -63,7 +66,7 @@ def make_router(surface: Surface) -> APIRouter:
         "/letters/{sequence}/replay",
         summary="Drive a dead letter's generation",
         response_model=LetterView,
-        responses=problems(403, 404, 409, 422),
+        responses=problems(404, 409, 422),
     )
     async def replay(sequence: Sequence, request: Request) -> Response:
         """Every service says its part again, which is harmless, or an outcome that the log holds already is recorded;
@@ -71,9 +74,7 @@ def make_router(surface: Surface) -> APIRouter:
         await identity.operator(request)
         return json_answer(letter_view(await operating.replay(sequence)))
 
-    @router.delete(
-        "/letters/{sequence}", status_code=204, summary="Forget a dead letter", responses=problems(403, 404, 422)
-    )
+    @router.delete("/letters/{sequence}", status_code=204, summary="Forget a dead letter", responses=problems(404, 422))
     async def drop(sequence: Sequence, request: Request) -> Response:
         await identity.operator(request)
         await operating.drop(sequence)

@@ -23,7 +23,7 @@ def make_router(surface: Surface) -> APIRouter:
         """Which you have set; a key itself is never shown again."""
         return json_answer(_view(await keys.all(await identity.required(request))))
 
-    @router.put("/{provider}", response_model=ProviderKeys, responses=problems(413, 422, 501))
+    @router.put("/{provider}", response_model=ProviderKeys, responses=problems(501, has_body=True))
     async def set_provider_key(provider: Provider, body: NewProviderKey, request: Request) -> Response:
         """Your generations at this provider are asked for with this key from now on."""
         caller = await identity.required(request)

@@ -51,7 +51,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make something",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=problems(400, 402, 403, 410, 413, 422, 429, 501, 504),
+        responses=problems(402, 410, 501, 504, has_body=True),
     )
     async def create(
         body: NewGeneration, request: Request, idempotency_key: Key = None, prefer: Wait = None
@@ -68,7 +68,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Ask what it would cost",
         tags=["Generations"],
         response_model=QuoteView,
-        responses=problems(413, 422, 501),
+        responses=problems(501, has_body=True),
     )
     async def quote(body: NewGeneration, request: Request) -> Response:
         """The same body as for making it. Nothing is recorded and nothing is set aside."""
@@ -81,7 +81,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Make many things",
         tags=["Batches"],
         response_model=BatchView,
-        responses=problems(400, 402, 403, 410, 413, 422, 429, 501, 504),
+        responses=problems(402, 410, 501, 504, has_body=True),
     )
     async def create_batch(body: NewBatch, request: Request, idempotency_key: Key = None) -> Response:
         """Accepts all of them or none, in the `batch` lane unless an item says otherwise."""
@@ -163,7 +163,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Try a generation again",
         tags=["Generations"],
         response_model=GenerationView,
-        responses=problems(400, 402, 403, 404, 409, 410, 422, 429, 504),
+        responses=problems(400, 402, 404, 409, 410, 422, 504),
     )
     async def retry(id: str, request: Request, idempotency_key: Key = None) -> Response:  # noqa: A002
         """A new generation like one that failed, was declined or cancelled, at today's price."""
@@ -194,7 +194,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Share a generation",
         tags=["Generations"],
         response_model=Links,
-        responses=problems(400, 404, 415, 422),
+        responses=problems(404, has_body=True),
     )
     async def share(id: str, body: NewLinks, request: Request) -> Response:  # noqa: A002
         """Addresses to give to others, or to download by. Where addresses are signed, they end."""
@@ -208,7 +208,7 @@ def make_router(surface: Surface) -> APIRouter:
         response_class=StreamingResponse,
         responses={
             200: {"description": "Server-sent events", "content": {"text/event-stream": {}}},
-            **problems(404, 429),
+            **problems(404),
         },
     )
     async def events(id: str, request: Request) -> Response:  # noqa: A002

@@ -42,7 +42,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Bring a file",
         tags=["Uploads"],
         response_model=UploadView,
-        responses=problems(400, 403, 413, 415, 422, 429, 501),
+        responses=problems(400, 413, 415, 422, 501),
         openapi_extra=_FORM,
     )
     async def upload(request: Request, visibility: Shown = None, idempotency_key: Key = None) -> Response:
@@ -58,7 +58,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Ask where a browser may put a file by itself",
         tags=["Uploads"],
         response_model=UploadForm,
-        responses=problems(400, 403, 404, 413, 415, 422),
+        responses=problems(404, has_body=True),
     )
     async def offer(body: NewUpload, request: Request) -> Response:
         """Only where media is kept in a bucket; 404 elsewhere."""
@@ -72,7 +72,7 @@ def make_router(surface: Surface) -> APIRouter:
         summary="Say that a file is in the bucket",
         tags=["Uploads"],
         response_model=UploadView,
-        responses=problems(400, 403, 404, 413, 415, 422, 501),
+        responses=problems(400, 404, 413, 415, 422, 501),
     )
     async def finalize(id: str, request: Request, visibility: Shown = None) -> Response:  # noqa: A002
         """It is looked at then, as any other upload; asked again, the answer is the same."""

@@ -17,7 +17,7 @@ def make_router(surface: Surface) -> APIRouter:
         "/generations/{id}",
         summary="Say who may look",
         response_model=GenerationView,
-        responses=problems(400, 404, 409, 413, 415, 422, 501),
+        responses=problems(404, 409, 501, has_body=True),
     )
     async def edit(id: str, body: ChangedGeneration, request: Request) -> Response:  # noqa: A002
         """What was public before may be in somebody's cache."""

@@ -32,7 +32,7 @@ def make_router(surface: Surface) -> APIRouter:
     router = APIRouter(prefix="/v1/webhooks", route_class=route_class(errors.render), tags=["Webhooks"])
     webhooks, identity = surface.webhooks, surface.identity
 
-    @router.post("", status_code=201, response_model=WebhookView, responses=problems(400, 413, 422, 501))
+    @router.post("", status_code=201, response_model=WebhookView, responses=problems(501, has_body=True))
     async def make_webhook(body: NewWebhook, request: Request, idempotency_key: Key = None) -> Response:
         """Says where you want to be told. The answer has the secret that verifies what comes; it is not shown later."""
         made = await webhooks.make(await identity.required(request), body.url, body.events, idempotency_key)
@@ -49,7 +49,7 @@ def make_router(surface: Surface) -> APIRouter:
         """One of yours."""
         return json_answer(webhook_view(await webhooks.get(await identity.required(request), generation_id(id))))
 
-    @router.patch("/{id}", response_model=WebhookView, responses=problems(404, 413, 422))
+    @router.patch("/{id}", response_model=WebhookView, responses=problems(404, has_body=True))
     async def change_webhook(id: str, body: WebhookChange, request: Request) -> Response:  # noqa: A002
         """Changes the address or the events, or switches it off and on."""
         caller = await identity.required(request)
@@ -87,7 +87,7 @@ def make_router(surface: Surface) -> APIRouter:
         await webhooks.redeliver(caller, generation_id(id), generation_id(delivery))
         return Response(status_code=202)
 
-    @router.post("/{id}/redeliver", status_code=202, response_model=Redelivered, responses=problems(404, 413, 422))
+    @router.post("/{id}/redeliver", status_code=202, response_model=Redelivered, responses=problems(404, has_body=True))
     async def redeliver_period(id: str, body: Period, request: Request) -> Response:  # noqa: A002
         """Sends again what was made in a period and is not pending, the oldest first."""
         caller = await identity.required(request)
