@@ -238,6 +238,12 @@ async def test_a_key_is_sent_as_it_is_given(client: AsyncClient, gateway: Gatewa
     assert [request.headers["Idempotency-Key"] for request in gateway.asked] == [""]
 
 
+async def test_an_id_that_is_none_leads_nowhere_else(client: AsyncClient, gateway: Gateway) -> None:
+    with pytest.raises(errors.Refused, match="404"):
+        await client.cancel("../webhooks?")
+    assert gateway.asked == []
+
+
 async def test_what_has_no_key_is_not_asked_twice(client: AsyncClient, gateway: Gateway) -> None:
     gateway.lose_answers = 1
     with pytest.raises(errors.UnreachableError):

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
+from urllib.parse import quote
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -138,7 +139,7 @@ class AsyncClient:
         return await self._make("/v1/batches", idempotency_key, views.Batch, {"items": items})
 
     async def look_at_batch(self, batch_id: Id) -> views.Batch:
-        return await self._look(f"/v1/batches/{batch_id}", views.Batch)
+        return await self._look(f"/v1/batches/{_named(batch_id)}", views.Batch)
 
     # -- files ------------------------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ class AsyncClient:
     async def delete_upload(self, upload: views.Upload | Id) -> None:
         """It is not served any more, and takes no room."""
         upload_id = upload.id if isinstance(upload, views.Upload) else upload
-        await self._connection.ask("DELETE", f"/v1/uploads/{upload_id}", is_repeatable=False)
+        await self._connection.ask("DELETE", f"/v1/uploads/{_named(upload_id)}", is_repeatable=False)
 
     async def fetch(self, asset: views.Asset, path: str | PathLike[str]) -> None:
         """Saves one file under that name, compared with its hash.
@@ -206,7 +207,7 @@ class AsyncClient:
         return await self._post("/v1/webhooks", views.Webhook, wanted, is_repeatable=False)
 
     async def remove_webhook(self, webhook_id: Id) -> None:
-        await self._connection.ask("DELETE", f"/v1/webhooks/{webhook_id}", is_repeatable=False)
+        await self._connection.ask("DELETE", f"/v1/webhooks/{_named(webhook_id)}", is_repeatable=False)
 
     async def api_keys(self) -> tuple[views.ApiKey, ...]:
         return (await self._look("/v1/api-keys", views.ApiKeys)).items
@@ -215,7 +216,7 @@ class AsyncClient:
         return await self._post("/v1/api-keys", views.ApiKey, wanted, is_repeatable=False)
 
     async def revoke_api_key(self, key_id: Id) -> None:
-        await self._connection.ask("DELETE", f"/v1/api-keys/{key_id}", is_repeatable=False)
+        await self._connection.ask("DELETE", f"/v1/api-keys/{_named(key_id)}", is_repeatable=False)
 
     async def _look(
         self,
@@ -244,7 +245,12 @@ class AsyncClient:
 
 
 def _of(generation: Generation | Id) -> str:
-    return f"/v1/generations/{generation.id if isinstance(generation, Generation) else generation}"
+    return f"/v1/generations/{_named(generation.id if isinstance(generation, Generation) else generation)}"
+
+
+def _named(thing: Id) -> str:
+    """One part of a path, whatever it is: an id that a program was given leads nowhere else."""
+    return quote(str(thing), safe="")
 
 
 def _key(given: str | None) -> dict[str, str]:
