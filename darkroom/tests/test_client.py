@@ -97,6 +97,7 @@ class Gateway:
         self.refusals: list[tuple[int, dict[str, Any] | str, dict[str, str]]] = []
         self.files: list[tuple[str, bytes]] = []
         self.lose_media = 0
+        self.media_statuses: list[int] = []
         self.lose_answers = 0
 
     async def create(self, request: web.Request) -> web.StreamResponse:
@@ -139,7 +140,7 @@ class Gateway:
             self.lose_media -= 1
             assert request.transport is not None
             request.transport.close()
-        return web.Response(body=PICTURE)
+        return web.Response(status=self.media_statuses.pop(0) if self.media_statuses else 200, body=PICTURE)
 
 
 @pytest.fixture
@@ -337,6 +338,19 @@ async def test_a_picture_is_saved_only_when_it_is_the_one(
     with pytest.raises(ApiError, match="its hash differs"):
         await client.fetch(made.assets[0].model_copy(update={"sha256": "0" * 64}), tmp_path / "new" / "two.png")
     assert list((tmp_path / "new").iterdir()) == [path]
+
+
+async def test_a_picture_is_asked_for_again_where_that_may_help(
+    client: AsyncClient, gateway: Gateway, tmp_path: Path
+) -> None:
+    made = Generation.model_validate(generation("completed"))
+    gateway.media_statuses = [502, 503, 429]
+    (path,) = await client.save(made, tmp_path)
+    assert path.read_bytes() == PICTURE
+    gateway.media_statuses = [404]
+    with pytest.raises(ApiError, match="404"):
+        await client.save(made, tmp_path)
+    assert gateway.media_statuses == []
 
 
 async def test_who_has_no_loop_can_do_the_same(url: str, gateway: Gateway, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from darkroom.client.connection import PAUSES_SECONDS, Connection
+from darkroom.client.connection import PAUSES_SECONDS, UNSURE, Connection
 from darkroom.client.errors import ApiError
 from darkroom.client.views import Asset, Generation
 
@@ -58,9 +58,15 @@ async def fetch(connection: Connection, asset: Asset, path: Path) -> None:
 
 
 async def _download(session: aiohttp.ClientSession, address: str, draft: Path) -> str:
-    """Its hash. No token goes there: the address is enough."""
+    """Its hash. No token goes there: the address is enough.
+
+    Raises:
+        ClientError: it may be had a little later. ApiError: it may not.
+    """
     digest = hashlib.sha256()
     async with session.get(address) as answer:
+        if answer.status in (429, *UNSURE):
+            raise aiohttp.ClientError(f"{answer.status}")
         if answer.status != 200:
             raise ApiError(f"The file cannot be fetched: {answer.status} from {answer.url}.")
         with draft.open("wb") as file:
