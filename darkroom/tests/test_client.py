@@ -132,6 +132,8 @@ async def url(gateway: Gateway) -> AsyncIterator[str]:
         [
             web.post("/v1/generations", gateway.create),
             web.post("/v1/webhooks", gateway.create),
+            web.post("/v1/api-keys", gateway.create),
+            web.delete("/v1/webhooks/{id}", gateway.create),
             web.post("/v1/uploads", gateway.upload),
             web.get("/v1/generations/{id}", gateway.show),
             web.get("/v1/generations/{id}/events", gateway.follow),
@@ -210,6 +212,18 @@ async def test_a_key_is_sent_as_it_is_given(client: AsyncClient, gateway: Gatewa
     assert [request.headers["Idempotency-Key"] for request in gateway.asked] == [""]
 
 
+async def test_a_secret_whose_answer_was_lost_is_not_made_twice(client: AsyncClient, gateway: Gateway) -> None:
+    """A webhook's is shown again under its key; an API key's is not, and that is said."""
+    gateway.refusals = [(502, "<html>", {}), (422, {"code": "invalid_request"}, {})]
+    with pytest.raises(errors.InvalidRequest):
+        await client.make_webhook("https://receiver.example/told")
+    gateway.refusals = [(502, "<html>", {}), (409, {"code": "shown_once"}, {})]
+    with pytest.raises(errors.ShownOnce):
+        await client.make_api_key(name="reports", idempotency_key="mine")
+    keys = [request.headers["Idempotency-Key"] for request in gateway.asked]
+    assert keys == [keys[0]] * 2 + ["mine"] * 2
+
+
 async def test_an_id_that_is_none_leads_nowhere_else(client: AsyncClient, gateway: Gateway) -> None:
     with pytest.raises(errors.Refused, match="404"):
         await client.cancel("../webhooks?")
@@ -217,9 +231,9 @@ async def test_an_id_that_is_none_leads_nowhere_else(client: AsyncClient, gatewa
 
 
 async def test_what_has_no_key_is_not_asked_twice(client: AsyncClient, gateway: Gateway) -> None:
-    gateway.lose_answers = 1
-    with pytest.raises(errors.UnreachableError):
-        await client.make_webhook("https://receiver.example/told")
+    gateway.refusals = [(502, "<html>", {})]
+    with pytest.raises(errors.Refused):
+        await client.remove_webhook(ID)
     assert len(gateway.asked) == 1
 
 

@@ -120,7 +120,7 @@ class AsyncClient:
 
     async def cancel(self, generation: Generation | Id) -> Generation:
         """As it is then: cancelled, or soon."""
-        return await self._post(f"{_of(generation)}/cancel", Generation, is_repeatable=True)
+        return await self._post(f"{_of(generation)}/cancel", Generation)
 
     async def retry(self, generation: Generation | Id, *, idempotency_key: str | None = None) -> Generation:
         """A new one like one that was not completed, at today's price."""
@@ -132,7 +132,7 @@ class AsyncClient:
 
     async def quote(self, **wanted: Unpack[NewGeneration]) -> views.Quote:
         """What it would cost. Nothing is set aside."""
-        return await self._post("/v1/quotes", views.Quote, wanted, is_repeatable=True)
+        return await self._post("/v1/quotes", views.Quote, wanted)
 
     async def batch(self, items: Sequence[NewGeneration], *, idempotency_key: str | None = None) -> views.Batch:
         """Asks for all of it, or nothing is accepted."""
@@ -201,10 +201,12 @@ class AsyncClient:
     async def webhooks(self) -> tuple[views.Webhook, ...]:
         return (await self._look("/v1/webhooks", views.Webhooks)).items
 
-    async def make_webhook(self, url: str, events: Sequence[str] | None = None) -> views.Webhook:
+    async def make_webhook(
+        self, url: str, events: Sequence[str] | None = None, *, idempotency_key: str | None = None
+    ) -> views.Webhook:
         """Says where to be told, and of what: everything if absent. `secret` verifies what comes."""
         wanted = {"url": url} | ({} if events is None else {"events": events})
-        return await self._post("/v1/webhooks", views.Webhook, wanted, is_repeatable=False)
+        return await self._make("/v1/webhooks", idempotency_key, views.Webhook, wanted)
 
     async def remove_webhook(self, webhook_id: Id) -> None:
         await self._connection.ask("DELETE", f"/v1/webhooks/{_named(webhook_id)}", is_repeatable=False)
@@ -212,8 +214,13 @@ class AsyncClient:
     async def api_keys(self) -> tuple[views.ApiKey, ...]:
         return (await self._look("/v1/api-keys", views.ApiKeys)).items
 
-    async def make_api_key(self, **wanted: Unpack[NewApiKey]) -> views.ApiKey:
-        return await self._post("/v1/api-keys", views.ApiKey, wanted, is_repeatable=False)
+    async def make_api_key(self, *, idempotency_key: str | None = None, **wanted: Unpack[NewApiKey]) -> views.ApiKey:
+        """A key for a program.
+
+        Raises:
+            ShownOnce: it is made already, and its answer was lost: revoke it, and make another.
+        """
+        return await self._make("/v1/api-keys", idempotency_key, views.ApiKey, wanted)
 
     async def revoke_api_key(self, key_id: Id) -> None:
         await self._connection.ask("DELETE", f"/v1/api-keys/{_named(key_id)}", is_repeatable=False)
@@ -232,8 +239,8 @@ class AsyncClient:
         answer = await self._connection.ask("POST", path, is_repeatable=True, body=body, headers=_key(key))
         return self._seen(view, answer)
 
-    async def _post(self, path: str, view: type[V], body: Any = None, *, is_repeatable: bool) -> V:
-        answer = await self._connection.ask("POST", path, is_repeatable=is_repeatable, body=body)
+    async def _post(self, path: str, view: type[V], body: Any = None) -> V:
+        answer = await self._connection.ask("POST", path, is_repeatable=True, body=body)
         return self._seen(view, answer)
 
     def _seen(self, view: type[V], answer: bytes) -> V:
