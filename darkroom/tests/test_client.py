@@ -230,6 +230,12 @@ async def test_an_id_that_is_none_leads_nowhere_else(client: AsyncClient, gatewa
     assert gateway.asked == []
 
 
+async def test_a_token_may_come_from_a_file(url: str, gateway: Gateway) -> None:
+    async with AsyncClient(url, "a-token\n") as client:
+        await client.generate(**SUNSET)
+    assert gateway.asked[0].headers["Authorization"] == "Bearer a-token"
+
+
 async def test_what_has_no_key_is_not_asked_twice(client: AsyncClient, gateway: Gateway) -> None:
     gateway.refusals = [(502, "<html>", {})]
     with pytest.raises(errors.Refused):

@@ -35,7 +35,8 @@ class Connection:
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A file that it was read from ends with a line end.
+        self._headers = {"Authorization": f"Bearer {token.strip()}"} if token else {}
         self._opened: aiohttp.ClientSession | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
