@@ -36,9 +36,10 @@ async def test_the_receiver_of_the_page_hears_what_is_true(service: Service, mon
 
     await until(started, 20)
     url = "http://{}:{}/told".format(*server.servers[0].sockets[0].getsockname())
-    async with AsyncClient(service.url, token(uuid4())) as client, aiohttp.ClientSession() as stranger:
-        secret = (await client.make_webhook(url)).secret
-        monkeypatch.setenv("DARKROOM_WEBHOOK_SECRET", str(secret))
+    bearer = token(uuid4())
+    async with AsyncClient(service.url, bearer) as client, aiohttp.ClientSession() as stranger:
+        webhook = await client.make_webhook(url)
+        monkeypatch.setenv("DARKROOM_WEBHOOK_SECRET", str(webhook.secret))
         exec(compile(program, str(PAGE), "exec"), names)
         made = await client.generate(kind="image", prompt="A lighthouse in a storm")
 
@@ -51,5 +52,13 @@ async def test_the_receiver_of_the_page_hears_what_is_true(service: Service, mon
         async with stranger.post(url, json={"type": "generation.completed"}, headers=forged) as answer:
             assert answer.status == 401
         assert len(names["told"]) == 1
+        test, own = f"{service.url}/v1/webhooks/{webhook.id}/test", {"Authorization": f"Bearer {bearer}"}
+        async with stranger.post(test, headers=own) as answer:
+            assert answer.status == 202
+
+        async def tested() -> bool:
+            return "webhook.test None" in names["told"].values()
+
+        await until(tested, 20)
     server.should_exit = True
     await task
