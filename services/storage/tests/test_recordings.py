@@ -153,6 +153,25 @@ def test_sounds_that_were_joined_are_one_sound(tmp_path: Path) -> None:
     assert inspect(str(target), Kind.SPEECH).seconds == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.parametrize("zeros", [3, 400, 4000])
+def test_zeros_behind_an_mp3_are_no_sound_that_is_broken(tmp_path: Path, zeros: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    content = sound(1, "mp3", write_xing="0") + bytes(zeros)
+    assert inspected(source, content, Kind.SPEECH).seconds == pytest.approx(1, abs=0.1)
+    copy_streams(str(source), str(target), "audio/mpeg")
+    assert not target.read_bytes().endswith(bytes(zeros))
+
+
+@pytest.mark.parametrize(("container", "mime_type"), [("adts", "audio/aac"), ("flac", "audio/flac")])
+def test_the_tags_of_an_mp3_stand_in_front_of_other_sounds_too(tmp_path: Path, container: str, mime_type: str) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    found = inspected(source, b"ID3\4\0\0\0\0\1\0" + bytes(128) + sound(1, container), Kind.SPEECH)
+    assert (found.mime_type, found.seconds) == (mime_type, pytest.approx(1, abs=0.1))
+    copy_streams(str(source), str(target), found.mime_type)
+    assert not target.read_bytes().startswith(b"ID3")
+    assert inspect(str(target), Kind.SPEECH).mime_type == mime_type
+
+
 def test_of_several_sounds_the_first_is_looked_at_and_copied(tmp_path: Path) -> None:
     """Players take the first; what nobody plays is left out where a file is made anew."""
     source, target = tmp_path / "source", tmp_path / "target"

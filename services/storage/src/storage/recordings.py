@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from os import SEEK_CUR
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 from av.container import InputContainer
@@ -30,6 +30,8 @@ _VIDEO_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d"}
 _AUDIO_CODECS = {"aac", "mp3", "mp3float", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 """What browsers play. Every other decoder would only be a way in."""
 _NO_PROTOCOL = {"protocol_whitelist": "none"}
+_PASSED_OVER = re.compile(rb"ID3|\0+\Z")
+"""Where a frame of an MP3 would begin."""
 _MP3_LENGTH = re.compile(rb"Xing|Info|VBRI")
 """In its first frame."""
 _WAV_UNKNOWN_BYTES = 2_000_000_000
@@ -88,7 +90,7 @@ def inspect(path: str, kind: Kind | None = None) -> Recording:
 def opened(path: str) -> Iterator[InputContainer]:
     """A recording whose header was looked at; whatever a decoder makes of hostile bytes inside is Unusable."""
     with Path(path).open("rb") as file:
-        demuxer = demuxer_of(file.read(HEAD_BYTES))
+        demuxer = _demuxer_of(file)
         if demuxer is None:
             raise Unusable("the content is no video or sound that we keep")
         file.seek(0)
@@ -108,10 +110,12 @@ def seen_and_heard(container: InputContainer) -> tuple[Any, Any]:
 
 
 def packets(container: InputContainer, *streams: Any) -> Iterator[Any]:
-    """What there is to play of these streams. The tags in the midst of an MP3 that was joined of several are not."""
+    """What there is to play of these streams. The tags in the midst of an MP3 that was joined of several are not, nor
+    what fills its end."""
     for packet in container.demux(*streams):
-        if container.format.name != "mp3" or not bytes(packet).startswith(b"ID3"):
-            yield packet
+        if container.format.name == "mp3" and _PASSED_OVER.match(bytes(packet)):
+            continue
+        yield packet
 
 
 def start_of(stream: Any) -> Fraction:
@@ -190,11 +194,8 @@ def _says_its_length(path: str) -> bool:
     """Whether a recording itself says how long it is. Of what was sent while it was spoken FFmpeg guesses that, from
     what the first of it took, which is little where it begins quietly."""
     with Path(path).open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        demuxer = demuxer_of(head)
+        demuxer = _demuxer_of(file)
         if demuxer == "mp3":
-            tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
-            file.seek(tag_bytes if head.startswith(b"ID3") else 0)
             return _MP3_LENGTH.search(file.read(HEAD_BYTES)) is not None
         if demuxer == "wav":
             file.seek(12)
@@ -224,6 +225,7 @@ def _ends_within_a_page(path: str) -> bool:
 
 def _mime_type(path: str, family: str) -> str:
     with Path(path).open("rb") as file:
+        demuxer = _demuxer_of(file)
         head = file.read(HEAD_BYTES)
     names = {
         "mov": "video/quicktime" if head[8:12] == b"qt  " and family == "video" else f"{family}/mp4",
@@ -234,4 +236,14 @@ def _mime_type(path: str, family: str) -> str:
         "mp3": "audio/mpeg",
         "aac": "audio/aac",
     }
-    return names[demuxer_of(head) or ""]
+    return names[demuxer or ""]
+
+
+def _demuxer_of(file: IO[bytes]) -> str | None:
+    """By the first bytes behind the tags, where the file is then: AAC and FLAC have some in front as an MP3 has them."""
+    head = file.read(HEAD_BYTES)
+    tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    file.seek(begin := tag_bytes if head.startswith(b"ID3") else 0)
+    behind = demuxer_of(file.read(HEAD_BYTES))
+    file.seek(begin)
+    return behind if behind in {"aac", "flac"} else demuxer_of(head)
