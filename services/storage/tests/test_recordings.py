@@ -153,6 +153,16 @@ def test_sounds_that_were_joined_are_one_sound(tmp_path: Path) -> None:
     assert inspect(str(target), Kind.SPEECH).seconds == pytest.approx(2, abs=0.2)
 
 
+def test_an_ogg_that_was_joined_is_one_sound(tmp_path: Path) -> None:
+    """Each part of it counts from 0 again (RFC 3533, 4)."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    content = b"".join(sound(seconds, "ogg") for seconds in (2, 0.5, 1, 2))
+    assert inspected(source, content, Kind.SPEECH).seconds == pytest.approx(5.5, abs=0.1)
+    assert json.loads(waveform(str(source), 5.5))["length"] == pytest.approx(790, abs=10)
+    copy_streams(str(source), str(target), "audio/ogg")
+    assert inspect(str(target), Kind.SPEECH).seconds == pytest.approx(5.5, abs=0.1)
+
+
 @pytest.mark.parametrize("zeros", [3, 400, 4000])
 def test_zeros_behind_an_mp3_are_no_sound_that_is_broken(tmp_path: Path, zeros: int) -> None:
     source, target = tmp_path / "source", tmp_path / "target"

@@ -111,10 +111,16 @@ def seen_and_heard(container: InputContainer) -> tuple[Any, Any]:
 
 def packets(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """What there is to play of these streams. The tags in the midst of an MP3 that was joined of several are not, nor
-    what fills its end."""
+    what fills its end; of a sound in Ogg that was joined each part follows the one before."""
+    moved, last = 0, None
     for packet in container.demux(*streams):
         if container.format.name == "mp3" and _PASSED_OVER.match(bytes(packet)):
             continue
+        if container.format.name == "ogg" and packet.stream.type == "audio" and packet.pts is not None:
+            if last is not None and packet.pts + moved < last.pts:
+                moved = last.pts + last.duration - packet.pts
+            packet.pts = packet.dts = packet.pts + moved
+            last = packet
         yield packet
 
 
