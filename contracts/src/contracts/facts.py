@@ -339,7 +339,8 @@ class PaymentReceived(Event):
 
 
 class Change(Frozen):
-    """A user's balance in units after it changed, and by how much what is available did."""
+    """A user's balance in units after it changed, and by how much what is available did: what is left of it once it has
+    paid what is owed, as it soon does."""
 
     user_id: UUID
     available: int

@@ -62,7 +62,10 @@ _MOVE = """
                             used = accounts.used + locked.used, debt = accounts.debt + locked.debt,
                             changed_at = now()
         FROM locked WHERE accounts.user_id = locked.user_id
-        RETURNING accounts.user_id, accounts.available, accounts.held, accounts.used, locked.available AS change
+        RETURNING accounts.user_id, accounts.held, accounts.used,
+                  greatest(accounts.available - accounts.debt, 0) AS available,
+                  greatest(accounts.available - accounts.debt, 0) - greatest(
+                      accounts.available - locked.available - accounts.debt + locked.debt, 0) AS change
     ), counts AS (
         SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM change) AS owed,
                (SELECT count(*) FROM moved) AS moved, balances.*
