@@ -1,6 +1,7 @@
 """Smaller pictures, posters, waveforms and blurhashes: made when they are first asked for, and once."""
 
 import asyncio
+import gc
 import hashlib
 import io
 from typing import Any
@@ -12,8 +13,11 @@ from PIL import Image
 
 from contracts.facts import Kind
 from runtime.database import Database
+from storage import assets
 from storage.ingest import Ingest
 from storage.objects.local import LocalObjects
+from storage.variants import Variants
+from storage.workshop import Workshop
 
 from .recorded import sound, video
 from .samples import Provider, names, rendered, rows
@@ -114,3 +118,23 @@ async def test_what_cannot_be_made_is_404_and_harms_nobody(
     (tmp_path / "media" / stored.object_name).write_bytes(b"\x89PNG broken")
     async with http.get(f"{base}/media/{stored.asset.variants['medium']}") as answer:
         assert answer.status == 404
+
+
+async def test_what_cannot_be_made_is_not_complained_of_when_nobody_waits_for_it(
+    stored: Stored, database: Database, objects: LocalObjects, workshop: Workshop, tmp_path: Any
+) -> None:
+    """Whoever asked went away: asyncio would say with a traceback that nobody heard of it."""
+    (tmp_path / "media" / stored.object_name).write_bytes(b"\x89PNG broken")
+    sought = await assets.seek(database, stored.asset.key[:32], "medium")
+    assert sought is not None
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    asker = asyncio.create_task(Variants(database, objects, workshop).get(sought, "medium"))
+    await asyncio.sleep(0)
+    [made] = [task for task in asyncio.all_tasks() if task.get_name() == "make medium"]
+    asker.cancel()
+    await asyncio.wait([asker, made])
+    del made
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert (asker.cancelled(), said) == (True, [])

@@ -6,6 +6,7 @@ Their addresses are known from the start; each is made when first asked for, the
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from io import BytesIO
 from typing import IO
@@ -49,9 +50,14 @@ class Variants:
         key = (sought.asset_id, variant)
         if key not in self._making:
             self._making[key] = asyncio.create_task(self._make(sought, variant), name=f"make {variant}")
-            self._making[key].add_done_callback(lambda _: self._making.pop(key))
+            self._making[key].add_done_callback(partial(self._end, key))
         # Whoever asked may go away; the others still wait, and the variant is wanted anyway.
         return await asyncio.shield(self._making[key])
+
+    def _end(self, key: tuple[UUID, str], made: asyncio.Task[Named]) -> None:
+        del self._making[key]
+        if not made.cancelled():
+            made.exception()  # it is told to whoever still waits: where nobody does, it is nobody's fault
 
     async def _make(self, sought: Sought, variant: str) -> Named:
         async with self._workshop.place() as place:
