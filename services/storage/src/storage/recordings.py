@@ -246,7 +246,7 @@ def _mime_type(path: str, family: str) -> str:
 
 
 def _demuxer_of(file: IO[bytes]) -> str | None:
-    """By the first bytes behind the tags, where the file is then: AAC and FLAC have some in front as an MP3 has them."""
+    """By the first bytes behind the tags, where the file is then: AAC and FLAC may have them in front as an MP3 has."""
     head = file.read(HEAD_BYTES)
     tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
     file.seek(begin := tag_bytes if head.startswith(b"ID3") else 0)
