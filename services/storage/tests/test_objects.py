@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+import urllib3
 from aiohttp import web
 from yarl import URL
 
@@ -274,6 +275,23 @@ class TestMinio(Conformance):
                 await attempt
             assert is_transient(caught.value)
         await store.close()
+
+    async def test_parts_that_were_not_put_together_are_no_object(
+        self, store: MinioObjects, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """S3 says 200 while it is still at it, so that nobody hangs up, and may say an error after that."""
+        ask = store.client._http.urlopen
+
+        def answer(method: str, url: str, **more: Any) -> Any:
+            if method == "POST" and "uploadId=" in url:
+                return urllib3.HTTPResponse(b"<Error><Code>InternalError</Code></Error>", status=200)
+            return ask(method, url, **more)
+
+        monkeypatch.setattr(store.client._http, "urlopen", answer)
+        content = os.urandom(6 << 20)
+        with pytest.raises(ConnectionError) as caught:
+            await store.put(named(content), io.BytesIO(content), len(content))
+        assert is_transient(caught.value)
 
     async def test_parts_of_what_a_dead_process_sent_are_removed(
         self, store: MinioObjects, s3_server: Any, monkeypatch: pytest.MonkeyPatch

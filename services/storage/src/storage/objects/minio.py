@@ -146,7 +146,11 @@ class MinioObjects:
 
     def _put(self, name: str, data: IO[bytes], size: int) -> None:
         data.seek(0)
-        self.client.put_object(self.bucket, name, cast(BinaryIO, data), size)
+        put = self.client.put_object(self.bucket, name, cast(BinaryIO, data), size)
+        if (
+            put.etag is None
+        ):  # S3 says 200 before it has put the parts together, and the client passes over what follows
+            raise ConnectionError("the object store did not put the parts together")
 
     def _abort_abandoned(self) -> None:
         """What is larger than 5 MiB is sent in parts. Those of a process that was killed are no object, stay, and are
