@@ -250,6 +250,17 @@ async def test_the_statement_says_what_was_paid_and_taken_back(payments, bank, o
     assert total == balance.available + balance.held - balance.debt
 
 
+async def test_the_statement_says_disputed_also_where_that_was_heard_before_the_payment(
+    payments, bank, operations, database
+):
+    user = uuid4()
+    await bank.pay(await begin(payments, user), DISPUTING)
+    await bank.tell(payments, "charge.dispute.created")
+    await bank.tell(payments, "payment_intent.succeeded")
+    page = await statement(database, StatementOf(user_id=user, limit=100))
+    assert [entry.why for entry in page.entries if entry.entry == "payment_reversal"] == ["disputed"]
+
+
 async def test_an_odd_price_is_taken_back_to_the_unit(payments, bank, operations, database):
     """Seven parts of a price that no unit divides add up to all of it."""
     pack = CreditPack(id="odd", credits=1_000_003, price=997, currency="usd")

@@ -4,7 +4,7 @@ Reports of Stripe come twice, late and in any order, so nothing follows from a r
 what is known, each kind in one direction only, and what is posted is the difference to what was posted before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from uuid import UUID
@@ -109,7 +109,7 @@ def due_back(payment: Payment, claims: Iterable[Claim]) -> int:
 
 
 def decide_movements(
-    payment: Payment, report: Report, claims: Iterable[Claim], available: int
+    payment: Payment, report: Report, claims: Collection[Claim], available: int
 ) -> tuple[list[Transaction], int]:
     """What is to be posted once a report was merged, and how much is taken back of the payment after that.
 
@@ -125,7 +125,8 @@ def decide_movements(
         available += payment.credits
     due = due_back(payment, claims)
     number = payment.movements + 1
-    why = "refunded" if report.claim is None or report.claim.name == REFUNDS else "disputed"
+    claimed = claims if report.claim is None else (report.claim,)
+    why = "refunded" if any(claim.name == REFUNDS for claim in claimed) else "disputed"
     if due > payment.taken_back:
         amount = due - payment.taken_back
         made.append(transactions.payment_reversal(payment.id, number, payment.user_id, amount, available, why))
