@@ -147,9 +147,8 @@ class MinioObjects:
     def _put(self, name: str, data: IO[bytes], size: int) -> None:
         data.seek(0)
         put = self.client.put_object(self.bucket, name, cast(BinaryIO, data), size)
-        if (
-            put.etag is None
-        ):  # S3 says 200 before it has put the parts together, and the client passes over what follows
+        # S3 says 200 before it has put the parts together, and the client passes over the error that may follow.
+        if put.etag is None:
             raise ConnectionError("the object store did not put the parts together")
 
     def _abort_abandoned(self) -> None:
