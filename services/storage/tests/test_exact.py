@@ -123,6 +123,22 @@ def test_a_progressive_jpeg_and_its_profile_stay_whole() -> None:
         assert join(output, kept, mime_type) == content
 
 
+@pytest.mark.parametrize("gap", [b"\0", b"\0\0\0", b"\xff\xff", b"\xff\0", b"\x12\x34"])
+def test_what_fills_the_gaps_of_a_jpeg_is_no_end_of_it(gap: bytes) -> None:
+    """Decoders pass over it, and so the picture was found whole."""
+    content = picture(64, 48, "JPEG", seed=1)
+    position, filled = 2, content[:2]
+    while content[position + 1] != 0xDA:
+        following = position + 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+        filled += gap + content[position:following]
+        position = following
+    filled += gap + content[position:]
+    file = io.BytesIO(filled)
+    kept = join(file, parts(file, len(filled), "image/jpeg"), "image/jpeg")
+    assert inspect(file) == inspect(io.BytesIO(kept))
+    assert Image.open(file).tobytes() == Image.open(io.BytesIO(kept)).tobytes()
+
+
 def test_every_cut_of_a_file_is_walked_to_its_end() -> None:
     """B36: whatever is broken was refused before; nothing here hangs or raises."""
     for format_, mime_type in TYPES.items():

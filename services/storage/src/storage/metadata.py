@@ -24,7 +24,7 @@ _APPLICATION = range(0xE0, 0xF0)
 _COMMENT = 0xFE
 _SCAN, _END = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""In what a scan holds, every other marker is the end of it."""
+"""In what a scan holds the first of these is the end of it, and between segments the end of a gap."""
 _PIECE_BYTES = 1 << 16
 
 
@@ -100,12 +100,12 @@ def _jpeg(content: IO[bytes]) -> Iterator[tuple[int, int]]:
     while True:
         content.seek(position)
         head = content.read(4)
-        if len(head) < 2 or head[0] != 0xFF:
+        if len(head) < 2:
             return
-        marker = head[1]
-        if marker == 0xFF:  # what fills a gap
-            position += 1
+        if _MARKER.match(head) is None:  # what fills a gap, and decoders pass over
+            position = _next_marker(content, position)
             continue
+        marker = head[1]
         if marker == _END:
             yield position, position + 2
             return
@@ -113,7 +113,7 @@ def _jpeg(content: IO[bytes]) -> Iterator[tuple[int, int]]:
         if _belongs(marker, content):
             yield position, following
         if marker == _SCAN:
-            end = _end_of_scan(content, following)
+            end = _next_marker(content, following)
             yield following, end
             following = end
         position = following
@@ -127,7 +127,7 @@ def _belongs(marker: int, content: IO[bytes]) -> bool:
     return marker not in _APPLICATION or marker in {_JFIF, _C2PA, _ADOBE}
 
 
-def _end_of_scan(content: IO[bytes], start: int) -> int:
+def _next_marker(content: IO[bytes], start: int) -> int:
     content.seek(start)
     position = start
     rest = b""
