@@ -130,9 +130,9 @@ def test_what_fills_the_gaps_of_a_jpeg_is_no_end_of_it(gap: bytes) -> None:
     position, filled = 2, content[:2]
     while content[position + 1] != 0xDA:
         following = position + 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-        filled += gap + content[position:following]
+        filled += content[position:following] + gap
         position = following
-    filled += gap + content[position:]
+    filled += content[position:]
     file = io.BytesIO(filled)
     kept = join(file, parts(file, len(filled), "image/jpeg"), "image/jpeg")
     assert inspect(file) == inspect(io.BytesIO(kept))
