@@ -259,6 +259,15 @@ def test_metadata_goes_and_orientation_is_applied(format_: str) -> None:
     assert b"script" not in content
 
 
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
+def test_metadata_that_nobody_can_read_are_no_fault_of_the_picture(format_: str) -> None:
+    content = picture(40, 30, format_, exif=b"Exif\0\0{}: none of EXIF")
+    assert inspect(io.BytesIO(content)) == Picture(f"image/{format_.lower()}", 40, 30)
+    for drawn in (shrink(content, 20), redraw(content)):
+        assert b"none of EXIF" not in drawn
+        assert inspect(io.BytesIO(drawn)).is_upright
+
+
 def test_transparency_is_kept() -> None:
     output = io.BytesIO()
     Image.new("RGBA", (300, 300), (255, 0, 0, 0)).save(output, "PNG")

@@ -2,7 +2,7 @@
 with nothing else."""
 
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any
@@ -87,7 +87,7 @@ def inspect(content: IO[bytes]) -> Picture:
                 _decode(content, large=width * height > LARGE_PIXELS)
             elif not whole:
                 raise Unusable(_DAMAGED)
-            orientation = image.getexif().get(_ORIENTATION, 1) if image.info.get("exif") else 1
+            orientation = _orientation(image)
             if orientation in _TURNED:
                 width, height = height, width
             return Picture(_TYPES[image.format or ""], width, height, orientation not in _OTHERWISE)
@@ -218,8 +218,18 @@ def _profile(image: Image.Image) -> bytes | None:
     return profile if len(profile) <= PROFILE_BYTES and profile[16:20] == b"RGB " else None
 
 
+def _orientation(image: Image.Image) -> int:
+    """As EXIF counts; 1, as it is, where the metadata cannot be read, which is no fault of the picture."""
+    try:
+        said: int = image.getexif().get(_ORIENTATION, 1) if image.info.get("exif") else 1
+    except SyntaxError:
+        return 1
+    return said
+
+
 def _turned(image: Image.Image) -> Image.Image:
-    ImageOps.exif_transpose(image, in_place=True)
+    with suppress(SyntaxError):  # of metadata that cannot be read
+        ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
