@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 import urllib3
 from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from yarl import URL
 
 from runtime.health import is_transient
@@ -275,6 +276,22 @@ class TestMinio(Conformance):
                 await attempt
             assert is_transient(caught.value)
         await store.close()
+
+    async def test_a_store_that_is_busy_keeps_nobody_for_as_long_as_it_says(self) -> None:
+        """MinIO says a minute with every SlowDown: whoever looks at media would wait that long, and take a thread."""
+
+        async def busy(_: web.BaseRequest) -> web.Response:
+            return web.Response(status=503, headers={"Retry-After": "5"})
+
+        async with RawTestServer(busy) as server:
+            store = MinioObjects(str(server.make_url("/")).rstrip("/"), "media", "key", "secret", "us-east-1")
+            began = time.monotonic()
+            for attempt in (store.put(named(b"x"), io.BytesIO(b"x"), 1), read(store, named(b"x"))):
+                with pytest.raises(ConnectionError) as caught:
+                    await attempt
+                assert is_transient(caught.value)
+            assert time.monotonic() - began < 5
+            await store.close()
 
     async def test_parts_that_were_not_put_together_are_no_object(
         self, store: MinioObjects, monkeypatch: pytest.MonkeyPatch

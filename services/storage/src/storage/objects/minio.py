@@ -71,7 +71,13 @@ class MinioObjects:
             http_client=urllib3.PoolManager(
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS),
                 maxsize=THREADS,
-                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
+                # Not for as long as the store says: whoever asked for something can wait better than a thread.
+                retries=urllib3.Retry(
+                    total=2,
+                    backoff_factor=0.2,
+                    status_forcelist=(500, 502, 503, 504),
+                    respect_retry_after_header=False,
+                ),
             ),
         )
         if address.path:
