@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field
 
@@ -147,6 +147,11 @@ class Balance(Frozen):
     debt: Units = 0
     last_updated: AwareDatetime | None = None
     """When it changed; None for a user who has no account yet."""
+
+    def after_debt(self) -> Self:
+        """As it is once what is there has paid what is owed: that happens soon, and until then nobody spends it."""
+        paid = min(self.available, self.debt)
+        return self.model_copy(update={"available": self.available - paid, "debt": self.debt - paid})
 
 
 def cost(quote: Quote, delivered: int, usage: Usage | None = None, percent: int = 100) -> int:

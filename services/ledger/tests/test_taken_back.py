@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from contracts.facts import Funded
-from contracts.payments import CreditPack
+from contracts.payments import ConfirmPayment, CreditPack
 from contracts.questions import Affordable, ConsumeCredits, GrantCredits, SetPlan
 from contracts.statement import StatementOf
 from ledger.balances import Balances
@@ -113,6 +113,8 @@ async def test_p7_what_a_hold_gave_back_is_not_spent_before_it_paid_what_is_owed
     assert await money(operations, user) == (110, 0, 50)
     told = await Balances(operations, broker).of(user)
     assert (told.available, told.debt) == (60 * CREDIT, 0), "what it will take is not there to be spent"
+    confirmed = await payments.confirm(ConfirmPayment(user_id=user, reference=begun.payment_intent))
+    assert confirmed.balance == told
     async with database.statement() as connection:
         table = text("SELECT remaining_credits, total_credits FROM user_ai_credits WHERE user_id = :user")
         assert tuple((await connection.execute(table, {"user": user})).one()) == (60, 60)

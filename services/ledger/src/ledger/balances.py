@@ -40,17 +40,15 @@ class Balances:
         self._broker = broker
 
     async def of(self, user_id: UUID) -> Balance:
-        """What a user has, as it is once what is there has paid what is owed: that happens soon, and until then nobody
-        spends it. A stranger's account is opened: frontends read accounts as a table, past every question, and whoever
-        has looked at their credits is to find them there."""
+        """What a user has after their debt. A stranger's account is opened: frontends read accounts as a table, past
+        every question, and whoever has looked at their credits is to find them there."""
         balance, held = await self._ledger.balance(user_id)
         if balance.last_updated is None:
             await self._ledger.meet(user_id)
             balance, held = await self._ledger.balance(user_id)
         if await self._settle_arrived(held, BALANCE_PATIENCE_SECONDS):
             balance, _ = await self._ledger.balance(user_id)
-        paid = min(balance.available, balance.debt)
-        return balance.model_copy(update={"available": balance.available - paid, "debt": balance.debt - paid})
+        return balance.after_debt()
 
     async def affordable(self, question: Affordable) -> Affordability:
         """The log is asked only where the answer would be no."""

@@ -127,7 +127,7 @@ class Payments:
         if left == 0:
             return ConfirmedPayment(state="canceled")
         balance, _ = await self._ledger.balance(payment.user_id)
-        return ConfirmedPayment(state="credited", credits=left, balance=balance)
+        return ConfirmedPayment(state="credited", credits=left, balance=balance.after_debt())
 
     # -- what Stripe reports ------------------------------------------------------------------------------------
 
