@@ -78,6 +78,21 @@ async def test_enterprise_is_what_the_issuer_says(client_of: MakeClient) -> None
         assert (await client.get(f"/users/{client.user_id}")).json["enterprise"] is is_enterprise
 
 
+async def test_a_profile_says_what_the_issuer_says_now(client_of: MakeClient) -> None:
+    user = uuid4()
+    known_by_id_alone = client_of(user, token(user))
+
+    async def said(client: Client) -> tuple[str, bool]:
+        profile = (await client.get(f"/users/{user}")).json
+        return profile["email"], profile["enterprise"]
+
+    assert await said(known_by_id_alone) == ("", False)
+    for email, is_enterprise in [("one@example.com", False), ("two@example.com", True), ("two@example.com", False)]:
+        claims = {"email": email, "app_metadata": {"enterprise": is_enterprise}}
+        assert await said(client_of(user, token(user, **claims))) == (email, is_enterprise)
+        assert await said(known_by_id_alone) == (email, is_enterprise)
+
+
 async def test_a_profile_is_changed_by_its_owner(client_of: MakeClient) -> None:
     one, other = client_of(), client_of()
     name = f"n{uuid4().hex[:8]}"

@@ -16,6 +16,8 @@ from runtime.database import Database, Row, Together
 
 MAX_KNOWN = 100_000
 """Users that this process does not look for again."""
+_NOTHING = ("", None)
+"""What is said of a user by a key, or by a token with no more than their id."""
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,29}")
 MAX_WISH_CHARACTERS = 20
 MAX_TOP = 100
@@ -30,8 +32,17 @@ _MEET = text("""
         ORDER BY id
     )
     INSERT INTO instaveo_creators (id, username, email, is_enterprise)
-    SELECT id, name, email, is_enterprise FROM met ORDER BY id
+    SELECT id, name, email, coalesce(is_enterprise, false) FROM met ORDER BY id
     ON CONFLICT DO NOTHING
+""")
+# What a token does not say stays: an API key's owner is known by their id alone.
+_HEED = text("""
+    UPDATE instaveo_creators c SET email = coalesce(nullif(said.email, ''), c.email),
+        is_enterprise = coalesce(said.is_enterprise, c.is_enterprise), updated_at = now()
+    FROM (SELECT DISTINCT ON (id) * FROM unnest(CAST(:ids AS uuid[]), CAST(:emails AS text[]),
+        CAST(:enterprises AS boolean[])) AS t (id, email, is_enterprise) ORDER BY id) AS said
+    WHERE c.id = said.id AND (c.email <> coalesce(nullif(said.email, ''), c.email)
+        OR c.is_enterprise <> coalesce(said.is_enterprise, c.is_enterprise))
 """)
 _MISSING = text("""
     SELECT id FROM unnest(CAST(:ids AS uuid[])) AS t (id)
@@ -85,14 +96,15 @@ class Creators:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._meet = Together(self._meet_all)
-        self._known: OrderedDict[UUID, None] = OrderedDict()
+        self._known: OrderedDict[UUID, tuple[str, bool | None]] = OrderedDict()
 
     async def meet(self, who: Who) -> None:
-        """Makes a profile for whoever has none yet."""
-        if who.user_id in self._known:
+        """Makes a profile for whoever has none yet, and keeps what their issuer says of them now."""
+        said = who.email, who.is_enterprise
+        if who.user_id in self._known and said in {_NOTHING, self._known[who.user_id]}:
             return
         await self._meet(who)
-        self._known[who.user_id] = None
+        self._known[who.user_id] = said
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
@@ -133,4 +145,10 @@ class Creators:
                 }
                 await connection.execute(_MEET, values)
                 missing = set((await connection.execute(_MISSING, {"ids": list(missing)})).scalars())
+            said = {
+                "ids": [who.user_id for who in met],
+                "emails": [who.email for who in met],
+                "enterprises": [who.is_enterprise for who in met],
+            }
+            await connection.execute(_HEED, said)
         return [None for _ in met]

@@ -28,7 +28,8 @@ class Who:
     email: str = ""
     name: str = ""
     """What they would like to be called."""
-    is_enterprise: bool = False
+    is_enterprise: bool | None = None
+    """None where the token does not say."""
     key: Key | None = None
     """The API key that asks, where one does: what it may spend is bounded."""
     alias: UUID | None = None
@@ -83,7 +84,7 @@ def _who(known: Caller, request: Request) -> Who:
         known.user_id,
         email if isinstance(email, str) else "",
         next((wish for wish in wishes if isinstance(wish, str) and wish), ""),
-        set_by_issuer.get("enterprise") is True,
+        set_by_issuer.get("enterprise") is True if set_by_issuer else None,
         known.key,
         known.alias,
     )
