@@ -204,6 +204,7 @@ async def test_jobs_and_films_are_found_by_state_campaign_and_place(client: Clie
     assert [job["id"] for job in await data(client, f"/generation-jobs?campaignId={campaign_id}")] == [first["id"]]
     assert len(await data(client, "/generation-jobs?status=&campaignId=")) == 3
     assert len(await data(client, "/generated-videos?status=&campaignId=")) == 2
+    assert len(await data(client, "/generation-jobs?status=all&campaignId=all")) == 3
     [film] = await data(client, f"/generated-videos?campaignId={campaign_id}")
     assert (film["job_id"], film["campaign_id"], film["script"]) == (first["id"], campaign_id, "First.")
     assert (film["resolution"], film["format"], film["file_size"]) == ("1080x1920", "mp4", 5678)

@@ -93,6 +93,7 @@ async def test_days_are_days_of_their_own(client: Client, postgres: asyncpg.Pool
     assert await days(client, video_id) == [NOTHING | {"views": 1}] * 2
     assert ((await overview(client))["totalViews"], (await overview(client, "?dateRange=7d"))["totalViews"]) == (2, 1)
     assert (await overview(client, "?dateRange="))["totalViews"] == 2
+    assert (await overview(client, "?dateRange=all"))["totalViews"] == 2
 
 
 async def test_the_overview_adds_up_ones_own(client_of: MakeClient) -> None:

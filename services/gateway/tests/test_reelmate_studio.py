@@ -87,6 +87,7 @@ async def test_public_templates_are_everybodys_and_ones_own_are_ones_own(client_
     assert {template["category"] for template in seen} >= {"product", "testimonial", "education"}
     assert {own["id"], shared["id"]} <= {template["id"] for template in await data(one, "/prompt-templates")}
     assert [template["id"] for template in await data(other, "/prompt-templates?category=ours")] == [shared["id"]]
+    assert await data(other, "/prompt-templates?category=all") == seen
 
 
 async def test_a_script_is_written_and_the_use_is_counted(client: Client) -> None:

@@ -24,7 +24,7 @@ from gateway.dialects.reelmate.campaign_schemas import (
     view,
 )
 from gateway.dialects.reelmate.campaigns import Campaigns
-from gateway.dialects.reelmate.fields import Label, known
+from gateway.dialects.reelmate.fields import Filter, Label, known
 from gateway.dialects.reelmate.playbook import PLAYS
 from gateway.dialects.surface import Surface, route_class
 
@@ -33,21 +33,21 @@ _DAYS = {"7d": 7, "30d": 30, "90d": 90}
 
 
 class Asked(BaseModel):
-    """Which campaigns. An empty filter is none."""
+    """Which campaigns."""
 
-    status: Status | Literal["", "all"] | None = None
-    type: Type | Literal["", "all"] | None = None
-    platform: Label | None = None
+    status: Filter[Status] = None
+    type: Filter[Type] = None
+    platform: Filter[Label] = None
     search: Label | None = None
-    dateRange: Literal["7d", "30d", "90d", "", "all"] | None = None  # noqa: N815
+    dateRange: Filter[Literal["7d", "30d", "90d"]] = None  # noqa: N815
     page: int = Query(default=1, ge=1, le=MAX_PAGE)
     limit: int = Query(default=20, ge=1, le=100)
 
     def filters(self) -> dict[str, Any]:
         return {
-            "status": _named(self.status),
-            "kind": _named(self.type),
-            "platform": _named(self.platform),
+            "status": self.status,
+            "kind": self.type,
+            "platform": self.platform,
             "words": self.search or None,
             "days": _DAYS.get(self.dateRange or ""),
         }
@@ -101,10 +101,6 @@ def make_router(surface: Surface, campaigns: Campaigns, documented: dict[int | s
         return Said(message="The campaign was deleted.")
 
     return router
-
-
-def _named(value: str | None) -> str | None:
-    return None if value in {None, "", "all"} else value
 
 
 def _bulk(body: BulkAction, done: list[UUID]) -> BulkAnswer:

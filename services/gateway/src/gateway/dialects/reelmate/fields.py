@@ -43,6 +43,11 @@ def _nothing(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _all(value: Any) -> Any:
+    """What a form's filter says where it narrows nothing."""
+    return None if value in ("", "all") else value
+
+
 def _date(value: Any) -> Any:
     """What a form has of a date: nothing, or a text that begins with a day. A number is no date."""
     if value == "" or value is None:
@@ -71,8 +76,8 @@ Moment = Annotated[
     BeforeValidator(_date, json_schema_input_type=datetime | Literal[""] | None),
 ]
 _Of = TypeVar("_Of")
-Filter = Annotated[_Of | None, BeforeValidator(_nothing)]
-"""What a list is narrowed by."""
+Filter = Annotated[_Of | None, BeforeValidator(_all)]
+"""What a list is narrowed by; nothing and `all` are no filter."""
 
 
 def known(text: str, what: str) -> UUID:

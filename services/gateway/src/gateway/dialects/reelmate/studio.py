@@ -11,7 +11,7 @@ from contracts.facts import Visibility
 from gateway.dialects.callers import caller
 from gateway.dialects.reelmate import errors, translate
 from gateway.dialects.reelmate.avatars import PREVIEWS, ROUTE, TYPES, Avatars
-from gateway.dialects.reelmate.fields import Label, Name, Words, known
+from gateway.dialects.reelmate.fields import Filter, Label, Name, Words, known
 from gateway.dialects.reelmate.schemas import (
     AvatarView,
     CostView,
@@ -70,12 +70,12 @@ def make_router(
     @router.get("/prompt-templates", summary="Templates of scripts")
     async def listing(
         request: Request,
-        category: Annotated[Label | None, Query()] = None,
+        category: Filter[Label] = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 50,
         offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
     ) -> Wrapped[list[TemplateView]]:
         """Public ones and your own, the newest first."""
-        found = await templates.seen_by(await caller(surface.identity, request), category or None, limit, offset)
+        found = await templates.seen_by(await caller(surface.identity, request), category, limit, offset)
         return Wrapped(data=[*map(translate.template, found)], message=f"{len(found)} templates.")
 
     @router.post("/prompt-templates", summary="Keep a template", status_code=201)
