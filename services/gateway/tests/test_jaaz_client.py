@@ -12,6 +12,7 @@ from .conformance import Conformance, Dialect
 from .conftest import PUBLIC_URL, MakeClient
 from .jaaz import PNG, answer_to, keeping_files, keeping_keys
 from .players import SEEDANCE, SEEDREAM, WRITER, Players
+from .sockets import Open
 from .test_provider_keys import CANARY, Vault
 from .test_uploads import Storage, form
 
@@ -144,12 +145,15 @@ async def test_the_clients_sequence(
     assert await ok(await get("/api/canvas/list")) == []
 
 
-async def test_what_is_being_written_is_stopped(client: Client, players: Players) -> None:
+async def test_what_is_being_written_is_stopped(client: Client, players: Players, open_socket: Open) -> None:
+    socket = await open_socket(client.user_id)
     players.scripts[client.user_id] = players.hold
     await ok(await client.post("/api/canvas/create", json=talk("Draw a fox") | {"name": "x"}))
     assert (await ok(await client.post("/api/cancel/V1StGXR8_Z5jdHi6B-myT")))["status"] == "done"
     [request] = await players.published(client.user_id)
     assert (await client.ended(str(request.generation_id)))["status"] == "cancelled"
+    updates = await socket.hears("session_update", 2)
+    assert [update["type"] for update in updates] == ["all_messages", "done"], "whoever stops it is shown no error"
 
 
 async def test_a_canvas_that_is_made_again_is_talked_about_once(client: Client, players: Players) -> None:

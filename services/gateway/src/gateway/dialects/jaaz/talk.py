@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from contracts.facts import Verdict
 from contracts.talking import Message
 from gateway.sockets.rooms import session_room, user_room
 from gateway.sockets.server import Sockets
 
 DIALECT = "jaaz"
+_CANCELLED = Verdict.CANCELLED.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +62,6 @@ class Audience:
     async def fail(self, message_id: UUID, message: str, code: str) -> None:
         error = {"message": message, "code": code, "message_id": str(message_id), "session_id": self.session_id}
         await self.sockets.say("chat_error", error, session_room(self.user_id, self.session_id))
-        await self.update("error", error=message)
+        # The client shows an error to whoever stopped it, too, if it hears of one: `done` follows.
+        if code != _CANCELLED:
+            await self.update("error", error=message)
