@@ -177,6 +177,18 @@ async def test_a_canvas_about_which_nothing_can_be_said_is_not_made(client: Clie
     assert await ok(await client.get("/api/canvas/list")) == []
 
 
+async def test_a_canvas_that_could_not_be_talked_about_is_gone_on_to(client: Client, players: Players) -> None:
+    """The client reads no status: it opens the canvas that the answer names, else one called `undefined`."""
+    players.available[client.user_id] = 0
+    body = talk("Draw a fox") | {"name": "Foxes"}
+    refused = await client.post("/api/canvas/create", json=body)
+    assert (refused.status, refused.json["code"], refused.json["id"]) == (402, "INSUFFICIENT_CREDITS", "canvas-1")
+    assert (await ok(await client.get("/api/canvas/canvas-1")))["name"] == "Foxes"
+    players.available[client.user_id] = 1_000_000
+    assert await ok(await client.post("/api/canvas/create", json=body)) == {"id": "canvas-1"}
+    await players.published(client.user_id)
+
+
 async def test_a_list_is_a_list_for_whoever_has_nothing(client: Client) -> None:
     """The client checks no status and draws what it gets."""
     for path in ("/api/canvas/list", "/api/list_chat_sessions", "/api/chat_session/unknown"):

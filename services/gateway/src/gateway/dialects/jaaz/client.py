@@ -29,7 +29,7 @@ from gateway.dialects.surface import route_class, traceparent_of
 from gateway.identity import Caller
 from gateway.orders import MAX_MESSAGES
 from gateway.records import Generation
-from gateway.refusals import Invalid, NotFound
+from gateway.refusals import Invalid, NotFound, Refusal
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ClientError} for status in (400, 401, 402, 404, 409, 413, 415, 422, 429, 501, 502, 503, 504)
@@ -87,12 +87,18 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.post("/canvas/create", summary="Make a canvas, and begin to talk about it")
     async def create(body: ClientCanvas, request: Request) -> CanvasId:
-        """The ids are the client's; the same again changes nothing: what it says about its canvas is said once."""
+        """The ids are the client's; the same again changes nothing: what it says about its canvas is said once. Where
+        that is refused the canvas is there all the same, and the refusal has its id."""
         who, name = await desk.who(request), names.chosen(body.canvas_id, "canvas_id")
         talk = replace(_talk(body), canvas_id=name) if body.messages else None
         made = await canvases.create(who, name, Change(body.name))
         if talk is not None:
-            await _say(desk, who, talk, request, request.headers.get("idempotency-key") or _key_of(body, name))
+            try:
+                await _say(desk, who, talk, request, request.headers.get("idempotency-key") or _key_of(body, name))
+            except Refusal as refusal:
+                # The client does not look at the status, and goes on to the canvas that the answer names.
+                refusal.details["id"] = made.id
+                raise
         return CanvasId(id=made.id)
 
     @router.get("/canvas/{canvas_id}", summary="Open a canvas")

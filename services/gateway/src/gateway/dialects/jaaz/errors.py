@@ -33,9 +33,9 @@ def render(refusal: Refusal) -> JSONResponse:
 
 
 def render_client(refusal: Refusal) -> JSONResponse:
-    """Of the client's own routes, whose `details` is shown to people."""
+    """Of the client's own routes, whose `details` is shown to people; `id` is that of what is there all the same."""
     word, status = code_of(refusal)
-    body = {
+    body: dict[str, object] = {
         "status": "error",
         "error": refusal.message,
         "message": refusal.message,
@@ -43,6 +43,8 @@ def render_client(refusal: Refusal) -> JSONResponse:
         "details": refusal.message,
         "code": word,
     }
+    if "id" in refusal.details:
+        body["id"] = refusal.details["id"]
     return JSONResponse(body, status, refusal.headers)
 
 
