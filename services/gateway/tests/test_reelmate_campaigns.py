@@ -79,9 +79,13 @@ async def test_they_are_found_by_status_type_platform_words_and_date(client: Cli
     assert await names(client, "?search=TWO") == ["Two"]
     assert await names(client, "?search=100%25") == ["One"], "a percent sign stands for itself"
     assert await names(client, "?search=_") == []
+    assert await names(client, "?search=%20two%20") == ["Two"], "as somebody types it who goes on"
+    assert await names(client, "?search=%20") == ["Two", "One", "Three"]
     assert await names(client, "?dateRange=7d") == ["Two", "One"]
     assert await names(client, "?dateRange=30d&platform=tiktok&status=draft") == ["One", "Three"]
     assert await names(client, "?status=all&type=&dateRange=") == ["Two", "One", "Three"]
+    await planned(client, name="Long " * 40)
+    assert await names(client, "?search=" + "long%20" * 40) == ["Long " * 40]
 
 
 async def test_pages_say_where_they_are(client: Client) -> None:

@@ -24,7 +24,7 @@ from gateway.dialects.reelmate.campaign_schemas import (
     view,
 )
 from gateway.dialects.reelmate.campaigns import Campaigns
-from gateway.dialects.reelmate.fields import Filter, Label, known
+from gateway.dialects.reelmate.fields import Filter, Label, Sought, known
 from gateway.dialects.reelmate.playbook import PLAYS
 from gateway.dialects.surface import Surface, route_class
 
@@ -38,7 +38,7 @@ class Asked(BaseModel):
     status: Filter[Status] = None
     type: Filter[Type] = None
     platform: Filter[Label] = None
-    search: Label | None = None
+    search: Sought | None = None
     dateRange: Filter[Literal["7d", "30d", "90d"]] = None  # noqa: N815
     page: int = Query(default=1, ge=1, le=MAX_PAGE)
     limit: int = Query(default=20, ge=1, le=100)
@@ -48,7 +48,7 @@ class Asked(BaseModel):
             "status": self.status,
             "kind": self.type,
             "platform": self.platform,
-            "words": self.search or None,
+            "words": (self.search or "").strip() or None,
             "days": _DAYS.get(self.dateRange or ""),
         }
 

@@ -67,6 +67,8 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_kept)
 Words = Annotated[str, Field(max_length=4000), AfterValidator(_kept)]
 Script = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_kept), AfterValidator(_said)]
 Label = Annotated[str, Field(max_length=60), AfterValidator(_kept)]
+Sought = Annotated[str, Field(max_length=200), AfterValidator(_kept)]
+"""Words that a list is searched for: as long as a name."""
 Labels = Annotated[list[Label], Field(max_length=20)]
 Whatever = Annotated[JsonValue, BeforeValidator(_nothing), AfterValidator(_kept), AfterValidator(_short)]
 """A text, a list or an object, as the frontend's form has it."""
