@@ -54,6 +54,7 @@ async def test_a_canvas_is_saved_while_its_user_brings_files(
 ) -> None:
     """Its own have come with it: nobody waits for them."""
     monkeypatch.setattr(uploads, "AT_ONCE_OF_USER", 0)
+    monkeypatch.setattr(uploads, "TURN_SECONDS", 0.0)
     assert (await client.post(f"{V1}/upload", data=form(PNG))).status == 429
     canvas_id = await made(client, files={"f1": {"id": "f1", "dataURL": EMBEDDED}})
     assert (await loaded(client, canvas_id))["files"]["f1"]["dataURL"].startswith(f"{PUBLIC_URL}/api/file/")

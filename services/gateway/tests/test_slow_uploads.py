@@ -64,6 +64,7 @@ async def test_a_user_does_not_take_all_uploads_and_who_is_silent_is_waited_for_
     client: Client, client_of: MakeClient, storage: Storage, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.forms.SILENT_SECONDS", 5.0)
+    monkeypatch.setattr("gateway.uploads.TURN_SECONDS", 0.2)
     async with contextlib.AsyncExitStack() as stack:
         silent = [await stack.enter_async_context(Slow(service, client, b"x")) for _ in range(16)]
         statuses = [asyncio.create_task(each.status()) for each in silent]
@@ -78,6 +79,17 @@ async def test_a_user_does_not_take_all_uploads_and_who_is_silent_is_waited_for_
         assert (await bring(client_of(), b"x")).status == 201, "of another user"
         assert sorted(await asyncio.gather(*statuses)) == ["400"] * 4 + ["429"] * 12
     assert (await bring(client, b"x")).status == 201
+
+
+async def test_what_is_dropped_at_once_is_taken_one_after_the_other(
+    client: Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No client sends a file again that was refused."""
+    answers = await asyncio.gather(*(bring(client, os.urandom(100_000)) for _ in range(8)))
+    assert [answer.status for answer in answers] == [201] * 8
+    monkeypatch.setattr("gateway.uploads.WAITING_OF_USER", 0)
+    answers = await asyncio.gather(*(bring(client, os.urandom(100_000)) for _ in range(8)))
+    assert 429 in {answer.status for answer in answers}, "nobody waits in a row without an end"
 
 
 async def test_who_sends_a_little_now_and_then_is_not_waited_for_for_ever(

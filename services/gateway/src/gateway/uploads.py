@@ -5,11 +5,13 @@ is the same upload, and another one is refused; for a file that comes within an 
 so that another one is no repetition.
 """
 
+import asyncio
 import base64
 import contextlib
 import json
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -64,6 +66,9 @@ AT_ONCE = 16
 """In one process: each holds a chunk or two."""
 AT_ONCE_OF_USER = 4
 """So that nobody takes them all."""
+WAITING_OF_USER = 16
+TURN_SECONDS = 30.0
+TURN_POLL_SECONDS = 0.05
 CHUNK_BYTES = 128 << 10
 PUT_SECONDS = 10.0
 OFFER_SECONDS = 5.0
@@ -120,6 +125,7 @@ class Uploads:
         self._visibility = visibility
         self._under_way = 0
         self._of_user: Counter[UUID] = Counter()
+        self._waiting_of_user: Counter[UUID] = Counter()
         self.max_form_bytes = max_bytes + FORM_BYTES
         self.listed_by: list[Callable[[Caller, UUID], Awaitable[None]]] = []
         """Who is told which upload its user has deleted, at least once: they list it no more."""
@@ -142,13 +148,13 @@ class Uploads:
             IdempotencyMismatch: the key was used for another file. Refusal: why it has not; nothing is kept then.
         """
         key = None if key is None else checked_key(key)
-        with self._one_more(None if is_here else caller.user_id):
+        async with self._one_more(None if is_here else caller.user_id):
             received = await self._put(chunks)
             return await self._kept(caller, received, key, route, visibility, by_content=by_content)
 
     async def receive(self, caller: Caller, chunks: AsyncIterator[bytes]) -> Received:
         """A file that is not looked at yet: who does not `keep` it has to `forget` it. Raises Refusal."""
-        with self._one_more(caller.user_id):
+        async with self._one_more(caller.user_id):
             return await self._put(chunks)
 
     async def keep(
@@ -156,7 +162,7 @@ class Uploads:
     ) -> Upload:
         """What it has become, as `take` says it `by_content`. Raises Refusal."""
         key = None if key is None else checked_key(key)
-        with self._one_more():
+        async with self._one_more():
             return await self._kept(caller, received, key, route, visibility, by_content=True)
 
     async def forget(self, received: Received) -> None:
@@ -242,11 +248,26 @@ class Uploads:
         if missing is not None:
             raise missing
 
-    @contextlib.contextmanager
-    def _one_more(self, user_id: UUID | None = None) -> Iterator[None]:
+    async def _turn(self, user_id: UUID) -> None:
+        """Waits for the end of one of a user's: a client sends whatever was dropped on it at once, and nothing again.
+
+        Raises TooManyRequests.
+        """
+        give_up_at, one = time.monotonic() + TURN_SECONDS, Counter([user_id])
+        while self._of_user[user_id] >= AT_ONCE_OF_USER:
+            if time.monotonic() >= give_up_at or self._waiting_of_user[user_id] >= WAITING_OF_USER:
+                raise TooManyRequests("Too many of your uploads are under way.", RETRY_SECONDS)
+            self._waiting_of_user += one
+            try:
+                await asyncio.sleep(TURN_POLL_SECONDS)
+            finally:
+                self._waiting_of_user -= one
+
+    @contextlib.asynccontextmanager
+    async def _one_more(self, user_id: UUID | None = None) -> AsyncIterator[None]:
         """One of this user's as well, where it is his bytes that are waited for. Raises TooManyRequests."""
-        if user_id is not None and self._of_user[user_id] >= AT_ONCE_OF_USER:
-            raise TooManyRequests("Too many of your uploads are under way.", RETRY_SECONDS)
+        if user_id is not None:
+            await self._turn(user_id)
         if self._under_way >= AT_ONCE:
             raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
         counted = Counter([] if user_id is None else [user_id])
