@@ -1,14 +1,20 @@
 """The bodies of the instaveo frontend, in its own names. Fields that it does not know are ignored."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from gateway.dialects.instaveo.creators import USERNAME
 
 _ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+$"
+Address = Annotated[str, StringConstraints(max_length=2000, pattern=_ADDRESS)]
 State = Literal["pending", "processing", "completed", "failed"]
+
+
+def _nothing(value: Any) -> Any:
+    """A form's empty field says nothing."""
+    return None if value == "" else value
 
 
 class CreateVideo(BaseModel):
@@ -28,7 +34,7 @@ class ChangeProfile(BaseModel):
     """`Partial<UserProfile>`: what else it has is not the user's to change."""
 
     username: Annotated[str, StringConstraints(pattern=f"^{USERNAME.pattern}$")] | None = None
-    avatarUrl: Annotated[str, StringConstraints(max_length=2000, pattern=_ADDRESS)] | None = None  # noqa: N815
+    avatarUrl: Annotated[Address | None, BeforeValidator(_nothing)] = None  # noqa: N815
 
 
 class VideoAsset(BaseModel):
