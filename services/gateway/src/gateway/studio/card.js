@@ -12,7 +12,9 @@ import { amount, clock, explain, kindName, moment, seconds, stageName, stateName
 const LINK_SECONDS = 300;
 const SHARED_SECONDS = 604_800;
 /** As long as the gateway gives links. */
-const NOT_STARTED = { progress: {}, stages: [], text: "" };
+const NUMBERS_PER_ATTEMPT = 1_000_000;
+/** Progress is numbered anew from there on with each attempt. */
+const NOT_STARTED = { progress: {}, stages: [], text: "", attempt: 0 };
 
 export function Card({ generation }) {
   const { id } = generation;
@@ -57,13 +59,15 @@ async function listen(id, signal, progressed) {
   }
 }
 
-/** A text comes in pieces; the outcome brings the whole, also what was lost on the way. */
-function advanced({ progress, stages, text }, data) {
+/** A text comes in pieces, anew with another attempt; the outcome brings the whole, also what was lost on the way. */
+function advanced({ progress, stages, text, attempt }, data) {
   const isNew = data.stage !== progress.stage;
+  const writing = data.text ? Math.floor(data.number / NUMBERS_PER_ATTEMPT) : attempt;
   return {
     progress: { ...data, percent: data.percent || (isNew ? null : progress.percent) },
     stages: isNew ? [...stages, { stage: data.stage, at: new Date() }] : stages,
-    text: text + (data.text ?? ""),
+    text: (writing === attempt ? text : "") + (data.text ?? ""),
+    attempt: writing,
   };
 }
 

@@ -1,0 +1,56 @@
+"""The studio in a real Chromium while something is made: what comes late, twice or anew stands where it belongs."""
+
+import json
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from playwright.async_api import Browser, Route, expect
+
+from tests.whole.browser import Visit, running_browser, visiting
+from tests.whole.conftest import Darkroom
+
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def visit(browser: Browser, darkroom: Darkroom) -> AsyncIterator[Visit]:
+    async with visiting(browser, darkroom.url) as visit:
+        yield visit
+
+
+@pytest.fixture
+def someone() -> UUID:
+    return uuid4()
+
+
+async def make(visit: Visit, prompt: str) -> None:
+    await visit.page.locator("#prompt").fill(prompt)
+    await visit.page.locator("#submit").click()
+
+
+async def test_of_a_text_that_is_written_anew_the_last_attempt_is_shown(
+    visit: Visit, darkroom: Darkroom, someone: UUID
+) -> None:
+    pieces = [(1, "Foxes "), (2, "were red."), (1_000_001, "A fox "), (1_000_002, "is red.")]
+    said = [{"number": number, "stage": "rendering", "percent": 0, "text": text} for number, text in pieces]
+    body = "".join(f"event: progress\ndata: {json.dumps(each)}\n\n" for each in said)
+    heard = 0
+
+    async def once(route: Route) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 1:
+            await route.fulfill(body=body, content_type="text/event-stream")
+
+    await visit.page.route("**/v1/generations/*/events", once)
+    await visit.open(darkroom.token(someone))
+    await visit.page.get_by_role("radio", name="Text").check()
+    await make(visit, "A fox [[sim:latency=20]]")
+    await expect(visit.page.locator("article .written")).to_have_text("A fox is red.")
