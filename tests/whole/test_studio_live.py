@@ -1,5 +1,6 @@
 """The studio in a real Chromium while something is made: what comes late, twice or anew stands where it belongs."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -54,3 +55,28 @@ async def test_of_a_text_that_is_written_anew_the_last_attempt_is_shown(
     await visit.page.get_by_role("radio", name="Text").check()
     await make(visit, "A fox [[sim:latency=20]]")
     await expect(visit.page.locator("article .written")).to_have_text("A fox is red.")
+
+
+async def test_what_ends_while_a_search_is_asked_for_stays_in_its_place(
+    visit: Visit, darkroom: Darkroom, someone: UUID
+) -> None:
+    page, has_ended = visit.page, asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await has_ended.wait()
+        await route.continue_()
+
+    await visit.open(darkroom.token(someone))
+    await make(visit, "An old needle [[sim:latency=8]]")
+    await make(visit, "A new needle")
+    await expect(page.locator("article .state").first).to_have_text("Completed")
+    await page.route("**/v1/generations?*q=needle*", wait)
+    await page.locator("#words").fill("needle")
+    await page.locator("#words").press("Enter")
+    await expect(page.locator("article .state").last).to_have_text("Completed")
+    has_ended.set()
+    await page.locator("#search").scroll_into_view_if_needed()
+    tiles = page.locator("#history li")
+    await expect(tiles).to_have_count(2)
+    await expect(tiles.nth(0)).to_contain_text("A new needle")
+    await expect(tiles.nth(1)).to_contain_text("An old needle")

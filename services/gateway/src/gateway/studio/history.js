@@ -65,7 +65,8 @@ async function next() {
     const fresh = page.items.filter(({ id }) => !known.has(id));
     for (const each of fresh) known.set(each.id, each);
     batch(() => {
-      items.value = [...items.value, ...fresh];
+      // What ended while the page was asked for may be older than what is on it.
+      items.value = [...items.value, ...fresh].sort((one, other) => new Date(other.created_at) - new Date(one.created_at));
       cursor.value = page.next_cursor;
       asking.value = null;
     });
