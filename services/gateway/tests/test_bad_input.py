@@ -332,6 +332,9 @@ async def test_paths_and_methods_that_are_not_ours(client: Client, method: str, 
     answer = await client.request(method, path)
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json")
     assert answer.json["status"] == status
+    if status == 405:
+        allowed = answer.headers["Allow"].split(", ")
+        assert ("HEAD" in allowed) == ("GET" in allowed), allowed
 
 
 @pytest.mark.parametrize(

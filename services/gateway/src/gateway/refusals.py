@@ -318,7 +318,10 @@ _BY_STATUS: dict[int, type[Refusal]] = {400: MalformedBody, 404: NotFound, 413: 
 
 def refusal_of(error: HTTPException) -> Refusal:
     """What the framework refused, in our words."""
-    refusal = _BY_STATUS.get(error.status_code, Refusal)(str(error.detail), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # as `Straight` answers it, of which the framework's routes know nothing
+    refusal = _BY_STATUS.get(error.status_code, Refusal)(str(error.detail), headers=headers)
     refusal.status = error.status_code
     return refusal
 
