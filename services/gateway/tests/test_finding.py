@@ -69,6 +69,25 @@ async def test_who_waits_for_too_many_is_answered_at_once(
     assert again.headers["Preference-Applied"] == "wait=0", "who has waited makes room"
 
 
+@pytest.mark.parametrize("asks", ["looks", "makes"])
+async def test_who_hangs_up_waits_no_more(
+    client: Client, players: Players, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    """Clients give up and ask anew: what they have left would count for as long as anybody may wait."""
+    monkeypatch.setattr("gateway.waiting.MAX_WAITS_OF_USER", 1)
+    players.scripts[client.user_id] = players.hold
+    made = await client.accepted()
+    path, prefer = f"/v1/generations/{made['id']}", {"Prefer": "wait=20"}
+    waiting = client.get(path, prefer) if asks == "looks" else client.post("/v1/generations", prefer, json=IMAGE)
+    asking = asyncio.create_task(waiting)
+    await asyncio.sleep(0.5)
+    assert "Preference-Applied" not in (await client.get(path, {"Prefer": "wait=0"})).headers
+    asking.cancel()
+    await asyncio.wait([asking])
+    await asyncio.sleep(0.5)
+    assert (await client.get(path, {"Prefer": "wait=0"})).headers["Preference-Applied"] == "wait=0"
+
+
 async def test_looking_with_a_wait_hears_the_outcome(client: Client, players: Players) -> None:
     started: list[Request] = []
 

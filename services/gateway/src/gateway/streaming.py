@@ -7,6 +7,7 @@ errors. None of them looks at what follows, and thousands of streams would pay f
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextvars import ContextVar
 
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,9 @@ ASK_AGAIN_SECONDS = 50.0
 _SERVER = "darkroom.server"
 """The ASGI extension with which a stream finds the server's own `send`."""
 
+_RECEIVE: ContextVar[Receive | None] = ContextVar("receive", default=None)
+"""The server's own `receive` of the request that is being answered."""
+
 Write = Callable[[bytes], bool]
 """Writes a part of a stream that has begun, at once; False: nothing of it, since the client has to read first."""
 
@@ -26,8 +30,8 @@ Still = Callable[[], Awaitable[None]]
 
 
 class Straight:
-    """The outermost of all: says to streams how the server is written to, and answers HEAD wherever GET is answered
-    (RFC 9110, 9.1): the framework's routes know nothing of it."""
+    """The outermost of all: says to streams how the server is written to, to those who wait how it is heard, and
+    answers HEAD wherever GET is answered (RFC 9110, 9.1): the framework's routes know nothing of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,6 +41,7 @@ class Straight:
             if scope["method"] == "HEAD":
                 scope, send = {**scope, "method": "GET"}, _head(send)
             scope.setdefault("extensions", {})[_SERVER] = send
+            _RECEIVE.set(receive)
         await self._app(scope, receive, send)
 
 
@@ -49,6 +54,16 @@ def _head(send: Send) -> Send:
             await send({"type": "http.response.body"})
 
     return begin
+
+
+async def hung_up() -> None:
+    """Returns once the client of this request has hung up; of one whose body has been read."""
+    receive = _RECEIVE.get()
+    if receive is None:
+        await asyncio.Future()
+    else:
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 def write_at_once(scope: Scope) -> Write:

@@ -20,6 +20,7 @@ from gateway import records
 from gateway.identity import Caller
 from gateway.records import Ended, Generation
 from gateway.refusals import Gone, TooManyRequests
+from gateway.streaming import hung_up
 from runtime.broker import connected
 from runtime.database import Database, Together
 from runtime.health import is_transient
@@ -122,7 +123,8 @@ class Verdicts:
         heard: asyncio.Future[Outcome],
         seconds: float | None = None,
     ) -> Generation:
-        """The generation once it is final, or as it is when the time is up: so many seconds, or as long as is allowed.
+        """The generation once it is final, or as it is when the time is up: so many seconds, or as long as is allowed,
+        and no longer than the client of this request is there.
 
         What was heard is recorded before it is told, by the same update that the consumer of outcomes makes; whoever
         is second changes nothing. The row is looked at again every second, in case nothing is heard.
@@ -131,17 +133,23 @@ class Verdicts:
         """
         longest = self.wait_seconds if seconds is None else min(seconds, self.wait_seconds)
         give_up_at = time.monotonic() + longest
-        while not generation.is_final and (left := min(give_up_at, self._leave_at) - time.monotonic()) > 0:
-            pause_seconds = min(LOOK_AGAIN_SECONDS, left)
-            await asyncio.wait([heard], timeout=pause_seconds)
-            try:
-                generation = await self._look(caller, generation, heard)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                # What was accepted goes on without us, so that "nothing was recorded" would be a lie.
-                log.warning("wait.row_not_seen", generation_id=str(generation.id), error=type(error).__name__)
-                await asyncio.sleep(pause_seconds)
+        leaving = asyncio.create_task(hung_up())
+        try:
+            while not generation.is_final and (left := min(give_up_at, self._leave_at) - time.monotonic()) > 0:
+                pause_seconds = min(LOOK_AGAIN_SECONDS, left)
+                await asyncio.wait([heard, leaving], timeout=pause_seconds, return_when=asyncio.FIRST_COMPLETED)
+                if leaving.done():
+                    break
+                try:
+                    generation = await self._look(caller, generation, heard)
+                except Exception as error:
+                    if not is_transient(error):
+                        raise
+                    # What was accepted goes on without us, so that "nothing was recorded" would be a lie.
+                    log.warning("wait.row_not_seen", generation_id=str(generation.id), error=type(error).__name__)
+                    await asyncio.sleep(pause_seconds)
+        finally:
+            leaving.cancel()
         return generation
 
     async def _look(self, caller: Caller, generation: Generation, heard: asyncio.Future[Outcome]) -> Generation:

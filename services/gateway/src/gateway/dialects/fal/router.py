@@ -98,8 +98,7 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
             if getattr(request.state, IS_HELD_OPEN, False):
                 is_python = request.headers.get("user-agent", "").startswith("fal-client/")
                 left = None if is_python else RUN_SECONDS - (time.monotonic() - begun_at)
-                with surface.verdicts.place(caller.user_id):
-                    made = await run(surface, request, caller, order, left)
+                made = await run(surface, request, caller, order, left)
                 return JSONResponse(translate.held_open(surface, made), headers={errors.REQUEST_ID: str(made.id)})
             generation = await commands.create(caller, order)
         position = await _position(queries, generation)
