@@ -92,6 +92,18 @@ async def test_what_is_dropped_at_once_is_taken_one_after_the_other(
     assert 429 in {answer.status for answer in answers}, "nobody waits in a row without an end"
 
 
+async def test_what_several_users_drop_at_once_is_taken_as_there_is_room(
+    client_of: MakeClient, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has sent a file whole is not sent away with it, since others send theirs."""
+    monkeypatch.setattr("gateway.uploads.AT_ONCE", 1)
+    form = [bring(client_of(), os.urandom(1_000_000)) for _ in range(6)]
+    assert [answer.status for answer in await asyncio.gather(*form)] == [201] * 6
+    monkeypatch.setattr("gateway.uploads.TURN_SECONDS", 0.0)
+    form = [bring(client_of(), os.urandom(1_000_000)) for _ in range(6)]
+    assert 429 in {answer.status for answer in await asyncio.gather(*form)}, "nobody waits without an end"
+
+
 async def test_who_sends_a_little_now_and_then_is_not_waited_for_for_ever(
     client: Client, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

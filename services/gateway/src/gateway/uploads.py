@@ -125,7 +125,7 @@ class Uploads:
         self._visibility = visibility
         self._under_way = 0
         self._of_user: Counter[UUID] = Counter()
-        self._waiting_of_user: Counter[UUID] = Counter()
+        self._waiting_of_user: Counter[UUID | None] = Counter()
         self.max_form_bytes = max_bytes + FORM_BYTES
         self.listed_by: list[Callable[[Caller, UUID], Awaitable[None]]] = []
         """Who is told which upload its user has deleted, at least once: they list it no more."""
@@ -248,15 +248,17 @@ class Uploads:
         if missing is not None:
             raise missing
 
-    async def _turn(self, user_id: UUID) -> None:
-        """Waits for the end of one of a user's: a client sends whatever was dropped on it at once, and nothing again.
+    def _is_full(self, user_id: UUID | None) -> bool:
+        return self._under_way >= AT_ONCE or (user_id is not None and self._of_user[user_id] >= AT_ONCE_OF_USER)
 
-        Raises TooManyRequests.
+    async def _turn(self, user_id: UUID | None) -> None:
+        """Waits while there are too many, or too many of a user's: a client sends whatever was dropped on it at once,
+        and nothing again. Raises TooManyRequests.
         """
         give_up_at, one = time.monotonic() + TURN_SECONDS, Counter([user_id])
-        while self._of_user[user_id] >= AT_ONCE_OF_USER:
+        while self._is_full(user_id):
             if time.monotonic() >= give_up_at or self._waiting_of_user[user_id] >= WAITING_OF_USER:
-                raise TooManyRequests("Too many of your uploads are under way.", RETRY_SECONDS)
+                raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
             self._waiting_of_user += one
             try:
                 await asyncio.sleep(TURN_POLL_SECONDS)
@@ -266,10 +268,7 @@ class Uploads:
     @contextlib.asynccontextmanager
     async def _one_more(self, user_id: UUID | None = None) -> AsyncIterator[None]:
         """One of this user's as well, where it is his bytes that are waited for. Raises TooManyRequests."""
-        if user_id is not None:
-            await self._turn(user_id)
-        if self._under_way >= AT_ONCE:
-            raise TooManyRequests("Too many uploads are under way.", RETRY_SECONDS)
+        await self._turn(user_id)
         counted = Counter([] if user_id is None else [user_id])
         self._under_way += 1
         self._of_user += counted
