@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -134,10 +135,11 @@ class Verdicts:
         longest = self.wait_seconds if seconds is None else min(seconds, self.wait_seconds)
         give_up_at = time.monotonic() + longest
         leaving = asyncio.create_task(hung_up())
+        watched: tuple[asyncio.Future[Any], ...] = (heard, leaving)
         try:
             while not generation.is_final and (left := min(give_up_at, self._leave_at) - time.monotonic()) > 0:
                 pause_seconds = min(LOOK_AGAIN_SECONDS, left)
-                await asyncio.wait([heard, leaving], timeout=pause_seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(watched, timeout=pause_seconds, return_when=asyncio.FIRST_COMPLETED)
                 if leaving.done():
                     break
                 try:
