@@ -16,9 +16,10 @@ from uuid import UUID
 from faststream.nats import NatsBroker
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from typing_extensions import TypedDict
 
+from contracts.model import Frozen
 from contracts.progress import Progress
 from contracts.topology import progress_subject
 from gateway import accepting, records
@@ -61,13 +62,10 @@ class Noted(TypedDict):
     shown: NotRequired[str | None]
 
 
-class _Fact(TypedDict):
-    """Without the envelope, which nobody here reads."""
+class _Fact(Frozen):
+    """Without the envelope, which nobody here reads. A message, so that its ids are not kept once they were read."""
 
     data: Noted
-
-
-_FACT = TypeAdapter(_Fact)
 
 
 class Told:
@@ -259,7 +257,7 @@ class Hub:
 
     def _heard(self, event_id: str, fact: bytes) -> None:
         try:
-            told = Told(event_id, _FACT.validate_json(fact)["data"])
+            told = Told(event_id, _Fact.model_validate_json(fact).data)
         except ValidationError:
             return
         for queue in self._waiting.get(told.notice["generation_id"], ()):
