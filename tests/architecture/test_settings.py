@@ -186,6 +186,8 @@ def test_a_service_that_is_told_something_wrong_names_it_and_not_its_value(
         "nats://a:b@c@nats-1:4222,nats://nats-2:4222,nats://nats-3:4222",
         "nats://token@[2001:db8::1]:4222,nats://[::1]:4223",
         "wss://nats.example:443",
+        "nats:4222",
+        "nats-1:4222, nats-2:4222,nats://nats-3",
     ],
 )
 def test_every_address_that_nats_may_have_is_taken(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:

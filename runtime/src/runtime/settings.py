@@ -9,8 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MISCONFIGURED = 78
 """How a process ends that is told too little, or something wrong (EX_CONFIG of sysexits.h)."""
-# Addresses as NATS's clients read them, comma-separated.
-SERVERS = r"^((nats|tls|wss?)://([^,/?#]+@)?(\[[^\s,\]]+\]|[^\s,/?#:@]+)(:\d{1,5})?/?(,\b|$))+$"
+# Addresses as NATS's clients read them, comma-separated; one without a scheme names its port.
+SERVERS = r"^(((nats|tls|wss?)://([^,/?#]+@)?(\[[^\s,]+\]|[^\s,/?#:@]+)(:\d{1,5})?|[^\s,/?#:@]+:\d{1,5})/?(, ?\b|$))+$"
 Settings = TypeVar("Settings")
 
 
