@@ -230,6 +230,17 @@ async def test_an_id_that_is_none_leads_nowhere_else(client: AsyncClient, gatewa
     assert gateway.asked == []
 
 
+async def test_what_no_request_can_carry_is_said_in_words(client: AsyncClient, gateway: Gateway) -> None:
+    """As of an argument that was no text, or a line end within a key."""
+    with pytest.raises(ApiError, match="cannot be sent"):
+        await client.generate(kind="image", prompt="\udcff")
+    with pytest.raises(ApiError, match="cannot be sent"):
+        await client.generate(**SUNSET, idempotency_key="a\nb")
+    with pytest.raises(errors.Refused, match="404"):
+        await client.cancel("\udcff")
+    assert gateway.asked == []
+
+
 async def test_a_token_may_come_from_a_file(url: str, gateway: Gateway) -> None:
     async with AsyncClient(url, "a-token\n") as client:
         await client.generate(**SUNSET)

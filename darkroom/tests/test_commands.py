@@ -184,6 +184,13 @@ def test_a_gateway_that_is_away_is_named(tmp_path: Path) -> None:
     assert "http://127.0.0.1:1 does not answer" in away.output
 
 
+def test_what_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
+    environment = {"GATEWAY_URL": "http://127.0.0.1:1"}
+    refused = runner.invoke(app, ["generate", "\udcff", "--data", str(tmp_path), "-o", str(tmp_path)], env=environment)
+    assert refused.exit_code == 1
+    assert refused.output.startswith("This cannot be sent: ")
+
+
 def test_nobody_knows_whether_a_grant_without_an_answer_was_given(tmp_path: Path) -> None:
     """The same grant can be asked for again: it is given once."""
     grant = str(uuid4())

@@ -30,7 +30,8 @@ V = TypeVar("V", bound=views.View)
 class AsyncClient:
     """One user's view of a gateway. `token` is a session's or an API key.
 
-    Every method raises `Refused` (as the exception of its code) or `UnreachableError`. Used after `close` it is a
+    Every method raises `Refused` (as the exception of its code) or `UnreachableError`, and a bare `ApiError` where
+    something in what it was given can be said in no request, such as a line end in a key. Used after `close` it is a
     `ClosedError`, in another process or event loop than at first an `ElsewhereError`.
     What makes something has an Idempotency-Key, yours or a new one: asked again, it makes the same.
     """
@@ -257,7 +258,7 @@ def _of(generation: Generation | Id) -> str:
 
 def _named(thing: Id) -> str:
     """One part of a path, whatever it is: an id that a program was given leads nowhere else."""
-    return quote(str(thing), safe="")
+    return quote(str(thing), safe="", errors="surrogatepass")
 
 
 def _key(given: str | None) -> dict[str, str]:

@@ -11,7 +11,15 @@ import aiohttp
 from aiohttp.http_exceptions import LineTooLong
 from pydantic_core import to_json
 
-from darkroom.client.errors import ClosedError, ElsewhereError, Refused, Unavailable, UnreachableError, refused
+from darkroom.client.errors import (
+    ApiError,
+    ClosedError,
+    ElsewhereError,
+    Refused,
+    Unavailable,
+    UnreachableError,
+    refused,
+)
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 120
@@ -78,6 +86,7 @@ class Connection:
         Raises:
             Refused: as the exception of its code.
             UnreachableError: nobody answered.
+            ApiError: there is something in it that no request can carry, such as half a letter.
         """
         sent = {**self._headers, **(headers or {})}
         if body is not None:
@@ -85,9 +94,11 @@ class Connection:
         known = {name: _text(value) for name, value in (query or {}).items() if value is not None}
         pauses = iter(PAUSES_SECONDS)
         while True:
-            data = form() if form is not None else to_json(body) if body is not None else None
             try:
+                data = form() if form is not None else to_json(body) if body is not None else None
                 return await self._once(method, path, headers=sent, params=known, data=data)
+            except ValueError as error:
+                raise ApiError(f"This cannot be sent: {error}") from error
             except (Refused, UnreachableError) as error:
                 pause = next(pauses, None)
                 if pause is None or not _may_ask_again(error, is_repeatable):
