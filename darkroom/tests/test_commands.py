@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
 import jwt
@@ -24,6 +27,7 @@ from contracts.questions import (
     Models,
     PricesSet,
 )
+from darkroom.client import ApiError, AsyncClient, Generation
 from darkroom.jetstream import connect
 from darkroom.main import app
 from darkroom.stack import STACK_FILE, Stack, write_private
@@ -182,6 +186,25 @@ def test_a_gateway_that_is_away_is_named(tmp_path: Path) -> None:
     )
     assert away.exit_code == 1
     assert "http://127.0.0.1:1 does not answer" in away.output
+
+
+@pytest.mark.parametrize("end", ["Ctrl-C", "away"])
+def test_who_stops_watching_is_told_where_it_is(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Generation.model_construct(id=USER, status="pending")
+
+    async def follow(*_: object) -> AsyncIterator[Generation]:
+        yield made
+        if end == "away":
+            raise ApiError("away")
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(AsyncClient, "generate", AsyncMock(return_value=made))
+    monkeypatch.setattr(AsyncClient, "follow", follow)
+    words, environment = ["generate", "x", "--data", str(tmp_path), "-o", str(tmp_path)], {"GATEWAY_URL": "http://here"}
+    stopped = runner.invoke(app, words, env=environment)
+    assert stopped.exit_code == (1 if end == "away" else 130)
+    assert f"http://here/v1/generations/{USER}" in stopped.output
 
 
 def test_what_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:

@@ -47,17 +47,26 @@ def generate(
 
 
 async def _generate(url: str, token: str | None, wanted: "NewGeneration", output: Path) -> None:
+    import asyncio
+
     from rich.console import Console
 
-    from darkroom.client import AsyncClient
+    from darkroom.client import ApiError, AsyncClient
 
     console = Console(highlight=False, soft_wrap=True)
     async with AsyncClient(url, token) as client:
-        generation = await _watch(client, await client.generate(**wanted), console)
+        generation = await client.generate(**wanted)
+        try:
+            generation = await _watch(client, generation, console)
+            paths = await client.save(generation, output) if generation.status == "completed" else []
+        except (ApiError, OSError, asyncio.CancelledError):
+            # Such as Ctrl-C. It goes on, and is paid for: whoever asked for it has to find it.
+            typer.echo(f"It is {url}/v1/generations/{generation.id}, and in the studio at {url}/.", err=True)
+            raise
         if generation.status != "completed":
             reason = generation.error.message if generation.error else "no reason given"
             fail(f"The generation was not completed ({generation.status}): {reason}")
-        for path in await client.save(generation, output):
+        for path in paths:
             console.print(str(path), markup=False, style="bold")
         if generation.text is not None:
             console.print(generation.text, markup=False)
