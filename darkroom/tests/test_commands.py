@@ -214,6 +214,16 @@ def test_what_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
     assert refused.output.startswith("This cannot be sent: ")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["models off \udcff", "prices set \udcff --credits 1", "prices set dall-e-2 --credits 1 --quality \udcff",
+     f"grant --user {USER} --credits 1 --reason \udcff", f"plan --user {USER} --plan \udcff"],
+)  # fmt: skip
+def test_what_is_no_text_is_refused_before_anybody_is_asked(words: str, tmp_path: Path) -> None:
+    refused = runner.invoke(app, [*words.split(), "--data", str(tmp_path)], env={"NATS_URL": "nats://127.0.0.1:1"})
+    assert (refused.exit_code, "is no text in UTF-8" in refused.output) == (2, True)
+
+
 def test_nobody_knows_whether_a_grant_without_an_answer_was_given(tmp_path: Path) -> None:
     """The same grant can be asked for again: it is given once."""
     grant = str(uuid4())

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail, text
 
 ANSWER_SECONDS = 5.0
 
@@ -13,7 +13,7 @@ ANSWER_SECONDS = 5.0
 def grant(
     user: Annotated[UUID, typer.Option(help="Who gets them.")],
     credits_given: Annotated[str, typer.Option("--credits", help="How many, to four decimals.", metavar="NUMBER")],
-    reason: Annotated[str, typer.Option(help="Written into the ledger.")] = "granted",
+    reason: Annotated[str, typer.Option(help="Written into the ledger.", callback=text)] = "granted",
     grant_id: Annotated[
         UUID | None, typer.Option(help="Names this grant: given once, however often it is asked for.")
     ] = None,

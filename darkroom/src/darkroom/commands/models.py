@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail, text
 
 if TYPE_CHECKING:
     from contracts.model import Frozen
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 5.0
 
 A = TypeVar("A", bound="Frozen")
-Id = Annotated[str, typer.Argument(help="As in seedream-3-0-t2i-250415.", metavar="MODEL")]
+Id = Annotated[str, typer.Argument(help="As in seedream-3-0-t2i-250415.", metavar="MODEL", callback=text)]
 
 app = typer.Typer(invoke_without_command=True)
 

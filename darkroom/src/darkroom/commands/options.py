@@ -12,6 +12,13 @@ MISCONFIGURED = 78
 """How a command ends that nobody told where something is; a service ends in the same way."""
 
 
+def text(value: str | None) -> str | None:
+    """For an option that is sent on: bytes that are no letters can be neither sent nor kept."""
+    if value is not None and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise typer.BadParameter("is no text in UTF-8")
+    return value
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """Says in words what is wrong, on stderr, and ends the command."""
     sys.stderr.write(message.rstrip() + "\n")

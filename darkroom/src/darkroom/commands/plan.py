@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail, text
 
 if TYPE_CHECKING:
     from contracts.questions import (
@@ -18,7 +18,7 @@ ANSWER_SECONDS = 5.0
 
 def plan(
     user: Annotated[UUID, typer.Option(help="Whose plan.")],
-    name: Annotated[str, typer.Option("--plan", help="As in free, basic, premium.", metavar="NAME")],
+    name: Annotated[str, typer.Option("--plan", help="As in free, basic, premium.", metavar="NAME", callback=text)],
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Give a user a plan, and print what it gives and bounds. Gateways believe the old one for up to a minute."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail
+from darkroom.commands.options import DEFAULT_DATA, MISCONFIGURED, Data, fail, text
 
 if TYPE_CHECKING:
     from contracts.money import PriceList
@@ -58,14 +58,14 @@ def prices(
 
 @app.command("set")
 def set_prices(
-    model: Annotated[str | None, typer.Argument(help="Whose price; or give a file.")] = None,
+    model: Annotated[str | None, typer.Argument(help="Whose price; or give a file.", callback=text)] = None,
     credits_asked: Annotated[str | None, typer.Option("--credits", help="To four decimals.", metavar="NUMBER")] = None,
     per: Annotated[str, typer.Option(help="output, second, thousand_characters or million_tokens.")] = "output",
     input_credits: Annotated[
         str | None, typer.Option(help="For a million tokens that are read.", metavar="NUMBER")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Only for this size, as in 1024x1024.")] = None,
-    quality: Annotated[str | None, typer.Option(help="Only for this quality.")] = None,
+    size: Annotated[str | None, typer.Option(help="Only for this size, as in 1024x1024.", callback=text)] = None,
+    quality: Annotated[str | None, typer.Option(help="Only for this quality.", callback=text)] = None,
     provider_dollars: Annotated[
         str | None, typer.Option(help="What the provider takes for the same.", metavar="NUMBER")
     ] = None,
