@@ -78,6 +78,12 @@ def test_a_model_whose_policy_is_fail_is_never_paid_again_for_an_unknown_attempt
     assert len(standing(history(Unknown), "resubmit_once").again) == 1
 
 
+def test_what_was_made_once_more_is_not_made_a_third_time_where_the_first_is_known_by_now():
+    """Its task came late: who takes over meets it as one, beside the other that nobody knows of."""
+    first, second = history(Unknown, Unknown)
+    assert standing([first.submitted(Task("t")), second], "resubmit_once").again == ()
+
+
 def test_without_time_left_nothing_is_tried_again_and_what_arrived_counts():
     late = first_attempts(GENERATION, 2, 1, "modelark", PROCESS)
     now = standing([late[0].rendered((ARRIVED,)), late[1]], "resubmit_once", time_left=False)

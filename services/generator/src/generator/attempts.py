@@ -241,7 +241,7 @@ def _may_try_again(history: Sequence[Attempt], policy: UnknownPolicy, stand_ins:
         return False
     tries = sum(1 for attempt in history if not _is(attempt, Throttled))
     if last.state is State.UNKNOWN:
-        unknown = sum(1 for attempt in history if attempt.state is State.UNKNOWN)
+        unknown = sum(1 for attempt in history if attempt.state in {State.UNKNOWN, State.SUBMITTED})
         return policy == "resubmit_once" and unknown == 1 and tries < MAX_TRIES
     if is_account_refused(last) and last.kind is None:
         return tries < MAX_TRIES and not {attempt.model for attempt in history}.issuperset(stand_ins)
