@@ -179,6 +179,21 @@ async def test_f16_a_film_that_was_given_up_while_it_was_submitted_is_stopped(tw
     await other.generator.close([ended(request)])
 
 
+async def test_f16_a_film_that_another_has_the_place_of_is_not_followed(twice, make_process, simulator):
+    """Not by the next process either: it would be paid, and fetched, for nobody."""
+    paused, other, third = await make_process(0.3), await make_process(), await make_process()
+    request = ask_film("[[sim:slow-first-bytex1=1.5,latency=60]]", **UNLISTED)
+    stale = paused.begin(request)
+    await asyncio.sleep(0.6)
+    await other.take_due()
+    await stale
+    assert await other.attempts(request) == [(0, 1, "submitted", None), (0, 2, "submitted", None)]
+    await other.leases.stop()
+    await third.take_due()
+    assert [watched.attempt.number for watched in third.follower._watched.values()] == [2]
+    await third.generator.close([ended(request)])
+
+
 async def test_f40_a_film_whose_answer_comes_after_the_stop_is_followed_by_the_next(make_process, simulator):
     """Nobody has taken it over yet, and so it is not made again, nor given up."""
     stopped, other = await make_process(), await make_process()

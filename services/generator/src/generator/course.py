@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from uuid import UUID
 
 from contracts.facts import Input, Kind, Request
@@ -75,7 +76,9 @@ class Course:
 
     @property
     def submitted(self) -> list[Attempt]:
-        return [attempt for attempt in self.attempts.values() if attempt.state is State.SUBMITTED]
+        """Tasks that are waited for. One in whose place another attempt is belongs to whoever sweeps."""
+        last = {attempt.item: attempt for attempt in sorted(self.attempts.values(), key=attrgetter("number"))}
+        return [attempt for attempt in last.values() if attempt.state is State.SUBMITTED]
 
     def may_wait(self, seconds: float) -> bool:
         """Whether there is time to wait so long for another attempt. Meanwhile nobody looks at the tasks under way, and
