@@ -287,3 +287,31 @@ async def test_who_has_spoken_speaks_for_others_while_the_film_is_made(process, 
         goes_on.set()
         await running
     assert await steps(process, request) == [SPOKEN, SHOWN]
+
+
+async def test_what_was_spoken_is_written_down_before_anything_else_that_the_database_may_miss(
+    process, simulator, still, monkeypatch
+):
+    """It was paid for, and who goes on does not ask for it again."""
+    save, is_away = process.work.save, False
+
+    async def leave(*_):
+        nonlocal is_away
+        is_away = True
+        raise ConnectionError
+
+    async def save_or_fail(*arguments, **others):
+        if is_away:
+            raise ConnectionError
+        return await save(*arguments, **others)
+
+    request = ask_avatar(still)
+    with monkeypatch.context() as patched:
+        patched.setattr(process.limits, "leave", leave)
+        patched.setattr(process.work, "save", save_or_fail)
+        with pytest.raises(ConnectionError):
+            await process.generate(request)
+    assert (await steps(process, request))[0] == SPOKEN
+    await process.generate(request)
+    assert await steps(process, request) == [SPOKEN, SHOWN]
+    assert len(simulator.calls(request)) == 1

@@ -203,9 +203,9 @@ class Driver:
                     self._follower.follow(course)
                     return None
                 if steps := self._next_steps(course):
-                    await self._limits.leave(course.generation_id, steps[0].provider)
                     await self._save(course, steps)
                     course.put(steps)
+                    await self._limits.leave(course.generation_id, steps[0].provider)
                     continue
                 if not now.delivered:
                     await self._save(course)
