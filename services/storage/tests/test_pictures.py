@@ -260,12 +260,24 @@ def test_metadata_goes_and_orientation_is_applied(format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
-def test_metadata_that_nobody_can_read_are_no_fault_of_the_picture(format_: str) -> None:
-    content = picture(40, 30, format_, exif=b"Exif\0\0{}: none of EXIF")
+@pytest.mark.parametrize("exif", [b"{}: none of EXIF", b"II*\0"], ids=["another", "cut off"])
+def test_metadata_that_nobody_can_read_are_no_fault_of_the_picture(format_: str, exif: bytes) -> None:
+    content = picture(40, 30, format_, exif=b"Exif\0\0" + exif)
     assert inspect(io.BytesIO(content)) == Picture(f"image/{format_.lower()}", 40, 30)
     for drawn in (shrink(content, 20), redraw(content)):
         assert b"none of EXIF" not in drawn
         assert inspect(io.BytesIO(drawn)).is_upright
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_is_turned_though_nobody_can_write_the_rest_of_its_metadata(format_: str) -> None:
+    word_for_a_width, turned = struct.pack(">HHI4s", 0x0100, 2, 4, b"wide"), struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + word_for_a_width + turned + bytes(4)
+    content = picture(40, 30, format_, exif=exif)
+    assert inspect(io.BytesIO(content)) == Picture(f"image/{format_.lower()}", 30, 40, is_upright=False)
+    for drawn in (shrink(content, 40), redraw(content)):
+        found = inspect(io.BytesIO(drawn))
+        assert (found.width, found.height, found.is_upright) == (30, 40, True)
 
 
 def test_transparency_is_kept() -> None:

@@ -1,6 +1,7 @@
 """What a picture is: decided by decoding it, never by what was said about it. Pillow only, so that a process can start
 with nothing else."""
 
+import struct
 import threading
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ _DAMAGED = "the picture is damaged or incomplete"
 _ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
 _OTHERWISE = {2, 3, 4, *_TURNED}
+_NOT_EXIF = (SyntaxError, struct.error)
+"""What Pillow raises of metadata that it cannot read, or not write."""
 _large = threading.Lock()
 
 
@@ -222,13 +225,13 @@ def _orientation(image: Image.Image) -> int:
     """As EXIF counts; 1, as it is, where the metadata cannot be read, which is no fault of the picture."""
     try:
         said: int = image.getexif().get(_ORIENTATION, 1) if image.info.get("exif") else 1
-    except SyntaxError:
+    except _NOT_EXIF:
         return 1
     return said
 
 
 def _turned(image: Image.Image) -> Image.Image:
-    with suppress(SyntaxError):  # of metadata that cannot be read
+    with suppress(*_NOT_EXIF):  # the picture is turned before its metadata is written again
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
