@@ -29,6 +29,7 @@ MODELS = {
     "dear": Model("fail", answers_with_a_task=False, can_be_asked=False),
     "cheap": Model("resubmit_once", answers_with_a_task=False, can_be_asked=False),
     "film": Model("fail", answers_with_a_task=True, can_be_asked=True),
+    "cheap film": Model("resubmit_once", answers_with_a_task=True, can_be_asked=False),
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -138,6 +139,14 @@ class Workshop:
         yield from self._drive(process, request, fence, known)
 
     def _drive(self, process: "Process", request: Request, fence: int, known: dict[UUID, Attempt]) -> Iterator[object]:
+        try:
+            yield from self._pursue(process, request, fence, known)
+        except LeaseLost:
+            yield
+            self._give_over(self.work[request.generation_id], known)
+            raise
+
+    def _pursue(self, process: "Process", request: Request, fence: int, known: dict[UUID, Attempt]) -> Iterator[object]:
         model = MODELS[request.model]
         while True:
             now = decisions.standing(known.values(), model.policy, time_left=self._time_left(request))
@@ -203,14 +212,22 @@ class Workshop:
         work.state = state
 
     def _write(self, work: Work, attempt: Attempt) -> None:
-        before = work.attempts[attempt.id].state
-        if before == attempt.state:
+        row = work.attempts[attempt.id]
+        before = row.state
+        if before == attempt.state or (row.task is not None and attempt.task is None):
             return
         if before not in {State.INTENT, State.SUBMITTED} and self.world.bug != "no_fence_is_compared":
             return
         if (before, attempt.state) not in ARROWS:
             self.backwards.append(f"{attempt.id}: {before} → {attempt.state}")
         work.attempts[attempt.id] = attempt
+
+    def _give_over(self, work: Work, known: dict[UUID, Attempt]) -> None:
+        """Tasks that came to whoever had lost the lease, whatever was thought of them meanwhile."""
+        for attempt in known.values():
+            row = work.attempts[attempt.id]
+            if attempt.state is State.SUBMITTED and row.task is None and row.state is not State.RENDERED:
+                work.attempts[attempt.id] = attempt
 
     def _say(self, said: Rendering | Ending) -> Iterator[object]:
         if isinstance(said, Rendering):
@@ -245,10 +262,13 @@ class Workshop:
         """Tasks that nobody waits for."""
         yield
         for work in self.work.values():
-            if work.state == "closed":
-                for attempt in list(work.attempts.values()):
-                    if attempt.state is State.SUBMITTED:
-                        self._write(work, attempt.ended(State.UNKNOWN, CANCELLED))
+            last = {
+                attempt.item: attempt.number for attempt in sorted(work.attempts.values(), key=attrgetter("number"))
+            }
+            for attempt in list(work.attempts.values()):
+                abandoned = work.state == "closed" or attempt.number < last[attempt.item]
+                if attempt.state is State.SUBMITTED and abandoned:
+                    self._write(work, attempt.ended(State.UNKNOWN, CANCELLED))
 
 
 def most_calls(model: Model) -> int:
