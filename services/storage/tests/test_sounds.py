@@ -8,6 +8,7 @@ import pytest
 
 from contracts.facts import Kind
 from storage.films import copy_streams
+from storage.pictures import Unusable
 from storage.recordings import inspect
 from storage.waveforms import waveform
 
@@ -113,3 +114,14 @@ def test_the_tags_of_an_mp3_stand_in_front_of_other_sounds_too(tmp_path: Path, c
     copy_streams(str(source), str(target), found.mime_type)
     assert not target.read_bytes().startswith(b"ID3")
     assert inspect(str(target), Kind.SPEECH).mime_type == mime_type
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+def test_an_mp3_that_says_how_long_it_is_says_so_behind_any_tags(tmp_path: Path, tags: int) -> None:
+    """Who puts tags in front of a sound does not always look for those that are there."""
+    tagged = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+    own = sound(4, "mp3")
+    content = tagged * tags + own[own.index(b"\xff\xfb") :]
+    assert inspected(tmp_path / "sound", content, Kind.SPEECH).seconds == pytest.approx(4, abs=0.1)
+    with pytest.raises(Unusable, match="damaged or incomplete"):
+        inspected(tmp_path / "sound", content[: len(content) // 2], Kind.SPEECH)

@@ -247,9 +247,12 @@ def _mime_type(path: str, family: str) -> str:
 
 def _demuxer_of(file: IO[bytes]) -> str | None:
     """By the first bytes behind the tags, where the file is then: AAC and FLAC may have them in front as an MP3 has."""
-    head = file.read(HEAD_BYTES)
-    tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
-    file.seek(begin := tag_bytes if head.startswith(b"ID3") else 0)
-    behind = demuxer_of(file.read(HEAD_BYTES))
+    first = head = file.read(HEAD_BYTES)
+    begin = 0
+    while head.startswith(b"ID3"):
+        begin += 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+        file.seek(begin)
+        head = file.read(HEAD_BYTES)
     file.seek(begin)
-    return behind if behind in {"aac", "flac"} else demuxer_of(head)
+    behind = demuxer_of(head)
+    return behind if behind in {"aac", "flac"} else demuxer_of(first)
