@@ -148,6 +148,12 @@ async def test_sounds_that_were_joined_are_heard_to_the_end(maker, rate):
     assert film.samples == pytest.approx(2.0, abs=0.2)
 
 
+@pytest.mark.parametrize("zeros", [3, 4000])
+async def test_what_fills_the_end_of_a_sound_is_nothing_to_hear(maker, zeros):
+    film = await film_of(maker, still(), heard(spoken(1.0) + bytes(zeros)))
+    assert film.samples == pytest.approx(1.0, abs=0.2)
+
+
 async def test_captions_follow_the_speech(maker):
     plain, written = await asyncio.gather(
         film_of(maker, still(picture(colour="teal")), heard(sound(3)), captions=False),

@@ -28,6 +28,8 @@ _DEMUXERS = {
 }
 _CODECS = {"aac", "mp3", "mp3float", "opus", "libopus", "vorbis", "flac", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 """Every other decoder would only be a way in."""
+_PASSED_OVER = re.compile(rb"ID3|\0+\Z")
+"""Where a frame of an MP3 would begin."""
 
 
 def seconds_of(path: Path) -> float:
@@ -58,9 +60,9 @@ def frames_of(path: Path) -> Iterator[Any]:
 
 
 def _heard(container: InputContainer) -> Iterator[Any]:
-    """The tags in the midst of an MP3 that was joined of several are nothing to hear."""
+    """The tags in the midst of an MP3 that was joined of several are nothing to hear, nor is what fills its end."""
     for packet in container.demux(container.streams.audio[0]):
-        if container.format.name != "mp3" or not bytes(packet).startswith(b"ID3"):
+        if container.format.name != "mp3" or not _PASSED_OVER.match(bytes(packet)):
             yield from packet.decode()
 
 
