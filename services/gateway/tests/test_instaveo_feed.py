@@ -244,6 +244,7 @@ class TestOverHttp:
             seen += [each["id"] for each in answer.json["videos"]]
             query = f"limit=2&cursor={answer.json.get('nextCursor')}"
         assert (len(seen), set(seen)) == (5, videos)
+        assert len((await nobody.get("/videos/feed?cursor=&limit=")).json["videos"]) == 5
 
     @pytest.mark.parametrize(
         "query", ["limit=0", "limit=51", "limit=-1", "limit=1000000000", "limit=x", "cursor=x", "cursor=%00"]

@@ -184,6 +184,16 @@ async def test_a_list_of_scripts_is_one_batch_that_delays_nobody(client: Client,
     assert same.json["data"]["batchId"] == made["batchId"]
 
 
+async def test_what_a_form_leaves_empty_makes_a_film_as_ever(client: Client) -> None:
+    empty: dict[str, Any] = {"campaignId": "", "userId": ""}
+    made = await ordered(client, generationSettings=None, **empty)
+    assert (made["campaign_id"], made["generation_settings"]) == (None, {"aspectRatio": "9:16"})
+    looks = {"aspectRatio": None, "quality": "", "duration": "", "captions": None}
+    assert (await ordered(client, generationSettings=looks, **empty))["generation_settings"] == {"aspectRatio": "9:16"}
+    answer = await client.post(f"{STUDIO}/generate-video", json=FILM | {"script": ""})
+    assert answer.status == 422, "what has to be said is asked for"
+
+
 async def test_of_a_batch_all_are_accepted_or_none(client: Client, players: Players, postgres: asyncpg.Pool) -> None:
     players.available[client.user_id] = UNITS_PER_SECOND
     body = {name: value for name, value in FILM.items() if name != "script"} | {"scripts": ["One.", "Two."]}
@@ -202,8 +212,8 @@ async def test_jobs_and_films_are_found_by_state_campaign_and_place(client: Clie
     assert [job["id"] for job in await data(client, "/generation-jobs?limit=1&offset=1")] == [second["id"]]
     assert [job["id"] for job in await data(client, "/generation-jobs?status=pending")] == [third["id"]]
     assert [job["id"] for job in await data(client, f"/generation-jobs?campaignId={campaign_id}")] == [first["id"]]
-    assert len(await data(client, "/generation-jobs?status=&campaignId=")) == 3
-    assert len(await data(client, "/generated-videos?status=&campaignId=")) == 2
+    assert len(await data(client, "/generation-jobs?status=&campaignId=&limit=&offset=")) == 3
+    assert len(await data(client, "/generated-videos?status=&campaignId=&limit=&offset=")) == 2
     assert len(await data(client, "/generation-jobs?status=all&campaignId=all")) == 3
     [film] = await data(client, f"/generated-videos?campaignId={campaign_id}")
     assert (film["job_id"], film["campaign_id"], film["script"]) == (first["id"], campaign_id, "First.")

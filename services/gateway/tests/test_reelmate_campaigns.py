@@ -60,8 +60,13 @@ async def test_a_campaign_begins_as_a_draft_and_is_shown_by_both_kinds_of_names(
 
 
 async def test_what_a_form_leaves_empty_is_nothing(client: Client) -> None:
-    campaign = await planned(client, budget="", startDate="", targetAudience="", hashtags="", description="")
+    campaign = await planned(
+        client, budget="", startDate="", targetAudience="", hashtags="", description="", platforms=None
+    )
     assert [campaign[name] for name in ("budget", "startDate", "targetAudience", "hashtags")] == [None] * 4
+    assert campaign["platforms"] == []
+    empty = "status=&type=&platform=&search=&dateRange=&page=&limit="
+    assert await names(client, f"?{empty}") == [campaign["name"]]
 
 
 async def test_they_are_found_by_status_type_platform_words_and_date(client: Client, postgres: asyncpg.Pool) -> None:

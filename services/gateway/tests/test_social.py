@@ -214,6 +214,16 @@ async def test_the_history_has_every_picture_the_newest_first_a_page_at_a_time(c
     assert (beyond["images"], beyond["pagination"]["hasNext"]) == ([], False)
 
 
+@pytest.mark.parametrize("unset", ["", "undefined", "null"])
+async def test_whom_a_page_does_not_name_is_whoever_asks(client: Client, unset: str) -> None:
+    answer = await client.post(GENERATE, json=IMAGE | {"userId": unset, "count": None})
+    assert answer.status == 200, answer.text
+    answer = await client.get(f"{HISTORY}?userId={unset}&page=&limit=")
+    assert (answer.status, answer.json["data"]["pagination"]["limit"]) == (200, 12), answer.text
+    [image, *_] = answer.json["data"]["images"]
+    assert (await client.post(f"{DOWNLOAD.format(image['id'])}?userId={unset}")).status == 200
+
+
 async def test_an_empty_history_is_no_error(client: Client) -> None:
     data = (await client.get(HISTORY)).json["data"]
     assert data["images"] == []

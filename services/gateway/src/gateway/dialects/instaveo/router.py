@@ -16,6 +16,7 @@ from gateway.dialects.instaveo.users import add_users
 from gateway.dialects.instaveo.videos import Video
 from gateway.dialects.instaveo.who import Who, anybody, member
 from gateway.dialects.surface import Surface, route_class
+from gateway.dialects.unsaid import OR_DEFAULT
 from gateway.settings import InstaveoSettings
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -44,7 +45,7 @@ def add_reading(router: APIRouter, parts: Parts) -> None:
     @router.get("/videos/feed", summary="The ranked feed", response_model=FeedView, openapi_extra=PUBLIC)
     async def feed(
         request: Request,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE), OR_DEFAULT] = 20,
         cursor: Annotated[str | None, Query(max_length=200)] = None,
     ) -> Response:
         await anybody(parts.surface.identity, request)

@@ -11,6 +11,7 @@ from gateway.dialects.instaveo.creators import MAX_TOP
 from gateway.dialects.instaveo.parts import Parts
 from gateway.dialects.instaveo.schemas import ChangeProfile, UserProfile, VideoView
 from gateway.dialects.instaveo.videos import Video
+from gateway.dialects.unsaid import OR_DEFAULT
 from gateway.identity import Caller
 from gateway.refusals import NotFound
 
@@ -22,7 +23,7 @@ def add_users(reading: APIRouter, signed: APIRouter, parts: Parts) -> None:
     """Profiles are for those who are signed in."""
 
     @reading.get("/users/top", summary="The leaderboard", response_model=list[UserProfile])
-    async def top(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_TOP)] = 10) -> Response:
+    async def top(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_TOP), OR_DEFAULT] = 10) -> Response:
         who = await parts.met(request)
         found = translate.leaderboard(await parts.creators.top(limit), who.user_id)
         return Response(_PROFILES.dump_json(found, exclude_none=True), media_type="application/json")

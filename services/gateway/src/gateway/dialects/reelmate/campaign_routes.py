@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
 
 from gateway.dialects.callers import caller
 from gateway.dialects.reelmate import errors
@@ -27,12 +26,13 @@ from gateway.dialects.reelmate.campaigns import Campaigns
 from gateway.dialects.reelmate.fields import Filter, Label, Sought, known
 from gateway.dialects.reelmate.playbook import PLAYS
 from gateway.dialects.surface import Surface, route_class
+from gateway.dialects.unsaid import Form
 
 MAX_PAGE = 100_000
 _DAYS = {"7d": 7, "30d": 30, "90d": 90}
 
 
-class Asked(BaseModel):
+class Asked(Form):
     """Which campaigns."""
 
     status: Filter[Status] = None

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from gateway.dialects.reelmate.fields import Label, Labels, Moment, Money, Name, Whatever, Words
+from gateway.dialects.unsaid import Form
 from runtime.database import Row
 
 MAX_BULK = 100
@@ -40,7 +41,7 @@ class _Parts(BaseModel):
         return {_COLUMN_OF.get(name, name): value for name, value in said.items()}
 
 
-class NewCampaign(_Parts):
+class NewCampaign(Form, _Parts):
     """It begins as a draft."""
 
     name: Name

@@ -23,14 +23,15 @@ from gateway.dialects.reelmate.schemas import (
 from gateway.dialects.reelmate.studio import PREFIX
 from gateway.dialects.reelmate.voices import Voices
 from gateway.dialects.surface import Surface, route_class, traceparent_of
+from gateway.dialects.unsaid import OR_DEFAULT
 from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.records import Generation
 from gateway.refusals import NotFound
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key")]
-Limit = Annotated[int, Query(ge=1, le=100)]
-Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+Limit = Annotated[int, Query(ge=1, le=100), OR_DEFAULT]
+Offset = Annotated[int, Query(ge=0, le=1_000_000), OR_DEFAULT]
 
 
 def make_router(

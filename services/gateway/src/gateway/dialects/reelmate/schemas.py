@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 from gateway.dialects.reelmate.counts import Event
 from gateway.dialects.reelmate.fields import Label, Name, Script, Words
 from gateway.dialects.reelmate.films import State
+from gateway.dialects.unsaid import Form
 
 MAX_SCRIPTS = 50
 MAX_SECONDS = 300
@@ -30,7 +31,7 @@ class Wrapped(BaseModel, Generic[Data]):
     message: str
 
 
-class GenerationSettings(BaseModel):
+class GenerationSettings(Form):
     """A film is as long as its script takes to be said; `duration` and `style` are kept and shown."""
 
     duration: Annotated[int, Field(ge=0, le=86_400)] | Label | None = None
@@ -40,7 +41,7 @@ class GenerationSettings(BaseModel):
     captions: bool | None = None
 
 
-class _Film(BaseModel):
+class _Film(Form):
     avatarId: UUID  # noqa: N815
     voiceId: UUID  # noqa: N815
     generationSettings: GenerationSettings = Field(default_factory=GenerationSettings)  # noqa: N815
@@ -60,7 +61,7 @@ class GenerateBatch(_Film):
     scripts: list[Script] = Field(min_length=1, max_length=MAX_SCRIPTS)
 
 
-class NewTemplate(BaseModel):
+class NewTemplate(Form):
     """`{{names}}` in double braces are its variables; `{{custom_text}}` takes the user's own words."""
 
     name: Name
@@ -76,13 +77,13 @@ def _few(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-class FromTemplate(BaseModel):
+class FromTemplate(Form):
     templateId: UUID  # noqa: N815
     customText: Words = ""  # noqa: N815
     variables: Annotated[dict[Label, Words], AfterValidator(_few)] = {}
 
 
-class EstimateCost(BaseModel):
+class EstimateCost(Form):
     jobType: Label = "avatar_video"  # noqa: N815
     duration: int = Field(default=30, ge=1, le=MAX_SECONDS)
     quality: Label | None = None

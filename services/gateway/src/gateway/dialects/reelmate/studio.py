@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from contracts.facts import Visibility
 from gateway.dialects.callers import caller
@@ -24,6 +24,7 @@ from gateway.dialects.reelmate.schemas import (
 )
 from gateway.dialects.reelmate.templates import Templates, filled
 from gateway.dialects.surface import Surface, route_class
+from gateway.dialects.unsaid import OR_DEFAULT, Form
 from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.refusals import Invalid, NotFound, UnsupportedMedia
@@ -54,7 +55,7 @@ _FORM = {
 }
 
 
-class AvatarFields(BaseModel):
+class AvatarFields(Form):
     name: Name
     description: Words | None = None
     gender: Label | None = None
@@ -71,8 +72,8 @@ def make_router(
     async def listing(
         request: Request,
         category: Filter[Label] = None,
-        limit: Annotated[int, Query(ge=1, le=100)] = 50,
-        offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
+        limit: Annotated[int, Query(ge=1, le=100), OR_DEFAULT] = 50,
+        offset: Annotated[int, Query(ge=0, le=100_000), OR_DEFAULT] = 0,
     ) -> Wrapped[list[TemplateView]]:
         """Public ones and your own, the newest first."""
         found = await templates.seen_by(await caller(surface.identity, request), category, limit, offset)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from contracts.facts import Visibility
 from gateway.dialects.callers import caller
@@ -13,6 +13,7 @@ from gateway.dialects.reelmate.fields import Label, Name, Words, known
 from gateway.dialects.reelmate.schemas import VoiceView, Wrapped
 from gateway.dialects.reelmate.voices import ROUTE, Voices, check_sample
 from gateway.dialects.surface import Surface, route_class
+from gateway.dialects.unsaid import Form
 from gateway.forms import FieldsAndFile
 from gateway.identity import Caller
 from gateway.refusals import Invalid, UnsupportedMedia
@@ -42,7 +43,7 @@ _FORM = {
 }
 
 
-class VoiceFields(BaseModel):
+class VoiceFields(Form):
     name: Name
     description: Words | None = None
     gender: Label | None = None

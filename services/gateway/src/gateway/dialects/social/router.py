@@ -24,15 +24,17 @@ from gateway.dialects.social.schemas import (
     GenerateImage,
     GenerateText,
     HistoryAnswer,
+    Named,
 )
 from gateway.dialects.surface import Surface, route_class
+from gateway.dialects.unsaid import OR_DEFAULT
 from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.records import Generation
 from gateway.refusals import NotFound, Unavailable
 from gateway.settings import SocialSettings
 
-User = Annotated[str | None, Query(alias="userId", description="The token's user; a service has to name one.")]
+User = Annotated[Named, Query(alias="userId", description="The token's user; a service has to name one.")]
 PREFIXES = ("/api/social", "/api/ai")
 """The frontend's, and the seed's own."""
 
@@ -68,8 +70,8 @@ def _images(surface: Surface, settings: SocialSettings, prefix: str) -> APIRoute
     )
     async def generated_images(
         request: Request,
-        page: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE_LIMIT)] = DEFAULT_PAGE_LIMIT,
+        page: Annotated[int, Query(ge=1, le=MAX_PAGE), OR_DEFAULT] = 1,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE_LIMIT), OR_DEFAULT] = DEFAULT_PAGE_LIMIT,
         user_id: User = None,
     ) -> Response:
         """The newest first, a page at a time."""

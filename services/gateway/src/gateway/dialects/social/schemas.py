@@ -1,12 +1,13 @@
 """The bodies of the social frontend, in its own names. Fields that it does not know are ignored."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.dialects.social.styles import Style
 from gateway.dialects.social.writing import Task, Tone
+from gateway.dialects.unsaid import Form
 from gateway.orders import MAX_COUNT
 
 MAX_POST_CHARACTERS = 500
@@ -20,7 +21,15 @@ Service = Literal["openai", "midjourney", "stable-diffusion"]
 Number = int | float
 
 
-class GenerateImage(BaseModel):
+def _named(value: Any) -> Any:
+    """Nobody, where a page's script wrote into its request that it knows no user."""
+    return None if value in ("", "undefined", "null") else value
+
+
+Named = Annotated[str | None, BeforeValidator(_named)]
+
+
+class GenerateImage(Form):
     """`prompt` is the post; `userId`, where it is given, has to be the token's user."""
 
     model_config = ConfigDict(
@@ -32,10 +41,10 @@ class GenerateImage(BaseModel):
     prompt: str = Field(min_length=1, max_length=MAX_POST_CHARACTERS)
     style: Style
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
-    userId: str | None = None  # noqa: N815
+    userId: Named = None  # noqa: N815
 
 
-class GenerateText(BaseModel):
+class GenerateText(Form):
     """`prompt` is what to write about, or the text to rephrase."""
 
     model_config = ConfigDict(
@@ -47,7 +56,7 @@ class GenerateText(BaseModel):
     prompt: str = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
     tone: Tone = Tone.PROFESSIONAL
     type: Task = Task.GENERATE
-    userId: str | None = None  # noqa: N815
+    userId: Named = None  # noqa: N815
 
 
 class ImageMetadata(BaseModel):
