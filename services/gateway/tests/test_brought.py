@@ -89,6 +89,10 @@ async def test_the_same_key_is_the_same_file_and_prediction(client: Client, play
     made = [(await client.post(PREDICTIONS, {"Idempotency-Key": "once"}, json=body)) for _ in range(2)]
     assert made[0].json["id"] == made[1].json["id"], [answer.text for answer in made]
     assert len(await players.published(client.user_id)) == 1
+    by_version = await client.post(
+        "/replicate/v1/predictions", {"Idempotency-Key": "once"}, json=body | {"version": MODEL}
+    )
+    assert by_version.json["id"] == made[0].json["id"], by_version.text
     body["input"]["image"] = data_address(b"another")
     other = await client.post(PREDICTIONS, {"Idempotency-Key": "once"}, json=body)
     assert other.status == 422, other.text

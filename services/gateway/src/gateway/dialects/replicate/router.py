@@ -56,9 +56,8 @@ def make_router(surface: Surface) -> APIRouter:
         begun_at = time.monotonic()
         caller, model = await identity.required(request), models.find(surface, name)
         async with surface.uploads.taking_back(caller) as kept:
-            given = await bring(
-                surface, caller, body.input, request.url.path, request.headers.get("idempotency-key"), kept
-            )
+            key = request.headers.get("idempotency-key")
+            given = await bring(surface, caller, body.input, translate.ROUTE, key, kept)
             order, seconds = translate.order(model, given, request), translate.wait_seconds(surface, caller, request)
             if body.webhook:
                 events = webhooks.events_of(body.webhook_events_filter)

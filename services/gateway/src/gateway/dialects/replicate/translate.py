@@ -23,6 +23,8 @@ from gateway.records import Generation
 from gateway.refusals import Invalid, NotFound
 
 DIALECT = "replicate"
+ROUTE = f"{PREFIX}/predictions"
+"""Whichever path it is asked by: one key is one prediction, and its files are the same."""
 WAIT_SECONDS = 60.0
 """What `Prefer: wait` means without a number, and the longest that one may say."""
 MIN_LIFETIME_SECONDS = 5
@@ -43,7 +45,7 @@ def order(model: CatalogModel, given: Mapping[str, Any], request: Request) -> Or
     wish, lifetime = wish_of(model, given), lifetime_seconds(request.headers.get("cancel-after"))
     return Order(
         dialect=DIALECT,
-        route=f"{PREFIX}/predictions",
+        route=ROUTE,
         kind=model.kind,
         prompt=wish.prompt,
         model=model.id,
