@@ -179,7 +179,8 @@ async def test_somebody_elses_film_is_not_there_and_nothing_is_counted(client_of
     for wrong in (video_id, "nonsense", str(uuid4())):
         answer = await other.post(f"{STUDIO}/generated-videos/{wrong}/{route}", json={"event": "view"})
         assert answer.status == 404, answer.text
-    assert await days(one, video_id) == [] == await days(other, video_id)
+        assert (await other.get(f"{STUDIO}/generated-videos/{wrong}/analytics")).status == 404
+    assert await days(one, video_id) == []
 
 
 async def test_of_what_is_no_film_yet_nothing_is_counted(client: Client, players: Players) -> None:

@@ -56,6 +56,9 @@ _DAYS = text(f"""
     WHERE user_id = :user_id AND day >= :since AND (CAST(:id AS uuid) IS NULL OR generation_id = :id)
     GROUP BY day ORDER BY day
 """)  # noqa: S608
+_IS_THERE = text(f"""
+    SELECT EXISTS (SELECT FROM generations WHERE id = :id AND user_id = :user_id AND {_OF_A_FILM})
+""")  # noqa: S608
 _NUMBERS = text(f"""
     SELECT (SELECT count(*) FROM generations WHERE user_id = :user_id AND {_OF_A_FILM}) AS videos,
         (SELECT count(*) FROM campaigns WHERE user_id = :user_id) AS campaigns,
@@ -107,8 +110,14 @@ class Counts:
             return counted, (await connection.execute(_NUMBERS, {"user_id": caller.user_id})).one()
 
     async def by_day(self, caller: Caller, days: int | None, video_id: UUID | None = None) -> Sequence[Row]:
-        """Of one film or of all; days on which nothing happened are left out."""
+        """Of one film or of all; days on which nothing happened are left out.
+
+        Raises NotFound: there is no such film of the caller's.
+        """
         async with self._database.statement() as connection:
+            film = {"id": video_id, "user_id": caller.user_id}
+            if video_id is not None and not (await connection.execute(_IS_THERE, film)).scalar_one():
+                raise NotFound("There is no such video.")
             values = {"user_id": caller.user_id, "since": _since(days), "id": video_id}
             return (await connection.execute(_DAYS, values)).all()
 
