@@ -114,6 +114,12 @@ async def test_a_profile_is_changed_by_its_owner(client_of: MakeClient) -> None:
         assert without.status == 200 and "avatarUrl" not in without.json, without.text
 
 
+async def test_who_chooses_an_unfit_name_is_told_in_words_what_one_may_have(client: Client) -> None:
+    answer = await client.request("PATCH", f"/users/{client.user_id}", json={"username": "Jane Doe"})
+    words = "a name has 3 to 30 letters, digits, dots, dashes and underscores, and begins with a letter or a digit"
+    assert (answer.status, answer.json["detail"]) == (422, f"username: {words}")
+
+
 @pytest.mark.parametrize(
     "body",
     [

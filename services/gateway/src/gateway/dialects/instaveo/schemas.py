@@ -1,20 +1,29 @@
 """The bodies of the instaveo frontend, in its own names. Fields that it does not know are ignored."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from gateway.dialects.instaveo.creators import USERNAME
+from gateway.dialects.unsaid import OR_DEFAULT
 
 _ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+$"
 Address = Annotated[str, StringConstraints(max_length=2000, pattern=_ADDRESS)]
 State = Literal["pending", "processing", "completed", "failed"]
 
 
-def _nothing(value: Any) -> Any:
-    """A form's empty field says nothing."""
-    return None if value == "" else value
+def _fit(name: str) -> str:
+    if USERNAME.fullmatch(name) is None:
+        raise PydanticCustomError(
+            "username",
+            "a name has 3 to 30 letters, digits, dots, dashes and underscores, and begins with a letter or a digit",
+        )
+    return name
+
+
+Username = Annotated[str, AfterValidator(_fit), WithJsonSchema({"type": "string", "pattern": f"^{USERNAME.pattern}$"})]
 
 
 class CreateVideo(BaseModel):
@@ -33,8 +42,8 @@ class SyncStatus(BaseModel):
 class ChangeProfile(BaseModel):
     """`Partial<UserProfile>`: what else it has is not the user's to change."""
 
-    username: Annotated[str, StringConstraints(pattern=f"^{USERNAME.pattern}$")] | None = None
-    avatarUrl: Annotated[Address | None, BeforeValidator(_nothing)] = None  # noqa: N815
+    username: Username | None = None
+    avatarUrl: Annotated[Address | None, OR_DEFAULT] = None  # noqa: N815
 
 
 class VideoAsset(BaseModel):
