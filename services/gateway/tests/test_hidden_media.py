@@ -121,6 +121,9 @@ async def test_a_video_of_the_instaveo_frontend(
     assert all(map(is_signed, addresses))
     link = (await client.get(f"{path}/download")).json
     assert (is_signed(link["url"]), bool(link["expiresAt"])) == (True, True)
+    refused = await client.post(f"{path}/publish", JSON)
+    assert (refused.status, refused.json["detail"]) == (404, "Nobody else may see this video: make it public first.")
+    assert (await other.post(f"{path}/publish", JSON)).json["detail"] == "There is no such video."
     assert video["id"] not in await feed()
     assert [(await each.get(path)).status for each in (other, nobody)] == [404, 404]
     assert (await other.post(f"{path}/like", JSON)).status == 404

@@ -40,9 +40,10 @@ _LIKED = text(f"""
     WHERE r.user_id = :viewer AND r.reaction = 'like' AND {VISIBLE}
     ORDER BY r.created_at DESC, r.video_id DESC LIMIT :limit
 """)
-_PUBLISH = text("""
+_PUBLISH = text(f"""
     UPDATE instaveo_videos v SET is_published = true, is_stale = true, updated_at = now()
-    FROM generations g WHERE v.id = :id AND v.user_id = :user_id AND g.id = v.id AND g.deleted_at IS NULL
+    FROM generations g
+    WHERE v.id = :id AND v.user_id = :user_id AND g.id = v.id AND g.deleted_at IS NULL AND {FOR_ALL}
     RETURNING v.id
 """)
 
@@ -133,11 +134,15 @@ class Videos:
             return [video_of(row) for row in await connection.execute(_LIKED, {"viewer": viewer, "limit": MAX_LISTED})]
 
     async def publish(self, video_id: UUID, owner: UUID) -> Video:
-        """Makes it public, at once or as soon as it is completed. Raises NotFound."""
+        """Makes it public, at once or as soon as it is completed.
+
+        Raises NotFound, for one whose film is its owner's alone, too: nobody would see it.
+        """
         async with self._database.statement() as connection:
             found = (await connection.execute(_PUBLISH, {"id": video_id, "user_id": owner})).first()
         if found is None:
-            raise NotFound("You have no such video.")
+            await self.own(video_id, owner)
+            raise NotFound("Nobody else may see this video: make it public first.")
         return await self.get(video_id, owner)
 
     async def fresh(self, video_id: UUID, owner: UUID) -> Video:
