@@ -53,6 +53,8 @@ class Dialect:
     """What `show` takes, out of the answer to `submit`; None: the generation's own id."""
     statuses: dict[str, int] = field(default_factory=dict)
     """Where the dialect's seed has other HTTP statuses than ours: code → status."""
+    stopped_is_done: bool = False
+    """Whether a held-open answer to what was cancelled is a good one: whoever stopped it is shown no error."""
     multipart: bool = False
     """The body is a form."""
     message_of: Callable[[Any], list[str]] = lambda body: [body["error"], body["message"], body["detail"]]
@@ -124,7 +126,8 @@ class Conformance:
             await players.end(request, verdict, failure)
 
         answer, request = await self.ended(client, players, play)
-        if self.surface.held_open:
+        is_good = verdict is Verdict.CANCELLED and self.surface.stopped_is_done
+        if self.surface.held_open and not is_good:
             self.assert_refused(answer, status, code or verdict.value)
         else:
             assert answer.status == self.surface.accepted, answer.text

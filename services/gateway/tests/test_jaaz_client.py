@@ -1,5 +1,6 @@
 """The jaaz frontend as its real client calls it: every route that it asks, in the order in which it asks them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -52,7 +53,9 @@ def message_of(body: Any) -> list[str]:
 
 
 class TestChat(Conformance):
-    surface = Dialect(submit=("POST", "/api/chat", talk("Hello")), accepted=200, message_of=message_of)
+    surface = Dialect(
+        submit=("POST", "/api/chat", talk("Hello")), accepted=200, stopped_is_done=True, message_of=message_of
+    )
 
     async def test_a_body_over_the_limit_is_413(self, client: Client) -> None:
         """What is said may have pictures in it, so that the limit is a canvas's."""
@@ -154,6 +157,11 @@ async def test_what_is_being_written_is_stopped(client: Client, players: Players
     assert (await client.ended(str(request.generation_id)))["status"] == "cancelled"
     updates = await socket.hears("session_update", 2)
     assert [update["type"] for update in updates] == ["all_messages", "done"], "whoever stops it is shown no error"
+
+    saying = asyncio.create_task(client.post("/api/chat", json=talk("Draw a cat")))
+    await players.published(client.user_id, 2)
+    await ok(await client.post("/api/cancel/V1StGXR8_Z5jdHi6B-myT"))
+    assert (await ok(await saying))["status"] == "done"
 
 
 async def test_a_canvas_that_is_made_again_is_talked_about_once(client: Client, players: Players) -> None:

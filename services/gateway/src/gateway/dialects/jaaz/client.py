@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from contracts.facts import Verdict
 from contracts.talking import Message
 from gateway.dialects.jaaz import elements as things
 from gateway.dialects.jaaz import errors, names, transcripts, translate
@@ -43,11 +44,15 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.post("/chat", summary="Say something, with all that was said before")
     async def chat(body: ClientChat, request: Request) -> Status:
-        """Answers when the run is over; what was written arrived by socket."""
+        """Answers when the run is over, or was stopped; what was written arrived by socket."""
         who = await desk.who(request)
         with desk.surface.verdicts.place(who.user_id):
             said = await _say(desk, who, _talk(body), request, request.headers.get("idempotency-key"))
-            await desk.talks.whole(who, said)
+            try:
+                await desk.talks.whole(who, said)
+            except Refusal as refusal:
+                if refusal.code != Verdict.CANCELLED:
+                    raise
         return Status(status="done")
 
     @router.get("/chat_session/{session_id}", summary="The messages of a session")
