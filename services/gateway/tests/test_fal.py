@@ -374,6 +374,26 @@ async def test_the_states_come_as_events_until_the_end(client: Client, players: 
     assert late["status"] == "COMPLETED" and late["logs"]
 
 
+async def test_fals_client_for_node_whose_states_end_early_is_given_the_result(
+    client: Client, players: Players, gateway: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`subscribe` asks for it where the states end, as they do while a gateway is renewed; 400 is the end to it."""
+    node = {"User-Agent": "@fal-ai/client/1.9.5"}
+    players.scripts[client.user_id] = players.hold
+    path = f"{APP}/requests/{(await client.post(APP, json=INPUT)).json['request_id']}"
+    request = await players.heard(path.rpartition("/")[2])
+    with monkeypatch.context() as renewed:
+        renewed.setattr(gateway.app.state.leaving[0].__self__, "is_closing", True)
+        async with asyncio.timeout(30):
+            assert [state["status"] async for state in states(client, f"{path}/status/stream")] == ["IN_QUEUE"]
+    assert (await client.get(path, node)).status == 503, "it asks again, a few times"
+    asking = asyncio.create_task(client.get(path, node))
+    await asyncio.sleep(0.5)
+    await players.complete(request)
+    answer = await asking
+    assert (answer.status, len(answer.json["images"])) == (200, 1), answer.text
+
+
 async def test_nobody_follows_what_is_somebody_elses(client: Client, client_of: MakeClient) -> None:
     made = (await client.post(APP, json=INPUT)).json
     stranger = client_of()

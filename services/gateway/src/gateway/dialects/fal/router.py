@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gateway.dialects.brought import bring
 from gateway.dialects.fal import errors, translate, webhooks
 from gateway.dialects.fal.following import follow
-from gateway.dialects.fal.running import run
+from gateway.dialects.fal.running import NODE, ended, run
 from gateway.dialects.fal.schemas import Arguments, Cancelled, State
 from gateway.dialects.surface import Surface, route_class
 from gateway.queries import Queries
@@ -65,7 +65,10 @@ def make_router(surface: Surface, host: str | None) -> APIRouter:
     @router.get("/{app:path}/requests/{id}")
     async def result(app: str, id: str, request: Request, response: Response) -> dict[str, object]:  # noqa: A002
         """What was made; 400 while it is being made, else the status that says why there is nothing."""
-        generation = await queries.generation(await identity.required(request), translate.request_id(id))
+        caller = await identity.required(request)
+        generation = await queries.generation(caller, translate.request_id(id))
+        if request.headers.get("user-agent", "").startswith(NODE):
+            generation = await ended(surface, caller, generation, RUN_SECONDS)
         response.headers[errors.REQUEST_ID] = str(generation.id)
         return translate.result(surface, generation)
 

@@ -7,6 +7,10 @@ from gateway.dialects.surface import Surface
 from gateway.identity import Caller
 from gateway.orders import Order
 from gateway.records import Generation
+from gateway.refusals import Unavailable
+
+NODE = "@fal-ai/client/"
+"""How fal's client for Node begins to call itself."""
 
 log = structlog.get_logger()
 
@@ -25,3 +29,20 @@ async def run(surface: Surface, request: Request, caller: Caller, order: Order, 
         return made
     log.info("run.cancelled", generation_id=str(made.id))
     return (await surface.commands.cancel(caller, made.id))[0]
+
+
+async def ended(surface: Surface, caller: Caller, generation: Generation, seconds: float) -> Generation:
+    """It, once it has ended. Where the events of its states end, fal's client for Node asks for the result at once, and
+    takes 400 for the end: they end early with the process that tells them, and what is made and paid would be lost.
+
+    Raises:
+        Unavailable: so many seconds are over; that client asks again. Refusal: it was deleted, or too many wait.
+    """
+    if generation.is_final:
+        return generation
+    with surface.verdicts.place(caller.user_id):
+        async with surface.verdicts.listening(generation.id) as heard:
+            generation = await surface.verdicts.wait(caller, generation, heard, seconds)
+    if not generation.is_final:
+        raise Unavailable("Request is still in progress.")
+    return generation
