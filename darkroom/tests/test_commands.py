@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
 import jwt
@@ -27,7 +24,6 @@ from contracts.questions import (
     Models,
     PricesSet,
 )
-from darkroom.client import ApiError, AsyncClient, Generation
 from darkroom.jetstream import connect
 from darkroom.main import app
 from darkroom.stack import STACK_FILE, Stack, write_private
@@ -188,23 +184,36 @@ def test_a_gateway_that_is_away_is_named(tmp_path: Path) -> None:
     assert "http://127.0.0.1:1 does not answer" in away.output
 
 
-@pytest.mark.parametrize("end", ["Ctrl-C", "away"])
-def test_who_stops_watching_is_told_where_it_is(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Generation.model_construct(id=USER, status="pending")
+WATCHES = """
+import asyncio, signal, sys
+from unittest.mock import AsyncMock
+from uuid import UUID
+from darkroom.client import ApiError, AsyncClient, Generation
+from darkroom.main import app
 
-    async def follow(*_: object) -> AsyncIterator[Generation]:
-        yield made
-        if end == "away":
-            raise ApiError("away")
-        signal.raise_signal(signal.SIGINT)
-        await asyncio.sleep(60)
+made = Generation.model_construct(id=UUID(sys.argv.pop()), status="pending")
+end = sys.argv.pop()
 
-    monkeypatch.setattr(AsyncClient, "generate", AsyncMock(return_value=made))
-    monkeypatch.setattr(AsyncClient, "follow", follow)
-    words, environment = ["generate", "x", "--data", str(tmp_path), "-o", str(tmp_path)], {"GATEWAY_URL": "http://here"}
-    stopped = runner.invoke(app, words, env=environment)
-    assert stopped.exit_code == (1 if end == "away" else 130)
-    assert f"http://here/v1/generations/{USER}" in stopped.output
+async def follow(*_):
+    yield made
+    if end == "away":
+        raise ApiError("away")
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.sleep(60)
+
+AsyncClient.generate, AsyncClient.follow = AsyncMock(return_value=made), follow
+app()
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("Ctrl-C", 130), ("away", 1)])
+def test_who_stops_watching_is_told_where_it_is(end: str, status: int, tmp_path: Path) -> None:
+    """In a process of its own: whoever else ran in this one would be interrupted."""
+    words = ["generate", "x", "--data", str(tmp_path), "-o", str(tmp_path), end, str(USER)]
+    environment = os.environ | {"GATEWAY_URL": "http://here"}
+    stopped = subprocess.run([sys.executable, "-c", WATCHES, *words], env=environment, capture_output=True, check=False)
+    assert stopped.returncode == status
+    assert f"http://here/v1/generations/{USER}" in stopped.stderr.decode()
 
 
 def test_what_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
