@@ -8,7 +8,7 @@ import pytest
 
 from contracts.facts import Input
 from generator.attempts import NEVER_ASKED, State, first_attempts, standing
-from generator.breakers import FAILURES_TO_OPEN, _Breaker
+from generator.breakers import FAILURES_TO_OPEN, OPEN_SECONDS, _Breaker
 from generator.course import Assignment
 from generator.providers.interface import QuotaExhausted, Task, Unavailable, Unreadable
 from generator.providers.openai import OpenAI
@@ -68,6 +68,14 @@ async def test_a_trial_that_fails_opens_it_for_longer(process, simulator):
     await asyncio.gather(*map(process.generate, requests))
     assert sum(len(simulator.calls(request)) for request in requests) == 1, "one tries, the others wait for it"
     assert breaker.open_seconds == 2 * first_seconds
+
+
+async def test_calls_that_fail_together_open_it_once(process):
+    """Whatever was under way when it was opened is no trial: thirty calls that broke off at once are one outage."""
+    [attempt] = first_attempts(ask().generation_id, 1, 1, "modelark", "p1", CHEAP)
+    failed = replace(attempt, state=State.FAILED, failure=Unavailable().failure)
+    await asyncio.gather(*(process.breakers.note(failed) for _ in range(3 * FAILURES_TO_OPEN)))
+    assert process.breakers._known["modelark", CHEAP].open_seconds == OPEN_SECONDS[0]
 
 
 async def test_a_trial_that_is_not_made_is_left_to_the_next(process, simulator):

@@ -123,6 +123,8 @@ class Breakers:
                     log.info("breaker.closed", provider=key[0], model=key[1])
             return
         breaker = self._known.setdefault(key, _Breaker())
+        if breaker.open_seconds and not breaker.is_tried:
+            return  # under way when it was opened: those that fail together would each be a trial
         is_task = attempt.task is not None
         breaker.failures, breaker.lost = breaker.failures + (not is_task), breaker.lost + is_task
         if max(breaker.failures, breaker.lost) < FAILURES_TO_OPEN and not breaker.open_seconds:
