@@ -146,3 +146,9 @@ async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[
         yield Visit(context, await context.new_page(), url)
     finally:
         await context.close()
+
+
+async def make(visit: Visit, prompt: str) -> None:
+    """Asks for something by the form, as a person does."""
+    await visit.page.locator("#prompt").fill(prompt)
+    await visit.page.locator("#submit").click()

@@ -12,8 +12,10 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser
 
 from bench.stack import Stack, running
+from tests.whole.browser import Visit, running_browser, visiting
 
 BRISK = {
     "DEFAULT_USER_CREDITS": "10",
@@ -151,3 +153,20 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 def new_user(darkroom: Darkroom, session: aiohttp.ClientSession) -> Callable[[], User]:
     return lambda: User(darkroom, session, uuid4())
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def visit(browser: Browser, darkroom: Darkroom) -> AsyncIterator[Visit]:
+    async with visiting(browser, darkroom.url) as visit:
+        yield visit
+
+
+@pytest.fixture
+def someone() -> UUID:
+    return uuid4()

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
 from darkroom.jetstream import ask, connect
-from tests.whole.browser import Visit, running_browser, visiting
+from tests.whole.browser import Visit, make, visiting
 from tests.whole.conftest import Darkroom, User
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
@@ -34,28 +34,6 @@ COPY = """
         'created_at', g.created_at - n * interval '1 minute'))).*
     FROM gateway.generations g, generate_series(1, $3::int) n WHERE g.id = $1
 """
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-async def visit(browser: Browser, darkroom: Darkroom) -> AsyncIterator[Visit]:
-    async with visiting(browser, darkroom.url) as visit:
-        yield visit
-
-
-@pytest.fixture
-def someone() -> UUID:
-    return uuid4()
-
-
-async def make(visit: Visit, prompt: str) -> None:
-    await visit.page.locator("#prompt").fill(prompt)
-    await visit.page.locator("#submit").click()
 
 
 async def test_a_picture_from_typing_to_the_saved_file(

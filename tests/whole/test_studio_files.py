@@ -2,14 +2,13 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, FilePayload, Route, expect
+from playwright.async_api import FilePayload, Route, expect
 
-from tests.whole.browser import Visit, running_browser, visiting
+from tests.whole.browser import Visit
 from tests.whole.conftest import Darkroom
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
@@ -43,23 +42,6 @@ async def hold(visit: Visit, name: str) -> asyncio.Event:
 
     await visit.page.route("**/v1/uploads", wait)
     return there
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-async def visit(browser: Browser, darkroom: Darkroom) -> AsyncIterator[Visit]:
-    async with visiting(browser, darkroom.url) as visit:
-        yield visit
-
-
-@pytest.fixture
-def someone() -> UUID:
-    return uuid4()
 
 
 async def test_nothing_is_asked_for_while_its_file_is_on_its_way(

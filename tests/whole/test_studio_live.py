@@ -2,38 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Route, expect
 
-from tests.whole.browser import Visit, running_browser, visiting
+from tests.whole.browser import Visit, make
 from tests.whole.conftest import Darkroom
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-async def visit(browser: Browser, darkroom: Darkroom) -> AsyncIterator[Visit]:
-    async with visiting(browser, darkroom.url) as visit:
-        yield visit
-
-
-@pytest.fixture
-def someone() -> UUID:
-    return uuid4()
-
-
-async def make(visit: Visit, prompt: str) -> None:
-    await visit.page.locator("#prompt").fill(prompt)
-    await visit.page.locator("#submit").click()
 
 
 async def test_of_a_text_that_is_written_anew_the_last_attempt_is_shown(

@@ -2,37 +2,19 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, Page, Request, Route, expect
+from playwright.async_api import Page, Request, Route, expect
 
-from tests.whole.browser import Visit, running_browser, visiting
+from tests.whole.browser import Visit
 from tests.whole.conftest import Darkroom
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
 """A browser may have to be installed first."""
 EXPIRED = {"code": "unauthenticated", "detail": "The token has expired.", "status": 401}
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-async def visit(browser: Browser, darkroom: Darkroom) -> AsyncIterator[Visit]:
-    async with visiting(browser, darkroom.url) as visit:
-        yield visit
-
-
-@pytest.fixture
-def someone() -> UUID:
-    return uuid4()
 
 
 async def enter(visit: Visit, token: str) -> None:

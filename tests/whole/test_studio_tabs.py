@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Request, expect
 
-from tests.whole.browser import running_browser, visiting
+from tests.whole.browser import visiting
 from tests.whole.conftest import Darkroom, User
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]
@@ -19,12 +19,6 @@ FILMS = 4
 CANCEL_SECONDS = 1.0
 MOST_STREAMS = 4
 """Of all tabs: two connections are for requests."""
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture
