@@ -191,6 +191,7 @@ from uuid import UUID
 from darkroom.client import ApiError, AsyncClient, Generation
 from darkroom.main import app
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
 made = Generation.model_construct(id=UUID(sys.argv.pop()), status="pending")
 end = sys.argv.pop()
 
