@@ -38,6 +38,8 @@ async def judge(bus: Client) -> AsyncIterator[dict[str, Any]]:
         await message.respond(JudgedFrames(failure=FORBIDDEN if refused else None).model_dump_json().encode())
 
     subscription = await bus.subscribe(GENERATOR_JUDGE_FRAMES, cb=answer)
+    for _ in range(2):  # the first ping overtakes what nats-py has not written yet
+        await bus.flush()
     yield state
     await subscription.unsubscribe()
 
